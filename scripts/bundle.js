@@ -15,7 +15,10 @@ import * as esbuild from 'esbuild';
 const PARTS = {
   up: ['process/up', 'process/broker'],
   agent: ['process/agent'],
-  client: ['observe/observe', 'lists/nodes', 'lists/topics', 'lists/subscriptions', 'lists/status', 'tokens/tokens'],
+  client: [
+    ...['observe/observe', 'lists/nodes', 'lists/topics', 'lists/subscriptions', 'lists/status', 'top/top'],
+    'tokens/tokens',
+  ],
   local: ['doctor', 'config', 'decode-capture'],
   certs: ['certs/certs'],
   // Has all the others, too, whose flags it completes.

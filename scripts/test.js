@@ -24,6 +24,7 @@ const TOOLS = {
   bash: 'bash',
   python3: 'python3',
   perl: 'perl-base',
+  promtool: 'prometheus',
 };
 
 const args = process.argv.slice(2);

@@ -4,7 +4,12 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, HISTORY_OVERDRAFT_BYTES } from './limits/history.js';
+import {
+  HISTORY_CREDIT_BYTES,
+  HISTORY_FRAME_BYTES,
+  HISTORY_MATCH_INDICES_MAX,
+  HISTORY_OVERDRAFT_BYTES,
+} from './limits/history.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
@@ -27,6 +32,8 @@ export const EVENT_BYTES_MAX = 64 * KiB;
 export const FRAME_EVENTS_MAX = 8192;
 /** Match indices of all predicates in one frame, together: at most two bytes each. */
 export const FRAME_MATCH_INDICES_MAX = 65_536;
+/** Ids of predicates in what one frame says was shed, over all sets of them. */
+export const FRAME_SHED_IDS_MAX = 8_192;
 /** Any received gRPC message. Frame metadata costs at most 24 bytes an event. */
 export const MESSAGE_BYTES_MAX = 1 * MiB;
 /** HTTP/2 receive window per stream on the broker: one frame in flight and one being read. */
@@ -169,6 +176,9 @@ export const KERNEL_FILTER_DEPTH_MAX = 32;
 /** A subscriber's own name, in characters. */
 export const CLIENT_NAME_CHARACTERS_MAX = 64;
 export const PREDICATES_MAX = 1024;
+/** Selectors of one subscription, and so predicates of one history query: no more than one test of raw entries combines. */
+export const SELECTORS_MAX = 64;
+export const SELECTOR_ID_CHARACTERS_MAX = 64;
 /** Unions of the field masks of predicates that match the same events. */
 export const MASK_UNIONS_MAX = 64;
 export const TOPICS_PER_REQUEST_MAX = 64;
@@ -447,6 +457,12 @@ assert(
     MESSAGE_BYTES_MAX,
   'a full frame must fit a message',
 );
+assert(FRAME_SHED_IDS_MAX >= 2 * PREDICATES_MAX && FRAME_SHED_IDS_MAX * 32 < MESSAGE_BYTES_MAX);
+assert(SELECTORS_MAX <= RAW_TEST_CONDITIONS_MAX);
+assert(
+  SELECTORS_MAX * (FILTER_BYTES_MAX + KiB) + REQUEST_BYTES_MAX < MESSAGE_BYTES_MAX,
+  'a history query is a message',
+);
 assert(INSTANCE_LOOK_MS + DRAIN_IDLE_MS + DRAIN_MS_MAX < 2_000, 'a changed trace instance is noticed within 2 s');
 assert(FRAME_BYTES_MAX < UPLINK_WINDOW_BYTES);
 assert(UPLINK_WINDOW_BYTES <= SESSION_WINDOW_BYTES);
@@ -459,7 +475,7 @@ assert(2 * NODES_PER_PEER_MAX <= NODES_MAX);
 assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
-assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX < HISTORY_OVERDRAFT_BYTES);
+assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX + 2 * HISTORY_MATCH_INDICES_MAX < HISTORY_OVERDRAFT_BYTES);
 assert(FILE_PATHS_BYTES_MAX + 512 < EVENT_BESIDE_BYTES_MAX);
 assert(EVENT_ARGUMENTS_BYTES_MAX + 6 * EVENT_STRING_BYTES_MAX + EVENT_BESIDE_BYTES_MAX <= EVENT_BYTES_MAX);
 // Of ordinary arguments nothing that is named is cut for want of room.

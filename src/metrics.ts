@@ -5,7 +5,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
-import { Counter, Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** A value that is counted elsewhere, and read only when the metrics are requested. */
 export interface Reading {
@@ -17,10 +17,17 @@ export interface Reading {
   readonly read: () => number | Iterable<readonly [labelValue: string, value: number]>;
 }
 
-export function createMetrics(readings: readonly Reading[]): Registry {
+/** `histograms`: made with histogramOf(). */
+export function createMetrics(readings: readonly Reading[], histograms: readonly Histogram[] = []): Registry {
   const registry = new Registry();
   for (const reading of [...processReadings(), ...readings]) addReading(registry, reading);
+  for (const histogram of histograms) registry.registerMetric(histogram);
   return registry;
+}
+
+/** In no registry yet. `bounds` in the unit that the name has last. */
+export function histogramOf(name: string, help: string, bounds: readonly number[]): Histogram {
+  return new Histogram({ name: `backplane_${name}`, help, buckets: [...bounds], registers: [] });
 }
 
 /**

@@ -19,6 +19,14 @@ const OTHER_LINKER = '/opt/own/ld.so';
 /** Two in a row, as a container starts them. */
 const ONE_BY_ONE = { periodMs: 0, atOnce: 1 } as const;
 
+/** How the first of a root's programs lives, and the others after it. */
+const LIVES = [
+  { firstMs: LIFE_MS, periodMs: 0, how: 'the first lives 0.6 s' },
+  { firstMs: 0, periodMs: 0, how: 'all end at once' },
+  // When the one before was told.
+  { firstMs: 0, periodMs: 600, how: 'all end at once, one every 0.6 s' },
+] as const;
+
 /** `turn`: as whose exec of that program file or root. */
 export interface Turn extends Started {
   readonly turn: string;
@@ -100,8 +108,8 @@ export function containerPrograms(count: number): Kind[] {
   )
     .filter(([, compile]) => possible(compile))
     .flatMap(([what, compile, linker]) =>
-      [LIFE_MS, 0].map((firstMs) => ({
-        what: `${what}; the first ${firstMs > 0 ? 'lives 0.6 s' : 'ends at once'}`,
+      LIVES.map(({ firstMs, periodMs, how }) => ({
+        what: `${what}; ${how}`,
         start: async (mark: string) => {
           const dir = mkdtempSync(join(tmpdir(), 'backplane-roots-'));
           const program = compile(dir);
@@ -119,7 +127,7 @@ export function containerPrograms(count: number): Kind[] {
               const own = lives.map((ms, turn) => ['/program', ms, `${mark}-${basename(root)}-${turn}`]);
               await startAll(
                 own.map((command) => ['/usr/sbin/chroot', root, ...command]),
-                ONE_BY_ONE,
+                { ...ONE_BY_ONE, periodMs },
               );
               return own.map((args, turn) => ({ args, turn: ['first', 'second', 'third'][turn]! }));
             } finally {

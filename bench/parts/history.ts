@@ -222,6 +222,13 @@ async function ask(recorder: Recorder, query: (typeof QUERIES)[number], share: n
   };
   const { signal } = new AbortController();
   const turns = new HistoryTurns(share);
-  const answer = await new HistoryQuery(recorder, predicate, window, outlet, signal, turns).run();
+  const answer = await new HistoryQuery(
+    recorder,
+    [{ id: predicate.id, predicate }],
+    window,
+    outlet,
+    signal,
+    turns,
+  ).run();
   return { entries: answer.entriesScanned, matches, firstMs, ...took() };
 }

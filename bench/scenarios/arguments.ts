@@ -34,7 +34,7 @@ const PACES: readonly (Pace & { readonly what: string; readonly starters: number
 
 const bus = await Bus.start();
 try {
-  const build = await observed(async (mark) => (await recordedBuild(mark)).map(({ args }) => ({ args })));
+  const build = await observed(recordedBuild);
   const ours = build.result.filter(({ args }) => args.some((arg) => arg.includes(build.mark)));
   report('programs of a build, make -j2, told as strace has it', [account(build.mark, ours, build.events)]);
 

@@ -11,6 +11,8 @@ export interface Architecture {
   readonly elf: number;
   /** Of a function's arguments, as the kernel's fetch arguments name them. */
   readonly registers: readonly [string, string, string, string, string];
+  /** Dynamic linkers where most distributions have them. */
+  readonly linkers: readonly string[];
   /** System calls by number; those of 32-bit programs have others, which no trace event tells apart. */
   readonly calls: Names;
   /** Of ptrace(2), those that not all have. */

@@ -37,6 +37,7 @@ copy_file_range preadv2 pwritev2 pkey_mprotect pkey_alloc pkey_free statx io_pge
 export const ARM64: Architecture = {
   elf: 183,
   registers: ['%x0', '%x1', '%x2', '%x3', '%x4'],
+  linkers: ['/lib/ld-linux-aarch64.so.1', '/lib/ld-musl-aarch64.so.1'],
   calls: counted(CALLS + NEWER_CALLS),
   traceRequests: counted('31 PTRACE_SYSEMU PTRACE_SYSEMU_SINGLESTEP PTRACE_PEEKMTETAGS PTRACE_POKEMTETAGS'),
   openFlags: { O_DIRECTORY: 0o40000, O_NOFOLLOW: 0o100000, O_DIRECT: 0o200000, O_LARGEFILE: 0o400000 },

@@ -39,6 +39,7 @@ pkey_mprotect pkey_alloc pkey_free statx io_pgetevents rseq uretprobe uprobe
 export const X64: Architecture = {
   elf: 62,
   registers: ['%di', '%si', '%dx', '%cx', '%r8'],
+  linkers: ['/lib64/ld-linux-x86-64.so.2', '/lib/ld-musl-x86_64.so.1'],
   calls: counted(CALLS + NEWER_CALLS),
   traceRequests: counted(`
 12 PTRACE_GETREGS PTRACE_SETREGS PTRACE_GETFPREGS PTRACE_SETFPREGS

@@ -19,7 +19,7 @@ import {
   LEASE_INTERVAL_MS,
 } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
-import type { FileOps } from '../storage/file-ops.js';
+import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
 import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService, type Service } from '../wire/grpc/rpc.js';
@@ -39,6 +39,7 @@ import { AuditFile } from './cluster/embedded/audit-file.js';
 import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
+import { Delays } from './delays.js';
 import { newTotals } from './delivery/outlet.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import { HeldFrames } from './ingest/held-frames.js';
@@ -127,9 +128,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   try {
     tls = options.tls && new ServerTls(options.tls, options.logger);
     const held = heldFrames(options.logger);
-    store = await openStore(dir, options, held);
+    const delays = new Delays();
+    store = await openStore(dir, options, held, delays);
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, held, token, tls, options);
+    const parts = assemble(dir, store, held, token, tls, delays, options);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen).catch((cause) => {
       parts.grpc.forceShutdown();
@@ -150,9 +152,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames): Promise<LogStore> {
+function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
   return LogStore.open({
     ...log,
+    files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
@@ -199,6 +202,7 @@ function assemble(
   held: HeldFrames,
   token: BrokerToken | undefined,
   tls: ServerTls | undefined,
+  delays: Delays,
   options: BrokerOptions,
 ) {
   const { logger } = options;
@@ -214,8 +218,9 @@ function assemble(
   const trail = auditTrail(dir, logger);
   const access = openAccess(options, token, trail);
   const { gate, control } = access;
-  const context = { store, fanOut, registry, route, book, lingers: new Lingers(registry, route), historyPool, totals };
-  const subscriptions = new Subscriptions(context, control, trail);
+  const lingers = new Lingers(registry, route);
+  const shared = { store, fanOut, registry, route, book, lingers, historyPool, totals, delays };
+  const subscriptions = new Subscriptions(shared, control, trail);
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
@@ -235,11 +240,10 @@ function assemble(
   const health = healthOf(grpc);
   const showHealth = () => health.setStatus('', servingStatus(state));
   addReflection(grpc);
-  const metrics = brokerMetrics(registry, subscriptions, ingest, store, held, totals, gate, trail, tls);
   const http = new HttpApi({
     ...api,
     version: options.version,
-    metrics,
+    metrics: brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls }),
     gate,
     tls,
     origins: options.httpOrigins ?? [],

@@ -18,6 +18,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'nodes forget': ['backplane nodes forget web-7'],
   topics: ['backplane topics', 'backplane topics -o json'],
   subscriptions: ['backplane subscriptions', 'backplane subscriptions --watch'],
+  top: ['backplane top', 'backplane top --view subscriptions --sort LAG', 'backplane top -o json -n 1'],
   status: ['backplane status', 'backplane status --broker 127.0.0.1:9484 -o json'],
   tokens: ['backplane tokens list'],
   'tokens issue': ['backplane tokens issue alice --expires 30d', 'backplane tokens issue ci --expires 12h > ci-token'],

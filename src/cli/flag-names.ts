@@ -27,6 +27,7 @@ const FLAGS: Readonly<Record<string, string>> = {
   lag_policy: '--lag-policy',
   lag_max: '--lag-max',
   latency: '--latency',
+  selectors: '--selector',
 };
 
 /** The field that the message is about, at its start. */

@@ -33,6 +33,11 @@ const VERBS: readonly Verb[] = [
   { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./lists/nodes.js') },
   { name: 'topics', summary: 'list the topics and their event types', load: () => import('./lists/topics.js') },
   { name: 'subscriptions', summary: 'list who is subscribed to what', load: () => import('./lists/subscriptions.js') },
+  {
+    name: 'top',
+    summary: 'show what nodes and subscriptions do per second',
+    load: () => import('./top/top.js'),
+  },
   { name: 'status', summary: 'show the state of a broker', load: () => import('./lists/status.js') },
   {
     name: 'doctor',

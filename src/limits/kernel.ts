@@ -21,7 +21,7 @@ export const KERNEL_BUFFERS_MEMORY_SHARE = 0.01;
 export const KERNEL_BUFFER_BYTES_PER_CPU = 4 * MiB;
 /** The exec lane's own buffer: some thousand execs. */
 export const EXEC_BUFFER_BYTES_PER_CPU = 256 * KiB;
-/** The same where execs are probed: each brings a copy of its arguments along, of 2.6 KB. */
+/** The same where execs are probed: each brings a copy of its arguments along, of 2 KB. */
 export const EXEC_PROBE_BUFFER_BYTES_PER_CPU = 2 * MiB;
 /** The buffer of DNS datagrams' copies, which have up to 0.6 KB. */
 export const QUERY_BUFFER_BYTES_PER_CPU = 256 * KiB;
@@ -41,12 +41,19 @@ export const DATAGRAM_TOLD_NS = 60_000_000_000n;
 export const FETCH_CHARACTERS_MAX = 63;
 /** Dynamic linkers in which execs are probed at once. */
 export const EXEC_PROBES_MAX = 64;
+/** One on a filesystem that no process uses any more is kept for so long: its next program may be about to start. */
+export const EXEC_PROBE_KEPT_NS = 2_000_000_000n;
+/** A filesystem in which one was placed in vain, as no process used it, is left alone for so long. */
+export const EXEC_PROBE_USELESS_NS = 600_000_000_000n;
+/** One that copied no exec for so long makes room for a new file's. */
+export const EXEC_PROBE_IDLE_NS = 60_000_000_000n;
 /** How long an exec waits for a program that has not run yet: what comes later is held back meanwhile. */
 export const EXEC_COPY_WAIT_NS = 150_000_000n;
 /**
- * Where a program had more arguments than a probe copies, their copies are read this often for a while: the rest can be
- * read of a program that lives for 20 ms.
+ * Where a program had so many bytes of arguments, half of what a probe copies, the next copies are read this often for a
+ * while: what a copy has no room for can be read of a program that lives for 20 ms.
  */
+export const EXEC_LONG_BYTES = 768;
 export const EXEC_LONG_READ_MS = 10;
 export const EXEC_LONG_FOR_MS = 10_000;
 /** How soon a probe that failed is tried again, at first and at last, and execs in a row without a copy for which it counts as failed. */

@@ -160,11 +160,8 @@ export class Agent {
     await this.#durable();
     const meter = new CpuMeter();
     this.#uplink = new Uplink({
-      brokers: options.brokers,
-      credentialFor: options.credentialFor,
-      securityFor: options.securityFor,
+      ...options,
       membership: membershipOf(options),
-      log: options.log,
       hello: () => nodeHello(this.#facts()),
       report: () => nodeReport(this.#facts(), meter.ratio()),
       node: this.#node(),
@@ -424,11 +421,13 @@ export class Agent {
   }
 
   /** Prepares a query when its turn has come: drains the kernel first, so that the answer includes what it holds. */
-  #prepare({ predicate, window }: HistoryTask): PreparedRequest {
+  #prepare({ predicates, window }: HistoryTask): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
     return {
-      predicate: compilePredicate({ ...predicate, hostName: this.#options.nodeName }),
+      predicates: predicates.map((spec) => {
+        return { id: spec.id, predicate: compilePredicate({ ...spec, hostName: this.#options.nodeName }) };
+      }),
       window: { ...window, upTo },
     };
   }

@@ -2,13 +2,14 @@
  * The token from which a subscription resumes exactly. Opaque to clients;
  * checked in every part, because it comes back from outside.
  *
- *   Cursor  := base64url(msgpack [version, clusterId bin8, predicateId u64, sinceNs | nil,
+ *   Cursor  := base64url(msgpack [version, clusterId bin8, predicateId u64 | selectors, sinceNs | nil,
  *                                 history | nil, places, nodes, note | nil] | crc32 u32)
+ *   selectors := [[topic*], (key u64, predicateId u64: 16 bytes)*]   key: of the selector's id, which may be long
  *   history := [wallNs u64, node, epoch, timeNs u64, lane, tie]
  *   places  := [offset, mark u32, events of the frame there that were delivered | (nothing)], one per partition
  *   nodes   := [node, 0, position, owed?]* and [node, 1, position | nil, [topic, position]*, history | nil, owed?]*
  *              and [node, 2, owed]*
- *   owed    := [topic, offset, offset | nil, position | nil, skipped]*
+ *   owed    := [topic, offset, offset | nil, position | nil, skipped, (nothing) | selectors it is owed to, as bits u64]*
  *   position := [epoch, timeNs u64, lane, tie]
  *   note    := [partition, offset, id u32]
  *
@@ -18,6 +19,7 @@
  *
  *   Note    := msgpack [id u32, the note before it | nil, nodes]
  */
+import { createHash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { Packr } from 'msgpackr';
 import { BackplaneError, cursorInvalid } from '../errors.js';
@@ -27,6 +29,7 @@ import {
   NODES_MAX,
   OWED_RANGES_MAX,
   PARTITIONS,
+  SELECTORS_MAX,
   TOPICS_PER_REQUEST_MAX,
 } from '../limits.js';
 import { type PlainValue, readPlainMsgpack } from './plain-msgpack.js';
@@ -37,7 +40,9 @@ export type Cursor = string & { readonly brand: 'cursor' };
 export interface CursorState {
   /** Hex, 16 digits: the cluster whose offsets these are. */
   readonly clusterId: string;
+  /** Of a subscription with selectors 0. */
   readonly predicateId: bigint;
+  readonly selectors?: CursorSelectors | undefined;
   /** Wall nanoseconds: the start for nodes that join later. */
   readonly sinceNs?: bigint | undefined;
   /** While the past is replayed: the last delivered event in merged order. */
@@ -48,6 +53,19 @@ export interface CursorState {
   readonly nodes: readonly CursorNode[];
   /** The place of the note that names further nodes. */
   readonly note?: NotePlace | undefined;
+}
+
+/** The selectors of a subscription, in the order of its request. */
+export interface CursorSelectors {
+  /** All topics that any of them asked for. */
+  readonly topics: readonly string[];
+  readonly each: readonly CursorSelector[];
+}
+
+export interface CursorSelector {
+  /** By selectorKey(). */
+  readonly key: bigint;
+  readonly predicateId: bigint;
 }
 
 export interface NotePlace {
@@ -105,9 +123,16 @@ export interface OwedRange {
   readonly after?: Position | undefined;
   /** True where events that had been sent were skipped; false where events were only shed. */
   readonly skipped: boolean;
+  /** Indices of the selectors to which it is owed, ascending; undefined: to all. */
+  readonly selectors?: readonly number[] | undefined;
 }
 
-const VERSION = 3;
+/** Stands for a selector's id in a cursor, which has no room for 64 long ones. */
+export function selectorKey(id: string): bigint {
+  return createHash('sha256').update(id).digest().readBigUInt64BE(0);
+}
+
+const VERSION = 4;
 /** Of nodes and topics: printable, whatever else they may consist of. */
 const NAME = /^[\x21-\x7e]*$/;
 const packr = new Packr({ useRecords: false });
@@ -120,7 +145,7 @@ export function encodeCursor(state: CursorState): Cursor | undefined {
   const packed = packr.pack([
     VERSION,
     Buffer.from(state.clusterId, 'hex'),
-    state.predicateId,
+    state.selectors === undefined ? state.predicateId : selectorParts(state.selectors),
     state.sinceNs ?? null,
     historyParts(history),
     state.places.map(({ offset, mark = 0, index }) => (index === undefined ? [offset, mark] : [offset, mark, index])),
@@ -156,7 +181,7 @@ function read(packed: Buffer): PlainValue {
 }
 
 function stateOf(parts: readonly unknown[]): CursorState {
-  const [version, clusterId, predicateId, sinceNs, history, places, nodes, note] = parts;
+  const [version, clusterId, asked, sinceNs, history, places, nodes, note] = parts;
   if (version !== VERSION) {
     const other = typeof version === 'number' ? `version ${version}` : 'an unknown version';
     throw bad(`is of ${other}, this broker reads version ${VERSION}: begin with since or last instead`);
@@ -165,13 +190,38 @@ function stateOf(parts: readonly unknown[]): CursorState {
   if (!(clusterId instanceof Uint8Array) || clusterId.length !== 8) throw bad('has no cluster identity');
   return {
     clusterId: Buffer.from(clusterId).toString('hex'),
-    predicateId: unsigned64(predicateId),
+    ...askedOf(asked),
     sinceNs: sinceNs === null ? undefined : unsigned64(sinceNs),
     history: history === null ? undefined : historyOf(list(history, 6, 6)),
     places: placesOf(list(places, 0, PARTITIONS)),
     nodes: list(nodes, 0, CURSOR_BYTES_MAX).map((entry) => nodeOf(list(entry, 3, 6))),
     note: note === null ? undefined : notePlaceOf(list(note, 3, 3)),
   };
+}
+
+/** A plain subscription has no entry for selectors, as encodeCursor had none. */
+function askedOf(asked: unknown): Pick<CursorState, 'predicateId' | 'selectors'> {
+  if (!Array.isArray(asked)) return { predicateId: unsigned64(asked) };
+  const [topics, ...each] = list(asked, 2, SELECTORS_MAX + 1);
+  return {
+    predicateId: 0n,
+    selectors: { topics: list(topics, 1, TOPICS_PER_REQUEST_MAX).map(name), each: each.map(selectorOf) },
+  };
+}
+
+function selectorOf(bytes: unknown): CursorSelector {
+  if (!Buffer.isBuffer(bytes) || bytes.length !== 16) throw bad('has a broken selector');
+  return { key: bytes.readBigUInt64BE(0), predicateId: bytes.readBigUInt64BE(8) };
+}
+
+function selectorParts({ topics, each }: CursorSelectors): unknown[] {
+  const parts = each.map(({ key, predicateId }) => {
+    const bytes = Buffer.allocUnsafe(16);
+    bytes.writeBigUInt64BE(key, 0);
+    bytes.writeBigUInt64BE(predicateId, 8);
+    return bytes;
+  });
+  return [topics, ...parts];
 }
 
 export function encodeNote({ id, before, nodes }: Note): Buffer {
@@ -230,12 +280,13 @@ function owedOf(value: unknown): ReadonlyMap<string, readonly OwedRange[]> | und
   if (value === undefined) return undefined;
   const owed = new Map<string, OwedRange[]>();
   for (const entry of list(value, 0, TOPICS_PER_REQUEST_MAX * OWED_RANGES_MAX)) {
-    const [topic, from, to, after, skipped] = list(entry, 5, 5);
+    const [topic, from, to, after, skipped, selectors] = list(entry, 5, 6);
     const range: OwedRange = {
       offsetFrom: whole(from, Number.MAX_SAFE_INTEGER),
       offsetTo: to === null ? undefined : whole(to, Number.MAX_SAFE_INTEGER),
       after: after === null ? undefined : positionOf(list(after, 4, 4)),
       skipped: skipped === 1,
+      ...(selectors === undefined ? {} : { selectors: indicesOf(unsigned64(selectors)) }),
     };
     const ranges = owed.get(name(topic));
     if (ranges === undefined) owed.set(name(topic), [range]);
@@ -264,10 +315,21 @@ function nodeParts({ node, standing, position, floors, history, owed }: CursorNo
 
 function owedParts(owed: ReadonlyMap<string, readonly OwedRange[]>): unknown[] {
   return [...owed].flatMap(([topic, ranges]) =>
-    ranges.map(({ offsetFrom, offsetTo, after, skipped }) => {
-      return [topic, offsetFrom, offsetTo ?? null, after ? positionParts(after) : null, skipped ? 1 : 0];
+    ranges.map(({ offsetFrom, offsetTo, after, skipped, selectors }) => {
+      const to = selectors === undefined ? [] : [bitsOf(selectors)];
+      return [topic, offsetFrom, offsetTo ?? null, after ? positionParts(after) : null, skipped ? 1 : 0, ...to];
     }),
   );
+}
+
+function bitsOf(indices: readonly number[]): bigint {
+  return indices.reduce((bits, index) => bits | (1n << BigInt(index)), 0n);
+}
+
+function indicesOf(bits: bigint): number[] {
+  const indices: number[] = [];
+  for (let index = 0; index < SELECTORS_MAX; index++) if ((bits >> BigInt(index)) & 1n) indices.push(index);
+  return indices;
 }
 
 function noteParts(note: NotePlace | undefined): unknown[] | null {

@@ -3,6 +3,7 @@
  * unset messages left out.
  */
 import { eventToJson, type Json, timestampToJson } from './event/event-json.js';
+import { selectorsOf } from './frame/batch-matches.js';
 import type { EventBatchMessage, SubscribeResponse__Output } from './messages.js';
 
 export function messageToJson(message: object): { [name: string]: Json } {
@@ -18,10 +19,12 @@ export function messageToJson(message: object): { [name: string]: Json } {
 export function responseToJson(response: SubscribeResponse__Output): { [name: string]: Json }[] {
   const { events: batch, item } = response;
   if (!batch) return [messageToJson({ [item ?? 'unknown']: item === undefined ? {} : response[item] })];
-  const { node, topic, history, refill, cursor, events } = batch;
+  const { node, topic, history, refill, cursor, events, matches } = batch;
+  const selectors = selectorsOf(batch);
   return events.map((event, index) => {
     const line: { [name: string]: Json } = { event: eventToJson(event, node, topic), history };
     if (refill) line.refill = true;
+    if (matches.length > 0) line.selectors = [...selectors(index)];
     // The cursor resumes behind the whole batch: only its last event may carry it.
     if (index === events.length - 1 && cursor !== '') line.cursor = cursor;
     return line;
@@ -31,8 +34,9 @@ export function responseToJson(response: SubscribeResponse__Output): { [name: st
 /** An EventBatch as one object; node and topic stand on the batch, not on its events. */
 export function batchToJson(batch: EventBatchMessage): { [name: string]: Json } {
   // By name: a batch that was received holds its events' bytes too.
-  const { node, topic, history, cursor, refill, events } = batch;
-  return { node, topic, history, cursor, refill, events: events.map((event) => eventToJson(event, '', '')) };
+  const { node, topic, history, cursor, refill, events, matches } = batch;
+  const json = { node, topic, history, cursor, refill, events: events.map((event) => eventToJson(event, '', '')) };
+  return matches.length === 0 ? json : { ...json, matches: matches.map(messageToJson) };
 }
 
 function valueToJson(value: unknown): Json | undefined {

@@ -3,14 +3,22 @@
  *
  *   SubscribeResponse := events EventBatch 2
  *   EventBatch        := node 1 | topic 2 | history bool 3 | cursor 4 | events Event 5 * | refill bool 6
+ *                      | matches SelectorMatch 7 *
+ *   SelectorMatch     := selector 1 | all bool 2 | indices packed uint32 3
  */
+
+import { FRAME_EVENTS_MAX } from '../limits.js';
 import { eventFault } from './event/event-check.js';
 import { wallNsOf } from './event/event-time.js';
+import { selectorsOf } from './frame/batch-matches.js';
+import { readPacked } from './frame/frame-columns.js';
 import { type EventBatchMessage, type EventMessage, eventCodec } from './messages.js';
 import { LENGTH, ProtoReader } from './protobuf.js';
 
 export class ReceivedEvent {
   #message: EventMessage | undefined;
+  /** Ids of the selectors that it matches; none for a subscription without selectors. */
+  selectors: readonly string[] = [];
 
   /** `bytes`: the encoded Event. */
   constructor(readonly bytes: Buffer) {}
@@ -32,6 +40,7 @@ export class ReceivedBatch implements EventBatchMessage {
   history = false;
   cursor = '';
   refill = false;
+  readonly matches: { selector: string; all: boolean; indices: number[] }[] = [];
   readonly received: ReceivedEvent[] = [];
 
   get events(): EventMessage[] {
@@ -59,9 +68,29 @@ export function receivedBatch(bytes: Buffer): ReceivedBatch | undefined {
       if (fault !== undefined) throw reader.fail(fault);
       batch.received.push(new ReceivedEvent(event));
     } else if (reader.field === 6) batch.refill = reader.bool();
+    else if (reader.field === 7) batch.matches.push(readSelectorMatch(reader));
     else reader.skip();
   }
+  nameSelectors(batch);
   return batch;
+}
+
+function readSelectorMatch(reader: ProtoReader): ReceivedBatch['matches'][number] {
+  const inner = new ProtoReader(reader.chunk(), 'batch: match');
+  const match = { selector: '', all: false, indices: [] as number[] };
+  while (inner.nextTag()) {
+    if (inner.field === 1) match.selector = inner.chunk().toString('utf8');
+    else if (inner.field === 2) match.all = inner.bool();
+    else if (inner.field === 3) readPacked(inner, match.indices, FRAME_EVENTS_MAX);
+    else inner.skip();
+  }
+  return match;
+}
+
+function nameSelectors(batch: ReceivedBatch): void {
+  if (batch.matches.length === 0) return;
+  const selectors = selectorsOf(batch);
+  for (const [index, event] of batch.received.entries()) event.selectors = selectors(index);
 }
 
 /** Undefined for any other response. What stands beside a batch is of a newer broker. */

@@ -1,14 +1,15 @@
 /** The command `agent`: how it starts, ends and is started again. */
 import assert from 'node:assert/strict';
-import { fork } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { pino } from 'pino';
-import { type AgentMessage, AgentProcess } from '../../src/cli/process/agent-process.js';
+import { AGENT_WAITS, type AgentMessage, AgentProcess } from '../../src/cli/process/agent-process.js';
 import { MAIN, run } from '../harness/bus/command.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
+import { until } from '../harness/until.js';
 
 /** Made-up events, and a broker that is not there: the agent records all the same. */
 function environment(): Record<string, string> {
@@ -105,9 +106,9 @@ test('when one of several nodes cannot record, the agent starts none and names t
 test('up starts a killed agent again, and leaves a stopped one stopped', async (t) => {
   const started: AgentMessage[] = [];
   let heard = () => {};
-  const agent = new AgentProcess({
+  const agent = new AgentProcess(pino({ level: 'silent' }));
+  agent.begin({
     environment: environment(),
-    log: pino({ level: 'silent' }),
     onEnd: () => undefined,
     onMessage: (message) => {
       started.push(message);
@@ -130,4 +131,25 @@ test('up starts a killed agent again, and leaves a stopped one stopped', async (
   await Promise.all([agent.stop(), agent.stop()]);
   assert.throws(() => process.kill(second, 0), { code: 'ESRCH' });
   assert.equal(agent.pid, undefined);
+});
+
+test('an agent that was killed before it began is started when it is to begin', async (t) => {
+  const agent = new AgentProcess(pino({ level: 'silent' }));
+  t.after(() => agent.kill());
+  const waiting = agent.pid ?? assert.fail('no pid');
+  process.kill(waiting, 'SIGKILL');
+  await until('its end', () => agent.pid === undefined);
+  const kinds: string[] = [];
+  agent.begin({ environment: environment(), onEnd: () => undefined, onMessage: ({ kind }) => kinds.push(kind) });
+  await until('that it started', () => kinds.includes('started'));
+  await agent.stop();
+});
+
+test('an agent whose parent ends before it began ends, and has recorded nothing', async () => {
+  const agent = spawn(process.execPath, [MAIN, 'agent'], {
+    env: { PATH: process.env.PATH ?? '', ...environment(), [AGENT_WAITS]: 'true' },
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  agent.disconnect();
+  assert.deepEqual(await once(agent, 'exit'), [0, null]);
 });

@@ -71,7 +71,7 @@ test('subscriptions: what matched is what was delivered, throttled, shed and ski
   const subscription = {
     ...{ id: 's', client: 'c', filter: '', topics: [], started: null, phase: 'live', peer: '', identity: '' },
     ...{ eventsMatched: '30', eventsDelivered: '15', eventsShed: '7', eventsSkipped: '5', eventsThrottled: '3' },
-    ...{ eventsRefilled: '0', bytesDelivered: '0', lagFrames: '0' },
+    ...{ eventsRefilled: '0', bytesDelivered: '0', lagFrames: '0', selectors: [], selectorLedgers: [] },
   };
   const [titles, cells] = subscriptionsText({ subscriptions: [subscription] }, 0n)
     .split('\n')

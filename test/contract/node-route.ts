@@ -18,7 +18,7 @@ export interface NodeRouteUnderTest {
 
 const CREDIT_BYTES = 64 * KiB;
 const { spec: predicate } = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
-const request = { client: 'me', predicate, last: 0, creditBytes: CREDIT_BYTES };
+const request = { client: 'me', predicates: [predicate], last: 0, creditBytes: CREDIT_BYTES };
 
 /** A recorder that has so many events with a text of so many bytes. */
 function recorderOf(events: number, textBytes = 0): TestRecorder {
@@ -86,7 +86,7 @@ function reachesNodes(each: Each<NodeRouteUnderTest>): void {
     assert.equal(await read(route.history('a', { ...request, sinceNs: wallNs })!), 50);
     assert.equal(await read(route.history('a', { ...request, untilNs: wallNs })!), 50);
     const network = compilePredicate({ topics: ['network'], filter: '', includeSelf: true }).spec;
-    assert.equal(await read(route.history('a', { ...request, predicate: network })!), 0);
+    assert.equal(await read(route.history('a', { ...request, predicates: [network] })!), 0);
   });
 }
 

@@ -48,7 +48,7 @@ test('for a node over its budget, sent and shed events add up to those that matc
       [],
     );
     const metrics = await (await bus.get('/metrics')).text();
-    assert.match(metrics, /^backplane_shed_events \d+/m);
+    assert.match(metrics, /^backplane_node_events_total\{stage="shed"\} \d+/m);
   } finally {
     await bus.destroy();
   }

@@ -13,6 +13,7 @@ import {
   controlRequestCodec,
   controlResponseCodec,
 } from '../../src/wire/messages.js';
+import { PROTOCOL } from '../../src/wire/protocol.js';
 
 type Control = ServerDuplexStream<Buffer, Buffer>;
 type Data = ServerReadableStream<Buffer, Buffer>;
@@ -36,6 +37,7 @@ export class HostileSession {
 export class HostileBroker {
   readonly sessions: HostileSession[] = [];
   /** The answer to the next Hellos. */
+  /** Says this version of the protocol, unless it says another one. */
   welcome: ControlResponse = { welcome: { session: 's' } };
   address = '';
   readonly #server = new Server();
@@ -88,7 +90,8 @@ export class HostileBroker {
       session.heard.push(message);
       if (!message.hello) return;
       this.sessions.push(session);
-      session.say(this.welcome);
+      const { welcome } = this.welcome;
+      session.say(welcome ? { welcome: { protocol: PROTOCOL, ...welcome } } : this.welcome);
     });
   }
 }

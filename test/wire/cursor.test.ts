@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { Packr } from 'msgpackr';
 import { BackplaneError } from '../../src/errors.js';
-import { CURSOR_BYTES_MAX, PARTITIONS } from '../../src/limits.js';
+import { CURSOR_BYTES_MAX, PARTITIONS, SELECTORS_MAX } from '../../src/limits.js';
 import { type CursorState, decodeCursor, encodeCursor } from '../../src/wire/cursor.js';
 
 const u64 = fc.bigInt({ min: 0n, max: (1n << 64n) - 1n });
@@ -22,16 +22,27 @@ const place = plain({
   mark: fc.option(fc.integer({ min: 1, max: 0xffff_ffff }), { nil: undefined }),
   index: fc.option(fc.nat(0xffff), { nil: undefined }),
 });
-const range = plain({
-  offsetFrom: whole,
-  offsetTo: fc.option(whole, { nil: undefined }),
-  after: fc.option(position, { nil: undefined }),
-  skipped: fc.boolean(),
-});
+const range = fc
+  .tuple(
+    plain({
+      offsetFrom: whole,
+      offsetTo: fc.option(whole, { nil: undefined }),
+      after: fc.option(position, { nil: undefined }),
+      skipped: fc.boolean(),
+    }),
+    fc.option(fc.uniqueArray(fc.nat(SELECTORS_MAX - 1), { minLength: 1, maxLength: SELECTORS_MAX }), {
+      nil: undefined,
+    }),
+  )
+  .map(([each, selectors]) => (selectors ? { ...each, selectors: selectors.sort((a, b) => a - b) } : each));
 const ranges = fc.array(range, { minLength: 1, maxLength: 3 });
 const owing = fc.array(fc.tuple(name, ranges), { minLength: 1, maxLength: 2 }).map((entries) => new Map(entries));
 const owed = fc.option(owing, { nil: undefined });
-const state: fc.Arbitrary<CursorState> = plain({
+const selectors = plain({
+  topics: fc.array(name, { minLength: 1, maxLength: 3 }),
+  each: fc.array(plain({ key: u64, predicateId: u64 }), { minLength: 1, maxLength: 20 }),
+});
+const plainState: fc.Arbitrary<CursorState> = plain({
   clusterId: fc.stringMatching(/^[0-9a-f]{16}$/),
   predicateId: u64,
   sinceNs: fc.option(u64, { nil: undefined }),
@@ -54,6 +65,10 @@ const state: fc.Arbitrary<CursorState> = plain({
   ),
   note: fc.option(notePlace(), { nil: undefined }),
 });
+
+const state: fc.Arbitrary<CursorState> = fc
+  .tuple(plainState, fc.option(selectors, { nil: undefined }))
+  .map(([each, several]) => (several ? { ...each, predicateId: 0n, selectors: several } : each));
 
 function notePlace() {
   return plain({ partition: fc.nat(PARTITIONS - 1), offset: whole, id: fc.integer({ min: 0, max: 0xffff_ffff }) });
@@ -113,41 +128,48 @@ test('a cursor with a right checksum and bad content is refused', () => {
   };
   const id = Buffer.alloc(8);
   const eight = (place: unknown) => Array(8).fill(place);
-  decodeCursor(sealed([3, id, 1n, null, null, [], [['n', 1, null, [], null]], [0, 0, 0]]));
-  decodeCursor(sealed([3, id, 1n, null, null, eight([0, 0]), [], null]));
+  decodeCursor(sealed([4, id, 1n, null, null, [], [['n', 1, null, [], null]], [0, 0, 0]]));
+  decodeCursor(sealed([4, id, 1n, null, null, eight([0, 0]), [], null]));
   const bad: unknown[] = [
     null,
     'text',
     { __proto__: null, length: 8 },
     [],
     [1, id, 1n, null, null, [], [], null],
-    [3, id, 1n, null, null, [], [], [], null],
-    [3, id.subarray(1), 1n, null, null, [], [], null],
-    [3, id, -1n, null, null, [], [], null],
-    [3, id, 1n, null, ['x'], [], [], null],
-    [3, id, 1n, null, null, [[0, 0]], [], null],
-    [3, id, 1n, null, null, [...eight([0, 0]), [0, 0]], [], null],
-    [3, id, 1n, null, null, eight([0]), [], null],
-    [3, id, 1n, null, null, eight([-1, 0]), [], null],
-    [3, id, 1n, null, null, eight([0.5, 0]), [], null],
-    [3, id, 1n, null, null, eight([0, 2 ** 32]), [], null],
-    [3, id, 1n, null, null, eight([0, 0, 70_000]), [], null],
-    [3, id, 1n, null, null, eight([0, 0, null]), [], null],
-    [3, id, 1n, null, null, [], [['n', 0, null]], null],
-    [3, id, 1n, null, null, [], [['n'.repeat(300), 1, null, [], null]], null],
-    [3, id, 1n, null, null, [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
-    [3, id, 1n, null, null, [], [['n', 1, null, ['t'], null]], null],
-    [3, id, 1n, null, null, [], [['n', 1, null, [], ['x']]], null],
-    [3, id, 1n, null, null, [], [], [99, 0, 0]],
-    [3, id, 1n, null, null, [], [['n\u202e', 1, null, [], null]], null],
+    [4, id, 1n, null, null, [], [], [], null],
+    [4, id.subarray(1), 1n, null, null, [], [], null],
+    [4, id, -1n, null, null, [], [], null],
+    [4, id, [], null, null, [], [], null],
+    [4, id, [['t']], null, null, [], [], null],
+    [4, id, [[], id], null, null, [], [], null],
+    [4, id, [[7], Buffer.alloc(16)], null, null, [], [], null],
+    [4, id, [['t'], id], null, null, [], [], null],
+    [4, id, [['t'], ...Array(SELECTORS_MAX + 1).fill(Buffer.alloc(16))], null, null, [], [], null],
+    [4, id, 1n, null, null, [], [['n', 2, [['t', 0, null, null, 0, -1]]]], null],
+    [4, id, 1n, null, ['x'], [], [], null],
+    [4, id, 1n, null, null, [[0, 0]], [], null],
+    [4, id, 1n, null, null, [...eight([0, 0]), [0, 0]], [], null],
+    [4, id, 1n, null, null, eight([0]), [], null],
+    [4, id, 1n, null, null, eight([-1, 0]), [], null],
+    [4, id, 1n, null, null, eight([0.5, 0]), [], null],
+    [4, id, 1n, null, null, eight([0, 2 ** 32]), [], null],
+    [4, id, 1n, null, null, eight([0, 0, 70_000]), [], null],
+    [4, id, 1n, null, null, eight([0, 0, null]), [], null],
+    [4, id, 1n, null, null, [], [['n', 0, null]], null],
+    [4, id, 1n, null, null, [], [['n'.repeat(300), 1, null, [], null]], null],
+    [4, id, 1n, null, null, [], [['n', 1, [1, 1n, 70_000, 0], [], null]], null],
+    [4, id, 1n, null, null, [], [['n', 1, null, ['t'], null]], null],
+    [4, id, 1n, null, null, [], [['n', 1, null, [], ['x']]], null],
+    [4, id, 1n, null, null, [], [], [99, 0, 0]],
+    [4, id, 1n, null, null, [], [['n\u202e', 1, null, [], null]], null],
     [['x'.repeat(1000), 'y'], id, 1n, null, null, [], [], null],
     ['x'.repeat(200), id, 1n, null, null, [], [], null],
   ];
   for (const value of bad) refused(sealed(value));
-  const old = sealed([2, id, 1n, null, null, [], [['process', ...Array(8).fill(0)]], [], null]);
+  const old = sealed([3, id, 1n, null, null, eight([0, 0]), [], null]);
   assert.throws(
     () => decodeCursor(old),
-    /is of version 2, this broker reads version 3: begin with since or last instead$/,
+    /is of version 3, this broker reads version 4: begin with since or last instead$/,
   );
 });
 

@@ -169,14 +169,14 @@ function wishOf({ topics, nodes, window }: Asked, nowNs: bigint): Wish {
 function scopeOf(asked: Asked, grant: Grant, identity: Identity): Scope {
   const { role, floorNs, filter: conjunct, nodesWithin, nodesWithout, budgets } = grant;
   const known = Object.keys(TOPICS);
-  const topics = asked.topics.length > 0 ? asked.topics : known.filter(grant.topic);
-  if (topics.length === 0) {
+  const topics = known.filter(grant.topic);
+  if (asked.allTopics && topics.length === 0) {
     throw new BackplaneError('permission_denied', `${describe(identity)} may use no topic`, { field: 'topics' });
   }
   const nodes = narrowNodes(asked.nodes, nodesWithin, nodesWithout);
   const isCut = nodes.globs.length > asked.nodes.globs.length;
   const notes = [
-    ...(asked.topics.length === 0 && topics.length < known.length ? [`of all topics ${topics.join(', ')}`] : []),
+    ...(asked.allTopics && topics.length < known.length ? [`of all topics ${topics.join(', ')}`] : []),
     ...(isCut ? [`nodes ${nodeGlobsText(nodes.globs)}`] : []),
     ...(conjunct === undefined ? [] : [`only events that match ${conjunct}`]),
     ...(floorNs === undefined ? [] : [`nothing from before ${timestampNsText(floorNs)}`]),

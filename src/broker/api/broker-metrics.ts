@@ -5,6 +5,7 @@ import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
 import type { ServerTls } from '../access/tls/server-tls.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
+import type { Delays } from '../delays.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { HeldFrames } from '../ingest/held-frames.js';
@@ -12,19 +13,24 @@ import type { Ingest } from '../ingest/ingest.js';
 import type { LogStore } from '../log/log-store.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 
-export function brokerMetrics(
-  registry: NodeRegistry,
-  subscriptions: Subscriptions,
-  ingest: Ingest,
-  store: LogStore,
-  held: HeldFrames,
-  totals: DeliveryTotals,
-  gate: Gate,
-  trail: AuditTrail,
-  tls: ServerTls | undefined,
-): Registry {
-  return createMetrics([
-    { name: 'nodes_connected', help: 'Agents connected.', type: 'gauge', read: () => registry.connectedCount },
+/** What the metrics are read from. */
+export interface MetricSources {
+  readonly registry: NodeRegistry;
+  readonly subscriptions: Subscriptions;
+  readonly ingest: Ingest;
+  readonly store: LogStore;
+  readonly held: HeldFrames;
+  readonly totals: DeliveryTotals;
+  readonly gate: Gate;
+  readonly trail: AuditTrail;
+  readonly tls: ServerTls | undefined;
+  readonly delays: Delays;
+}
+
+export function brokerMetrics(sources: MetricSources): Registry {
+  const { registry, subscriptions, ingest, store, held, totals, gate, trail, tls, delays } = sources;
+  const readings: Reading[] = [
+    ...nodes(registry),
     { name: 'subscriptions', help: 'Subscriptions running.', type: 'gauge', read: () => subscriptions.size },
     {
       name: 'subscription_lag_frames_max',
@@ -57,12 +63,6 @@ export function brokerMetrics(
     ...certificates(tls),
     ...ingestion(ingest),
     {
-      name: 'shed_events',
-      help: 'Matches that the agents connected did not send since they started, being over their budgets.',
-      type: 'gauge',
-      read: () => shed(registry),
-    },
-    {
       name: 'redactions',
       help: 'Secrets that the agents connected have masked since they started, by rule.',
       type: 'gauge',
@@ -70,7 +70,39 @@ export function brokerMetrics(
       read: () => redactions(registry),
     },
     ...ledger(totals),
-  ]);
+  ];
+  return createMetrics(readings, [delays.syncs, delays.deliveries]);
+}
+
+function nodes(registry: NodeRegistry): Reading[] {
+  return [
+    {
+      name: 'nodes',
+      help: 'Nodes by state: connected, degraded (connected, but sees less than it should), gone (listed until forgotten).',
+      type: 'gauge',
+      label: 'state',
+      read: () => nodesByState(registry),
+    },
+    {
+      name: 'node_events_total',
+      help: 'Events that nodes recorded, lost in the kernel, matched and shed (over budget), as they reported.',
+      type: 'counter',
+      label: 'stage',
+      read: () => Object.entries(registry.reportedEvents.totals),
+    },
+  ];
+}
+
+function nodesByState(registry: NodeRegistry): [string, number][] {
+  let connected = 0;
+  let degraded = 0;
+  let gone = 0;
+  for (const { connection, degraded: trouble } of registry.all()) {
+    if (connection === undefined) gone++;
+    else if (trouble === '') connected++;
+    else degraded++;
+  }
+  return Object.entries({ connected, degraded, gone });
 }
 
 /** Of the ports under TLS; both show the same certificate. */
@@ -155,12 +187,6 @@ function ledger(totals: DeliveryTotals): Reading[] {
       read: () => totals.skipped,
     },
   ];
-}
-
-function shed(registry: NodeRegistry): number {
-  let sum = 0;
-  for (const { connection, report } of registry.all()) if (connection) sum += Number(report?.eventsShed ?? 0);
-  return sum;
 }
 
 /** Summed over nodes, by rule. Nodes choose the rule names, so their number and length are bounded here. */

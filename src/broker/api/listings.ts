@@ -1,6 +1,7 @@
 /** Listings and status of the broker, the same for gRPC and HTTP. */
 
 import { msToNs } from '../../nanoseconds.js';
+import type { Selector } from '../../subscriptions/request/selectors.js';
 import { TOPICS } from '../../wire/event/event.js';
 import {
   type GetStatusResponse,
@@ -12,6 +13,7 @@ import {
 } from '../../wire/messages.js';
 import type { Grant } from '../access/authorize.js';
 import type { Caller } from '../access/gate.js';
+import { ledgerMessage } from '../delivery/selectors/ledger.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { LogStore } from '../log/log-store.js';
@@ -90,7 +92,7 @@ export class Listings {
       return whole || (owner?.kind === identity.kind && owner.name === identity.name);
     });
     const subscriptions = seen.map((subscription) => {
-      const { id, checked, startedMs, outlet, lag, phase } = subscription;
+      const { id, checked, selectors, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
       const caller = this.#subscriptions.callerOf(subscription);
       return {
@@ -98,7 +100,7 @@ export class Listings {
         client: checked.client,
         peer: caller?.peer ?? '',
         identity: caller?.identity.name ?? '',
-        filter: checked.predicate.canonical,
+        filter: selectors.named ? '' : selectors.predicates[0]!.canonical,
         topics: [...checked.topics],
         started: msToTimestamp(startedMs),
         eventsDelivered: ledger.events,
@@ -110,6 +112,8 @@ export class Listings {
         eventsMatched: ledger.events + ledger.throttled + ledger.shed + ledger.skipped,
         lagFrames: lag,
         phase,
+        selectors: selectors.named ? checked.selectors.map(selectorOf) : [],
+        selectorLedgers: ledgerMessage(outlet, selectors).selectors,
       };
     });
     return { subscriptions };
@@ -134,6 +138,11 @@ export class Listings {
       tlsTrouble: facts.tlsTrouble() ?? '',
     };
   }
+}
+
+function selectorOf({ id, predicate }: Selector) {
+  const { topics, filter, fields } = predicate.spec;
+  return { id, topics: [...topics], filter, fields: [...fields] };
 }
 
 function nodeOf(record: NodeRecord): Node {
@@ -161,6 +170,7 @@ function nodeOf(record: NodeRecord): Node {
     blindSpots: report?.blindSpots ?? {},
     cpuRatio: report?.cpuRatio ?? 0,
     residentBytes: report?.residentBytes ?? 0,
+    counted: report?.wallTime ?? null,
   };
 }
 

@@ -11,6 +11,7 @@ import {
 import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
 import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
 import { nodeGlobsText } from '../../subscriptions/request/node-globs.js';
+import type { Selector } from '../../subscriptions/request/selectors.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { shownList } from '../../text/shown.js';
 import { TOPICS } from '../../wire/event/event.js';
@@ -18,24 +19,50 @@ import type { Plan, PlanStage } from '../../wire/messages.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import { profileNote } from './profiles.js';
 
+/** One predicate of a subscription, and what the subscription says beside it. */
+export type Explained = Pick<CheckedSubscription, 'nodes' | 'window'> & Pick<Selector, 'predicate'>;
+
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
-  const { predicate, topics, window } = checked;
-  const types = topics.flatMap((topic) => (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)));
+  const { selectors, topics, nodes, window } = checked;
+  const plans = selectors.map(({ id, predicate }) => ({
+    ...{ selector: id, filter: predicate.canonical, topics: [...predicate.topics] },
+    stages: selectorStages({ predicate, nodes, window }, registry),
+  }));
+  const [first] = plans;
+  const notes = checked.scope?.notes ?? [];
+  const granted = notes.map((text): PlanStage => ({ place: 'broker', text }));
+  const common = streamStages(window);
+  if (first!.selector === '')
+    return { filter: first!.filter, topics: [...topics], stages: [...granted, ...first!.stages, ...common] };
+  const once = { place: 'agent', text: 'sends an event that several selectors match once, and says which do' };
+  return { filter: '', topics: [...topics], stages: [...granted, once, ...common], selectors: plans };
+}
+
+/** What is done for one predicate alone. */
+function selectorStages(asked: Explained, registry: NodeRegistry): PlanStage[] {
+  const { predicate } = asked;
+  const types = predicate.topics.flatMap((topic) =>
+    (TOPICS[topic]?.types ?? []).filter((type) => predicate.mayMatchType(type)),
+  );
   const stages: PlanStage[] = [
-    ...(checked.scope?.notes ?? []).map((text) => ({ place: 'broker', text })),
-    ...kernelStages(checked, registry, types),
-    ...blindStages(checked, registry, types),
-    ...argumentStages(checked, registry, types),
-    ...userStages(checked, registry),
+    ...kernelStages(asked, registry, types),
+    ...blindStages(asked, registry, types),
+    ...argumentStages(asked, registry, types),
+    ...userStages(asked, registry),
   ];
-  const note = profileNote(checked, registry);
+  const note = profileNote(asked, registry);
   if (note !== undefined) stages.push({ place: 'agent', text: note });
-  stages.push({ place: 'agent', text: agentText(checked, registry, types) });
+  stages.push({ place: 'agent', text: agentText(asked, registry, types) });
   if (predicate.spec.fields.length > 0) {
     const only = `only type, time, position, ${predicate.spec.fields.join(', ')}`;
     stages.push({ place: 'agent', text: `encodes ${only}, and what others ask for of the same event` });
     stages.push({ place: 'broker', text: 'cuts off what others asked for, without decoding' });
   }
+  return stages;
+}
+
+function streamStages(window: CheckedSubscription['window']): PlanStage[] {
+  const stages: PlanStage[] = [];
   if (window.history) {
     stages.push({ place: 'agent', text: 'the same over the recorder, for the window, decoded only for this' });
     stages.push({ place: 'broker', text: "merges the nodes' history by wall time" });
@@ -43,7 +70,7 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
   if (window.follow) {
     stages.push({ place: 'broker', text: "selects live events by the agents' match lists, without decoding them" });
   }
-  return { filter: predicate.canonical, topics: [...topics], stages };
+  return stages;
 }
 
 /** How a node has the arguments of programs (`arguments_by` of its report). */
@@ -55,7 +82,7 @@ const ARGUMENTS_BY: Readonly<Record<string, string>> = {
 };
 
 /** One stage for each way, as far as the nodes have said which they have. */
-function argumentStages({ nodes }: CheckedSubscription, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
+function argumentStages({ nodes }: Explained, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
   if (!types.includes('process.exec')) return [];
   const connected = registry.connected(nodes.matches).sort();
   return Object.entries(ARGUMENTS_BY).flatMap(([way, text]) => {
@@ -70,14 +97,18 @@ const AS_IT_CHANGES =
   'the program, of a second later, and of a moment after the process connects or listens';
 
 /** What may be otherwise by now, where somebody names it, and on which nodes it is. */
-function userStages(checked: CheckedSubscription, registry: NodeRegistry): PlanStage[] {
+function userStages(checked: Explained, registry: NodeRegistry): PlanStage[] {
   const { filter, fields } = checked.predicate.spec;
   const isNamed = [filter, ...fields].some((text) => text.includes(USER_FIELD));
   return isNamed ? [{ place: 'agent', text: AS_IT_CHANGES }, ...blindStages(checked, registry, [USER_FIELD])] : [];
 }
 
 /** One stage for each type, or field of all, and sentence, as far as nodes have said what they cannot see. */
-function blindStages({ nodes }: CheckedSubscription, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
+function blindStages(
+  { nodes }: Pick<Explained, 'nodes'>,
+  registry: NodeRegistry,
+  types: readonly string[],
+): PlanStage[] {
   const connected = registry.connected(nodes.matches).sort();
   return types.flatMap((type) => {
     const said = connected.map((node) => registry.record(node)?.report?.blindSpots[type]);
@@ -89,11 +120,7 @@ function blindStages({ nodes }: CheckedSubscription, registry: NodeRegistry, typ
   });
 }
 
-function agentText(
-  { predicate, nodes, window }: CheckedSubscription,
-  registry: NodeRegistry,
-  types: readonly string[],
-): string {
+function agentText({ predicate, nodes, window }: Explained, registry: NodeRegistry, types: readonly string[]): string {
   // With `follow` every node is asked for live events, however late its recording begins.
   const untilNs = window.follow ? undefined : window.untilNs;
   const may = (node: string) => untilNs === undefined || registry.record(node)?.recordedAfter(untilNs) !== true;
@@ -111,11 +138,7 @@ function agentText(
  * One stage for what every node records anyway, and one for each event that is switched on for this subscription. An
  * event whose profile no connected node allows is not switched on, which a stage of its own says.
  */
-function kernelStages(
-  { predicate, nodes }: CheckedSubscription,
-  registry: NodeRegistry,
-  types: readonly string[],
-): PlanStage[] {
+function kernelStages({ predicate, nodes }: Explained, registry: NodeRegistry, types: readonly string[]): PlanStage[] {
   const connected = registry.connected(nodes.matches);
   const allowed = new Set(connected.flatMap((node) => registry.record(node)?.hello?.profiles ?? []));
   const refused = new Set<string>();

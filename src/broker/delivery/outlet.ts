@@ -3,9 +3,11 @@
  * limit, cuts off fields that were not asked for, and puts gaps before cursors.
  */
 import { BackplaneError } from '../../errors.js';
-import { cutRuns, type FieldMask, USUAL_FIELDS } from '../../wire/event/field-mask.js';
-import type { BatchHeader, Selection } from '../../wire/frame/splice.js';
+import type { BatchHeader, BatchMatch, Selection } from '../../wire/frame/splice.js';
 import type { SubscribeResponse } from '../../wire/messages.js';
+import { FieldCut } from './selectors/field-cut.js';
+import type { SelectorSet } from './selectors/selector-set.js';
+import type { Tally } from './selectors/tally.js';
 import type { Throttle } from './throttle.js';
 
 export type Delivery =
@@ -38,11 +40,10 @@ export function newTotals(): DeliveryTotals {
   return { events: 0, throttled: 0, shed: 0, skipped: 0, refilled: 0 };
 }
 
-/** Amounts to add to the totals. */
-type Count = Partial<DeliveryTotals>;
-
 export class Outlet {
   readonly ledger = newTotals();
+  /** The same of each selector, in the order of the request; empty for a subscription without selectors. */
+  readonly ledgers: readonly DeliveryTotals[];
   bytes = 0;
   #takeGaps: () => readonly SubscribeResponse[] = () => [];
   /** A gap was sent, and no cursor since: until one is, a subscriber that resumes gets the gap again. */
@@ -51,8 +52,8 @@ export class Outlet {
   readonly #sink: Sink;
   /** Maximum number of events to deliver; 0 for no limit. */
   readonly #limit: number;
-  /** Fields to keep of each event, as frames have the fields of all subscriptions. Undefined keeps the usual ones. */
-  readonly #mask: FieldMask | undefined;
+  readonly #selectors: SelectorSet;
+  readonly #cut: FieldCut;
   /** Totals over all subscriptions, counted together with `ledger`. */
   readonly #totals: DeliveryTotals;
   readonly #throttle: Throttle | undefined;
@@ -60,13 +61,15 @@ export class Outlet {
   constructor(
     sink: Sink,
     limit: number,
-    mask: FieldMask | undefined,
+    selectors: SelectorSet,
     totals: DeliveryTotals,
     throttle: Throttle | undefined,
   ) {
     this.#sink = sink;
     this.#limit = limit;
-    this.#mask = mask;
+    this.#selectors = selectors;
+    this.#cut = new FieldCut(selectors);
+    this.ledgers = selectors.named ? selectors.ids.map(newTotals) : [];
     this.#totals = totals;
     this.#throttle = throttle;
   }
@@ -103,20 +106,26 @@ export class Outlet {
     return this.#limit === 0 ? Number.MAX_SAFE_INTEGER : this.#limit - this.ledger.events;
   }
 
-  count(count: Count): void {
-    for (const kind in count) {
-      const events = count[kind as keyof DeliveryTotals] ?? 0;
-      this.ledger[kind as keyof DeliveryTotals] += events;
-      this.#totals[kind as keyof DeliveryTotals] += events;
-    }
+  count(kind: keyof DeliveryTotals, { events, of }: Tally, sign: 1 | -1 = 1): void {
+    this.ledger[kind] += sign * events;
+    this.#totals[kind] += sign * events;
+    for (const [index, own] of of.entries()) this.ledgers[index]![kind] += sign * own;
   }
 
   async batch(header: BatchHeader, selection: Selection): Promise<void> {
-    this.count({ events: selection.count });
-    const mask = this.#mask ?? (selection.namedFields ? USUAL_FIELDS : undefined);
-    const parts = mask === undefined ? selection.parts : selection.parts.map((part) => cut(part, mask));
+    this.count('events', this.#selectors.taken(selection));
+    const parts = this.#cut.parts(selection);
     for (const part of parts) this.bytes += part.length;
-    await this.#write({ kind: 'batch', header, parts });
+    const matches = this.#selectors.named ? this.#matches(selection) : undefined;
+    await this.#write({ kind: 'batch', header: matches ? { ...header, matches } : header, parts });
+  }
+
+  #matches({ count, matched = [] }: Selection): BatchMatch[] {
+    return matched.flatMap(({ indices }, index) => {
+      if (indices.length === 0) return [];
+      const all = indices.length === count;
+      return [{ selector: this.#selectors.ids[index]!, all, indices: all ? [] : indices }];
+    });
   }
 
   async message(message: SubscribeResponse): Promise<void> {
@@ -143,18 +152,5 @@ export class Outlet {
     const gaps = this.#takeGaps();
     if (gaps.length > 0) this.gapsOpen = true;
     return gaps.map((message) => this.#sink.write({ kind: 'message', message }));
-  }
-}
-
-/**
- * Bytes that are not events stay uncut, for the subscriber to refuse, as without a mask. Nodes are not trusted, so one
- * node's bad bytes must not end the delivery of other nodes' events.
- */
-function cut(part: Buffer, mask: FieldMask): Buffer {
-  try {
-    return cutRuns(part, mask);
-  } catch (cause) {
-    if (cause instanceof BackplaneError) return part;
-    throw cause;
   }
 }

@@ -12,6 +12,8 @@ import type { NodeRegistry } from '../nodes/node-registry.js';
 import { NodeView } from './cursor/node-view.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
 import type { NodeQuery } from './history/clipped-answer.js';
+import type { SelectorSet } from './selectors/selector-set.js';
+import { NONE } from './selectors/tally.js';
 import type { SubscriptionStart } from './start.js';
 
 export interface NodePlan {
@@ -29,24 +31,32 @@ export class Planner {
   readonly #store: LogStore;
   readonly #start: SubscriptionStart;
   readonly #position: SubscriptionPosition;
+  readonly #selectors: SelectorSet;
 
   constructor(
     checked: CheckedSubscription,
+    selectors: SelectorSet,
     registry: NodeRegistry,
     store: LogStore,
     start: SubscriptionStart,
     position: SubscriptionPosition,
   ) {
     this.#checked = checked;
+    this.#selectors = selectors;
     this.#registry = registry;
     this.#store = store;
     this.#start = start;
     this.#position = position;
   }
 
-  /** For a node at the subscription's start. Undefined when the node has no hold for the predicate (yet). */
+  /** Position from which the node's frames are complete for every selector; undefined while they are not for one. */
+  hold(node: string): Position | undefined {
+    return this.#registry.hold(node, this.#selectors.predicateIds);
+  }
+
+  /** For a node at the subscription's start. Undefined when the node has no hold (yet). */
   follow(node: string): NodePlan | undefined {
-    const hold = this.#registry.hold(node, this.#checked.predicate.id);
+    const hold = this.hold(node);
     if (hold === undefined) return undefined;
     const plan = this.#planFrom(node, hold);
     this.#position.add(plan.view);
@@ -67,10 +77,22 @@ export class Planner {
     if (!fromCursor) this.#markSeen(fresh);
     if (this.#start.sinceNs === undefined) {
       // Each topic starts at the end of its last frame. The furthest of these ends could lie within a coming frame.
-      fresh.reached(hold);
+      fresh.reached(this.#begin(node, hold));
+      if (!this.#reachesBack(fresh, hold)) {
+        return { view: fresh, query: this.#query(fresh, meeting, undefined), skipAfter: meeting };
+      }
       return { view: fresh, query: undefined, skipAfter: fresh.skip };
     }
     return { view: fresh, query: this.#query(fresh, meeting, this.#start.sinceNs), skipAfter: meeting };
+  }
+
+  /**
+   * Where a node begins of which nothing is known, and of which no past is wanted. Selectors that are resumed miss nothing
+   * from where they hold on, so that others that hold only later have the recorder asked for what lies in between.
+   */
+  #begin(node: string, hold: Position): Position {
+    const unchanged = this.#start.resumed?.unchanged;
+    return (unchanged && this.#registry.firstHold(node, unchanged.predicateIds)) ?? hold;
   }
 
   /**
@@ -89,14 +111,15 @@ export class Planner {
 
   /** For a node that joins later, at the present end of the log. Undefined when it has no hold (yet). */
   join(node: string): NodeView | undefined {
-    const hold = this.#registry.hold(node, this.#checked.predicate.id);
+    const hold = this.hold(node);
     if (hold === undefined) return undefined;
     const restored = this.#restoredView(node);
     const view = restored ?? new NodeView(node);
     for (const [topic, to] of this.#inLog(node)) view.seenTo(topic, to);
     // Without a past to ask for, the node is served from the log at once.
-    if (restored === undefined && this.#start.joinSinceNs === undefined) view.reached(hold);
-    else view.wentLate();
+    const fresh = restored === undefined && this.#start.joinSinceNs === undefined;
+    if (fresh) view.reached(this.#begin(node, hold));
+    if (!fresh || !this.#reachesBack(view, hold)) view.wentLate();
     this.#position.add(view);
     return view;
   }
@@ -142,7 +165,7 @@ export class Planner {
    * Undefined when the node has no hold, so that it cannot be asked.
    */
   meeting(node: string): Position | undefined {
-    const hold = this.#registry.hold(node, this.#checked.predicate.id);
+    const hold = this.hold(node);
     return hold && this.#meetingAt(node, hold);
   }
 
@@ -153,7 +176,7 @@ export class Planner {
   /** The query to the recorder for what comes after the delivered events. */
   #query(view: NodeView, upTo: Position | undefined, sinceNs: bigint | undefined): NodeQuery {
     const { node } = view;
-    const { predicate, topics } = this.#checked;
+    const { topics } = this.#checked;
     const floors = new Map<string, Position>();
     for (const topic of topics) {
       const floor = view.floor(topic);
@@ -169,7 +192,7 @@ export class Planner {
       floors,
       afterKey,
       request: {
-        predicate: predicate.spec,
+        predicates: this.#selectors.predicates.map(({ spec }) => spec),
         sinceNs: after !== undefined || fromNs <= 0n ? undefined : fromNs,
         untilNs: this.untilNs(node),
         after,
@@ -183,12 +206,12 @@ export class Planner {
    * frame that is still to come, and must be subtracted from its counts.
    */
   #markAhead(view: NodeView): void {
-    const hold = this.#registry.hold(view.node, this.#checked.predicate.id);
+    const hold = this.hold(view.node);
     for (const topic of hold === undefined ? [] : this.#checked.topics) {
       const from = laterPosition(hold!, this.#registry.coveredTo(view.node, [topic]));
       const floor = view.floor(topic);
       const before = view.ahead.get(topic);
-      if (floor === undefined || comparePositions(from, floor) >= 0) view.ahead.set(topic, { from, events: 0 });
+      if (floor === undefined || comparePositions(from, floor) >= 0) view.ahead.set(topic, { from, tally: NONE });
       else if (!before || comparePositions(before.from, from) !== 0) view.ahead.delete(topic);
     }
   }
@@ -224,6 +247,10 @@ export class Planner {
     // Frames in the log are passed over until the recorder has delivered what comes before them.
     if (delivered.standing?.standing === 'late') view.wentLate();
     for (const [topic, floor] of delivered.floors) view.reachedOf(topic, floor);
+    // Offsets do not say where topics begin that nobody asked for before, so cursors must.
+    if (resumed.asksMoreTopics && this.#checked.topics.every((topic) => delivered.floors.has(topic))) {
+      view.reached(earliest(delivered.floors.values())!);
+    }
     this.#restoreOwed(view);
     for (const topic of this.#checked.topics) {
       const seen = resumed.seen(node, topic);
@@ -240,7 +267,9 @@ export class Planner {
       if (end === undefined || !this.#checked.topics.includes(topic)) continue;
       for (const range of ranges) {
         const offsetTo = Math.min(end, range.offsetTo ?? end);
-        if (range.offsetFrom < offsetTo) view.owe(topic, { ...range, offsetTo, counted: false });
+        const selectors = resumed?.owedTo(range);
+        if (range.offsetFrom >= offsetTo || selectors?.length === 0) continue;
+        view.owe(topic, { ...range, offsetTo, selectors, counted: false });
       }
     }
   }

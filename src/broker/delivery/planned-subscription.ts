@@ -2,6 +2,7 @@
 import type { BytePool } from '../../flow/byte-pool.js';
 import type { Signal } from '../../flow/signal.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { Delays } from '../delays.js';
 import type { FanOut } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
 import type { InterestBook } from '../nodes/interest-book.js';
@@ -11,6 +12,7 @@ import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
 import type { DeliveryTotals, Outlet } from './outlet.js';
 import type { Planner } from './plan.js';
+import type { SelectorSet } from './selectors/selector-set.js';
 import type { SubscriptionStart } from './start.js';
 
 /** Parts of the broker that all subscriptions share. */
@@ -23,12 +25,14 @@ export interface DeliveryContext {
   readonly lingers: Lingers;
   readonly historyPool: BytePool;
   readonly totals: DeliveryTotals;
+  readonly delays: Delays;
 }
 
 /** One subscription once it is planned. Each part is made before any delivery begins and stays the same to the end. */
 export interface PlannedSubscription {
   readonly broker: DeliveryContext;
   readonly checked: CheckedSubscription;
+  readonly selectors: SelectorSet;
   readonly start: SubscriptionStart;
   readonly planner: Planner;
   readonly position: SubscriptionPosition;

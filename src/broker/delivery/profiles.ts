@@ -5,10 +5,14 @@
 import { BackplaneError } from '../../errors.js';
 import { NODES_NAMED_MAX } from '../../limits.js';
 import { CATALOGUE, type Profile } from '../../subscriptions/pushdown/catalogue.js';
+import type { Selector } from '../../subscriptions/request/selectors.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
-import { shownList } from '../../text/shown.js';
+import { shown, shownList } from '../../text/shown.js';
 import { TOPICS } from '../../wire/event/event.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+
+/** One predicate of a subscription. */
+type Asked = Pick<CheckedSubscription, 'nodes'> & Pick<Selector, 'predicate'>;
 
 interface ProfileDemand {
   /** Profiles of which any one suffices. Empty when no profile is needed. */
@@ -18,7 +22,7 @@ interface ProfileDemand {
   readonly allowing: readonly string[];
 }
 
-function demandOf(checked: CheckedSubscription, registry: NodeRegistry): ProfileDemand {
+function demandOf(checked: Asked, registry: NodeRegistry): ProfileDemand {
   const profiles = neededProfiles(checked);
   const refusing: string[] = [];
   const allowing: string[] = [];
@@ -30,7 +34,7 @@ function demandOf(checked: CheckedSubscription, registry: NodeRegistry): Profile
   return { profiles, refusing, allowing };
 }
 
-function neededProfiles({ predicate }: CheckedSubscription): Profile[] {
+function neededProfiles({ predicate }: Asked): Profile[] {
   const profiles = new Set<Profile>();
   for (const { types } of Object.values(TOPICS)) {
     for (const type of types) {
@@ -43,15 +47,18 @@ function neededProfiles({ predicate }: CheckedSubscription): Profile[] {
   return [...profiles];
 }
 
-/** Throws failed_precondition when nodes are connected and none of them may record what is asked for. */
-export function checkProfiles(checked: CheckedSubscription, registry: NodeRegistry): void {
-  const demand = demandOf(checked, registry);
-  if (demand.refusing.length === 0 || demand.allowing.length > 0) return;
-  throw new BackplaneError('failed_precondition', refusalText(demand));
+/** Throws failed_precondition when nodes are connected and none of them may record what one of the selectors asks for. */
+export function checkProfiles({ selectors, nodes }: CheckedSubscription, registry: NodeRegistry): void {
+  for (const { id, predicate } of selectors) {
+    const demand = demandOf({ predicate, nodes }, registry);
+    if (demand.refusing.length === 0 || demand.allowing.length > 0) continue;
+    const which = id === '' ? '' : `selector ${shown(id)}: `;
+    throw new BackplaneError('failed_precondition', which + refusalText(demand));
+  }
 }
 
 /** A sentence that names the nodes that will send nothing; undefined when there are none. */
-export function profileNote(checked: CheckedSubscription, registry: NodeRegistry): string | undefined {
+export function profileNote(checked: Asked, registry: NodeRegistry): string | undefined {
   const demand = demandOf(checked, registry);
   return demand.refusing.length === 0 ? undefined : refusalText(demand);
 }

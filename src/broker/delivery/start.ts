@@ -3,9 +3,10 @@ import type { CheckedSubscription } from '../../subscriptions/request/subscripti
 import type { HistoryPlace } from '../../wire/cursor.js';
 import type { LogStore } from '../log/log-store.js';
 import { checkDepth } from './cursor/depth.js';
-import { ResumedCursor, readCursor } from './cursor/resumed-cursor.js';
+import { ResumedCursor, readCursor, type SelectorStart } from './cursor/resumed-cursor.js';
 import type { CoverageSum } from './history/coverage.js';
 import { keyAtTime } from './history/history-merge.js';
+import type { SelectorSet } from './selectors/selector-set.js';
 
 export class SubscriptionStart {
   readonly #window: CheckedSubscription['window'];
@@ -19,13 +20,18 @@ export class SubscriptionStart {
   }
 
   /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do, and what checkDepth throws. */
-  static async open(checked: CheckedSubscription, store: LogStore): Promise<SubscriptionStart> {
-    const { cursor, predicate, topics, window, scope } = checked;
+  static async open(checked: CheckedSubscription, selectors: SelectorSet, store: LogStore): Promise<SubscriptionStart> {
+    const { cursor, topics, window, scope } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
-    const state = readCursor(cursor, predicate.spec, store.identity);
-    const resumed = await ResumedCursor.open(state, topics, store);
+    const state = readCursor(cursor, selectors, store.identity);
+    const resumed = await ResumedCursor.open(state, topics, selectors, store);
     if (scope?.floorNs !== undefined) await checkDepth(state, topics, store, scope.floorNs);
     return new SubscriptionStart(window, resumed);
+  }
+
+  /** How each selector begins, in their order. */
+  selectorStarts({ ids }: SelectorSet): readonly SelectorStart[] {
+    return this.resumed?.starts ?? ids.map(() => 'new');
   }
 
   /** Start of the past that is wanted of a node without delivered events; undefined for none, 0n for all. */

@@ -23,6 +23,7 @@ import { Outlet, type Sink } from './outlet.js';
 import { type NodePlan, Planner } from './plan.js';
 import type { DeliveryContext, PlannedSubscription } from './planned-subscription.js';
 import { checkProfiles } from './profiles.js';
+import { SelectorSet } from './selectors/selector-set.js';
 import { SubscriptionStart } from './start.js';
 import { Throttle } from './throttle.js';
 
@@ -35,6 +36,7 @@ export class Subscription {
   readonly id = randomUUID();
   readonly startedMs = Date.now();
   readonly outlet: Outlet;
+  readonly selectors: SelectorSet;
   #stage: Stage = { kind: 'planning' };
   readonly #wake = new Signal();
   /** Gives back what the stages took hold of; run at the end, however the subscription ends. */
@@ -53,7 +55,8 @@ export class Subscription {
     this.#context = floorNs === undefined ? context : { ...context, route: new FlooredRoute(context, floorNs) };
     this.#signal = signal;
     const throttle = checked.throttle && new Throttle(checked.throttle);
-    this.outlet = new Outlet(sink, checked.limit, checked.predicate.mask, context.totals, throttle);
+    this.selectors = new SelectorSet(checked.selectors);
+    this.outlet = new Outlet(sink, checked.limit, this.selectors, context.totals, throttle);
   }
 
   get phase(): 'history' | 'live' {
@@ -74,7 +77,7 @@ export class Subscription {
   async run(): Promise<void> {
     try {
       checkProfiles(this.checked, this.#context.registry);
-      const start = await SubscriptionStart.open(this.checked, this.#context.store);
+      const start = await SubscriptionStart.open(this.checked, this.selectors, this.#context.store);
       if (this.checked.window.follow) await this.#follow(start);
       else await this.#replayOnly(start);
     } finally {
@@ -91,7 +94,7 @@ export class Subscription {
     const plans = this.#planNodes(planned, watch, missing);
     const answered = plans.map(({ view }) => view.node).filter((node) => !missing.includes(node));
     await planned.position.settled();
-    await this.#accept(answered, missing);
+    await this.#accept(start, answered, missing);
     const asked = plans.filter((plan) => plan.query !== undefined);
     const history = new HistoryDelivery(planned);
     const failed = await history.deliverWindow(asked.flatMap(({ query }) => query ?? []));
@@ -110,7 +113,7 @@ export class Subscription {
     const connected = this.#context.registry.connected(this.checked.nodes.matches).filter((node) => !later.has(node));
     const queries = connected.flatMap((node) => planner.past(node) ?? []);
     for (const node of start.resumed?.named ?? []) planner.wait(node);
-    await this.#accept(connected, []);
+    await this.#accept(start, connected, []);
     const history = new HistoryDelivery(planned);
     await history.deliverWindow(queries, later);
     if (this.outlet.left <= 0) return;
@@ -127,25 +130,30 @@ export class Subscription {
   /** Claims interest, and returns the connected nodes that have not acknowledged it by the deadline. */
   async #claim(): Promise<readonly string[]> {
     const { book, lingers } = this.#context;
-    const { nodes, predicate, latencyMs } = this.checked;
+    const { nodes, latencyMs } = this.checked;
     if (latencyMs !== undefined) this.#cleanUp.push(lingers.ask(latencyMs, nodes.matches));
-    this.#cleanUp.push(await book.claim(predicate.spec, nodes.globs, nodes.matches));
+    // Together, so that nodes are told once.
+    const claims = this.selectors.predicates.map(({ spec }) => book.claim(spec, nodes.globs, nodes.matches));
+    const claimed = await Promise.allSettled(claims);
+    for (const claim of claimed) if (claim.status === 'fulfilled') this.#cleanUp.push(claim.value);
+    for (const claim of claimed) if (claim.status === 'rejected') throw claim.reason;
     return this.#acknowledgements();
   }
 
   /** Waits until every matching connected node has acknowledged; returns those that have not by the deadline. */
   async #acknowledgements(): Promise<readonly string[]> {
     const { registry } = this.#context;
-    const { nodes, predicate } = this.checked;
+    const { nodes } = this.checked;
+    const { predicateIds } = this.selectors;
     const deadlineMs = Date.now() + INTEREST_DEADLINE_MS;
     for (;;) {
       const missing = registry
         .connected(nodes.matches)
-        .filter((node) => registry.hold(node, predicate.id) === undefined);
+        .filter((node) => registry.hold(node, predicateIds) === undefined);
       const leftMs = deadlineMs - Date.now();
       if (missing.length === 0 || leftMs <= 0 || this.#signal.aborted) return missing;
       // A node that answered with an error will not acknowledge later, so it is not waited for.
-      if (missing.every((node) => registry.record(node)?.errors.has(predicate.id))) return missing;
+      if (missing.every((node) => predicateIds.some((id) => registry.record(node)?.errors.has(id)))) return missing;
       await this.#wake.wait(this.#signal, leftMs);
     }
   }
@@ -153,10 +161,10 @@ export class Subscription {
   /** From here on the subscription has a position, at its start. */
   #plan(start: SubscriptionStart): PlannedSubscription {
     const { store, registry } = this.#context;
-    const { predicate, topics, window } = this.checked;
+    const { topics, window } = this.checked;
     const position = new SubscriptionPosition({
       clusterId: store.identity,
-      predicateId: predicate.id,
+      asked: this.selectors.inCursor(topics),
       topics,
       joinSinceNs: start.joinSinceNs,
       replayFrom: start.replayFrom,
@@ -165,15 +173,16 @@ export class Subscription {
       notes: new CursorNotes(store.of(this.id)),
     });
     for (const place of position.places) {
-      const index = start.resumed?.state.places[place.log.partition]?.index;
+      const index = start.resumed?.indexAt(place.log.partition);
       if (index !== undefined) position.partlyDelivered(place, { offset: place.offset, index });
     }
     this.#stage = { kind: 'history', position };
     return {
       broker: this.#context,
       checked: this.checked,
+      selectors: this.selectors,
       start,
-      planner: new Planner(this.checked, registry, store, start, position),
+      planner: new Planner(this.checked, this.selectors, registry, store, start, position),
       position,
       outlet: this.outlet,
       wake: this.#wake,
@@ -231,7 +240,7 @@ export class Subscription {
     return later;
   }
 
-  async #accept(answered: readonly string[], missing: readonly string[]): Promise<void> {
+  async #accept(start: SubscriptionStart, answered: readonly string[], missing: readonly string[]): Promise<void> {
     const { window, nodes } = this.checked;
     const { registry } = this.#context;
     await this.outlet.message({
@@ -246,7 +255,13 @@ export class Subscription {
           node,
           from: nsToTimestamp(registry.record(node)!.recordedFromNs!),
         })),
+        selectors: this.#selectorStarts(start),
       },
     });
+  }
+  #selectorStarts(start: SubscriptionStart): { selector: string; start: string }[] {
+    const { named, ids } = this.selectors;
+    if (!named) return [];
+    return start.selectorStarts(this.selectors).map((how, index) => ({ selector: ids[index]!, start: how }));
   }
 }

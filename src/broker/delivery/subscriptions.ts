@@ -123,15 +123,14 @@ export class Subscriptions {
 }
 
 /** What a subscriber wants, as it is kept on record. */
-function asked({ id, checked }: Subscription): Readonly<Record<string, unknown>> {
-  const { predicate, topics, nodes, window, limit, cursor, client } = checked;
+function asked({ id, checked, selectors }: Subscription): Readonly<Record<string, unknown>> {
+  const { topics, nodes, window, limit, cursor, client } = checked;
   const { sinceNs, untilNs, follow, last } = window;
   return {
     subscription: id,
     topics,
     nodes: nodes.globs,
-    filter: predicate.canonical,
-    ...(predicate.spec.fields.length === 0 ? {} : { fields: predicate.spec.fields }),
+    filters: selectors.predicates.map(({ canonical }) => canonical),
     ...(sinceNs === undefined ? {} : { since: timestampNsText(sinceNs) }),
     ...(untilNs === undefined ? {} : { until: timestampNsText(untilNs) }),
     ...(last === 0 ? {} : { last }),

@@ -9,6 +9,7 @@ import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
 import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
+import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
 import type { AgentAccess, GreetedNode } from '../access/agent-access.js';
 import { addressOf } from '../access/peer-address.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
@@ -125,6 +126,7 @@ export class UplinkService {
     const greeted = this.#access.greet(call, said.node);
     const hello = { ...said, node: greeted.node };
     checkName('hello.node', hello.node);
+    checkProtocol(`the agent of node ${hello.node}`, hello.protocol);
     this.#registry.makeWay(hello);
     // Frames of the earlier session may still be pending. The welcome must state where the log ends after them.
     await this.#ingest.settled(hello.node);
@@ -147,6 +149,7 @@ export class UplinkService {
       covered: covered.map(({ to, ...rest }) => ({ ...rest, to: positionToMessage(to) })),
       lingerMs: Math.min(LINGER_MS_MAX, Math.max(LINGER_MS_MIN, lingerMs)),
       epochMin,
+      protocol: PROTOCOL,
     };
   }
 

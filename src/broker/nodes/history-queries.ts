@@ -23,7 +23,8 @@ import { checkHistoryEnd } from './node-checks.js';
 export interface HistoryRequest {
   /** The client that asks. The number of places is limited per client. */
   readonly client: string;
-  readonly predicate: PredicateSpec;
+  /** At least one, each once. Where there are several, frames say which of them each event matches. */
+  readonly predicates: readonly PredicateSpec[];
   /** Wall nanoseconds by the node's clock, inclusive. */
   readonly sinceNs?: bigint | undefined;
   /** Exclusive. */
@@ -133,16 +134,13 @@ export class HistoryQueries {
   #start(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
     this.#running.set(id, { client: request.client, answer });
     answer.begin();
-    const { predicate, sinceNs, untilNs, after, upTo } = request;
+    const { predicates, sinceNs, untilNs, after, upTo } = request;
     this.#send({
       historyQuery: {
         queryId: id,
-        predicate: {
-          ...predicate,
-          id: predicate.id.toString(),
-          topics: [...predicate.topics],
-          fields: [...predicate.fields],
-        },
+        predicates: predicates.map(({ id, topics, filter, includeSelf, fields }) => {
+          return { id: id.toString(), topics: [...topics], filter, includeSelf, fields: [...fields] };
+        }),
         since: sinceNs === undefined ? null : nsToTimestamp(inRange(sinceNs)),
         until: untilNs === undefined ? null : nsToTimestamp(inRange(untilNs)),
         after: after === undefined ? null : positionToMessage(after),

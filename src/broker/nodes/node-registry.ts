@@ -20,6 +20,7 @@ import { checkHello, checkReport } from './node-checks.js';
 import { NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import { interestEntries, nodeEntries, savedNodes } from './node-state.js';
+import { ReportedEvents } from './reported-events.js';
 
 /** Position up to which the log needs nothing more of one topic; the agent is told it in the welcome. */
 export interface CoveredTopic {
@@ -59,6 +60,7 @@ const ANOTHER_BOOT_MS = 2 * NODE_REPORT_INTERVAL_MS;
 export class NodeRegistry {
   /** Why the last save of the state failed, in a sentence; undefined when it succeeded. */
   saveTrouble: string | undefined;
+  readonly reportedEvents = new ReportedEvents();
   readonly #records = new Map<string, NodeRecord>();
   readonly #sessions = new Map<string, NodeSession>();
   readonly #listeners = new Set<NodeListener>();
@@ -109,9 +111,22 @@ export class NodeRegistry {
     return [...this.#sessions.keys()].filter(matches);
   }
 
-  /** Position from which a node's frames are complete for a predicate; undefined when they are not complete. */
-  hold(node: string, predicateId: bigint): Position | undefined {
-    return this.#records.get(node)?.holds.get(predicateId);
+  /** Position from which a node's frames are complete for all of the predicates; undefined while they are not. */
+  hold(node: string, predicateIds: readonly bigint[]): Position | undefined {
+    const holds = this.#records.get(node)?.holds;
+    let latest: Position | undefined;
+    for (const id of predicateIds) {
+      const hold = holds?.get(id);
+      if (hold === undefined) return undefined;
+      latest = laterPosition(hold, latest);
+    }
+    return latest;
+  }
+
+  /** Position from which a node's frames are complete for one of the predicates; undefined when they are for none. */
+  firstHold(node: string, predicateIds: readonly bigint[]): Position | undefined {
+    const holds = predicateIds.flatMap((id) => this.#records.get(node)?.holds.get(id) ?? []);
+    return holds.sort(comparePositions)[0];
   }
 
   listen(listener: NodeListener): () => void {
@@ -229,6 +244,7 @@ export class NodeRegistry {
   reported(record: NodeRecord, report: NodeReport__Output): void {
     checkReport(report);
     const degradedBefore = record.degraded;
+    this.reportedEvents.add(report, record.report);
     record.report = report;
     record.lastSeenMs = Date.now();
     if (report.wallTime) record.clock.measured(timestampToNs('report.wall_time', report.wallTime));

@@ -2,7 +2,8 @@
 import type { Command } from 'commander';
 import { createJoinToken } from '../../client/create-join-token.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
-import { CLIENT_KEYS, credentialFor } from '../credentials.js';
+import { credentialFor } from '../credential-lookup.js';
+import { CLIENT_KEYS } from '../credentials.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { securityFor } from '../tls-settings.js';
 

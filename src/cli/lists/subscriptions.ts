@@ -17,6 +17,10 @@ export function define(command: Command): void {
   });
 }
 
+function selectorsText(selectors: readonly { readonly id: string; readonly filter: string }[]): string {
+  return selectors.map(({ id, filter }) => safeText(`${id}: ${filter}`)).join('; ');
+}
+
 export function subscriptionsText(answer: ListSubscriptionsResponse__Output, nowNs: bigint, width?: number): string {
   if (answer.subscriptions.length === 0) return asTyped('nobody is subscribed: try "backplane observe --follow"\n');
   const rows = answer.subscriptions.map((subscription) => [
@@ -35,7 +39,7 @@ export function subscriptionsText(answer: ListSubscriptionsResponse__Output, now
     compactBytes(subscription.bytesDelivered),
     subscription.lagFrames,
     safeText(subscription.topics.join(',')) || '(every topic)',
-    safeText(subscription.filter) || '(every event)',
+    safeText(subscription.filter) || selectorsText(subscription.selectors) || '(every event)',
   ]);
   return fittedTable(
     [

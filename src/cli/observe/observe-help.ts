@@ -42,6 +42,10 @@ function examples(name: string): string {
     ['everything between two times', 'observe --all --since 04:00 --until 04:10'],
     ['programs below /tmp', `observe --since 1h --filter 'process.executable.path.startsWith("/tmp/")'`],
     ['connections to HTTPS of two nodes, as JSON', `observe -n 'web-*' --filter 'network.peer.port == 443' -o json`],
+    [
+      'two questions at once; lines say which of them they answer',
+      `observe --selector 'web:network=network.peer.port == 443' --selector 'all:process='`,
+    ],
     ['who kills what', `observe --topic security --follow --filter 'event.type == "security.kill"'`],
   ];
   const text = lines.map(([what, ...commands]) => [`  # ${what}`, ...commands.map((each) => `  ${name} ${each}`)]);

@@ -12,6 +12,7 @@ import { shellWord } from '../render/text.js';
 import { TIME_FORMATS, type TimeFormat } from '../render/time.js';
 import { defaultView } from './default-view.js';
 import { observers } from './observers.js';
+import { parseSelector } from './selector-flag.js';
 
 export type ObserveFormat = 'compact' | 'json' | 'jsonpb' | 'table' | 'dict';
 
@@ -19,6 +20,7 @@ export interface ObserveOptions {
   topic?: string[];
   node?: string[];
   filter?: string;
+  selector?: string[];
   all?: boolean;
   since?: string;
   until?: string;
@@ -55,6 +57,11 @@ export function addObserveFlags(command: Command): void {
       '--filter <cel>',
       'only events for which this CEL expression is true',
       filled('--filter', 'for every event'),
+    )
+    .option(
+      '--selector <id=cel>',
+      'one of several filters of one stream: events come once, with the ids they match; with topics ID:TOPIC=CEL (repeat)',
+      selectors,
     )
     .option('-a, --all', 'every event, and not the selection that is described below')
     .option('--since <time>', 'from here on: how long ago (5m), a time (04:00) or RFC 3339', filled('--since'))
@@ -133,11 +140,18 @@ export function readOptions(command: Command): ObserveOptions {
       given.output === 'jsonpb' ? 'jsonpb has them anyway' : 'the others end with the command that goes on';
     throw new BackplaneError('invalid_argument', `--cursors needs -o json: ${reason}`);
   }
+  if (given.selector !== undefined) {
+    const other = given.topic ? '--topic' : given.filter === undefined ? given.all && '--all' : '--filter';
+    if (other) {
+      throw new BackplaneError('invalid_argument', `--selector excludes ${other}: each selector has topics and filter`);
+    }
+  }
   const options = { ...given };
   const limit = given.limit ?? first;
   if (limit !== undefined) options.limit = limit;
   readTimes(options);
-  if (!options.topic && !options.filter && !options.cursor && !options.all) options.filter = defaultView(observers());
+  const asks = options.topic ?? options.filter ?? options.selector ?? options.cursor ?? options.all;
+  if (!asks) options.filter = defaultView(observers());
   return options;
 }
 
@@ -159,7 +173,18 @@ function startNs(since: string | undefined, nowNs: bigint): bigint | undefined {
 }
 
 export function subscribeRequest(options: ObserveOptions): SubscribeRequest {
-  const { topic = [], node = [], since = '', until = '', last = 0, limit = 0, cursor = '', follow = false } = options;
+  const fields = options.fieldMask === undefined ? [] : parseFieldMask(options.fieldMask).map((path) => path.join('.'));
+  const {
+    topic = [],
+    selector = [],
+    node = [],
+    since = '',
+    until = '',
+    last = 0,
+    limit = 0,
+    cursor = '',
+    follow = false,
+  } = options;
   return {
     topics: topic,
     nodes: node,
@@ -171,7 +196,8 @@ export function subscribeRequest(options: ObserveOptions): SubscribeRequest {
     limit: String(limit),
     cursor,
     includeSelf: options.includeSelf === true,
-    fields: options.fieldMask === undefined ? [] : parseFieldMask(options.fieldMask).map((path) => path.join('.')),
+    fields: selector.length > 0 ? [] : fields,
+    selectors: selector.map((text) => parseSelector(text, fields)),
     client: `observe (pid ${process.pid})`,
     refill: options.refill === true,
     throttle: options.throttle ?? '',
@@ -207,6 +233,8 @@ export function resumeCommand(command: Command, options: ObserveOptions, cursor:
 function flagWords(option: Option, value: unknown): string[] {
   const flag = option.long ?? option.short ?? '';
   if (typeof value === 'boolean') return [flag];
+  // Filters have commas of their own.
+  if (option.attributeName() === 'selector') return (value as string[]).flatMap((each) => [flag, shellWord(each)]);
   return [flag, shellWord(Array.isArray(value) ? value.join(',') : String(value))];
 }
 
@@ -221,6 +249,12 @@ function filled(flag: string, without = ''): (text: string) => string {
 function collect(flag: string, every: string): (value: string, before?: string[]) => string[] {
   const check = filled(flag, `for ${every}`);
   return (value, before = []) => [...before, ...value.split(',').map((item) => check(item).trim())];
+}
+
+/** Checked at once, so that the flag is named where it is wrong. */
+function selectors(value: string, before: string[] = []): string[] {
+  parseSelector(value);
+  return [...before, value];
 }
 
 function count(flag: string, max: number): (text: string) => number {

@@ -130,5 +130,6 @@ function linesOf(options: ObserveOptions, terminal: boolean): EventLines | undef
     mask: options.fieldMask === undefined ? undefined : parseShownFields(options.fieldMask),
     times: { format: options.timeFormat, utc: options.utc === true },
     terminal,
+    selectors: options.selector !== undefined,
   });
 }

@@ -2,7 +2,9 @@
  * The agent as a child process of `up`: started again when it dies, with a
  * growing pause; stopped by SIGTERM, and killed when that does not help.
  *
- *   starting -> running -> (died -> waiting -> starting)* -> stopped
+ *   loading -> running -> (died -> waiting -> starting -> running)* -> stopped
+ *
+ * The first process is started before anybody knows what it will be told, and loads its code meanwhile.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import type { Logger } from 'pino';
@@ -28,26 +30,44 @@ export type AgentMessage =
  */
 const ALLOCATION = { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
 
-export interface AgentProcessOptions {
+/** Set for an agent that waits for an AgentBegin. */
+export const AGENT_WAITS = 'BACKPLANE_AGENT_WAITS';
+
+/** The one message that an agent gets from its parent. */
+export interface AgentBegin {
   /** Settings, as environment variables. */
   readonly environment: Readonly<Record<string, string>>;
-  readonly log: Logger;
+}
+
+export interface AgentProcessOptions extends AgentBegin {
   readonly onMessage: (message: AgentMessage) => void;
   /** Called when the agent ended by itself; it is then started again. */
   readonly onEnd: () => void;
 }
 
 export class AgentProcess {
-  readonly #options: AgentProcessOptions;
+  readonly #log: Logger;
+  /** Undefined before begin(). */
+  #options: AgentProcessOptions | undefined;
   #child: ChildProcess | undefined;
   #restart: NodeJS.Timeout | undefined;
   #restartMs = AGENT_RESTART_MS_MIN;
   #startedMs = 0;
   #stopping: Promise<void> | undefined;
 
-  constructor(options: AgentProcessOptions) {
+  /** The agent records nothing before begin(). */
+  constructor(log: Logger) {
+    this.#log = log;
+    this.#start({ [AGENT_WAITS]: 'true' });
+  }
+
+  /** Call it once. */
+  begin(options: AgentProcessOptions): void {
     this.#options = options;
-    this.#start();
+    const { environment } = options;
+    const message: AgentBegin = { environment };
+    if (this.#child?.connected) this.#child.send(message, () => {});
+    else this.#start(environment);
   }
 
   get pid(): number | undefined {
@@ -66,9 +86,9 @@ export class AgentProcess {
     this.#child?.kill('SIGKILL');
   }
 
-  #start(): void {
+  #start(environment: Readonly<Record<string, string>>): void {
     const child = spawn(process.execPath, [builtFile('program/main.js'), 'agent'], {
-      env: { ...ALLOCATION, ...foreignEnvironment(), ...this.#options.environment },
+      env: { ...ALLOCATION, ...foreignEnvironment(), ...environment },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       // A process group of its own: Ctrl-C reaches only `up`, which then stops the agent in order, once.
       detached: true,
@@ -76,28 +96,27 @@ export class AgentProcess {
     this.#child = child;
     this.#startedMs = performance.now();
     child.on('message', (message) => this.#hear(message));
-    child.on('error', (cause) => this.#options.log.error(`agent cannot be started: ${cause.message}`));
+    child.on('error', (cause) => this.#log.error(`agent cannot be started: ${cause.message}`));
     child.on('close', (code, signal) => this.#died(code, signal));
   }
 
   #hear(message: unknown): void {
     if (typeof message !== 'object' || message === null || !('kind' in message)) return;
-    this.#options.onMessage(message as AgentMessage);
+    this.#options?.onMessage(message as AgentMessage);
   }
 
   #died(code: number | null, signal: NodeJS.Signals | null): void {
     this.#child = undefined;
-    if (this.#stopping !== undefined) return;
-    this.#options.onEnd();
+    const options = this.#options;
+    // What ended before it began is started when it is to begin.
+    if (this.#stopping !== undefined || options === undefined) return;
+    options.onEnd();
     // An agent that ran for long restarts quickly, whatever happened before it.
     if (performance.now() - this.#startedMs > AGENT_RESTART_MS_MAX) this.#restartMs = AGENT_RESTART_MS_MIN;
     const waitMs = this.#restartMs;
     this.#restartMs = Math.min(waitMs * 2, AGENT_RESTART_MS_MAX);
-    this.#options.log.error(
-      { code, signal, waitMs },
-      `agent ended (${signal ?? `exit code ${code}`}): starting it again`,
-    );
-    this.#restart = setTimeout(() => this.#start(), waitMs);
+    this.#log.error({ code, signal, waitMs }, `agent ended (${signal ?? `exit code ${code}`}): starting it again`);
+    this.#restart = setTimeout(() => this.#start(options.environment), waitMs);
   }
 
   async #end(): Promise<void> {
@@ -107,7 +126,7 @@ export class AgentProcess {
     const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
     child.kill('SIGTERM');
     const timer = setTimeout(() => {
-      this.#options.log.error(`agent did not end within ${AGENT_STOP_MS} ms: killing it`);
+      this.#log.error(`agent did not end within ${AGENT_STOP_MS} ms: killing it`);
       child.kill('SIGKILL');
     }, AGENT_STOP_MS);
     await closed;

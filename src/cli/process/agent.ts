@@ -14,7 +14,7 @@ import { type Agent, startAgent } from '../../sensor-agent/agent.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { AGENT_KEYS, agentOptions, type Joining, nodeNames } from './agent-options.js';
-import type { AgentMessage } from './agent-process.js';
+import { AGENT_WAITS, type AgentBegin, type AgentMessage } from './agent-process.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
@@ -28,7 +28,21 @@ export function define(command: Command): void {
     'likewise by the service account token that Kubernetes keeps in this file (BACKPLANE_JOIN_TOKEN_FILE)',
   );
   addSettingFlags(command, AGENT_KEYS);
-  command.action(() => runAgent(commandConfig(command, AGENT_KEYS), joining(command)));
+  command.action(async () => {
+    if (process.env[AGENT_WAITS] !== undefined) await begun();
+    await runAgent(commandConfig(command, AGENT_KEYS), joining(command));
+  });
+}
+
+/** Resolves when the parent has said with which settings to begin. Exits when it is gone instead. */
+async function begun(): Promise<void> {
+  delete process.env[AGENT_WAITS];
+  const gone = () => process.exit(0);
+  if (!process.connected) gone();
+  process.once('disconnect', gone);
+  const [{ environment }] = (await once(process, 'message')) as [AgentBegin];
+  process.off('disconnect', gone);
+  Object.assign(process.env, environment);
 }
 
 /** From flags, else from the environment: no settings, as settings are shown. @throws BackplaneError invalid_argument */

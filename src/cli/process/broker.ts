@@ -1,7 +1,6 @@
 /** `backplane broker`: runs a broker until a signal; the first signal drains it. */
 import { once } from 'node:events';
 import type { Command } from 'commander';
-import { startBroker } from '../../broker/broker.js';
 import type { Config } from '../../config.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { BROKER_KEYS, brokerOptions, httpScheme, warnings } from './broker-options.js';
@@ -17,6 +16,8 @@ async function runBroker({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
   let reload = () => false;
   const interrupt = watchInterrupt(undefined, () => reload());
+  // Loaded here, because what `up` shares with this file has to start its agent before that.
+  const { startBroker } = await import('../../broker/broker.js');
   const broker = await startBroker(brokerOptions(settings, log));
   reload = broker.reload;
   for (const warning of warnings(settings, broker)) process.stdout.write(`${warning}\n`);

@@ -9,7 +9,7 @@ export const INTERRUPTED = 130;
 export interface Interrupt {
   /** Aborted by the first signal. */
   readonly signal: AbortSignal;
-  /** Removes the handlers, except the one for hangups: a second hangup may come when all is done. */
+  /** All is done: from now on a signal ends the process at once, but not as if it had been killed. */
   release(): void;
 }
 
@@ -20,16 +20,17 @@ export interface Interrupt {
  */
 export function watchInterrupt(atOnce: () => void = () => {}, reload: () => boolean = () => false): Interrupt {
   const controller = new AbortController();
+  let released = false;
   const onHangup = () => {
     if (hasTerminal() || controller.signal.aborted || !reload()) controller.abort();
   };
   const onSignal = () => {
-    if (!controller.signal.aborted) {
-      controller.abort();
-      return;
+    if (released) process.exit(INTERRUPTED);
+    if (controller.signal.aborted) {
+      atOnce();
+      process.exit(INTERRUPTED);
     }
-    atOnce();
-    process.exit(INTERRUPTED);
+    controller.abort();
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
@@ -37,8 +38,7 @@ export function watchInterrupt(atOnce: () => void = () => {}, reload: () => bool
   return {
     signal: controller.signal,
     release() {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
+      released = true;
     },
   };
 }

@@ -7,10 +7,9 @@
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Command } from 'commander';
-import { type Broker, startBroker } from '../../broker/broker.js';
+import type { Broker } from '../../broker/broker.js';
 import { configEnvironment, SETTINGS, type SettingKey, type Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
-import { removeInstancesOf } from '../../sensor-agent/source/tracefs/strays.js';
 import { commandName } from '../command-name.js';
 import { safeText, shellWord } from '../render/text.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
@@ -39,7 +38,10 @@ async function up({ settings }: Config): Promise<void> {
   // Throws the refusal of an agent here, because `up` would otherwise restart that agent for ever.
   const nodes = nodeNames(settings);
   const ca = ownCa(settings);
-  let agent: AgentProcess | undefined;
+  // Its process loads its code while this one does.
+  const agent = new AgentProcess(log);
+  const { startBroker } = await import('../../broker/broker.js');
+  const { removeInstancesOf } = await import('../../sensor-agent/source/tracefs/strays.js');
   // The agent removes its trace instances itself, unless it was killed or never started.
   const removeLeftInstances = () => {
     const removed = removeInstancesOf(join(settings['data.dir'], 'recorder'), AGENT_FILES_MS);
@@ -48,13 +50,17 @@ async function up({ settings }: Config): Promise<void> {
   let reload = () => false;
   const interrupt = watchInterrupt(
     () => {
-      agent?.kill();
+      agent.kill();
       removeLeftInstances();
     },
     () => reload(),
   );
   // Locks the directory and takes the ports, so that failures come before an agent runs.
-  const broker = await startBroker({ ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" });
+  const options = { ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" };
+  const broker = await startBroker(options).catch(async (cause) => {
+    await agent.stop();
+    throw cause;
+  });
   reload = broker.reload;
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and ${httpScheme(settings)}://${broker.httpAddress}`);
   for (const warning of warnings(settings, broker)) say(warning);
@@ -65,7 +71,7 @@ async function up({ settings }: Config): Promise<void> {
     if (!saidNext) say(`Next, in another terminal: ${commandName()} observe --follow${clientFlags(broker, ca)}`);
     saidNext = true;
   };
-  agent = new AgentProcess({
+  agent.begin({
     environment: configEnvironment({
       ...settings,
       brokers,
@@ -75,7 +81,6 @@ async function up({ settings }: Config): Promise<void> {
       'grpc.listen': broker.grpcAddress,
       'http.listen': broker.httpAddress,
     }),
-    log,
     onMessage: (message) => {
       broker.waitsFor(whyAbsent(message));
       if (message.kind === 'present') sayNext();

@@ -22,6 +22,8 @@ export interface EventLinesOptions {
   readonly times: TimeStyle;
   /** JSON goes to a terminal, so that control characters in it are escaped. */
   readonly terminal: boolean;
+  /** Events say which selectors they match. */
+  readonly selectors?: boolean;
 }
 
 /** One event of a batch as text that ends with a newline. `cursor` resumes behind it; '' where none does. */
@@ -34,6 +36,7 @@ export interface EventLines {
 }
 
 const NODE_WIDTH_MAX = 24;
+const SELECTORS_WIDTH_MAX = 24;
 /** Every type fits, so that what follows stands in one column. */
 const TYPE_WIDTH = Math.max(
   ...Object.values(TOPICS).flatMap(({ types }) => types.map((type) => shortType(type).length)),
@@ -48,29 +51,32 @@ export function eventLines(format: OutputFormat, options: EventLinesOptions): Ev
     case 'dict':
       return { header: '', line: dictLine(options) };
     case 'table':
-      return options.mask === undefined ? eventTable(options) : maskTable(options.mask);
+      return options.mask === undefined ? eventTable(options) : maskTable(options.mask, options.selectors);
   }
 }
 
-function jsonLine({ mask, terminal }: EventLinesOptions): EventLine {
+function jsonLine({ mask, terminal, selectors }: EventLinesOptions): EventLine {
   const bytes = new JsonBytes();
   return (node, topic, event, cursor = '') => {
     // Nothing is to be left out or escaped: no object is needed.
     if (mask === undefined && !terminal && bytes.openEvent(event.bytes, 0, event.bytes.length, node, topic)) {
+      if (selectors) bytes.text(`,"selectors":${JSON.stringify(event.selectors)}`);
       bytes.text(cursor === '' ? '}\n' : `,"cursor":${JSON.stringify(cursor)}}\n`);
       return bytes.takeText();
     }
     const json = eventToJson(event.message, node, topic);
-    const masked = mask === undefined ? json : applyFieldMask(json, [...PROMISED, ...mask]);
+    const shown = mask === undefined ? json : applyFieldMask(json, [...PROMISED, ...mask]);
+    const masked = selectors ? { ...shown, selectors: [...event.selectors] } : shown;
     return `${jsonText(cursor === '' ? masked : { ...masked, cursor }, terminal)}\n`;
   };
 }
 
-function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
+function compactLine({ palette, mask, times, selectors }: EventLinesOptions): EventLine {
   const names = new ProcessNames();
   const clock = new EventTimes(times);
   let nodeWidth = 0;
-  return (node, topic, { message: event }) => {
+  let selectorsWidth = 0;
+  return (node, topic, { message: event, selectors: matched }) => {
     const name = safeText(node);
     nodeWidth = Math.max(nodeWidth, Math.min(name.length, NODE_WIDTH_MAX));
     const type = safeText(shortType(event.type));
@@ -81,32 +87,40 @@ function compactLine({ palette, mask, times }: EventLinesOptions): EventLine {
     names.learn(node, event);
     const time = palette.dim(event.time ? clock.text(timestampNs(event.time)) : '--:--:--.------');
     const nodeCell = palette.node(node)(name.padEnd(nodeWidth));
-    return `${time} ${nodeCell}  ${palette.type(event.type)(type.padEnd(TYPE_WIDTH))}  ${subject}\n`;
+    const ids = selectorsText(matched);
+    selectorsWidth = Math.max(selectorsWidth, Math.min(ids.length, SELECTORS_WIDTH_MAX));
+    const selectorsCell = selectors ? `${ids.padEnd(selectorsWidth)}  ` : '';
+    return `${time} ${nodeCell}  ${selectorsCell}${palette.type(event.type)(type.padEnd(TYPE_WIDTH))}  ${subject}\n`;
   };
 }
 
-function dictLine({ palette, mask }: EventLinesOptions): EventLine {
+function selectorsText(ids: readonly string[]): string {
+  return safeText(ids.join(','));
+}
+
+function dictLine({ palette, mask, selectors }: EventLinesOptions): EventLine {
   let first = true;
-  return (node, topic, { message: event }) => {
+  return (node, topic, { message: event, selectors: matched }) => {
     // People look for time and node first, so these fields lead, whatever their place in the message.
     const { time = '', node: from = '', topic: on = '', ...rest } = eventToJson(event, node, topic);
-    const json = { time, node: from, topic: on, ...rest };
-    const lines = [...leaves(mask === undefined ? json : applyFieldMask(json, [...WHEN_AND_WHERE, ...mask]))].map(
-      ([path, value]) => `${palette.dim(`${safeText(path)}:`)} ${valueText(value)}\n`,
-    );
+    const json = { time, node: from, topic: on, ...(selectors ? { selectors: [...matched] } : {}), ...rest };
+    const lines = [
+      ...leaves(mask === undefined ? json : applyFieldMask(json, [...WHEN_AND_WHERE, ['selectors'], ...mask])),
+    ].map(([path, value]) => `${palette.dim(`${safeText(path)}:`)} ${valueText(value)}\n`);
     const separator = first ? '' : '\n';
     first = false;
     return separator + lines.join('');
   };
 }
 
-function eventTable({ palette, times }: EventLinesOptions): EventLines {
+function eventTable({ palette, times, selectors }: EventLinesOptions): EventLines {
   const names = new ProcessNames();
   // Every row has its date, because a column is as wide as its widest cell anyway.
   const clock = new EventTimes(times.format === 'clock' ? { ...times, format: 'date' } : times);
   const columns = new Columns([
     { title: 'TIME', widthMin: times.utc ? 27 : 32 },
     { title: 'NODE', widthMin: 8 },
+    ...(selectors ? [{ title: 'SELECTORS' }] : []),
     { title: 'TYPE', widthMin: TYPE_WIDTH },
     { title: 'PID', align: 'right', widthMin: 7 },
     { title: 'PARENT', align: 'right', widthMin: 7 },
@@ -114,11 +128,12 @@ function eventTable({ palette, times }: EventLinesOptions): EventLines {
     { title: 'NAME', widthMin: 15 },
     { title: 'WHAT' },
   ]);
-  const line: EventLine = (node, _topic, { message: event }) => {
+  const line: EventLine = (node, _topic, { message: event, selectors: matched }) => {
     const { process } = event;
     const cells = [
       event.time ? clock.text(timestampNs(event.time)) : '',
       safeText(node),
+      ...(selectors ? [selectorsText(matched)] : []),
       safeText(shortType(event.type)),
       process ? String(process.pid) : '',
       process && process.parentPid !== 0 ? String(process.parentPid) : '',
@@ -147,11 +162,13 @@ function whatText(node: string, event: EventMessage, names: ProcessNames): strin
     : subjectText(node, event, { names });
 }
 
-function maskTable(mask: ShownFields): EventLines {
-  const columns = new Columns(mask.map((path) => ({ title: maskPath(path.join('.')).toUpperCase(), widthMin: 8 })));
-  const line: EventLine = (node, topic, { message }) => {
+function maskTable(mask: ShownFields, selectors = false): EventLines {
+  const shown = mask.map((path) => ({ title: maskPath(path.join('.')).toUpperCase(), widthMin: 8 }));
+  const columns = new Columns(selectors ? [{ title: 'SELECTORS', widthMin: 9 }, ...shown] : shown);
+  const line: EventLine = (node, topic, { message, selectors: matched }) => {
     const json = eventToJson(message, node, topic);
-    return `${columns.row(mask.map((path) => valueText(valueAt(json, path))))}\n`;
+    const cells = mask.map((path) => valueText(valueAt(json, path)));
+    return `${columns.row(selectors ? [selectorsText(matched), ...cells] : cells)}\n`;
   };
   return { header: `${columns.header()}\n`, line };
 }

@@ -30,7 +30,7 @@ export function gapNotice(gap: Gap, clock: NodeTimes, utc = false): string {
   const from = clock.wallNs(gap.node, gap.from);
   const to = clock.wallNs(gap.node, gap.to);
   const time = from === undefined ? '' : stretchText(from, gap.to === null ? 'open' : to, utc);
-  return `gap ${where}: ${commas(count + ofTopics(gap), time, gap.reason, gap.message)}`;
+  return `gap ${where}: ${commas(count + ofTopics(gap), time, gap.reason, gap.message, ofSelectors(gap))}`;
 }
 
 function stretchText(fromNs: bigint, toNs: bigint | 'open' | undefined, utc: boolean): string {
@@ -42,6 +42,13 @@ function stretchText(fromNs: bigint, toNs: bigint | 'open' | undefined, utc: boo
 function ofTopics({ topics }: Gap): string {
   const parts = topics.map(({ topic, events, eventsUnknown }) => `${topic} ${eventsUnknown ? 'unknown' : events}`);
   return parts.length > 0 ? ` (${parts.join(', ')})` : '';
+}
+
+function ofSelectors({ selectors }: Gap): string {
+  const parts = selectors.map(
+    ({ selector, events, eventsUnknown }) => `${selector} ${eventsUnknown ? 'unknown' : events}`,
+  );
+  return parts.length > 0 ? `of ${parts.join(', ')}` : '';
 }
 
 /** `node node-a: gone, connection lost`. */

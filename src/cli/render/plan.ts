@@ -6,9 +6,16 @@ import { safeText } from './text.js';
 export function planText(answer: ExplainResponse__Output, width?: number): string {
   const { plan, nodes } = answer;
   const rows = [
-    ['filter', plan?.filter || '(every event)'],
+    ...(plan?.selectors.length ? [] : [['filter', plan?.filter || '(every event)']]),
     ['topics', plan?.topics.join(', ') || '(every topic)'],
     ['nodes', nodes.join(', ') || '(none connected)'],
+    ...(plan?.selectors ?? []).flatMap(({ selector, filter, topics, stages }) => [
+      ['selector', selector],
+      ['filter', filter],
+      ['topics', topics.join(', ')],
+      ...stages.map((stage) => [stage.place, stage.text]),
+    ]),
+    ...(plan?.selectors.length ? [['stream', 'all selectors together']] : []),
     ...(plan?.stages ?? []).map((stage) => [stage.place, stage.text]),
   ];
   return fittedTable(

@@ -2,11 +2,13 @@
  * Collects a query's matches into history frames: runs of one topic and epoch, in position order. What is collected takes
  * little more memory than the frames will.
  */
-import { HISTORY_FRAME_BYTES, LAST_BYTES_MAX } from '../../limits.js';
+import { HISTORY_FRAME_BYTES, HISTORY_MATCH_INDICES_MAX, LAST_BYTES_MAX, SELECTORS_MAX } from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { EventWriter } from '../../wire/event/event-writer.js';
 import type { FieldMask } from '../../wire/event/field-mask.js';
 import type { HistoryFrame } from '../../wire/frame/history-frame.js';
+import type { Match } from '../../wire/frame/match.js';
+import { sliceMatches } from '../../wire/frame/splice.js';
 import type { Position } from '../../wire/position.js';
 
 export class HistoryBuilder {
@@ -15,6 +17,9 @@ export class HistoryBuilder {
   #sizes: number[] = [];
   #positions: Position[] = [];
   #wallNs: bigint[] = [];
+  #matches = new Map<bigint, number[]>();
+  /** Number of event indices in all match lists together. */
+  #indices = 0;
 
   readonly #send: (frame: HistoryFrame) => void;
 
@@ -22,16 +27,26 @@ export class HistoryBuilder {
     this.#send = send;
   }
 
-  /** Returns the bytes that the event takes. */
-  add(event: BusEvent, mask: FieldMask | undefined): number {
+  /**
+   * Returns the bytes that the event takes. `predicateIds`: those that it matches, of a query that has several; none where
+   * there is one.
+   */
+  add(event: BusEvent, mask: FieldMask | undefined, predicateIds: readonly bigint[]): number {
     const last = this.#positions.at(-1);
     if (last && (this.#topic !== event.topic || last.epoch !== event.position.epoch)) this.flush();
     const bytes = this.#writer.write(event, mask);
+    for (const id of predicateIds) {
+      const indices = this.#matches.get(id);
+      if (indices) indices.push(this.#sizes.length);
+      else this.#matches.set(id, [this.#sizes.length]);
+    }
+    this.#indices += predicateIds.length;
     this.#topic = event.topic;
     this.#sizes.push(bytes);
     this.#positions.push(event.position);
     this.#wallNs.push(event.wallNs);
-    if (this.#writer.length >= HISTORY_FRAME_BYTES) this.flush();
+    const indicesFull = this.#indices > HISTORY_MATCH_INDICES_MAX - SELECTORS_MAX;
+    if (indicesFull || this.#writer.length >= HISTORY_FRAME_BYTES) this.flush();
     return bytes;
   }
 
@@ -47,12 +62,23 @@ export class HistoryBuilder {
       timesNs: BigUint64Array.from(positions, ({ timeNs }) => timeNs),
       lanes: positions.map(({ lane }) => lane),
       ties: positions.map(({ tie }) => tie),
+      matches: this.#takeMatches(),
       events: this.#writer.take(),
     };
     this.#sizes = [];
     this.#positions = [];
     this.#wallNs = [];
     this.#send(frame);
+  }
+
+  #takeMatches(): Match[] {
+    const matches = Array.from(this.#matches, ([predicateId, indices]): Match => {
+      const all = indices.length === this.#sizes.length;
+      return { predicateId, all, indices: all ? [] : indices };
+    });
+    this.#matches = new Map();
+    this.#indices = 0;
+    return matches;
   }
 }
 
@@ -92,7 +118,7 @@ export class NewestFrames {
 /** The frame without its first events. */
 export function withoutFirst(frame: HistoryFrame, events: number): HistoryFrame {
   if (events <= 0) return frame;
-  const { eventSizes, wallNs, timesNs, lanes, ties } = frame;
+  const { eventSizes, wallNs, timesNs, lanes, ties, matches } = frame;
   let bytes = 0;
   for (let at = 0; at < events; at += 1) bytes += eventSizes[at]!;
   return {
@@ -102,6 +128,7 @@ export function withoutFirst(frame: HistoryFrame, events: number): HistoryFrame 
     timesNs: timesNs.slice(events),
     lanes: lanes.slice(events),
     ties: ties.slice(events),
+    matches: sliceMatches(matches, events, eventSizes.length),
     events: frame.events.subarray(bytes),
   };
 }

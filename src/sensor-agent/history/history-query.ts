@@ -16,7 +16,9 @@ import {
   HISTORY_STEP_MS,
 } from '../../limits.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
+import { MaskUnions } from '../../subscriptions/mask-unions.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
+import { PredicateIndex } from '../../subscriptions/predicate-index.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import type { HistoryFrame } from '../../wire/frame/history-frame.js';
 import { emptyHistoryFrame } from '../../wire/frame/history-frame.js';
@@ -42,6 +44,13 @@ export interface Recording {
   readonly timeline: TimelineView;
   /** Set while the disk takes nothing. */
   readonly hole: { readonly from: Position; readonly stated: StatedLoss } | undefined;
+}
+
+/** One of the predicates of a query. */
+export interface AskedPredicate {
+  /** By which frames name it. */
+  readonly id: bigint;
+  readonly predicate: Predicate;
 }
 
 export interface HistoryWindow {
@@ -109,7 +118,12 @@ export class HistoryQuery {
   #saidMs = performance.now();
 
   readonly #recording: Recording;
-  readonly #predicate: Predicate;
+  readonly #predicates: readonly Predicate[];
+  /** By predicate, the id by which the broker knows it. */
+  readonly #ids: ReadonlyMap<Predicate, bigint>;
+  readonly #unions = new MaskUnions();
+  /** By event type, the predicates that may match. */
+  readonly #byType = new Map<string, PredicateIndex>();
   readonly #window: HistoryWindow;
   readonly #outlet: HistoryOutlet;
   readonly #signal: AbortSignal;
@@ -118,7 +132,7 @@ export class HistoryQuery {
 
   constructor(
     recording: Recording,
-    predicate: Predicate,
+    predicates: readonly AskedPredicate[],
     window: HistoryWindow,
     outlet: HistoryOutlet,
     signal: AbortSignal,
@@ -127,16 +141,17 @@ export class HistoryQuery {
   ) {
     this.#passOver = passOver;
     this.#recording = recording;
-    this.#predicate = predicate;
+    this.#predicates = predicates.map(({ predicate }) => predicate);
+    this.#ids = new Map(predicates.map(({ id, predicate }) => [predicate, id]));
     this.#window = window;
     this.#outlet = outlet;
     this.#signal = signal;
     this.#turns = turns;
     this.#interest = {
       wants: (type) => this.#wants(type),
-      entryTest: (format) => entryTest(format, (type) => (this.#wants(type) ? [predicate] : [])),
-      named: predicate.namesMore ? USER_NAMES : undefined,
-      wantsExec: execTest(predicate),
+      entryTest: (format) => entryTest(format, (type) => this.#predicates.filter((each) => each.mayMatchType(type))),
+      named: this.#predicates.some(({ namesMore }) => namesMore) ? USER_NAMES : undefined,
+      wantsExec: execTest(this.#predicates),
     };
   }
 
@@ -258,7 +273,7 @@ export class HistoryQuery {
       if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
     };
     const { untilNs } = this.#window;
-    const sought = soughtBy(this.#predicate, ({ position, wallNs }) => {
+    const sought = soughtBy(this.#predicates, ({ position, wallNs }) => {
       return comparePositions(position, upTo()) <= 0 && (untilNs === undefined || wallNs < untilNs);
     });
     return new Replay(this.#recording.log, anchor, timeline, onDamage, sought, this.#passOver);
@@ -267,7 +282,7 @@ export class HistoryQuery {
   #wants(type: string): boolean {
     let wanted = this.#types.get(type);
     if (wanted === undefined) {
-      wanted = this.#predicate.mayMatchType(type);
+      wanted = this.#predicates.some((predicate) => predicate.mayMatchType(type));
       this.#types.set(type, wanted);
     }
     return wanted;
@@ -278,7 +293,7 @@ export class HistoryQuery {
       event: (event: BusEvent) => {
         const { position } = event;
         if (!this.#inside(position, timeline(), upTo()) || !this.#withinStretch(position)) return;
-        if (this.#predicate.matches(event)) this.#matchedBytes += builder.add(event, this.#predicate.mask);
+        this.#match(event, builder);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(loss.stated?.from ?? from ?? position, position, timeline(), upTo())) return;
@@ -293,6 +308,27 @@ export class HistoryQuery {
         if (this.#inside(position, timeline(), upTo())) this.#tally.late += 1;
       },
     };
+  }
+
+  #match(event: BusEvent, builder: HistoryBuilder): void {
+    const [only] = this.#predicates;
+    if (this.#predicates.length === 1) {
+      if (only!.matches(event)) this.#matchedBytes += builder.add(event, only!.mask, []);
+      return;
+    }
+    const matched = this.#candidates(event.type).match(event);
+    if (matched.length === 0) return;
+    const ids = matched.map((predicate) => this.#ids.get(predicate)!);
+    this.#matchedBytes += builder.add(event, this.#unions.of(matched), ids);
+  }
+
+  #candidates(type: string): PredicateIndex {
+    let candidates = this.#byType.get(type);
+    if (candidates === undefined) {
+      candidates = new PredicateIndex(this.#predicates.filter((predicate) => predicate.mayMatchType(type)));
+      this.#byType.set(type, candidates);
+    }
+    return candidates;
   }
 
   #lose(loss: Loss, position: Position): void {
@@ -348,7 +384,7 @@ export class HistoryQuery {
   #turn<T>(work: () => T): Promise<T> {
     // Without this empty frame, a long search that finds nothing would look like a node that has gone silent.
     if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS)
-      this.#send(emptyHistoryFrame(this.#predicate.spec.topics[0]!));
+      this.#send(emptyHistoryFrame(this.#predicates[0]!.topics[0]!));
     return this.#turns.step(this.#signal, work);
   }
 

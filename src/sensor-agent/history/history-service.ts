@@ -18,10 +18,11 @@ import {
   HISTORY_QUEUE_BYTES_MAX,
   HISTORY_REVIEW_MS,
 } from '../../limits.js';
-import type { Predicate, PredicateSpec } from '../../subscriptions/predicate.js';
+import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { emptyHistoryFrame, encodeHistoryFrame, type HistoryFrame } from '../../wire/frame/history-frame.js';
 import type { Position } from '../../wire/position.js';
 import {
+  type AskedPredicate,
   type HistoryOutlet,
   HistoryQuery,
   type HistoryResult,
@@ -40,14 +41,15 @@ export interface HistoryReply {
 
 /** A request as the broker sent it. */
 export interface HistoryTask {
-  readonly predicate: PredicateSpec;
+  /** At least one. */
+  readonly predicates: readonly PredicateSpec[];
   /** Without `upTo`: up to what is recorded when its turn comes. */
   readonly window: Omit<HistoryWindow, 'upTo'> & { readonly upTo: Position | undefined };
 }
 
 /** A request compiled and bounded, when its turn has come. */
 export interface PreparedRequest {
-  readonly predicate: Predicate;
+  readonly predicates: readonly AskedPredicate[];
   readonly window: HistoryWindow;
 }
 
@@ -182,7 +184,7 @@ export class HistoryService {
     for (const query of this.#waiting.values()) {
       if (nowMs - query.saidMs < HISTORY_PROGRESS_MS) continue;
       query.saidMs = nowMs;
-      query.credit.send(emptyHistoryFrame(query.request.predicate.topics[0]!));
+      query.credit.send(emptyHistoryFrame(query.request.predicates[0]!.topics[0]!));
     }
     this.#runWaiting();
   }
@@ -191,8 +193,8 @@ export class HistoryService {
     const { signal } = abort;
     let tell: () => void;
     try {
-      const { predicate, window } = await this.#turns.step(signal, () => this.#prepare(request));
-      const query = new HistoryQuery(this.#recording, predicate, window, credit, signal, this.#turns);
+      const { predicates, window } = await this.#turns.step(signal, () => this.#prepare(request));
+      const query = new HistoryQuery(this.#recording, predicates, window, credit, signal, this.#turns);
       const answer = await query.run();
       tell = () => this.#reply.end(queryId, answer);
     } catch (cause) {
@@ -206,8 +208,8 @@ export class HistoryService {
 }
 
 /** Approximate bytes of a request in memory. */
-function requestBytes({ predicate, window }: HistoryTask): number {
-  const texts = [predicate.filter, ...predicate.topics, ...predicate.fields];
+function requestBytes({ predicates, window }: HistoryTask): number {
+  const texts = predicates.flatMap(({ filter, topics, fields }) => [filter, ...topics, ...fields]);
   return texts.reduce((sum, text) => sum + text.length * 2 + 32, 512) + (window.within?.length ?? 0) * 256;
 }
 

@@ -26,30 +26,42 @@ const TOLD_AS: ReadonlyMap<string, readonly string[]> = new Map<string, readonly
 const ONLY_IN_EXEC = { type: 'process.exec', field: 'process.command_args' };
 const ANYTHING: readonly Needed[] = [{ texts: undefined, inExec: false }];
 
-export function soughtBy(predicate: Predicate, passes: (head: CheckpointHead) => boolean): Sought {
-  const needed = new Map<string, Needed | undefined>();
+/** Sought is what any of the predicates seeks. */
+export function soughtBy(predicates: readonly Predicate[], passes: (head: CheckpointHead) => boolean): Sought {
+  const needed = new Map<string, readonly Needed[]>();
   const needs = new Map<string, readonly Needed[]>();
   for (const [name, types] of TOLD_AS) {
-    for (const type of types) if (!needed.has(type)) needed.set(type, neededBy(predicate, type));
+    for (const type of types) if (!needed.has(type)) needed.set(type, neededByAny(predicates, type));
     needs.set(
       name,
-      types.map((type) => needed.get(type)).filter((each) => each !== undefined),
+      types.flatMap((type) => needed.get(type)!),
     );
   }
   return {
     needs: (traceEvent) => needs.get(traceEvent) ?? ANYTHING,
-    texts: [...needed.values()].flatMap((each) => (each?.texts ? [each.texts] : [])),
-    notices: NOTICES.some((type) => predicate.mayMatchType(type)),
+    texts: [...needed.values()].flat().flatMap((each) => (each.texts ? [each.texts] : [])),
+    notices: NOTICES.some((type) => predicates.some((predicate) => predicate.mayMatchType(type))),
     passes,
   };
 }
 
 /** Undefined: whether an exec is sought does not follow from its arguments. */
-export function execTest(predicate: Predicate): ((args: readonly string[] | undefined) => boolean) | undefined {
-  const required = predicate.requiredText(ONLY_IN_EXEC.type);
-  if (required?.field !== ONLY_IN_EXEC.field) return undefined;
-  const { texts } = required;
+export function execTest(
+  predicates: readonly Predicate[],
+): ((args: readonly string[] | undefined) => boolean) | undefined {
+  const several = predicates.length > 1;
+  const asking = several ? predicates.filter((each) => each.mayMatchType(ONLY_IN_EXEC.type)) : predicates;
+  const required = asking.map((predicate) => predicate.requiredText(ONLY_IN_EXEC.type));
+  if (asking.length === 0 || required.some((each) => each?.field !== ONLY_IN_EXEC.field)) return undefined;
+  const texts = required.flatMap((each) => each!.texts);
   return (args = []) => args.some((arg) => texts.some((text) => arg.includes(text)));
+}
+
+/** None: no event of the type is sought. One that needs nothing stands for all others. */
+function neededByAny(predicates: readonly Predicate[], type: string): readonly Needed[] {
+  const needed = predicates.flatMap((predicate) => neededBy(predicate, type) ?? []);
+  const nothing = needed.find(({ texts }) => texts === undefined);
+  return nothing ? [nothing] : needed;
 }
 
 /** Undefined: no event of the type is sought. */

@@ -1,9 +1,15 @@
 /** Collects one topic's matches into the next frame, each event encoded once, or counts the matches that are shed. */
-import { FRAME_EVENTS_MAX, FRAME_FLUSH_BYTES, FRAME_MATCH_INDICES_MAX, PREDICATES_MAX } from '../../limits.js';
+import {
+  FRAME_EVENTS_MAX,
+  FRAME_FLUSH_BYTES,
+  FRAME_MATCH_INDICES_MAX,
+  FRAME_SHED_IDS_MAX,
+  PREDICATES_MAX,
+} from '../../limits.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { EventWriter } from '../../wire/event/event-writer.js';
 import { type FieldMask, namesMore } from '../../wire/event/field-mask.js';
-import type { Frame, Match, StatedLoss } from '../../wire/frame/frame.js';
+import type { Frame, Match, Shed, StatedLoss } from '../../wire/frame/frame.js';
 import { mergeLoss } from '../../wire/frame/loss.js';
 import type { Position } from '../../wire/position.js';
 
@@ -16,7 +22,10 @@ export class FrameBuilder {
   #matches = new Map<bigint, number[]>();
   /** Number of event indices in all match lists together. */
   #indices = 0;
-  #shed = new Map<bigint, number>();
+  /** By the ids of the predicates that an event matches: each of its sets once. */
+  #shed = new Map<string, { readonly predicateIds: readonly bigint[]; events: number }>();
+  /** Number of ids in all sets together. */
+  #shedIds = 0;
   /** Events that were shed, each once. */
   shedCount = 0;
   #charged = 0;
@@ -67,6 +76,7 @@ export class FrameBuilder {
   /** Whether an event that every predicate matches might no longer fit. */
   get full(): boolean {
     const indicesFull = this.#indices > FRAME_MATCH_INDICES_MAX - PREDICATES_MAX;
+    if (this.#shedIds > FRAME_SHED_IDS_MAX - PREDICATES_MAX) return true;
     return this.#writer.length >= FRAME_FLUSH_BYTES || this.count >= FRAME_EVENTS_MAX || indicesFull;
   }
 
@@ -97,11 +107,17 @@ export class FrameBuilder {
     }
   }
 
-  /** Counts a match that is not sent. */
+  /** Counts an event that is not sent. */
   shed(position: Position, predicateIds: readonly bigint[]): void {
     this.last = position;
     this.shedCount += 1;
-    for (const id of predicateIds) this.#shed.set(id, (this.#shed.get(id) ?? 0) + 1);
+    const key = predicateIds.join();
+    const known = this.#shed.get(key);
+    if (known) known.events += 1;
+    else {
+      this.#shed.set(key, { predicateIds, events: 1 });
+      this.#shedIds += predicateIds.length;
+    }
   }
 
   lose(count: number, unknown: boolean): void {
@@ -132,7 +148,7 @@ export class FrameBuilder {
       count: this.count,
       eventSizes: this.#sizes,
       matches: this.#takeMatches(),
-      shed: Array.from(this.#shed, ([predicateId, events]) => ({ predicateId, events })),
+      shed: [...this.#shed.values()] satisfies Shed[],
       lost: this.#lost,
       lostUnknown: this.#lostUnknown,
       late: this.#late,
@@ -168,6 +184,7 @@ export class FrameBuilder {
     this.#matches = new Map();
     this.#indices = 0;
     this.#shed = new Map();
+    this.#shedIds = 0;
     this.shedCount = 0;
     this.#charged = 0;
     this.#lost = 0;

@@ -23,6 +23,7 @@ import {
   SLOW_MATCHING_BURST_MS,
 } from '../../limits.js';
 import { msToNs, nsToMs } from '../../nanoseconds.js';
+import { MaskUnions } from '../../subscriptions/mask-unions.js';
 import type { BusEvent } from '../../wire/event/event.js';
 import { type Frame, refusedFrame } from '../../wire/frame/frame.js';
 import { comparePositions, laterPosition, type Position, positionBefore } from '../../wire/position.js';
@@ -38,7 +39,6 @@ import type { TimelineView } from '../timeline/timeline-view.js';
 import type { LiveBudget } from './budget.js';
 import { FrameBuilder } from './frame-builder.js';
 import { LagAllowance } from './lag-allowance.js';
-import { MaskUnions } from './mask-unions.js';
 
 /** The connection that frames are sent on. */
 export interface FrameLink {

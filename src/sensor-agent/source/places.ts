@@ -24,6 +24,7 @@ interface Mount {
   /** `major:minor` of its filesystem. */
   readonly device: string;
   readonly answers: boolean;
+  readonly stacked: boolean;
 }
 
 /** A file as a place alone, open as long as it is used. */
@@ -31,6 +32,8 @@ export interface Place {
   /** With O_PATH. */
   readonly fd: number;
   readonly device: string;
+  /** On an overlay: several may show one file, each with a device of its own. */
+  readonly stacked: boolean;
 }
 
 /** Leads to this very file as long as it is open: whoever named it may put another there meanwhile. */
@@ -49,6 +52,39 @@ export function atLink<Result>(pid: number, link: 'exe' | 'cwd', use: (place: Pl
 /** The same with the file that a process reaches by a name, from its own root: all on the way must be so. */
 export function atName<Result>(pid: number, name: string, use: (place: Place) => Result): Result | undefined {
   return new Walk(pid).run((walk) => walk.follow(name), use);
+}
+
+/** The same with the file that a program reaches by a name whose root is where something is mounted, as this agent sees it. */
+export function atMount<Result>(point: string, name: string, use: (place: Place) => Result): Result | undefined {
+  return new Walk(process.pid).run((walk) => {
+    const root = walk.follow(point);
+    return root && walk.follow(name, root);
+  }, use);
+}
+
+/**
+ * Calls `use` with a file where a filesystem is mounted that others may want to unmount, or with the same file below this
+ * agent's own root: a directory of the root's filesystem may be mounted elsewhere, too, as the root of a container.
+ */
+export function atOwnRoot<Result>(pid: number, place: Place, use: (place: Place) => Result): Result | undefined {
+  const name = nameOnDevice(pid, place);
+  const file = fstatSync(place.fd, { bigint: true });
+  const isSame = ({ fd }: Place) => {
+    const { dev, ino } = fstatSync(fd, { bigint: true });
+    return dev === file.dev && ino === file.ino;
+  };
+  return name === undefined ? undefined : atName(process.pid, name, (own) => (isSame(own) ? use(own) : undefined));
+}
+
+/** Where its filesystem has a file, from that one's root on. */
+function nameOnDevice(pid: number, { fd }: Place): string | undefined {
+  const id = mountId(fd);
+  // A process that has changed its root has what is mounted by names from there; the link is as this agent sees it.
+  const mount = mountIn('self', id) ?? mountIn(String(pid), id);
+  const path = readlinkSync(`/proc/self/fd/${fd}`);
+  if (mount === undefined) return undefined;
+  const point = mount.point === '/' ? '' : mount.point;
+  return path.startsWith(`${point}/`) ? `${mount.root}/${path.slice(point.length)}` : undefined;
 }
 
 /** By number of a mount, as long as a look at many processes takes. */
@@ -109,7 +145,7 @@ class Walk {
 
   answering(fd: number): Place | undefined {
     const mount = this.mountOf(fd);
-    return mount?.answers ? { fd, device: mount.device } : undefined;
+    return mount?.answers ? { fd, device: mount.device, stacked: mount.stacked } : undefined;
   }
 
   mountOf(fd: number): Mount | undefined {
@@ -121,9 +157,9 @@ class Walk {
     return mount;
   }
 
-  /** Links that begin with a slash stay below the root. */
-  follow(name: string): Place | undefined {
-    const root = this.answering(this.open(`/proc/${this.#pid}/root`, 0));
+  /** Links that begin with a slash stay below the root, which is the process's. */
+  follow(name: string, below?: Place): Place | undefined {
+    const root = below ?? this.answering(this.open(`/proc/${this.#pid}/root`, 0));
     if (root === undefined) return undefined;
     let taken: Place[] = [root];
     let left = partsOf(name);
@@ -174,15 +210,41 @@ function mountId(fd: number): string {
   }
 }
 
+interface MountLine {
+  readonly device: string;
+  /** The directory of the filesystem that is mounted, and where. */
+  readonly root: string;
+  readonly point: string;
+  readonly type: string;
+}
+
+/** Blanks and the like, as the kernel writes them in lists. */
+function unescaped(text: string): string {
+  return text.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
 /** The same, "/proc/<pid>/mountinfo": `id parent device root place options … - type source options`. */
-function mountIn(process: string, id: string): { readonly device: string; readonly type: string } | undefined {
+function mountIn(process: string, id: string): MountLine | undefined {
   try {
     const text = readFileSync(`/proc/${process}/mountinfo`, 'utf8');
-    const [, device, type] = new RegExp(`^${id} \\d+ (\\d+:\\d+) .* - (\\S+) `, 'm').exec(text) ?? [];
-    return device === undefined || type === undefined ? undefined : { device, type };
+    const line = new RegExp(`^${id} \\d+ (\\d+:\\d+) (\\S+) (\\S+) .* - (\\S+) `, 'm');
+    const [, device, root, point, type] = line.exec(text) ?? [];
+    if (device === undefined || root === undefined || point === undefined || type === undefined) return undefined;
+    return { device, root: unescaped(root), point: unescaped(point), type };
   } catch {
     return undefined;
   }
+}
+
+/** Where filesystems are mounted for which the kernel answers, as this agent sees them, but the root's; the newest first. */
+export function mountPoints(): string[] {
+  const points: string[] = [];
+  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
+    const [, device, point, type = ''] = /^\d+ \d+ (\d+:\d+) \/ (\S+) .* - (\S+) /.exec(line) ?? [];
+    if (point !== undefined && device !== rootDevice() && (ANSWERING.has(type) || type === STACKED))
+      points.unshift(unescaped(point));
+  }
+  return points;
 }
 
 /** Of a mount that a process does not see it says nothing. */
@@ -192,7 +254,8 @@ function mountSeenBy(process: string, id: string): Mount | undefined {
   const { device, type } = found;
   const isKernels = ANSWERING.has(type) || device === rootDevice();
   // The user namespace is looked at last: no process comes back from one.
-  return { device, answers: isKernels || (type === STACKED && userSpace(process) === userSpace('self')) };
+  const stacked = type === STACKED;
+  return { device, answers: isKernels || (stacked && userSpace(process) === userSpace('self')), stacked };
 }
 
 function userSpace(process: string): string {

@@ -3,7 +3,7 @@
  * here before it is used.
  */
 import { BackplaneError } from '../../errors.js';
-import { EPOCH_MAX, EPOCHS_BEYOND_MAX, LAST_MAX, REFILL_STRETCHES_MAX } from '../../limits.js';
+import { EPOCH_MAX, EPOCHS_BEYOND_MAX, LAST_MAX, REFILL_STRETCHES_MAX, SELECTORS_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event/event.js';
 import {
@@ -29,6 +29,19 @@ export function checkedWindow(query: HistoryQuery__Output) {
     last: query.last,
     within: query.within.length === 0 ? undefined : stretches(query.within),
   };
+}
+
+/** Throws invalid_argument unless a history query has one predicate or several different ones, within the bound. */
+export function checkedPredicates({ predicates }: HistoryQuery__Output): readonly PredicateSpec[] {
+  if (predicates.length === 0 || predicates.length > SELECTORS_MAX) {
+    const bound = `1 to ${SELECTORS_MAX}`;
+    throw new BackplaneError('invalid_argument', `history_query.predicates must be ${bound}, got ${predicates.length}`);
+  }
+  const ids = new Set(predicates.map(({ id }) => id));
+  if (ids.size < predicates.length) {
+    throw new BackplaneError('invalid_argument', 'history_query.predicates must have different ids');
+  }
+  return predicates.map(predicateSpec);
 }
 
 /** By topic, the position up to which frames are durable. Throws invalid_argument for more topics than there are. */

@@ -30,10 +30,11 @@ import {
   type Welcome__Output,
 } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
+import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
 import type { HistoryResult } from '../history/history-query.js';
 import type { HistoryReply, HistoryTask } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
-import { acknowledgedTopics, checkedEpoch, checkedWindow, predicateSpec } from './broker-checks.js';
+import { acknowledgedTopics, checkedEpoch, checkedPredicates, checkedWindow, predicateSpec } from './broker-checks.js';
 
 /** The node that a session serves. */
 export interface UplinkNode {
@@ -127,8 +128,9 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const control = client.control(new Metadata());
     let session: UplinkSession | undefined;
     try {
-      control.write({ hello });
+      control.write({ hello: { ...hello, protocol: PROTOCOL } });
       const welcome = await firstWelcome(control, deadline);
+      checkProtocol('the broker', welcome.protocol);
       const epochMin = checkedEpoch(welcome.epochMin);
       const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume, frameEnd }) =>
         to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume, frameEnd }] : [],
@@ -268,8 +270,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const queryId = Number(query.queryId);
     let request: HistoryTask;
     try {
-      if (!query.predicate) throw new BackplaneError('invalid_argument', 'history_query.predicate is missing');
-      request = { predicate: predicateSpec(query.predicate), window: checkedWindow(query) };
+      request = { predicates: checkedPredicates(query), window: checkedWindow(query) };
     } catch (cause) {
       this.fail(queryId, asBackplaneError(cause));
       return;

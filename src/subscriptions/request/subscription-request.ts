@@ -7,19 +7,16 @@ import { cursorInvalid, invalid } from '../../errors.js';
 import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../limits.js';
 import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
-import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
-import { compilePredicate, type Predicate } from '../predicate.js';
 import { checkLag, checkLatency } from './lag.js';
-import { checkTopics } from './names.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
+import { checkSelectors, namedTopics, type Selector, type SelectorsRequest } from './selectors.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
+import { countOf, flagOf, textOf, textsOf } from './values.js';
 import { resolveWindow, type Window } from './window.js';
 
 /** SubscribeRequest of the protocol, from any transport: fields may be absent, and of any type until checked. */
-export interface SubscriptionRequest {
-  readonly topics?: unknown;
+export interface SubscriptionRequest extends SelectorsRequest {
   readonly nodes?: unknown;
-  readonly filter?: unknown;
   readonly since?: unknown;
   readonly until?: unknown;
   readonly follow?: unknown;
@@ -28,7 +25,6 @@ export interface SubscriptionRequest {
   readonly cursor?: unknown;
   readonly includeSelf?: unknown;
   readonly client?: unknown;
-  readonly fields?: unknown;
   readonly refill?: unknown;
   readonly throttle?: unknown;
   readonly throttleBy?: unknown;
@@ -39,8 +35,10 @@ export interface SubscriptionRequest {
 
 /** What a subscriber asks for, before it is bounded. */
 export interface Asked {
-  /** As named, each known; none: all. */
+  /** Those that are named, of all selectors. Names that no topic has are refused later, with their place. */
   readonly topics: readonly string[];
+  /** Whether a selector names none, and so means all of them. */
+  readonly allTopics: boolean;
   readonly nodes: NodeGlobs;
   readonly window: Window;
   readonly cursor: string;
@@ -48,7 +46,7 @@ export interface Asked {
 
 /** What the subscriber may have of it. */
 export interface Scope {
-  /** The topics named, or those of all that may be had; never empty. */
+  /** The topics that are meant where none are named. */
   readonly topics: readonly string[];
   readonly nodes: NodeGlobs;
   /** A filter that must hold besides the subscriber's, canonical. */
@@ -68,10 +66,11 @@ export interface Scope {
 export type Bound = (asked: Asked) => Scope | undefined;
 
 export interface CheckedSubscription {
-  /** Sorted, each once; never empty. */
+  /** Of all selectors: sorted, each once; never empty. */
   readonly topics: readonly string[];
   readonly nodes: NodeGlobs;
-  readonly predicate: Predicate;
+  /** At least one; of a request without selectors one whose id is empty. */
+  readonly selectors: readonly Selector[];
   readonly window: Window;
   /** End after this many events. 0: no limit. */
   readonly limit: number;
@@ -110,6 +109,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'lagPolicy',
   'lagMax',
   'latency',
+  'selectors',
 ]);
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
@@ -145,24 +145,15 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
   );
   const asked = askedOf(request, resolved, cursor);
   const scope = bound?.(asked);
-  const { topics, nodes } = scope ?? asked;
+  const { nodes } = scope ?? asked;
   const window = scope?.floorNs === undefined ? resolved : windowFrom(resolved, scope.floorNs, cursor);
-  const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
   const { refill, throttle, lagMaxMs, latencyMs } = checkDelivery(request, window);
-  // Nodes must also send the fields that the broker compares for the throttle.
-  if (fields.length > 0) fields.push(...(throttle?.by ?? []));
-  const unnamed = fields.length > 0 ? undefined : throttle?.by.find((field) => NAMED_FIELDS.includes(field));
-  if (unnamed !== undefined)
-    throw invalid('throttle_by', `${unnamed} comes only where fields name it: name it there, too`);
-  const filter = textOf('filter', request.filter);
-  const conjunct = scope?.conjunct;
-  const predicate = compilePredicate({ topics, filter, includeSelf, fields, refuseImpossible: true, conjunct });
+  const selectors = checkSelectors(request, includeSelf, throttle, scope);
   const client = cleanName(textOf('client', request.client));
-  const { topics: checkedTopics } = predicate;
   return {
-    topics: checkedTopics,
+    topics: [...new Set(selectors.flatMap(({ predicate }) => predicate.topics))].sort(),
     nodes,
-    predicate,
+    selectors,
     window,
     limit,
     cursor,
@@ -178,8 +169,15 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
 
 function askedOf(request: SubscriptionRequest, window: Window, cursor: string): Asked {
   const nodes = compileNodeGlobs(textsOf('node', request.nodes));
-  const topics = textsOf('topic', request.topics);
-  return { topics: topics.length === 0 ? [] : checkTopics(topics), nodes, window, cursor };
+  const named = namedTopics(request);
+  const topics = named.flat();
+  return {
+    topics: [...new Set(topics)].sort(),
+    allTopics: named.some((each) => each.length === 0),
+    nodes,
+    window,
+    cursor,
+  };
 }
 
 /** A past without a start begins where it may. What comes after a cursor begins there, which is checked with it. */
@@ -225,40 +223,4 @@ function cleanName(name: string): string {
     throw invalid('client', `must be at most ${CLIENT_NAME_CHARACTERS_MAX} characters, got ${characters}`);
   }
   return name.replace(UNPRINTABLE, '').trim();
-}
-
-function textOf(field: string, value: unknown): string {
-  if (value === undefined || value === null) return '';
-  if (typeof value !== 'string') throw invalid(field, `must be text, got ${kindOf(value)}`);
-  return value;
-}
-
-function textsOf(field: string, value: unknown): readonly string[] {
-  if (value === undefined || value === null) return [];
-  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
-  const odd = values.findIndex((each) => typeof each !== 'string');
-  if (odd >= 0) throw invalid(field, `must be text or a list of texts, got ${kindOf(values[odd])}`);
-  return values as readonly string[];
-}
-
-function flagOf(field: string, value: unknown): boolean {
-  if (value === undefined || value === null || value === false || value === '' || value === 'false' || value === '0') {
-    return false;
-  }
-  if (value === true || value === 'true' || value === '1') return true;
-  throw invalid(field, `must be true or false, got ${typeof value === 'string' ? shown(value) : kindOf(value)}`);
-}
-
-/** Counts: whole numbers that a double holds exactly. Text, as protobuf's JSON writes 64 bits, is read likewise. */
-function countOf(field: string, value: unknown, max: number): number {
-  if (value === undefined || value === null || value === '') return 0;
-  const count = typeof value === 'string' && /^[0-9]{1,20}$/.test(value) ? Number(value) : value;
-  if (typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 && count <= max) return count;
-  const got = typeof value === 'string' ? shown(value) : typeof value === 'number' ? String(value) : kindOf(value);
-  throw invalid(field, `must be a whole number from 0 to ${max}, got ${got}`);
-}
-
-function kindOf(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'a list' : `a value of type ${typeof value}`;
 }

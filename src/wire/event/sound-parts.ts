@@ -8,17 +8,26 @@
 import { ProtoReader } from '../protobuf.js';
 import { eventFault } from './event-check.js';
 
-/** `parts` are whole elements, as splicing yields them; the returned valid ones are views. */
-export function soundParts(parts: readonly Buffer[]): { readonly sound: Buffer[]; readonly unsoundEvents: number } {
+export interface SoundParts {
+  /** One for each valid event; views. */
+  readonly sound: Buffer[];
+  /** By part of `sound`, its place among all events. */
+  readonly places: number[];
+  readonly unsoundEvents: number;
+}
+
+/** `parts` are whole elements, as splicing yields them. */
+export function soundParts(parts: readonly Buffer[]): SoundParts {
   const sound: Buffer[] = [];
+  const places: number[] = [];
   let unsoundEvents = 0;
   for (const part of parts) {
     const reader = new ProtoReader(part, 'events');
     for (let start = 0; reader.nextTag(); start = reader.offset) {
       const event = reader.chunk();
-      if (eventFault(event, 0, event.length) === undefined) sound.push(part.subarray(start, reader.offset));
-      else unsoundEvents++;
+      if (eventFault(event, 0, event.length) !== undefined) unsoundEvents++;
+      else places[sound.push(part.subarray(start, reader.offset)) - 1] = sound.length + unsoundEvents - 1;
     }
   }
-  return { sound, unsoundEvents };
+  return { sound, places, unsoundEvents };
 }

@@ -26,8 +26,8 @@ import {
   readPackedFixed64,
 } from './frame-columns.js';
 import { checkLosses, lossBytesMax, readLoss, type StatedLoss, writeLoss } from './loss.js';
-import { checkMatches, type Match, readMatch, writeMatch } from './match.js';
-import { checkShed, readShed, type Shed, writeShed } from './shed.js';
+import { checkMatches, type Match, matchBytesMax, readMatch, writeMatch } from './match.js';
+import { checkShed, readShed, type Shed, shedBytesMax, writeShed } from './shed.js';
 
 export type { Match, Shed, StatedLoss };
 
@@ -70,12 +70,10 @@ type FrameStretch = Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo'>;
 /** Throws invalid_argument where decodeFrame would. */
 export function encodeFrame(frame: Frame): Buffer {
   checkFrame(frame);
-  let matchBytesMax = 0;
-  for (const match of frame.matches) matchBytesMax += 24 + match.indices.length * 2;
   const writer = new ProtoWriter(
     columnBytesMax(frame) +
-      matchBytesMax +
-      frame.shed.length * 22 +
+      matchBytesMax(frame.matches) +
+      shedBytesMax(frame.shed) +
       lossBytesMax(frame.losses) +
       frame.topic.length +
       192,
@@ -85,7 +83,7 @@ export function encodeFrame(frame: Frame): Buffer {
   writePosition(writer, 3, frame.coveredTo);
   writer.uintField(4, frame.count);
   writer.packedField(5, frame.eventSizes);
-  for (const match of frame.matches) writeMatch(writer, match);
+  for (const match of frame.matches) writeMatch(writer, 6, match);
   writer.uintField(7, frame.lost);
   writer.uintField(8, frame.lostUnknown ? 1 : 0);
   writer.uintField(9, frame.late);
@@ -244,7 +242,7 @@ function checkFrame(frame: Frame): void {
       throw invalid('frame', 'the last event must not come after covered_to');
     }
   }
-  checkMatches(frame.matches, frame.count);
+  checkMatches('frame', frame.matches, frame.count);
   checkShed(frame.shed, frame.count);
   checkLosses('frame', frame.losses);
   if (frame.refused && frame.count + frame.shed.length > 0) {

@@ -4,7 +4,8 @@
  *
  *   HistoryFrame := topic 1 | epoch uint64 2 | event_sizes packed uint32 3
  *                 | event_wall_ns packed fixed64 4 | event_times_ns packed fixed64 5
- *                 | event_lanes packed uint32 6 | event_ties packed uint32 7 | events bytes 15
+ *                 | event_lanes packed uint32 6 | event_ties packed uint32 7 | matches Match 8 *
+ *                 | events bytes 15
  */
 
 import { invalid } from '../../errors.js';
@@ -18,18 +19,23 @@ import {
   readPacked,
   readPackedFixed64,
 } from './frame-columns.js';
+import { checkMatches, type Match, matchBytesMax, readMatch, writeMatch } from './match.js';
 
 export interface HistoryFrame extends EventColumns {
   readonly topic: string;
   readonly epoch: number;
   /** Wall time of each event, nanoseconds since 1970, non-decreasing. */
   readonly wallNs: BigUint64Array;
+  /** Which events match each predicate of a query that has several; empty for a query that has one, which all match. */
+  readonly matches: readonly Match[];
 }
 
 /** Throws invalid_argument where decodeHistoryFrame would. */
 export function encodeHistoryFrame(frame: HistoryFrame): Buffer {
   checkHistoryFrame(frame);
-  const writer = new ProtoWriter(columnBytesMax(frame) + frame.wallNs.length * 8 + frame.topic.length + 64);
+  const writer = new ProtoWriter(
+    columnBytesMax(frame) + frame.wallNs.length * 8 + matchBytesMax(frame.matches) + frame.topic.length + 64,
+  );
   writer.stringField(1, frame.topic);
   writer.uintField(2, frame.epoch);
   writer.packedField(3, frame.eventSizes);
@@ -37,6 +43,7 @@ export function encodeHistoryFrame(frame: HistoryFrame): Buffer {
   writer.packedFixed64Field(5, frame.timesNs);
   writer.packedField(6, frame.lanes);
   writer.packedField(7, frame.ties);
+  for (const match of frame.matches) writeMatch(writer, 8, match);
   writer.bytesField(15, frame.events);
   return writer.finish();
 }
@@ -44,7 +51,7 @@ export function encodeHistoryFrame(frame: HistoryFrame): Buffer {
 type Draft = { -readonly [K in keyof HistoryFrame]: HistoryFrame[K] } & Record<
   'eventSizes' | 'lanes' | 'ties',
   number[]
->;
+> & { matches: Match[] };
 
 /** A frame without events, by which a node says that a query is still at work. */
 export function emptyHistoryFrame(topic: string): Draft {
@@ -56,6 +63,7 @@ export function emptyHistoryFrame(topic: string): Draft {
     timesNs: new BigUint64Array(0),
     lanes: [],
     ties: [],
+    matches: [],
     events: Buffer.alloc(0),
   };
 }
@@ -75,6 +83,7 @@ export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
     else if (reader.field === 5) frame.timesNs = readPackedFixed64(reader, FRAME_EVENTS_MAX);
     else if (reader.field === 6) readPacked(reader, frame.lanes, FRAME_EVENTS_MAX);
     else if (reader.field === 7) readPacked(reader, frame.ties, FRAME_EVENTS_MAX);
+    else if (reader.field === 8) readMatch(reader, frame.matches);
     else if (reader.field === 15) frame.events = reader.chunk();
     else reader.skip();
   }
@@ -85,6 +94,7 @@ export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
 function checkHistoryFrame(frame: HistoryFrame): void {
   checkTopicName('history frame', frame.topic);
   checkColumns('history frame', frame);
+  checkMatches('history frame', frame.matches, frame.eventSizes.length);
   const { wallNs } = frame;
   if (wallNs.length !== frame.eventSizes.length) {
     throw invalid('history frame', `event_wall_ns must have ${frame.eventSizes.length} elements, got ${wallNs.length}`);

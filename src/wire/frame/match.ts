@@ -20,37 +20,41 @@ export interface Match {
 }
 
 /** Throws invalid_argument unless each predicate appears once, with either all or ascending indices below `count`. */
-export function checkMatches(matches: readonly Match[], count: number): void {
+export function checkMatches(what: string, matches: readonly Match[], count: number): void {
   if (matches.length > PREDICATES_MAX) {
-    throw invalid('frame', `at most ${PREDICATES_MAX} matches, got ${matches.length}`);
+    throw invalid(what, `at most ${PREDICATES_MAX} matches, got ${matches.length}`);
   }
   const seen = new Set<bigint>();
   let indexCount = 0;
   for (const { predicateId, all, indices } of matches) {
-    if (seen.has(predicateId)) throw invalid('frame', `predicate ${predicateId} has two match lists`);
+    if (seen.has(predicateId)) throw invalid(what, `predicate ${predicateId} has two match lists`);
     seen.add(predicateId);
     if (all === indices.length > 0) {
-      throw invalid('frame', `match of predicate ${predicateId} must have either all or indices`);
+      throw invalid(what, `match of predicate ${predicateId} must have either all or indices`);
     }
     indexCount += indices.length;
     if (indexCount > FRAME_MATCH_INDICES_MAX) {
-      throw invalid('frame', `at most ${FRAME_MATCH_INDICES_MAX} match indices in all`);
+      throw invalid(what, `at most ${FRAME_MATCH_INDICES_MAX} match indices in all`);
     }
     let before = -1;
     for (const index of indices) {
       if (index <= before || index >= count) {
-        throw invalid('frame', `match indices must ascend and be below ${count}, got ${index} after ${before}`);
+        throw invalid(what, `match indices must ascend and be below ${count}, got ${index} after ${before}`);
       }
       before = index;
     }
   }
 }
 
-export function writeMatch(writer: ProtoWriter, { predicateId, all, indices }: Match): void {
+export function matchBytesMax(matches: readonly Match[]): number {
+  return matches.reduce((bytes, { indices }) => bytes + 24 + indices.length * 2, 0);
+}
+
+export function writeMatch(writer: ProtoWriter, field: number, { predicateId, all, indices }: Match): void {
   let packed = 0;
   for (const index of indices) packed += varintBytes(index);
   const indexBytes = packed === 0 ? 0 : 1 + varintBytes(packed) + packed;
-  writer.tag(6, LENGTH);
+  writer.tag(field, LENGTH);
   writer.varint((predicateId === 0n ? 0 : 9) + (all ? 2 : 0) + indexBytes);
   writer.fixed64Field(1, predicateId);
   writer.uintField(2, all ? 1 : 0);
@@ -60,7 +64,7 @@ export function writeMatch(writer: ProtoWriter, { predicateId, all, indices }: M
 /** Appends to `into`, within the bounds of a frame. */
 export function readMatch(reader: ProtoReader, into: Match[]): void {
   if (into.length >= PREDICATES_MAX) throw reader.fail(`at most ${PREDICATES_MAX} matches`);
-  const inner = new ProtoReader(reader.chunk(), 'frame: match');
+  const inner = new ProtoReader(reader.chunk(), `${reader.what}: match`);
   const indices: number[] = [];
   let predicateId = 0n;
   let all = false;

@@ -64,8 +64,8 @@ test('what was asked is on record before its first event, and what was refused w
   assert.deepEqual([history.events, Number(history.bytes) > 0], [2, true]);
   const began = guarded.record('audit').find(({ subscription }) => subscription === history.subscription);
   assert.deepEqual(
-    [began?.action, began?.filter, began?.topics, began?.nodes],
-    ['subscribe', 'process.pid != 666', ['process', 'security'], ['&prod-*', '!prod-secret']],
+    [began?.action, began?.filters, began?.topics, began?.nodes],
+    ['subscribe', ['process.pid != 666'], ['process', 'security'], ['&prod-*', '!prod-secret']],
   );
   const { rolesFile } = guarded.identities;
   assert.ok(guarded.record('audit').some(({ action, file }) => action === 'reload' && file === rolesFile));

@@ -24,6 +24,7 @@ import { service as healthService } from 'grpc-health-check';
 import { brokerToken } from '../../../src/broker/access/token-file.js';
 import { Client } from '../../../src/client/client.js';
 import { createBackplaneClient, createUplinkClient } from '../../../src/wire/grpc/rpc.js';
+import { PROTOCOL } from '../../../src/wire/protocol.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { RawHttp2 } from '../../harness/broker/raw-http2.js';
 import { bearer, credentialIn } from '../../harness/bus/token.js';
@@ -152,7 +153,7 @@ test('with the token, subscribers, agents, reflection and HTTP requests are let 
   const uplink = createUplinkClient(harness.broker.grpcAddress, token());
   const control = uplink.control(new Metadata());
   control.on('error', () => undefined);
-  control.write({ hello: { node: 'a', recorderId: 'r' } });
+  control.write({ hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL } });
   const [welcome] = (await once(control, 'data')) as [{ welcome?: { session: string } }];
   assert.ok(welcome.welcome?.session);
   control.cancel();

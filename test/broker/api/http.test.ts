@@ -173,7 +173,7 @@ test('listings, health and metrics are served over HTTP', async () => {
   assert.equal((await fetch(url('/healthz'))).status, 200);
   assert.equal((await fetch(url('/readyz'))).status, 200);
   const metrics = await (await fetch(url('/metrics'))).text();
-  assert.match(metrics, /^backplane_nodes_connected 1$/m);
+  assert.match(metrics, /^backplane_nodes{state="connected"} 1$/m);
   assert.ok(Number(/^backplane_process_cpu_seconds_total (\S+)$/m.exec(metrics)?.[1]) > 0);
   assert.ok(Number(/^backplane_nodejs_eventloop_active_seconds_total (\S+)$/m.exec(metrics)?.[1]) > 0);
 });

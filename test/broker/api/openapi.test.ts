@@ -22,6 +22,11 @@ beforeEach(async () => {
 });
 afterEach(() => harness.destroy());
 
+const SELECTORS = [
+  { id: 'odd', topics: ['process'], filter: 'process.pid < 20', fields: ['process.pid'] },
+  { id: 'all' },
+];
+
 const url = (path: string) => `http://${harness.broker.httpAddress}${path}`;
 
 /** Asks, and checks the answer (or refusal) against the document. `path`: as the table has it. */
@@ -46,12 +51,12 @@ async function recorded(): Promise<TestAgent> {
 
 test('every route answers as the document says, and there are no others', async () => {
   const agent = await recorded();
-  await harness.subscribe({ topics: ['process'], follow: true }).isAccepted();
+  await harness.subscribe({ selectors: SELECTORS, follow: true }).isAccepted();
   agent.kill();
   await harness.agent('b');
   const subscription = { topics: ['process'], since: '1h' };
   const bodies: Readonly<Record<string, unknown>> = {
-    'POST /v1/explain': { subscription: { ...subscription, nodes: ['b'], limit: '5', fields: ['process.pid'] } },
+    'POST /v1/explain': { subscription: { nodes: ['b'], limit: '5', selectors: SELECTORS } },
     'POST /v1/histogram': { subscription, buckets: 3 },
     'PUT /v1/budgets': { nodes: ['b'], budget: { liveBytesPerSecond: '500000' } },
   };
@@ -114,7 +119,17 @@ test('refusals are problems with the field, and where it is a filter with the pl
 
 const KINDS: Readonly<Record<string, readonly string[]>> = {
   'application/x-ndjson': [
-    ...['event,history', 'cursor,event,history', 'accepted', 'gap', 'nodeStatus', 'watermark', 'coverage', 'end'],
+    ...[
+      'event,history',
+      'cursor,event,history',
+      'cursor,event,history,selectors',
+      'accepted',
+      'gap',
+      'nodeStatus',
+      'watermark',
+      'coverage',
+      'end',
+    ],
     'error',
   ],
   'text/event-stream': ['message', 'accepted', 'gap', 'node', 'watermark', 'coverage', 'end', 'problem'],
@@ -125,7 +140,10 @@ for (const [accept, kinds] of Object.entries(KINDS)) {
     const agent = await recorded();
     const open = (query: string) => HttpStream.open(url(`/v1/events?${query}`), { headers: { accept } });
     const [live, quiet] = [await open('since=1h&follow=true'), await open('follow=true&filter=process.pid==424242')];
-    const streams = [live, quiet, await open('since=1h'), await open('since=1h&limit=3')];
+    const body = JSON.stringify({ selectors: SELECTORS, since: '1h', follow: true });
+    const headers = { accept, 'content-type': 'application/json' };
+    const several = await HttpStream.open(url('/v1/events'), { method: 'POST', headers, body });
+    const streams = [live, quiet, several, await open('since=1h'), await open('since=1h&limit=3')];
     if (accept === 'text/event-stream') streams.push(await open('cursor=nonsense'));
     await until('live', () => /coverage/.test(live.text) && /accepted/.test(quiet.text));
     agent.shedding = true;
@@ -134,6 +152,7 @@ for (const [accept, kinds] of Object.entries(KINDS)) {
     agent.shedding = false;
     for (const pid of range(110, 120)) agent.recorder.record('process.exec', pid);
     agent.publish();
+    await until('selectors', () => /"selectors":\["odd","all"\]/.test(several.text) && /gap/.test(several.text));
     await until('a gap and events', () => live.pids.length >= 59 && /gap/.test(live.text));
     await until('a watermark', () => /watermark/.test(quiet.text));
     agent.kill();

@@ -10,7 +10,7 @@ import { type ControlResponse, historyEndCodec } from '../../../src/wire/message
 import { Harness, until } from '../../harness/broker/harness.js';
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true }).spec;
-const request = { client: 'me', predicate, last: 0, creditBytes: 65536 };
+const request = { client: 'me', predicates: [predicate], last: 0, creditBytes: 65536 };
 
 /** HistoryRequest { query_id = 1; end = 3 } */
 function endOf(queryId: number): Buffer {

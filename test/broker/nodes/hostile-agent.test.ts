@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   BUDGET_BURST_MS_MAX,
   FRAME_EVENTS_MAX,
+  FRAME_SHED_IDS_MAX,
   HISTORY_CREDIT_BYTES,
   KiB,
   MiB,
@@ -123,7 +124,7 @@ const UNSOUND: [object, RegExp][] = [
   [{ matches: [match([], true), match([], true)] }, /predicate 7 has two match lists/],
   [{ matches: [match([0], true)] }, /must have either all or indices/],
   [{ matches: range(0, PREDICATES_MAX + 1).map((id) => match([], true, String(id))) }, /at most 1024 matches/],
-  [{ shed: [{ predicateId: '7', events: '1' }] }, /must have either events or shed, got 2 and 1/],
+  [{ shed: [{ predicateIds: ['7'], events: '1' }] }, /must have either events or shed, got 2 and 1/],
   [{ lost: U64_MAX }, /field 7 must be below 2\^53, got 18446744073709552000/],
   [{ late: U64_MAX }, /field 9 must be below 2\^53/],
   [{ watermark: { seconds: I64_MAX, nanos: 0 } }, /watermark: field 1 must be below 2\^53/],
@@ -136,10 +137,16 @@ const UNSOUND: [object, RegExp][] = [
 ];
 const NOTHING = { count: 0, eventSizes: [], eventTimesNs: [], eventLanes: [], eventTies: [], matches: [], events: '' };
 const UNSOUND_SHED: [object[], RegExp][] = [
-  [[{ predicateId: '7', events: U64_MAX }], /field 2 must be below 2\^53/],
-  [[{ predicateId: '7', events: '0' }], /shed of predicate 7 must be at least 1, got 0/],
-  [range(0, 2).map(() => ({ predicateId: '7', events: '1' })), /predicate 7 is shed twice/],
-  [range(0, PREDICATES_MAX + 1).map((id) => ({ predicateId: String(id), events: '1' })), /at most 1024 shed/],
+  [[{ predicateIds: ['7'], events: U64_MAX }], /field 2 must be below 2\^53/],
+  [[{ predicateIds: ['7'], events: '0' }], /shed of predicate 7 must be at least 1, got 0/],
+  [range(0, 2).map(() => ({ predicateIds: ['7'], events: '1' })), /predicate 7 is shed twice/],
+  [[{ predicateIds: [], events: '1' }], /shed must have predicate_ids/],
+  [[{ predicateIds: ['7', '8', '7'], events: '1' }], /shed names 7, 8, 7 twice/],
+  [range(0, FRAME_SHED_IDS_MAX + 1).map((id) => ({ predicateIds: [String(id)], events: '1' })), /at most 8192 shed/],
+  [
+    range(0, 9).map((at) => ({ predicateIds: range(0, 1000).map((id) => String(at + id * 9)), events: '1' })),
+    /at most 8192 predicate_ids of shed, got 9000/,
+  ],
 ];
 
 test('an invalid frame is refused with the reason, and the node is listed with that reason', async () => {
@@ -186,7 +193,7 @@ test('the most extreme numbers that a frame may have, and unknown predicates, co
     watermark: { seconds: String(WALL_NS_MAX / 1_000_000_000n), nanos: 0 },
   };
   agent.sendFrame(frameCodec.encode(strange));
-  const shed = [{ predicateId: U64_MAX, events: String(Number.MAX_SAFE_INTEGER) }];
+  const shed = [{ predicateIds: [U64_MAX], events: String(Number.MAX_SAFE_INTEGER) }];
   const end = { coveredFrom: position(2000n), coveredTo: position(U64_MAX, 5, 65_535) };
   agent.sendFrame(frameCodec.encode({ ...SOUND, ...NOTHING, ...end, shed }));
   await until('both are taken', () => agent.acknowledged.get('process')?.timeNs === 2n ** 64n - 1n);

@@ -8,6 +8,7 @@ import { startBroker } from '../../../src/broker/broker.js';
 import { MiB, SESSION_WINDOW_BYTES, UPLINK_WINDOW_BYTES } from '../../../src/limits.js';
 import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { createUplinkClient, SESSION_KEY, type UplinkClient } from '../../../src/wire/grpc/rpc.js';
+import { PROTOCOL } from '../../../src/wire/protocol.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { TestRecorder } from '../../harness/broker/test-agent.js';
 import { frameOver } from '../../harness/frames.js';
@@ -50,8 +51,13 @@ test('a control stream that does not begin with a valid hello is refused with a 
     [{ hello: { node: '', recorderId: 'r' } }, /hello.node/],
     [{ hello: { node: 'a/../b', recorderId: 'r' } }, /hello.node/],
     [{ hello: { node: 'x'.repeat(300), recorderId: 'r' } }, /hello.node/],
-    [{ hello: { node: 'a', recorderId: '' } }, /recorder_id/],
-    [{ hello: { node: 'a', recorderId: 'r', epoch: (1n << 60n).toString() } }, /hello.epoch/],
+    [{ hello: { node: 'a', recorderId: 'r' } }, /agent of node a speaks protocol version one before 2.*upgrade both/],
+    [
+      { hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL + 1 } },
+      /speaks protocol version 3, this side version 2/,
+    ],
+    [{ hello: { node: 'a', recorderId: '', protocol: PROTOCOL } }, /recorder_id/],
+    [{ hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL, epoch: (1n << 60n).toString() } }, /hello.epoch/],
   ];
   for (const [message, reason] of bad) {
     const control = client.control(new Metadata());

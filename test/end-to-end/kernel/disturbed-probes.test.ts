@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { atName } from '../../../src/sensor-agent/source/places.js';
 import { undefine } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { readExecutable } from '../../../src/sensor-agent/source/probe/elf.js';
+import { enabledEvents } from '../../../src/sensor-agent/source/tracefs/instance-controls.js';
 import { put } from '../../../src/sensor-agent/source/tracefs/put.js';
 import { Bus, cannotTrace, type EventLine, type Observer } from '../../harness/bus/bus.js';
 import { leftOf } from '../../harness/kernel/agent-instances.js';
@@ -120,21 +121,28 @@ async function disturbed(t: TestContext, what: string, disturb: (bus: Bus) => vo
   });
 }
 
-const execInstance = (bus: Bus) => leftOf(bus.dataDir).instances.find((name) => name.endsWith('-exec'))!;
-const switchOff = (bus: Bus) => {
-  for (const event of leftOf(bus.dataDir).definitions)
-    put(join(live.path, 'instances', execInstance(bus), 'events', event, 'enable'), '0');
+/** Switches off those that are not of other tests' containers, which come and go; `then` what is done with each at once. */
+const switchOff = (bus: Bus, then: (event: string) => void = () => undefined) => {
+  const { instances, definitions } = leftOf(bus.dataDir);
+  const path = join(live.path, 'instances', instances.find((name) => name.endsWith('-exec'))!);
+  for (const event of enabledEvents(path).filter((each) => definitions.includes(each))) {
+    put(join(path, 'events', event, 'enable'), '0');
+    then(event);
+  }
 };
 
 test('probes that somebody takes away', { skip }, async (t) => {
-  await disturbed(t, 'switched off', switchOff, /somebody changed .*enable.* of the trace instance .*-exec/);
+  await disturbed(
+    t,
+    'switched off',
+    (bus) => switchOff(bus),
+    /somebody changed .*enable.* of the trace instance .*-exec/,
+  );
   await disturbed(
     t,
     'removed',
     (bus) => {
-      const { definitions } = leftOf(bus.dataDir);
-      switchOff(bus);
-      for (const event of definitions) assert.ok(undefine(live.path, event));
+      switchOff(bus, (event) => assert.ok(undefine(live.path, event)));
     },
     /somebody removed \d+ probes of execs/,
   );

@@ -17,9 +17,9 @@ import { until } from '../../harness/until.js';
 const live = liveTracefs();
 const ROUNDS = runs(5);
 
-/** Both of its instances are there, and it goes on. */
+/** Its instances are there, of which one is for containers that there may be, and it goes on. */
 const records = (agent: Command) =>
-  until('an agent that records', () => instancesOf(agent.child.pid!).length === 2 || agent.goesOn());
+  until('an agent that records', () => instancesOf(agent.child.pid!).length >= 2 || agent.goesOn());
 
 test("others' probes, instances and events are as they were after an agent was killed again and again; ours are gone", {
   skip: cannotTrace || cannotProbePrograms(),

@@ -20,9 +20,10 @@ function groupOf([path = '']: readonly string[]): string {
 async function running(): Promise<{ bus: Bus; agent: number; instances: string[] }> {
   const bus = await Bus.start();
   const agent = await bus.agentPid();
-  const instances = await until('both instances', () => {
+  // A third is for containers that there may be.
+  const instances = await until('its instances', () => {
     const found = instancesOf(agent);
-    return found.length === 2 && found;
+    return found.length >= 2 && found;
   });
   return { bus, agent, instances };
 }
@@ -70,7 +71,7 @@ test('trace instances that remain when both are killed are named by doctor', {
     const check = checks.find((line) => line.includes('trace instances left behind')) ?? '';
     for (const path of instances) assert.ok(check.includes(path), `${path} in ${check}`);
     const removed = removeInstancesOf(`${bus.dataDir}/recorder`, 1_000);
-    assert.equal(removed.length, 2);
+    assert.ok(removed.length >= 2);
     for (const path of instances) assert.equal(existsSync(path), false, path);
     assert.deepEqual(definitionsOf(tracefs(instances), groupOf(instances)) ?? [], []);
   } finally {

@@ -65,10 +65,10 @@ function matchesFor(count: number): fc.Arbitrary<Match[]> {
 function shedFor(count: number): fc.Arbitrary<Shed[]> {
   if (count > 0) return fc.constant([]);
   const shed = plain({
-    predicateId: fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }),
+    predicateIds: fc.uniqueArray(fc.bigInt({ min: 0n, max: (1n << 64n) - 1n }), { minLength: 1, maxLength: 3 }),
     events: fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }),
   });
-  return fc.uniqueArray(shed, { selector: ({ predicateId }) => predicateId, maxLength: 4 });
+  return fc.uniqueArray(shed, { selector: ({ predicateIds }) => predicateIds.join(), maxLength: 4 });
 }
 
 const count = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
@@ -128,6 +128,7 @@ export const historyFrameArbitrary: fc.Arbitrary<HistoryFrame> = columns.chain((
     timesNs: fc.constant(each.timesNs),
     lanes: fc.constant(each.lanes),
     ties: fc.constant(each.ties),
+    matches: matchesFor(each.eventSizes.length),
     events: fc.constant(each.events),
   }),
 );

@@ -9,7 +9,7 @@ import { CreditBalance } from '../../../src/flow/credit.js';
 import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
 import { type BusEvent, topicOf } from '../../../src/wire/event/event.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
-import { encodeFrame, type Match } from '../../../src/wire/frame/frame.js';
+import { encodeFrame, type Match, type Shed } from '../../../src/wire/frame/frame.js';
 import { encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { createUplinkClient, type HistoryMessage, SESSION_KEY, type UplinkClient } from '../../../src/wire/grpc/rpc.js';
 import {
@@ -22,6 +22,7 @@ import {
   timestampToNs,
 } from '../../../src/wire/messages.js';
 import { comparePositions, ORIGIN, type Position } from '../../../src/wire/position.js';
+import { PROTOCOL } from '../../../src/wire/protocol.js';
 import { frameOver } from '../frames.js';
 
 export interface Recorded {
@@ -155,6 +156,7 @@ export class TestAgent {
     agent.#control.write({
       hello: {
         node,
+        protocol: PROTOCOL,
         recorderId: recorder.id,
         bootId: recorder.bootId,
         epoch: recorder.epoch,
@@ -294,23 +296,18 @@ export class TestAgent {
         comparePositions(event.position, to) <= 0 &&
         this.#predicates.some((predicate) => predicate.matches(event)),
     );
-    const matches: Match[] = [];
-    for (const predicate of this.#predicates) {
-      const indices = due.flatMap(({ event }, index) => (predicate.matches(event) ? [index] : []));
-      if (indices.length === 0) continue;
-      const all = indices.length === due.length;
-      matches.push({ predicateId: predicate.id, all, indices: all ? [] : indices });
-    }
+    const matches = matchesOf(
+      due,
+      this.#predicates.map((predicate) => ({ id: predicate.id, predicate })),
+    );
     this.#covered.set(topic, to);
-    const shed = this.shedding
-      ? this.#predicates.map(({ id }) => ({ predicateId: id, events: countOf(matches, id, due) }))
-      : [];
+    const shed = this.shedding ? shedOf(due, this.#predicates) : [];
     const sent = this.shedding ? [] : due;
     const frame = frameOver(from, to, {
       topic,
       count: sent.length,
       matches: this.shedding ? [] : matches,
-      shed: shed.filter(({ events }) => events > 0),
+      shed,
       continues: this.#continued.has(topic),
       namedFields: false,
       watermarkNs: this.recorder.wallAt(to),
@@ -326,14 +323,14 @@ export class TestAgent {
     const credit = new CreditBalance(Number(query.creditBytes));
     const abort = new AbortController();
     this.#queries.set(queryId, { credit, abort });
-    const predicate = compilePredicate(query.predicate!);
+    const predicates = query.predicates.map((spec) => ({ id: BigInt(spec.id), predicate: compilePredicate(spec) }));
     const sinceNs = query.since ? timestampToNs('since', query.since) : 0n;
     const untilNs = query.until ? timestampToNs('until', query.until) : 1n << 62n;
     const after = query.after ? positionFromMessage('after', query.after) : ORIGIN;
     const upTo = query.upTo ? positionFromMessage('up_to', query.upTo) : this.recorder.frontier;
     let found = this.recorder.events.filter(
       ({ event }) =>
-        predicate.matches(event) &&
+        predicates.some(({ predicate }) => predicate.matches(event)) &&
         event.wallNs >= sinceNs &&
         event.wallNs < untilNs &&
         comparePositions(event.position, after) > 0 &&
@@ -355,7 +352,7 @@ export class TestAgent {
       while (end < found.length && found[end]!.event.topic === topic && end - at < 50) end++;
       const part = found.slice(at, end);
       at = end;
-      const frameBytes = historyFrameOf(topic, this.recorder.epoch, part);
+      const frameBytes = historyFrameOf(topic, this.recorder.epoch, part, predicates.length > 1 ? predicates : []);
       await credit.positive(abort.signal);
       if (abort.signal.aborted) break;
       if (this.ended) return;
@@ -374,17 +371,41 @@ export class TestAgent {
   }
 }
 
-function countOf(matches: readonly Match[], id: bigint, due: readonly Recorded[]): number {
-  const match = matches.find(({ predicateId }) => predicateId === id);
-  return match?.all ? due.length : (match?.indices.length ?? 0);
+/** The events by the set of predicates that each matches. */
+function shedOf(due: readonly Recorded[], predicates: readonly Predicate[]): Shed[] {
+  const sets = new Map<string, { predicateIds: bigint[]; events: number }>();
+  for (const { event } of due) {
+    const predicateIds = predicates.filter((predicate) => predicate.matches(event)).map(({ id }) => id);
+    const set = sets.get(predicateIds.join()) ?? { predicateIds, events: 0 };
+    set.events++;
+    sets.set(predicateIds.join(), set);
+  }
+  return [...sets.values()];
 }
 
-/** An encoded frame of history of events of one topic. */
-export function historyFrameOf(topic: string, epoch: number, recorded: readonly Recorded[]): Buffer {
+type AskedPredicate = { readonly id: bigint; readonly predicate: Predicate };
+
+function matchesOf(recorded: readonly Recorded[], asked: readonly AskedPredicate[]): Match[] {
+  return asked.flatMap(({ id, predicate }) => {
+    const indices = recorded.flatMap(({ event }, index) => (predicate.matches(event) ? [index] : []));
+    if (indices.length === 0) return [];
+    const all = indices.length === recorded.length;
+    return [{ predicateId: id, all, indices: all ? [] : indices }];
+  });
+}
+
+/** An encoded frame of history of events of one topic. `asked`: the predicates of a query that has several. */
+export function historyFrameOf(
+  topic: string,
+  epoch: number,
+  recorded: readonly Recorded[],
+  asked: readonly AskedPredicate[] = [],
+): Buffer {
   return encodeHistoryFrame({
     topic,
     epoch,
     wallNs: BigUint64Array.from(recorded, ({ event }) => event.wallNs),
+    matches: matchesOf(recorded, asked),
     ...columns(recorded),
   });
 }

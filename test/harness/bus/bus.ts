@@ -246,6 +246,11 @@ export class Bus {
     return fetch(`http://${this.http}${path}`, { ...init, headers: bearer(this.brokerDir) });
   }
 
+  post(path: string, body: object): Promise<Response> {
+    const headers = { ...bearer(this.brokerDir), 'content-type': 'application/json' };
+    return fetch(`http://${this.http}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+  }
+
   observe(...args: string[]): Observer {
     return new Observer(this, args);
   }

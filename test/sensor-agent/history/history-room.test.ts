@@ -40,9 +40,9 @@ test('history sends no more than the connection takes, whatever credit a broker 
     const upTo = driver.recorder.timeline.frontier;
     const window = { sinceNs: undefined, untilNs: undefined, after: undefined, upTo, last: 0 };
     const budget = new TokenBucket(1e9, 1e9);
-    const prepare = () => ({ predicate, window });
+    const prepare = () => ({ predicates: [{ id: predicate.id, predicate }], window });
     const history = new HistoryService(driver.recorder, reply, budget, prepare, new HistoryTurns());
-    const request = { predicate: predicate.spec, window };
+    const request = { predicates: [predicate.spec], window };
     for (let queryId = 1; queryId <= QUERIES; queryId++) history.start(queryId, request, 1e9);
     for (let round = 0; round < 50; round++) {
       for (let queryId = 1; queryId <= QUERIES; queryId++) history.credit(queryId, 2 ** 60);

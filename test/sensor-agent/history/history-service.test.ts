@@ -27,7 +27,7 @@ const entry = { lane: 0, afterNs: 900n, pid: 7, what: 'exec', read: 'at once' } 
 const step: RecordedStep = { entries: Array.from({ length: 50 }, () => entry), lost: 0, crash: false, wallStepNs: 0n };
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 const window = { sinceNs: undefined, untilNs: undefined, after: undefined, upTo: undefined, last: 0 };
-const request = { predicate: predicate.spec, window };
+const request = { predicates: [predicate.spec], window };
 
 interface Service {
   readonly history: HistoryService;
@@ -65,7 +65,10 @@ async function withService(
     };
     const prepare = () => {
       service.prepared += 1;
-      return { predicate, window: { ...window, last, upTo: driver.recorder.timeline.frontier } };
+      return {
+        predicates: [{ id: predicate.id, predicate }],
+        window: { ...window, last, upTo: driver.recorder.timeline.frontier },
+      };
     };
     const budget = new TokenBucket(1e9, 1e9);
     const history = new HistoryService(driver.recorder, reply, budget, prepare, turns, residentBytesMax);
@@ -145,7 +148,7 @@ test('the queue is bounded in queries and in bytes, and an id is refused while i
   });
   await withService(0, async ({ history, ends }) => {
     const filter = 'x'.repeat(HISTORY_QUEUE_BYTES_MAX / 16);
-    const large = { ...request, predicate: { ...predicate.spec, filter } };
+    const large = { ...request, predicates: [{ ...predicate.spec, filter }] };
     for (let queryId = 1; queryId <= 100; queryId++) history.start(queryId, large, HISTORY_CREDIT_BYTES);
     assert.ok(history.size < HISTORY_QUERIES_PER_AGENT_MAX + 16, `${history.size} large ones are held`);
     assert.equal(ends.size, 100 - history.size);

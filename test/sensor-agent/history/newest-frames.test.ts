@@ -10,7 +10,7 @@ test('the newest events are held up to a frame beyond what a broker refuses', ()
   const process = { pid: 7, commandArgs: ['/bin/x', 'y'.repeat(16_000)] };
   const add = (at: number) => {
     const position = { epoch: 1, timeNs: BigInt(at), lane: 0, tie: 0 };
-    builder.add({ type: 'process.fork', topic: 'process', position, wallNs: BigInt(at), process }, undefined);
+    builder.add({ type: 'process.fork', topic: 'process', position, wallNs: BigInt(at), process }, undefined, []);
   };
   for (let at = 0; at < LAST_MAX; at += 1) add(at);
   builder.flush();

@@ -77,6 +77,8 @@ const asked = fc.record({
   last: fc.constantFrom(0, 0, 0, 1, 5),
 });
 
+type Question = typeof asked extends fc.Arbitrary<infer T> ? T : never;
+
 class Story {
   readonly files = new FaultyFiles();
   readonly driver = new RecordingDriver(scratchDirectory('passing'), undefined, this.files.ops, undefined, {
@@ -149,19 +151,32 @@ class Story {
   }
 }
 
-async function answer({ recorder }: RecordingDriver, request: Asked, passOver: PassOver) {
-  const predicate = compilePredicate({ ...request, includeSelf: true });
+/** The frames of an answer, and how it ended. */
+async function ask({ recorder }: RecordingDriver, requests: readonly Asked[], passOver: PassOver) {
+  const predicates = requests.map((request, at) => {
+    return { id: BigInt(at + 1), predicate: compilePredicate({ ...request, includeSelf: true }) };
+  });
   const frames: HistoryFrame[] = [];
   const outlet = { send: (frame: HistoryFrame) => frames.push(frame), ready: async () => {} };
   const { signal } = new AbortController();
+  const { window } = requests[0]!;
+  const query = new HistoryQuery(recorder, predicates, window, outlet, signal, new HistoryTurns(1), passOver);
+  return { frames, result: await query.run() };
+}
+
+async function answer(driver: RecordingDriver, request: Asked, passOver: PassOver) {
   const { window } = request;
-  const query = new HistoryQuery(recorder, predicate, window, outlet, signal, new HistoryTurns(1), passOver);
-  const { entriesScanned, coveredToNs, ...others } = await query.run();
+  const { frames, result: told } = await ask(driver, [request], passOver);
+  const { entriesScanned, coveredToNs, ...others } = told;
   // A window that ends before the recording is read a step beyond its end, and where a step ends depends on the way.
   const ends = window.untilNs === undefined && window.last === 0;
   const result = { ...others, ...(ends ? { entriesScanned, coveredToNs } : {}) };
-  const events = frames.flatMap((frame) => Array.from(frame.timesNs, (timeNs, at) => `${timeNs} ${frame.ties[at]}`));
+  const events = frames.flatMap((frame) => Array.from(frame.timesNs, (_, at) => nameOf(frame, at)));
   return { events, bytes: Buffer.concat(frames.map((frame) => frame.events)).toString('base64'), result };
+}
+
+function nameOf({ timesNs, lanes, ties }: HistoryFrame, at: number): string {
+  return `${timesNs[at]} ${lanes[at]} ${ties[at]}`;
 }
 
 interface Asked {
@@ -170,10 +185,7 @@ interface Asked {
   readonly window: HistoryWindow;
 }
 
-function request(
-  driver: RecordingDriver,
-  { filter, topics, since, until, last }: typeof asked extends fc.Arbitrary<infer T> ? T : never,
-): Asked {
+function request(driver: RecordingDriver, { filter, topics, since, until, last }: Question): Asked {
   const { timeline } = driver.recorder;
   const begin = timeline.wallNs(1_000_000_000n);
   const end = timeline.wallNs(timeline.frontier.timeNs);
@@ -222,9 +234,56 @@ test('random recordings with losses, holes, late entries and open calls: the sam
   );
 });
 
+test('several predicates in one query: each event once, with exactly those that alone would have had it', async () => {
+  const everything: Question = { filter: '', topics: [], since: undefined, until: undefined, last: 0 };
+  const processes = { ...everything, topics: ['process'] };
+  // The window is that of the first.
+  const several = fc
+    .tuple(fc.array(asked, { minLength: 2, maxLength: 4 }), fc.boolean())
+    .map(([some, withAll]) => (withAll ? [everything, processes, ...some] : some));
+  let shared = 0;
+  await fc.assert(
+    fc.asyncProperty(story, several, async ({ happenings }, questions) => {
+      const told = new Story();
+      for (const each of happenings) told.happen(each);
+      told.finish();
+      const { driver } = told;
+      const { window } = request(driver, questions[0]!);
+      const requests = questions.map((each) => ({ ...request(driver, each), window }));
+      const { frames } = await ask(driver, requests, 'pays');
+      const names = frames.flatMap((frame) => Array.from(frame.timesNs, (_, at) => nameOf(frame, at)));
+      assert.equal(new Set(names).size, names.length, 'each once');
+      const named = new Set<string>();
+      for (const [at, each] of requests.entries()) {
+        const found: string[] = [];
+        for (const frame of frames) {
+          const match = frame.matches.find(({ predicateId }) => predicateId === BigInt(at + 1));
+          const indices = match?.all ? frame.eventSizes.keys() : (match?.indices ?? []);
+          for (const index of indices) found.push(nameOf(frame, index));
+        }
+        const alone = await answer(driver, { ...each, window: { ...window, last: 0 } }, 'never');
+        assert.deepEqual(
+          found,
+          alone.events.filter((name) => window.last === 0 || names.includes(name)),
+          each.filter,
+        );
+        for (const name of found) {
+          shared += named.has(name) ? 1 : 0;
+          named.add(name);
+        }
+      }
+      assert.equal(named.size, names.length, 'each matches something');
+      if (window.last > 0) assert.ok(names.length <= window.last);
+      await driver.recorder.close();
+    }),
+    { numRuns: runs(15) },
+  );
+  assert.ok(shared > 0, 'some match several');
+});
+
 test('what is always followed is told by events of its own, none of which is switched on while asked for', () => {
   const nothing = compilePredicate({ topics: ['host'], filter: '', includeSelf: true });
-  const { needs } = soughtBy(nothing, () => true);
+  const { needs } = soughtBy([nothing], () => true);
   for (const name of TYPED_TRACE_EVENTS) {
     assert.deepEqual(needs(name), [], `${name}: not sought`);
     assert.equal(onDemandType(name), undefined, name);
@@ -275,7 +334,7 @@ test('an exec that matches passes the test of its arguments', () => {
       const predicate = compilePredicate({ topics: ['process'], filter, includeSelf: true });
       const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
       const process = { pid: 7, commandArgs };
-      const passes = execTest(predicate)?.(commandArgs) ?? true;
+      const passes = execTest([predicate])?.(commandArgs) ?? true;
       if (!passes) failed += 1;
       const matches = predicate.matches({ type: 'process.exec', topic: 'process', position, wallNs: 1n, process });
       assert.ok(passes || !matches, filter);

@@ -63,8 +63,8 @@ class Log implements FrameLink {
       assert.ok(comparePositions(position, frame.coveredFrom) > 0 && comparePositions(position, frame.coveredTo) <= 0);
       this.events.push(positionText(position));
     }
-    for (const { predicateId, events } of frame.shed) {
-      assert.equal(predicateId, this.#asked.id);
+    for (const { predicateIds, events } of frame.shed) {
+      assert.deepEqual(predicateIds, [this.#asked.id]);
       this.shed.push({ from: frame.coveredFrom, to: frame.coveredTo, events });
     }
     const [match] = frame.matches;

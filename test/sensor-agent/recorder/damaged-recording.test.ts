@@ -111,7 +111,14 @@ async function ask(driver: RecordingDriver, window: Partial<HistoryWindow>, upTo
   const whole = { sinceNs: undefined, untilNs: undefined, after: undefined, last: 0, upTo };
   const { signal } = new AbortController();
   const turns = new HistoryTurns(1);
-  const query = new HistoryQuery(driver.recorder, predicate, { ...whole, ...window }, outlet, signal, turns);
+  const query = new HistoryQuery(
+    driver.recorder,
+    [{ id: predicate.id, predicate }],
+    { ...whole, ...window },
+    outlet,
+    signal,
+    turns,
+  );
   return { positions, answer: await query.run() };
 }
 

@@ -89,7 +89,7 @@ async function asked(driver: RecordingDriver, window: { sinceNs?: bigint; untilN
   const upTo = recorder.timeline.frontier;
   return new HistoryQuery(
     recorder,
-    predicate,
+    [{ id: predicate.id, predicate }],
     { ...whole, ...window, upTo },
     outlet,
     new AbortController().signal,

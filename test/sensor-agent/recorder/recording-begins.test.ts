@@ -24,7 +24,14 @@ test('an answer says where the recording begins within its window', async () => 
     const upTo = live.positions.at(-1)!;
     const whole = { sinceNs: undefined, untilNs: undefined, after: undefined, last: 0, upTo, ...window };
     const { signal } = new AbortController();
-    return new HistoryQuery(driver.recorder, predicate, whole, outlet, signal, new HistoryTurns(1)).run();
+    return new HistoryQuery(
+      driver.recorder,
+      [{ id: predicate.id, predicate }],
+      whole,
+      outlet,
+      signal,
+      new HistoryTurns(1),
+    ).run();
   };
   const longAgo = WALL_NS - 86_400_000_000_000n;
   const inside = driver.recorder.timeline.wallNs(live.positions.at(-1)!.timeNs);

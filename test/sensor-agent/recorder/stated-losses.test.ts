@@ -37,7 +37,9 @@ async function losses(driver: RecordingDriver, topic: string, sinceNs?: bigint, 
   const window = { sinceNs, untilNs, after: undefined, upTo, last };
   const outlet = { send: () => undefined, ready: () => Promise.resolve() };
   const { signal } = new AbortController();
-  return (await new HistoryQuery(driver.recorder, predicate(topic), window, outlet, signal).run()).losses;
+  return (
+    await new HistoryQuery(driver.recorder, [{ id: 1n, predicate: predicate(topic) }], window, outlet, signal).run()
+  ).losses;
 }
 
 async function missing(...window: Parameters<typeof losses>): Promise<string[]> {

@@ -105,7 +105,7 @@ async function well(): Promise<void> {
 
 async function answerTo(it: HostileSession, query: object) {
   const queryId = ++queries;
-  it.say({ historyQuery: { queryId, predicate: spec(), ...query } } as ControlResponse);
+  it.say({ historyQuery: { queryId, predicates: [spec()], ...query } } as ControlResponse);
   return until(`an end of ${JSON.stringify(query).slice(0, 200)}`, () => {
     const last = it.history.find((message) => message.queryId === queryId && 'end' in message);
     return last && 'end' in last ? last.end : undefined;
@@ -190,9 +190,14 @@ test('an impossible query is answered with the error in it', async () => {
   const time = (seconds: string, nanos = 0) => ({ seconds, nanos });
   const stretch = (from: string, to: string) => ({ from: position(from, '1'), to: position(to, '1') });
   const bad: [object, RegExp][] = [
-    [{ predicate: null }, /history_query.predicate is missing/],
-    [{ predicate: spec({ filter: '((' }) }, /filter: /],
-    [{ predicate: spec({ topics: ['weather'] }) }, /unknown topic "weather"/],
+    [{ predicates: [] }, /history_query.predicates must be 1 to 64, got 0/],
+    [
+      { predicates: Array.from({ length: 65 }, (_, id) => spec({ id: String(id) })) },
+      /predicates must be 1 to 64, got 65/,
+    ],
+    [{ predicates: [spec(), spec()] }, /history_query.predicates must have different ids/],
+    [{ predicates: [spec({ filter: '((' })] }, /filter: /],
+    [{ predicates: [spec({ topics: ['weather'] })] }, /unknown topic "weather"/],
     [{ since: time('-1') }, /history_query.since must be a time from 1970 to 9999/],
     [{ until: time('9223372036854775807') }, /history_query.until must be a time/],
     [{ since: time('1', -5) }, /history_query.since must be a time/],
@@ -241,7 +246,7 @@ test('400 queries that are cancelled at once have one end each, take little memo
   it.history.length = 0;
   const asked = Array.from({ length: 400 }, () => ++queries);
   for (const queryId of asked) {
-    it.say({ historyQuery: { queryId, predicate: spec() } }, { historyCancel: { queryId } });
+    it.say({ historyQuery: { queryId, predicates: [spec()] } }, { historyCancel: { queryId } });
   }
   await until('all have ended', () => it.history.filter((message) => 'end' in message).length >= asked.length);
   const { error } = await answerTo(it, { last: 3 });
@@ -262,7 +267,7 @@ test('a broker that grants and acknowledges everything, and reads nothing, costs
   const rest = { ...GENEROUS, historyBytesPerSecond: String(1024 * MiB) };
   it.say({ lease: { budget: rest, validMs: 0 } });
   const asked = Array.from({ length: 16 }, () => ++queries);
-  for (const queryId of asked) it.say({ historyQuery: { queryId, predicate: spec(), creditBytes: U64_MAX } });
+  for (const queryId of asked) it.say({ historyQuery: { queryId, predicates: [spec()], creditBytes: U64_MAX } });
   let rssMax = 0;
   for (let round = 0; round < 40; round++) {
     for (const queryId of asked) it.say({ historyCredit: { queryId, bytes: U64_MAX } });

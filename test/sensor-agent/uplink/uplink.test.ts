@@ -71,11 +71,13 @@ test('a session that cannot be agreed on is closed, while the channel is still o
   // Refused before there is a session.
   broker.welcome = { welcome: { session: 's', epochMin: String(Number.MAX_SAFE_INTEGER) } };
   await assert.rejects(open(), /welcome.epoch_min must be at most/);
+  broker.welcome = { welcome: { session: 's', protocol: 0 } };
+  await assert.rejects(open(), /the broker speaks protocol version one before 2, .*upgrade both/);
   broker.welcome = { lease: {} };
   await assert.rejects(open(), /did not begin with a welcome/);
   await until(
     'the broker sees their ends',
-    () => broker.sessions.length === 3 && broker.sessions.every((s) => s.ended),
+    () => broker.sessions.length === 4 && broker.sessions.every((s) => s.ended),
   );
   assert.equal(left, 1);
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { BackplaneError } from '../../../src/errors.js';
+import type { Selector } from '../../../src/subscriptions/request/selectors.js';
 import {
   checkSubscription,
   type SubscriptionRequest,
@@ -28,7 +29,9 @@ test('a request as gRPC delivers it, with every field present, is accepted', () 
     },
     NOW,
   );
-  const { predicate, nodes, ...rest } = checked;
+  const { selectors, nodes, ...rest } = checked;
+  const [{ id, predicate }] = selectors as [Selector];
+  assert.equal(id, '');
   assert.equal(predicate.canonical, 'process.pid == 1');
   assert.equal(nodes.matches('web-1') && !nodes.matches('db-1'), true);
   assert.deepEqual(rest, {
@@ -48,7 +51,7 @@ test('a request as gRPC delivers it, with every field present, is accepted', () 
 test('a query string has only text, and a body may leave everything out', () => {
   const query = checkSubscription({ topics: 'network', follow: 'true', last: '5', limit: '0', includeSelf: '1' }, NOW);
   assert.deepEqual(query.topics, ['network']);
-  assert.equal(query.window.follow && query.includeSelf && query.predicate.includeSelf, true);
+  assert.equal(query.window.follow && query.includeSelf && query.selectors[0]!.predicate.includeSelf, true);
   assert.equal(query.window.last, 5);
   const empty = checkSubscription({}, NOW);
   assert.equal(empty.window.history, true);
@@ -148,7 +151,7 @@ test('any JSON gives a subscription or a refusal in one line', () => {
 });
 
 test("fields are given as in the proto or as in JSON, made canonical, and part of a predicate's id", () => {
-  const asked = (fields: unknown) => checkSubscription({ fields }, NOW).predicate;
+  const asked = (fields: unknown) => checkSubscription({ fields }, NOW).selectors[0]!.predicate;
   const canonical = ['container', 'process.command_args', 'process.executable'];
   for (const fields of [
     ['process.executable.path', 'process.commandArgs', 'container.id', 'container', 'process.executable', 'node'],

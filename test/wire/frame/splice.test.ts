@@ -5,9 +5,9 @@ import fc from 'fast-check';
 import { eventToJson } from '../../../src/wire/event/event-json.js';
 import { eventWallNs } from '../../../src/wire/event/event-time.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
-import { encodeEventBatch, selectEvents, sliceEvents } from '../../../src/wire/frame/splice.js';
+import { encodeEventBatch, selectEvents, selectMatching, sliceEvents } from '../../../src/wire/frame/splice.js';
 import { type EventMessage, subscribeResponseCodec } from '../../../src/wire/messages.js';
-import { frameArbitrary } from '../../harness/arbitrary/frame-arbitrary.js';
+import { element, frameArbitrary } from '../../harness/arbitrary/frame-arbitrary.js';
 
 test('a selection has the elements that a filter gives, in one view per run', () => {
   fc.assert(
@@ -35,6 +35,56 @@ test('a selection has the elements that a filter gives, in one view per run', ()
   );
 });
 
+test('of several match lists each event comes once, and it is known which lists have it', () => {
+  const lists = fc.array(
+    fc.option(fc.oneof(fc.constant(true), fc.uniqueArray(fc.nat(19), { minLength: 1 })), { nil: undefined }),
+    { minLength: 1, maxLength: 5 },
+  );
+  const refusals = fc.option(fc.uniqueArray(fc.nat(19)), { nil: undefined });
+  fc.assert(
+    fc.property(
+      lists,
+      fc.nat(20),
+      fc.nat(20),
+      fc.integer({ min: 1, max: 25 }),
+      refusals,
+      (each, a, b, countMax, no) => {
+        const elements = Array.from({ length: 20 }, (_, at) => element(at + 1, at));
+        const eventSizes = elements.map(({ length }) => length);
+        const columns = {
+          eventSizes,
+          timesNs: new BigUint64Array(20),
+          lanes: [],
+          ties: [],
+          events: Buffer.concat(elements),
+        };
+        const matches = each.map((list) => {
+          if (list === undefined) return undefined;
+          return list === true ? { all: true, indices: [] } : { all: false, indices: list.sort((x, y) => x - y) };
+        });
+        const [from, to] = [Math.min(a, b), Math.max(a, b)];
+        const admit = no && ((bytes: Buffer) => !no.includes(bytes.length - 3));
+        const got = selectMatching(columns, matches, from, to, countMax, admit);
+        const has = (list: (typeof each)[number], at: number) => list === true || (list?.includes(at) ?? false);
+        const taken: number[] = [];
+        const refused: number[] = [];
+        for (let at = from; at < to && taken.length < countMax; at++) {
+          if (each.some((list) => has(list, at))) (no?.includes(at) ? refused : taken).push(at);
+        }
+        assert.deepEqual(Buffer.concat(got.parts), Buffer.concat(taken.map((at) => elements[at]!)));
+        assert.deepEqual([got.count, got.refused], [taken.length, refused.length]);
+        assert.deepEqual(
+          got.matched,
+          each.map((list) => ({
+            indices: taken.flatMap((at, place) => (has(list, at) ? [place] : [])),
+            refused: refused.filter((at) => has(list, at)).length,
+          })),
+        );
+      },
+    ),
+  );
+});
+
 test('a spliced batch is a message that any client decodes', () => {
   const writer = new EventWriter();
   const count = 700;
@@ -42,7 +92,11 @@ test('a spliced batch is a message that any client decodes', () => {
     const position = { epoch: 1, timeNs: BigInt(pid), lane: 0, tie: 0 };
     writer.write({ type: 'process.exec', topic: 'process', position, wallNs: BigInt(pid), process: { pid } });
   }
-  const header = { node: 'näme', topic: 'process', history: true, refill: true, cursor: 'c'.repeat(200) };
+  const matches = [
+    { selector: 'all', all: true, indices: [] },
+    { selector: '~'.repeat(64), all: false, indices: [0, 127, 128, 699] },
+  ];
+  const header = { node: 'näme', topic: 'process', history: true, refill: true, cursor: 'c'.repeat(200), matches };
   const run = writer.take();
   for (const parts of [[], [run], [run, run]]) {
     const { events } = subscribeResponseCodec.decode(encodeEventBatch(header, parts), 1 << 20);

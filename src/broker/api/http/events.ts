@@ -1,6 +1,7 @@
 /** Streams of events: the request from the query or the body, as lines or as server-sent events. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import type { ConnectionPlaces } from '../../../flow/connection-places.js';
 import { HTTP_STREAMS_MAX, RETRY_AFTER_MS } from '../../../limits.js';
@@ -9,6 +10,7 @@ import { decodeCursor } from '../../../wire/cursor.js';
 import { subscribeRequestCodec } from '../../../wire/messages.js';
 import type { AccessControl } from '../../access/access-control.js';
 import { isWindowEnd } from '../../delivery/history/history-merge.js';
+import { SelectorSet } from '../../delivery/selectors/selector-set.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
 import { inProtoNames } from '../proto-names.js';
 import { readJsonBody } from './body.js';
@@ -117,10 +119,15 @@ function resumed(request: SubscriptionRequest, cursor: string): SubscriptionRequ
 }
 
 /** Whether a browser comes back to a replay of which it has everything. A cursor of another one is refused later. */
-function isOver({ cursor, window, predicate }: CheckedSubscription): boolean {
+function isOver({ cursor, window, selectors, topics }: CheckedSubscription): boolean {
   if (window.follow) return false;
-  const { history, predicateId } = decodeCursor(cursor);
-  return predicateId === predicate.id && history !== undefined && isWindowEnd(history);
+  const { history, predicateId, selectors: before } = decodeCursor(cursor);
+  const now = new SelectorSet(selectors).inCursor(topics);
+  return (
+    isDeepStrictEqual({ selectors: undefined, ...now }, { predicateId, selectors: before }) &&
+    history !== undefined &&
+    isWindowEnd(history)
+  );
 }
 
 /** Browsers stop asking after 204 only. */

@@ -30,6 +30,7 @@ const REFUSED = [
   'throttleBy',
   'lagPolicy',
   'lagMax',
+  'selectors',
 ] as const;
 
 /**

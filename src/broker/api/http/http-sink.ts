@@ -6,6 +6,7 @@ import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../../limits.j
 import { eventToJson, type Json } from '../../../wire/event/event-json.js';
 import { JsonBytes } from '../../../wire/event/event-json-bytes.js';
 import { soundParts } from '../../../wire/event/sound-parts.js';
+import { selectorsOf } from '../../../wire/frame/batch-matches.js';
 import type { BatchHeader } from '../../../wire/frame/splice.js';
 import { responseToJson } from '../../../wire/message-json.js';
 import { eventCodec, subscribeResponseCodec } from '../../../wire/messages.js';
@@ -83,7 +84,7 @@ export class HttpSink implements Sink {
 
   #batch(header: BatchHeader, parts: readonly Buffer[]): Buffer {
     try {
-      return this.#events(header, parts);
+      return this.#events(header, parts, selectorsOf(header));
     } catch {
       return this.#soundEvents(header, parts);
     }
@@ -97,7 +98,7 @@ export class HttpSink implements Sink {
   }
 
   /** Throws when one of them cannot be decoded. */
-  #events(header: BatchHeader, parts: readonly Buffer[]): Buffer {
+  #events(header: BatchHeader, parts: readonly Buffer[], selectors: (event: number) => readonly string[]): Buffer {
     // Of a batch that could not be written there may be a part.
     json.clear();
     const { node, topic, cursor } = header;
@@ -110,7 +111,8 @@ export class HttpSink implements Sink {
       json.text('{"event":');
       if (json.openEvent(bytes, 0, bytes.length, node, topic)) json.text('}');
       else json.text(JSON.stringify(eventToJson(eventCodec.decode(bytes, bytes.length), node, topic)));
-      json.text(`${beside}${own === '' ? '' : `,"cursor":${JSON.stringify(own)}`}}`);
+      const matched = header.matches === undefined ? '' : `,"selectors":${JSON.stringify(selectors(index))}`;
+      json.text(`${beside}${matched}${own === '' ? '' : `,"cursor":${JSON.stringify(own)}`}}`);
       json.text(this.#format.eventAfter);
     }
     this.#cursor = cursor || this.#cursor;
@@ -119,11 +121,13 @@ export class HttpSink implements Sink {
 
   /** Events that cannot be decoded are told as a gap, so that the rest of the batch and the stream continue. */
   #soundEvents(header: BatchHeader, parts: readonly Buffer[]): Buffer {
-    const { sound, unsoundEvents } = soundParts(parts);
+    const { sound, places, unsoundEvents } = soundParts(parts);
+    const selectors = selectorsOf(header);
     const gap = { node: header.node, topic: header.topic, events: unsoundEvents, reason: 'refused' };
     const told = { gap: { ...gap, message: 'these are no events: nobody can decode them' } };
     // The batch comes last, because its cursor must follow the gap.
-    return Buffer.concat([Buffer.from(this.#items(subscribeResponseCodec.encode(told))), this.#events(header, sound)]);
+    const items = Buffer.from(this.#items(subscribeResponseCodec.encode(told)));
+    return Buffer.concat([items, this.#events(header, sound, (event) => selectors(places[event]!))]);
   }
 
   fail(error: BackplaneError): void {

@@ -14,6 +14,11 @@ const U64_MAX = 2n ** 64n - 1n;
 export class CursorSize {
   /** By view, the size of its entry in a cursor, until the view changes. */
   readonly #bytes = new Map<NodeView, number>();
+  readonly #restBytes: number;
+
+  constructor(asked: Pick<CursorState, 'selectors'>) {
+    this.#restBytes = REST_BYTES_MAX + selectorsBytes(asked);
+  }
 
   /** @param view has changed, so that it is measured again before it is next counted */
   changed(view: NodeView): void {
@@ -22,7 +27,7 @@ export class CursorSize {
 
   /** False when only encoding the cursor can tell, because it takes more than some seven eighths of CURSOR_BYTES_MAX. */
   surelyFits(named: Iterable<NodeView>): boolean {
-    let bytes = REST_BYTES_MAX;
+    let bytes = this.#restBytes;
     for (const view of named) bytes += this.#of(view);
     return base64Length(bytes) <= CURSOR_BYTES_MAX;
   }
@@ -55,6 +60,13 @@ function longestRest(): number {
   const places = Array.from({ length: PARTITIONS }, () => ({ offset: number, mark: U32_MAX, index: 0xffff }));
   // A cursor has either a place in a replay or places in the log.
   return Math.max(encodedBytes({ ...state, history, places: [] }), encodedBytes({ ...state, places }));
+}
+
+/** Of selectors, beyond a predicate's id. */
+function selectorsBytes({ selectors }: Pick<CursorState, 'selectors'>): number {
+  if (selectors === undefined) return 0;
+  const topicBytes = selectors.topics.reduce((bytes, topic) => bytes + topic.length + 2, 0);
+  return topicBytes + selectors.each.length * 18 + 10;
 }
 
 function encodedBytes(state: CursorState): number {

@@ -2,6 +2,7 @@
 import { OWED_RANGES_MAX } from '../../../limits.js';
 import type { CursorNode, HistoryPlace, OwedRange } from '../../../wire/cursor.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
+import type { Tally } from '../selectors/tally.js';
 
 export type ViewState =
   /** Served from the log. */
@@ -16,14 +17,14 @@ export type ViewState =
 export interface Owed extends OwedRange {
   /** Whether this subscription counted the events as shed or skipped, not one that it resumes. */
   readonly counted: boolean;
-  /** Number of events refilled of the stretch in which `after` lies; undefined if unknown. */
-  readonly taken?: number | undefined;
+  /** The events refilled of the stretch in which `after` lies; undefined if unknown. */
+  readonly taken?: Tally | undefined;
 }
 
-/** Number of matches that came as history from after `from`, where the next frame begins. */
+/** The matches that came as history from after `from`, where the next frame begins. */
 export interface Ahead {
   readonly from: Position;
-  readonly events: number;
+  readonly tally: Tally;
 }
 
 /** Reports each change to its watcher, so that cursors are always up to date. */

@@ -3,27 +3,35 @@
  * delivered. The log translates the cursor's offsets to positions.
  */
 import { cursorExpired, cursorInvalid } from '../../../errors.js';
-import { differenceFrom, type PredicateSpec } from '../../../subscriptions/predicate.js';
-import type { CursorNode, CursorPlace, CursorState } from '../../../wire/cursor.js';
-import { decodeCursor } from '../../../wire/cursor.js';
+import { differenceFrom } from '../../../subscriptions/predicate.js';
+import {
+  type CursorNode,
+  type CursorPlace,
+  type CursorState,
+  decodeCursor,
+  type OwedRange,
+  selectorKey,
+} from '../../../wire/cursor.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import { laterPosition, type Position } from '../../../wire/position.js';
 import type { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogStore } from '../../log/log-store.js';
 import { type PartitionLog, partitionOf } from '../../log/partition-log.js';
+import type { SelectorSet } from '../selectors/selector-set.js';
 import { readNotes } from './cursor-notes.js';
 
 const OTHER = 'its filter or its fields were others, or several of topics, filter, fields and include_self';
 
-/** Throws cursor_invalid for a cursor of another predicate or another log, and for text that is no cursor. */
-export function readCursor(text: string, predicate: PredicateSpec, clusterId: string): CursorState {
+/** How a selector begins: as the message SelectorStart says. */
+export type SelectorStart = 'new' | 'resumed' | 'changed';
+
+/**
+ * Throws cursor_invalid for a cursor of another predicate or another log, for one of selectors where there are none now
+ * and the reverse, and for text that is no cursor.
+ */
+export function readCursor(text: string, selectors: SelectorSet, clusterId: string): CursorState {
   const state = decodeCursor(text);
-  const { id } = predicate;
-  if (state.predicateId !== id) {
-    throw cursorInvalid(
-      `cursor is of another subscription: ${differenceFrom(predicate, state.predicateId) ?? OTHER}; give what it came with`,
-    );
-  }
+  checkAsked(state, selectors);
   if (state.clusterId !== clusterId) {
     throw cursorInvalid(
       'cursor is of another broker, or of this one before its data was removed: begin with since or last instead ' +
@@ -36,6 +44,33 @@ export function readCursor(text: string, predicate: PredicateSpec, clusterId: st
   return state;
 }
 
+function checkAsked(state: CursorState, selectors: SelectorSet): void {
+  if (selectors.named) {
+    if (state.selectors !== undefined) return;
+    throw cursorInvalid('cursor is of a subscription without selectors: give what it came with');
+  }
+  if (state.selectors !== undefined) {
+    const count = state.selectors.each.length;
+    throw cursorInvalid(`cursor is of a subscription with ${count} selectors: give selectors`);
+  }
+  const { spec } = selectors.predicates[0]!;
+  if (state.predicateId === spec.id) return;
+  const difference = differenceFrom(spec, state.predicateId) ?? OTHER;
+  throw cursorInvalid(`cursor is of another subscription: ${difference}; give what it came with`);
+}
+
+/** By selector: how it begins, and its index among those of the cursor, if that knows it as it is. */
+function selectorStarts({ selectors: before }: CursorState, selectors: SelectorSet) {
+  return selectors.ids.map((id, index): { readonly start: SelectorStart; readonly before: number | undefined } => {
+    if (before === undefined) return { start: 'resumed', before: undefined };
+    const key = selectorKey(id);
+    const at = before.each.findIndex((each) => each.key === key);
+    if (at < 0) return { start: 'new', before: undefined };
+    const unchanged = before.each[at]!.predicateId === selectors.predicateId(index);
+    return unchanged ? { start: 'resumed', before: at } : { start: 'changed', before: undefined };
+  });
+}
+
 /** How far one node was delivered. */
 export interface Delivered {
   /** Position by topic; nothing is known of a topic without an entry. */
@@ -45,49 +80,66 @@ export interface Delivered {
 
 /** The last delivered event of a frame that was not delivered to its end. */
 interface PartialEnd {
+  readonly partition: number;
   readonly node: string;
   readonly topic: string;
   readonly position: Position;
 }
 
 export class ResumedCursor {
+  /** What is asked for now. */
   readonly #topics: readonly string[];
+  /** What was asked for when the cursor was given. */
+  readonly #before: readonly string[];
   /** By partition, how far the frames before the cursor's place reach. */
   readonly #covered: readonly CoveredPositions[];
   readonly #standings: ReadonlyMap<string, CursorNode>;
   readonly #partials: readonly PartialEnd[];
+  readonly #starts: ReturnType<typeof selectorStarts>;
+  /** Those selectors that the cursor knows as they are; undefined for a subscription without selectors. */
+  readonly unchanged: SelectorSet | undefined;
 
   private constructor(
     readonly state: CursorState,
     topics: readonly string[],
-
+    selectors: SelectorSet,
     covered: readonly CoveredPositions[],
     standings: ReadonlyMap<string, CursorNode>,
     partials: readonly PartialEnd[],
   ) {
     this.#topics = topics;
+    this.#before = state.selectors?.topics ?? topics;
     this.#covered = covered;
     this.#standings = standings;
     this.#partials = partials;
+    this.#starts = selectorStarts(state, selectors);
+    const resumed = this.#starts.flatMap(({ start }, index) => (start === 'resumed' ? [index] : []));
+    this.unchanged = selectors.named ? selectors.only(resumed) : undefined;
   }
 
   /**
    * Throws cursor_expired when the log no longer reaches back to the cursor, or lost its end and has other frames there
    * now; cursor_invalid when it never had these offsets.
    */
-  static async open(state: CursorState, topics: readonly string[], store: LogStore): Promise<ResumedCursor> {
+  static async open(
+    state: CursorState,
+    topics: readonly string[],
+    selectors: SelectorSet,
+    store: LogStore,
+  ): Promise<ResumedCursor> {
     const covered: CoveredPositions[] = [];
     const partials: PartialEnd[] = [];
+    const readable = new Set([...topics, ...(state.selectors?.topics ?? [])]);
     for (const [partition, place] of state.places.entries()) {
       const log = store.partition(partition);
       covered.push(await log.coveredBefore(place.offset));
       await checkMark(log, place);
-      const end = await readPartial(log, place, new Set(topics));
+      const end = await readPartial(log, place, readable);
       if (end) partials.push(end);
     }
     const noted = await readNotes(state.note, (partition) => store.partition(partition));
     const standings = new Map([...noted, ...state.nodes].map((standing) => [standing.node, standing]));
-    return new ResumedCursor(state, topics, covered, standings, partials);
+    return new ResumedCursor(state, topics, selectors, covered, standings, partials);
   }
 
   /** Names of the nodes that the cursor or its notes name. */
@@ -95,17 +147,53 @@ export class ResumedCursor {
     return this.#standings.keys();
   }
 
+  /** Index up to which the frame at the cursor's place was delivered; undefined when its topic is not asked for now. */
+  indexAt(partition: number): number | undefined {
+    const end = this.#partials.find((partial) => partial.partition === partition);
+    return end && this.#topics.includes(end.topic) ? this.state.places[partition]?.index : undefined;
+  }
+
   /** Undefined when nothing is known to have been delivered of the node. */
   of(node: string): Delivered | undefined {
     const standing = this.#standings.get(node);
-    if (standing?.standing === 'late') return { floors: standing.floors ?? new Map(), standing };
-    const floors = new Map<string, Position>();
-    for (const topic of this.#topics) {
+    const floors = new Map<string, Position>(standing?.standing === 'late' ? standing.floors : []);
+    for (const topic of standing?.standing === 'late' ? [] : this.#before) {
       const partial = this.#partials.find((end) => end.node === node && end.topic === topic);
       const floor = laterPosition(laterPosition(this.seen(node, topic), partial?.position), standing?.position);
       if (floor) floors.set(topic, floor);
     }
-    return floors.size === 0 ? undefined : { floors, standing };
+    if (floors.size === 0 && standing?.standing !== 'late') return undefined;
+    this.#begin(node, floors);
+    return { floors, standing };
+  }
+
+  /** Topics that nobody asked for before begin where the furthest of the others is, at the earliest. */
+  #begin(node: string, floors: Map<string, Position>): void {
+    let furthest: Position | undefined;
+    for (const floor of floors.values()) furthest = laterPosition(floor, furthest);
+    if (furthest === undefined) return;
+    for (const topic of this.#topics) {
+      if (!this.#before.includes(topic)) floors.set(topic, laterPosition(furthest, this.seen(node, topic)));
+    }
+    for (const topic of this.#before) if (!this.#topics.includes(topic)) floors.delete(topic);
+  }
+
+  /** How each selector begins, in their order. */
+  get starts(): readonly SelectorStart[] {
+    return this.#starts.map(({ start }) => start);
+  }
+
+  /** Whether there are topics that nobody asked for when the cursor was given. */
+  get asksMoreTopics(): boolean {
+    return this.#topics.some((topic) => !this.#before.includes(topic));
+  }
+
+  /** Indices of the selectors to which a range of the cursor is owed; undefined: all. */
+  owedTo({ selectors: before }: OwedRange): readonly number[] | undefined {
+    const owed = this.#starts.flatMap((start, index) => {
+      return start.before !== undefined && (before?.includes(start.before) ?? true) ? [index] : [];
+    });
+    return this.unchanged === undefined || owed.length === this.#starts.length ? undefined : owed;
   }
 
   /** Position up to which frames before the cursor's offset reach, for the node and topic. */
@@ -128,16 +216,20 @@ async function readPartial(
   { offset, index }: CursorPlace,
   topics: ReadonlySet<string>,
 ): Promise<PartialEnd | undefined> {
-  if (index === undefined) return undefined;
+  if (index === undefined || index === 0) return undefined;
   const reader = log.reader(offset, topics);
   try {
     const item = await reader.next();
     if (item?.kind !== 'frame' || item.offset !== offset || index > item.frame.count) {
       throw cursorInvalid('cursor stands within a frame that cannot be read');
     }
-    if (index === 0) return undefined;
     const { frame, node } = item;
-    return { node, topic: frame.topic, position: positionAt(frame.coveredTo.epoch, frame, index - 1) };
+    return {
+      partition: log.partition,
+      node,
+      topic: frame.topic,
+      position: positionAt(frame.coveredTo.epoch, frame, index - 1),
+    };
   } finally {
     reader.close();
   }

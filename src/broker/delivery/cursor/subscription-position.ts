@@ -3,7 +3,7 @@
  * cursors that state it.
  */
 import { CURSOR_NODES_MAX } from '../../../limits.js';
-import type { CursorPlace, HistoryPlace } from '../../../wire/cursor.js';
+import type { CursorPlace, CursorState, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { compareKeys } from '../history/history-merge.js';
@@ -23,7 +23,8 @@ type Noted = Pick<NodeView, 'state' | 'skip' | 'owedVersion'>;
 
 export interface PositionOptions {
   readonly clusterId: string;
-  readonly predicateId: bigint;
+  /** What cursors say of the predicate, or of the selectors. */
+  readonly asked: Pick<CursorState, 'predicateId' | 'selectors'>;
   readonly topics: readonly string[];
   /** Wall time from which nodes that join later are served; undefined for live only, 0n for all they have. */
   readonly joinSinceNs: bigint | undefined;
@@ -48,7 +49,7 @@ export class SubscriptionPosition {
   #replayed: HistoryPlace | undefined;
   /** Partly delivered frames that were not read again since. */
   readonly #partials = new Map<LogPlace, PartlyDelivered>();
-  readonly #size = new CursorSize();
+  readonly #size: CursorSize;
 
   readonly topics: readonly string[];
   /** One per partition. Empty for a subscription that does not follow. */
@@ -59,6 +60,7 @@ export class SubscriptionPosition {
   constructor(options: PositionOptions) {
     this.#options = options;
     this.#notes = options.notes;
+    this.#size = new CursorSize(options.asked);
     this.topics = options.topics;
     this.places = options.places;
     this.#replayed = options.replayFrom;
@@ -156,11 +158,11 @@ export class SubscriptionPosition {
   }
 
   #encode(named: ReadonlySet<NodeView>): string | undefined {
-    const { clusterId, predicateId, joinSinceNs: sinceNs } = this.#options;
+    const { clusterId, asked, joinSinceNs: sinceNs } = this.#options;
     const history = this.#replayed;
     const places = history === undefined ? this.places.map((place) => this.#placeOf(place)) : [];
     const nodes = [...named].map((view) => view.toCursor());
-    return encodeCursor({ clusterId, predicateId, sinceNs, history, places, nodes, note: this.#notes.place });
+    return encodeCursor({ clusterId, ...asked, sinceNs, history, places, nodes, note: this.#notes.place });
   }
 
   async #takeNote(): Promise<void> {

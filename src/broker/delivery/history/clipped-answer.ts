@@ -51,6 +51,7 @@ export class ClippedAnswer implements HistorySource {
   /** Asks the same query once more; returns undefined when the node is not connected. */
   readonly #askAgain: () => HistoryAnswer | undefined;
   readonly #query: NodeQuery;
+  readonly #topics: ReadonlySet<string>;
   readonly #options: AnswerOptions;
 
   constructor(
@@ -61,6 +62,7 @@ export class ClippedAnswer implements HistorySource {
   ) {
     this.#askAgain = askAgain;
     this.#query = query;
+    this.#topics = new Set(query.request.predicates.flatMap(({ topics }) => topics));
     this.#options = options;
     this.#answer = answer;
     this.node = query.node;
@@ -90,7 +92,7 @@ export class ClippedAnswer implements HistorySource {
         return undefined;
       }
       const frame = await this.#sound(bytes);
-      if (frame === undefined || !this.#query.request.predicate.topics.includes(frame.topic)) continue;
+      if (frame === undefined || !this.#topics.has(frame.topic)) continue;
       const { from, to } = this.#bounds(frame);
       if (from >= to) continue;
       this.#reached.set(frame.topic, positionAt(frame.epoch, frame, to - 1));
@@ -136,7 +138,7 @@ export class ClippedAnswer implements HistorySource {
   async #passBy(frame: HistoryFrame, reason: string): Promise<void> {
     const { from, to } = this.#bounds(frame);
     const { topic } = frame;
-    if (from >= to || !this.#query.request.predicate.topics.includes(topic)) return;
+    if (from >= to || !this.#topics.has(topic)) return;
     const last = positionAt(frame.epoch, frame, to - 1);
     const before = this.#reached.get(topic) ?? this.#query.request.after;
     this.#reached.set(topic, last);

@@ -8,7 +8,7 @@ import {
   type TimestampFields,
 } from '../../../wire/messages.js';
 import type { HistoryOutcome } from '../../nodes/history-answer.js';
-import type { DeliveryTotals } from '../outlet.js';
+import type { LedgerMessage } from '../selectors/ledger.js';
 
 interface NodeSum {
   outcome: HistoryOutcome | undefined;
@@ -60,13 +60,12 @@ export class CoverageSum {
     this.#later.set(node, recording);
   }
 
-  message(cursor: string, { events, ...others }: DeliveryTotals): SubscribeResponse {
+  message(cursor: string, ledger: LedgerMessage): SubscribeResponse {
     const nodes = [
       ...Array.from(this.#nodes, ([node, sum]) => nodeCoverage(node, sum)),
       ...Array.from(this.#later, ([node, recording]) => laterCoverage(node, recording)),
     ].sort((a, b) => (a.node < b.node ? -1 : 1));
-    const matched = events + others.throttled + others.shed + others.skipped;
-    return { coverage: { nodes, cursor, ledger: { matched, delivered: events, ...others } } };
+    return { coverage: { nodes, cursor, ledger } };
   }
 
   #of(node: string): NodeSum {

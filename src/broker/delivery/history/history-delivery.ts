@@ -11,6 +11,8 @@ import type { Position } from '../../../wire/position.js';
 import type { NodeView } from '../cursor/node-view.js';
 import { goneNodes } from '../gone-nodes.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
+import { ledgerMessage } from '../selectors/ledger.js';
+import { plus } from '../selectors/tally.js';
 import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
 import { CoverageSum, type LaterRecording } from './coverage.js';
 import { type ReplayedRun, replay } from './replay.js';
@@ -52,13 +54,13 @@ export class HistoryDelivery {
   }
 
   async tellCoverage(): Promise<void> {
-    const { position, outlet } = this.#subscription;
+    const { selectors, position, outlet } = this.#subscription;
     await position.makeNotes();
-    await outlet.message(this.#coverage.message(position.cursor(), outlet.ledger));
+    await outlet.message(this.#coverage.message(position.cursor(), ledgerMessage(outlet, selectors)));
   }
 
   async #deliver(queries: readonly NodeQuery[], last: number): Promise<ReadonlySet<string>> {
-    const { broker, position, outlet, signal } = this.#subscription;
+    const { broker, selectors, position, outlet, signal } = this.#subscription;
     const failed = new Set<string>();
     const enough = new AbortController();
     const onFailed = (node: string) => {
@@ -71,10 +73,9 @@ export class HistoryDelivery {
     };
     try {
       const outcomes = await replay(
-        broker.registry,
-        broker.route,
-        broker.historyPool,
+        broker,
         queries,
+        selectors,
         {
           client: outlet.client,
           last,
@@ -110,7 +111,7 @@ export class HistoryDelivery {
   }
 
   async #run(run: ReplayedRun): Promise<void> {
-    const { broker, position, outlet } = this.#subscription;
+    const { broker, selectors, position, outlet } = this.#subscription;
     const { node, topic } = run;
     await position.makeNotes();
     // The limit was reached during the wait: deliver nothing of the run, and leave the position before it.
@@ -119,13 +120,13 @@ export class HistoryDelivery {
     const view = position.views.get(node);
     if (view) {
       const ahead = view.ahead.get(topic);
-      if (ahead) view.ahead.set(topic, { ...ahead, events: ahead.events + run.countBehind(ahead.from) });
+      if (ahead) view.ahead.set(topic, { ...ahead, tally: plus(ahead.tally, run.countBehind(ahead.from)) });
       view.reached(end.position);
     }
     // Nodes that start late lie before the place in merged order, which does not go back for them.
     position.replayedTo(end);
     this.#coverage.delivered(node, selection.count, run.startNs);
-    outlet.count({ throttled: selection.refused });
+    outlet.count('throttled', selectors.refused(selection));
     if (selection.count === 0) return;
     const header = { node, topic, history: true, cursor: position.cursor() };
     await readInTime(outlet.batch(header, selection), broker.historyPool);

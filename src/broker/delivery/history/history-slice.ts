@@ -3,7 +3,7 @@
 import { partitionPoint } from '../../../flow/partition-point.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
-import { sliceEvents } from '../../../wire/frame/splice.js';
+import { sliceEvents, sliceMatches } from '../../../wire/frame/splice.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
 import type { HistoryKey } from './history-merge.js';
 
@@ -28,6 +28,7 @@ export function sliceFrame(frame: HistoryFrame, from: number, to: number): Histo
     timesNs: frame.timesNs.slice(from, to),
     lanes: Array.from(frame.lanes).slice(from, to),
     ties: Array.from(frame.ties).slice(from, to),
+    matches: sliceMatches(frame.matches, from, to),
     events: parts[0]!,
   };
 }

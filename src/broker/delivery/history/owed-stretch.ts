@@ -3,23 +3,28 @@ import type { Frame } from '../../../wire/frame/frame.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
 import type { Owed } from '../cursor/node-view.js';
 import { selectLive } from '../live/live-frame.js';
+import type { SelectorSet } from '../selectors/selector-set.js';
+import { NONE, type Tally, without } from '../selectors/tally.js';
 
 /** Positions in (from, to]. */
 export interface OwedStretch {
   readonly from: Position;
   readonly to: Position;
-  /** Number of matches still to be delivered; undefined if unknown, and then the gap was told without a count too. */
-  readonly events: number | undefined;
-  /** Number of matches of the frame that were delivered already; undefined if unknown. */
-  readonly taken: number | undefined;
+  /** The matches still to be delivered; undefined if unknown, and then the gap was told without a count too. */
+  readonly due: Tally | undefined;
+  /** The matches of the frame that were delivered already; undefined if unknown. */
+  readonly taken: Tally | undefined;
   /** How the gap was told. It is only one of the two, because a frame has either events or shed counts. */
   readonly kind: 'shed' | 'skipped';
 }
 
-/** Undefined when nothing is owed. `untilNs`: the window's end, wall nanoseconds by the node's clock, exclusive. */
+/**
+ * Undefined when nothing is owed. `selectors`: those that it is owed to. `untilNs`: the window's end, wall nanoseconds
+ * by the node's clock, exclusive.
+ */
 export function owedStretch(
   frame: Frame,
-  predicateId: bigint,
+  selectors: SelectorSet,
   owed: Pick<Owed, 'after' | 'skipped' | 'taken'>,
   untilNs: bigint | undefined,
 ): OwedStretch | undefined {
@@ -28,16 +33,17 @@ export function owedStretch(
   const from = begun ? owed.after! : coveredFrom;
   if (comparePositions(from, coveredTo) >= 0) return undefined;
   // A refused frame stands for an unknown number of events.
-  if (frame.refused) return { from, to: coveredTo, events: undefined, taken: undefined, kind: 'shed' };
-  const taken = begun ? owed.taken : 0;
-  const shed = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
-  if (shed > 0) {
+  if (frame.refused) return { from, to: coveredTo, due: undefined, taken: undefined, kind: 'shed' };
+  const taken = begun ? owed.taken : NONE;
+  const shed = selectors.shedIn(frame);
+  if (shed.events > 0) {
     const known = taken !== undefined && (untilNs === undefined || watermarkNs < untilNs);
-    const events = known ? shed - taken : undefined;
-    return events === 0 ? undefined : { from, to: coveredTo, events, taken, kind: 'shed' };
+    const due = known ? without(shed, taken) : undefined;
+    return due?.events === 0 ? undefined : { from, to: coveredTo, due, taken, kind: 'shed' };
   }
   // A skipped frame has its events, so the matches can be counted exactly.
   const window = { floor: owed.after, untilNs, countMax: Number.MAX_SAFE_INTEGER };
-  const events = owed.skipped ? (selectLive(frame, predicateId, window)?.count ?? 0) : 0;
-  return events === 0 ? undefined : { from, to: coveredTo, events, taken, kind: 'skipped' };
+  const skipped = owed.skipped ? selectLive(frame, selectors, window) : undefined;
+  const due = skipped && selectors.taken(skipped);
+  return due && { from, to: coveredTo, due, taken, kind: 'skipped' };
 }

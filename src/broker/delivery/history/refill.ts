@@ -22,6 +22,8 @@ import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
 import type { HistoryOutcome } from '../../nodes/history-answer.js';
 import type { NodeView, Owed } from '../cursor/node-view.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
+import type { SelectorSet } from '../selectors/selector-set.js';
+import { least, NONE, plus, type Tally, without } from '../selectors/tally.js';
 import { readInTime } from './history-delivery.js';
 import { type OwedStretch, owedStretch } from './owed-stretch.js';
 import { type ReplayedRun, replay } from './replay.js';
@@ -30,8 +32,10 @@ import { type ReplayedRun, replay } from './replay.js';
 interface Found {
   /** All of the same kind. */
   readonly stretches: readonly OwedStretch[];
+  /** Those to which the stretches are owed. */
+  readonly selectors: SelectorSet;
   /** Number of events in the stretches; undefined if unknown. */
-  readonly events: number | undefined;
+  readonly due: Tally | undefined;
   /** Offset up to which the log has been read. */
   readonly offsetTo: number;
   /** True when a bound ended the query, so that there may be more. */
@@ -107,13 +111,17 @@ export class Refill {
 
   /** Reads the log to find the stretches that are owed. */
   async #find(node: string, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
-    const { checked, planner } = this.#subscription;
+    const { selectors: all, planner } = this.#subscription;
+    const selectors = all.within(owed.selectors, topic);
     const end = owed.offsetTo ?? place.delivered;
+    // Those to which it was owed are gone, or ask for other topics.
+    if (selectors.predicates.length === 0) return { stretches: [], selectors, due: NONE, offsetTo: end, full: false };
     const reader = place.log.reader(owed.offsetFrom, new Set([topic]));
     try {
-      return await this.#gather(reader, end, (frame, from) =>
-        from === node ? owedStretch(frame, checked.predicate.id, owed, planner.untilNs(node)) : undefined,
+      const found = await this.#gather(reader, end, (frame, from) =>
+        from === node ? owedStretch(frame, selectors, owed, planner.untilNs(node)) : undefined,
       );
+      return { ...found, selectors };
     } finally {
       reader.close();
     }
@@ -123,47 +131,47 @@ export class Refill {
     reader: PartitionReader,
     end: number,
     owedOf: (frame: Parameters<typeof owedStretch>[0], node: string) => OwedStretch | undefined,
-  ): Promise<Found> {
+  ): Promise<Omit<Found, 'selectors'>> {
     const stretches: OwedStretch[] = [];
-    let events: number | undefined = 0;
+    let due: Tally | undefined = NONE;
     const turns = new Turns();
     for (let frames = 0; ; frames++) {
       if (turns.over) await turns.give();
       const item = await reader.next();
       if (item === undefined || (item.kind === 'frame' ? item.offset : item.offsetFrom) >= end) break;
       if (frames >= REFILL_FRAMES_MAX && item.kind === 'frame') {
-        return { stretches, events, offsetTo: item.offset, full: true };
+        return { stretches, due, offsetTo: item.offset, full: true };
       }
       const stretch = item.kind === 'frame' ? owedOf(item.frame, item.node) : undefined;
       if (item.kind !== 'frame' || stretch === undefined) continue;
       const last = stretches.at(-1);
       const apart = last !== undefined && stretch.from.timeNs - last.to.timeNs > REFILL_APART_NS_MAX;
       // A stretch without a count is asked for alone, so that the counts of the others stay exact.
-      const uncounted = events === undefined || stretch.events === undefined;
+      const uncounted = due === undefined || stretch.due === undefined;
       const alone = last !== undefined && (uncounted || stretch.kind !== last.kind);
       if (apart || alone || stretches.length >= REFILL_STRETCHES_MAX) {
-        return { stretches, events, offsetTo: item.offset, full: true };
+        return { stretches, due, offsetTo: item.offset, full: true };
       }
       stretches.push(stretch);
-      events = stretch.events === undefined ? undefined : events! + stretch.events;
+      due = stretch.due && plus(due!, stretch.due);
     }
-    return { stretches, events, offsetTo: end, full: false };
+    return { stretches, due, offsetTo: end, full: false };
   }
 
   /** Queries and delivers the stretches; `owed` keeps the progress. Returns false when the node failed. */
   async #deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
-    const { stretches } = found;
+    const { stretches, selectors } = found;
     const [first] = stretches;
-    const { broker, checked, planner, outlet } = this.#subscription;
+    const { broker, planner, outlet } = this.#subscription;
     const request = {
-      predicate: { ...checked.predicate.spec, topics: [topic] },
+      predicates: selectors.predicates.map(({ spec }) => ({ ...spec, topics: [topic] })),
       untilNs: planner.untilNs(view.node),
       after: first!.from,
       upTo: stretches.at(-1)!.to,
       within: stretches,
     };
     const query = { node: view.node, request, floors: new Map([[topic, first!.from]]), afterKey: undefined };
-    let count = 0;
+    let count = NONE;
     let within: OwedStretch | undefined;
     let unsound = false;
     const noted = {
@@ -176,15 +184,15 @@ export class Refill {
         unsound = true;
       },
     };
-    const outcomes = await replay(broker.registry, broker.route, broker.historyPool, [query], noted, async (run) => {
+    const outcomes = await replay(broker, [query], selectors, noted, async (run) => {
       const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
       if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
       within = stretch;
-      count += await this.#take(run, view, owed, stretch);
+      count = plus(count, await this.#take(run, selectors, view, owed, stretch));
     });
     const outcome = outcomes.get(view.node);
     if (outcome?.kind !== 'end') {
-      this.#failed(view, topic, owed, outcome);
+      this.#failed(view, topic, owed, found, outcome);
       return false;
     }
     this.#failures.delete(view);
@@ -195,27 +203,35 @@ export class Refill {
   }
 
   /** Delivers a run of one stretch and moves the owed range after it. Returns the number of matches in it. */
-  async #take(run: ReplayedRun, view: NodeView, owed: Owed, stretch: OwedStretch): Promise<number> {
+  async #take(
+    run: ReplayedRun,
+    selectors: SelectorSet,
+    view: NodeView,
+    owed: Owed,
+    stretch: OwedStretch,
+  ): Promise<Tally> {
     const { broker, position, outlet } = this.#subscription;
     const { node, topic } = run;
     await position.makeNotes();
     if (outlet.left <= 0) throw this.#limitReached();
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
-    const events = selection.count + selection.refused;
-    outlet.count({ throttled: selection.refused, refilled: events });
+    const refused = selectors.refused(selection);
+    const matches = plus(selectors.taken(selection), refused);
+    outlet.count('throttled', refused);
+    outlet.count('refilled', matches);
     const { taken } = owed;
     // A range that an earlier subscription counted is not in these totals, so nothing is subtracted for it.
-    if (owed.counted && taken !== undefined && stretch.events !== undefined) {
-      const due = stretch.events + stretch.taken! - taken;
-      outlet.count({ [stretch.kind]: -Math.min(events, Math.max(0, due)) });
+    if (owed.counted && taken !== undefined && stretch.due !== undefined) {
+      const due = without(plus(stretch.due, stretch.taken!), taken);
+      outlet.count(stretch.kind, least(matches, due), -1);
     }
-    view.changeOwed(owed, { after: end.position, taken: taken === undefined ? undefined : taken + events });
+    view.changeOwed(owed, { after: end.position, taken: taken && plus(taken, matches) });
     if (selection.count > 0) {
       const header = { node, topic, history: true, refill: true, cursor: position.cursor() };
       await readInTime(outlet.batch(header, selection), broker.historyPool);
     }
     if (outlet.left <= 0) throw this.#limitReached();
-    return events;
+    return matches;
   }
 
   #limitReached(): Error {
@@ -228,28 +244,29 @@ export class Refill {
   async #tellEvicted(
     node: string,
     topic: string,
-    { stretches, events }: Found,
-    count: number,
+    { stretches, selectors, due }: Found,
+    count: Tally,
     whole: boolean,
   ): Promise<void> {
-    const unknown = events === undefined && !whole;
-    const missing = events === undefined ? 0 : events - count;
-    if (missing <= 0 && !unknown) return;
+    const unknown = due === undefined && !whole;
+    const missing = due === undefined ? NONE : without(due, count);
+    if (missing.events === 0 && !unknown) return;
     await this.#subscription.outlet.message({
       gap: {
         node,
         topic,
         from: positionToMessage(stretches[0]!.from),
         to: positionToMessage(stretches.at(-1)!.to),
-        events: Math.max(0, missing),
+        events: missing.events,
         eventsUnknown: unknown,
+        selectors: unknown ? unknownOf(selectors) : concerned(selectors, missing),
         reason: 'evicted',
         message: 'the recorder of the node no longer has them: they are not refilled',
       },
     });
   }
 
-  #failed(view: NodeView, topic: string, owed: Owed, outcome: HistoryOutcome | undefined): void {
+  #failed(view: NodeView, topic: string, owed: Owed, found: Found, outcome: HistoryOutcome | undefined): void {
     // Only failures of connected nodes count: a disconnected node can still answer when it is back.
     if (!this.#subscription.broker.route.reaches(view.node) || this.#signal.aborted) return;
     const failures = (this.#failures.get(view) ?? 0) + 1;
@@ -260,8 +277,19 @@ export class Refill {
     const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
     void this.#subscription.outlet
       .message({
-        gap: { node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
+        gap: {
+          ...{ node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
+          selectors: unknownOf(found.selectors),
+        },
       })
       .catch((cause) => void asBackplaneError(cause));
   }
+}
+
+function concerned({ ids }: SelectorSet, { of }: Tally) {
+  return of.flatMap((events, index) => (events > 0 ? [{ selector: ids[index]!, events, eventsUnknown: false }] : []));
+}
+
+function unknownOf({ ids, members = [] }: SelectorSet) {
+  return members.map((index) => ({ selector: ids[index]!, events: 0, eventsUnknown: true }));
 }

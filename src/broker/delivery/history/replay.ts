@@ -3,14 +3,15 @@
  * answers by wall time, and returns how each answer ended.
  */
 import { BackplaneError } from '../../../errors.js';
-import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, LAST_BYTES_MAX } from '../../../limits.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
-import { type Selection, selectEvents } from '../../../wire/frame/splice.js';
+import type { Selection } from '../../../wire/frame/splice.js';
 import type { Position } from '../../../wire/position.js';
 import type { HistoryOutcome } from '../../nodes/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
-import type { NodeRoute } from '../../nodes/node-route.js';
+import type { DeliveryContext } from '../planned-subscription.js';
+import type { SelectorSet } from '../selectors/selector-set.js';
+import type { Tally } from '../selectors/tally.js';
 import { type AnswerOptions, ClippedAnswer, type NodeQuery } from './clipped-answer.js';
 import { type HistoryKey, mergeHistory, type Run } from './history-merge.js';
 import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
@@ -41,6 +42,7 @@ export class ReplayedRun {
   readonly #frame: HistoryFrame;
   readonly #from: number;
   readonly #to: number;
+  readonly #selectors: SelectorSet;
 
   constructor(
     readonly node: string,
@@ -49,7 +51,9 @@ export class ReplayedRun {
     to: number,
     /** Key of the last event. */
     readonly end: HistoryKey,
+    selectors: SelectorSet,
   ) {
+    this.#selectors = selectors;
     this.#frame = frame;
     this.#from = from;
     this.#to = to;
@@ -64,9 +68,10 @@ export class ReplayedRun {
     return this.#frame.wallNs[this.#from]!;
   }
 
-  /** Number of its events after the position. */
-  countBehind(position: Position): number {
-    return this.#to - Math.max(this.#from, Math.min(this.#to, firstAfter(this.#frame, position)));
+  /** Its events after the position. */
+  countBehind(position: Position): Tally {
+    const from = Math.max(this.#from, Math.min(this.#to, firstAfter(this.#frame, position)));
+    return this.#selectors.countHistory(this.#frame, from, this.#to);
   }
 
   /** Selects at most `countMax` (at least 1) events that `admit` does not refuse. */
@@ -74,8 +79,9 @@ export class ReplayedRun {
     const frame = this.#frame;
     const from = this.#from;
     const to = this.#to;
-    const selection = selectEvents(frame, { all: true, indices: [] }, from, to, countMax, admit);
-    return { selection, end: selection.next === to ? this.end : keyAt(this.node, frame, selection.next - 1) };
+    const selection = this.#selectors.ofHistory(frame, from, to, countMax, admit);
+    const whole = selection.next === to || selection.count < countMax;
+    return { selection, end: whole ? this.end : keyAt(this.node, frame, selection.next - 1) };
   }
 }
 
@@ -83,14 +89,13 @@ export class ReplayedRun {
 export type ReplayOutcomes = ReadonlyMap<string, HistoryOutcome>;
 
 /**
- * `onRun` is awaited, so that a slow subscriber slows the nodes through their credit. Throws cancelled when the signal
+ * `selectors`: those whose predicates the queries ask for. `onRun` is awaited, so that a slow subscriber slows the nodes through their credit. Throws cancelled when the signal
  * fires.
  */
 export async function replay(
-  registry: NodeRegistry,
-  route: NodeRoute,
-  pool: BytePool,
+  { registry, route, historyPool: pool }: Pick<DeliveryContext, 'registry' | 'route' | 'historyPool'>,
   queries: readonly NodeQuery[],
+  selectors: SelectorSet,
   options: ReplayOptions,
   onRun: (run: ReplayedRun) => Promise<void>,
 ): Promise<ReplayOutcomes> {
@@ -113,7 +118,7 @@ export async function replay(
         options.onFailed(node);
       } else sources.push(new ClippedAnswer(answer, ask, query, answerOptions(registry, query, options)));
     }
-    await deliver(sources, options, onRun);
+    await deliver(sources, selectors, options, onRun);
     const outcomes = new Map(gone);
     for (const { node, outcome } of sources) if (outcome) outcomes.set(node, outcome);
     return outcomes;
@@ -139,14 +144,15 @@ function answerOptions(
 
 async function deliver(
   sources: readonly ClippedAnswer[],
+  selectors: SelectorSet,
   { last, signal }: ReplayOptions,
   onRun: (run: ReplayedRun) => Promise<void>,
 ): Promise<void> {
-  const ring = last > 0 ? new LastRuns(last) : undefined;
+  const ring = last > 0 ? new LastRuns(last, selectors) : undefined;
   for await (const run of mergeHistory(sources)) {
     if (signal.aborted) break;
     if (ring) ring.add(run);
-    else await onRun(new ReplayedRun(run.node, run.frame, run.from, run.to, run.end));
+    else await onRun(new ReplayedRun(run.node, run.frame, run.from, run.to, run.end, selectors));
   }
   if (signal.aborted) throw new BackplaneError('cancelled', 'the subscription has ended');
   for (const run of ring?.take() ?? []) await onRun(run);
@@ -159,9 +165,11 @@ class LastRuns {
   #bytes = 0;
 
   readonly #countMax: number;
+  readonly #selectors: SelectorSet;
 
-  constructor(countMax: number) {
+  constructor(countMax: number, selectors: SelectorSet) {
     this.#countMax = countMax;
+    this.#selectors = selectors;
   }
 
   add(run: Run): void {
@@ -183,7 +191,7 @@ class LastRuns {
 
   *take(): Generator<ReplayedRun> {
     for (const { run, from } of this.#runs) {
-      yield new ReplayedRun(run.node, run.frame, from, run.to, run.end);
+      yield new ReplayedRun(run.node, run.frame, from, run.to, run.end, this.#selectors);
     }
   }
 

@@ -17,7 +17,7 @@ import type { NodeWatch } from './node-watch.js';
 import { Notices } from './notices.js';
 
 export class LiveDelivery {
-  readonly #notices = new Notices();
+  readonly #notices: Notices;
   #noticedMs = Date.now();
   readonly #late: LateNodes;
   readonly #log: LogDelivery;
@@ -31,6 +31,7 @@ export class LiveDelivery {
     const { planner, position, wake, signal } = subscription;
     this.#subscription = subscription;
     this.#watch = watch;
+    this.#notices = new Notices(subscription.selectors);
     this.#late = new LateNodes({
       meeting: ({ node }) => planner.meeting(node),
       round: (view, to) => new HistoryDelivery(subscription).deliverLate(view, to),
@@ -113,10 +114,10 @@ export class LiveDelivery {
   }
 
   #reachedEnd(view: NodeView): boolean {
-    const { broker, checked, planner, position } = this.#subscription;
+    const { broker, planner, position } = this.#subscription;
     const { node } = view;
     // A node that is not connected or has no hold cannot deliver, so it is not waited for.
-    if (!broker.route.reaches(node) || !broker.registry.hold(node, checked.predicate.id)) return true;
+    if (!broker.route.reaches(node) || !planner.hold(node)) return true;
     return view.state === 'live' && view.watermarkNs(position.topics) >= planner.untilNs(node)!;
   }
 }

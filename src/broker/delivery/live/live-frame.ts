@@ -2,11 +2,13 @@
 
 import { partitionPoint } from '../../../flow/partition-point.js';
 import { eventWallNs } from '../../../wire/event/event-time.js';
-import type { Frame, Match } from '../../../wire/frame/frame.js';
+import type { Frame } from '../../../wire/frame/frame.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
-import { type Selection, selectEvents, sliceEvents } from '../../../wire/frame/splice.js';
+import { type Selection, sliceEvents } from '../../../wire/frame/splice.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
 import type { Ahead } from '../cursor/node-view.js';
+import type { SelectorSet } from '../selectors/selector-set.js';
+import { exceeds, NONE, type Tally, without } from '../selectors/tally.js';
 
 export interface LiveCut {
   /** Position up to which events were delivered before. */
@@ -19,58 +21,46 @@ export interface LiveCut {
 }
 
 /** Undefined when no event of the frame matches, not even one that `admit` refused. */
-export function selectLive(frame: Frame, predicateId: bigint, cut: LiveCut): Selection | undefined {
-  const match = matchOf(frame, predicateId);
-  if (match === undefined) return undefined;
+export function selectLive(frame: Frame, selectors: SelectorSet, cut: LiveCut): Selection | undefined {
   const from = cut.floor === undefined ? 0 : firstAfter(frame, cut.floor);
   const to = cut.untilNs === undefined ? frame.count : firstAtOrAfter(frame, cut.untilNs);
-  const selection = selectEvents(frame, match, from, to, cut.countMax, cut.admit);
-  if (selection.count + selection.refused === 0) return undefined;
+  const selection = selectors.ofFrame(frame, from, to, cut.countMax, cut.admit);
+  if (selection === undefined || selection.count + selection.refused === 0) return undefined;
   return frame.namedFields ? { ...selection, namedFields: true } : selection;
 }
 
-/** Number of events of a frame that a node shed for one subscription. */
+/** The events of a frame that a node shed for one subscription. */
 export interface ShedPart {
-  /** 0 when `unknown` is true. */
-  readonly events: number;
+  /** None when `unknown` is true. */
+  readonly tally: Tally;
   /** True when only a part of the frame is missing: nodes state the count of the whole frame only. */
   readonly unknown: boolean;
+  /** With selectors: whether events of a selector are missing. */
+  readonly concerns: (selector: number) => boolean;
 }
 
 /** Undefined when nothing was shed. `ahead` is what history delivered of the topic's next frame. */
 export function shedOf(
   frame: Frame,
-  predicateId: bigint,
+  selectors: SelectorSet,
   { floor, untilNs }: Pick<LiveCut, 'floor' | 'untilNs'>,
   ahead?: Ahead | undefined,
 ): ShedPart | undefined {
-  const events = frame.shed.find((each) => each.predicateId === predicateId)?.events ?? 0;
-  if (events === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return undefined;
+  const shed = selectors.shedIn(frame);
+  if (shed.events === 0 || (floor && comparePositions(frame.coveredTo, floor) <= 0)) return undefined;
   const begun = floor !== undefined && comparePositions(floor, frame.coveredFrom) > 0;
-  const had = begun ? hadOf(frame, ahead) : 0;
-  if (had === undefined || had > events || (untilNs !== undefined && frame.watermarkNs >= untilNs)) {
-    return { events: 0, unknown: true };
+  const had = begun ? hadOf(frame, ahead) : NONE;
+  if (had === undefined || exceeds(had, shed) || (untilNs !== undefined && frame.watermarkNs >= untilNs)) {
+    return { tally: NONE, unknown: true, concerns: (selector) => (shed.of[selector] ?? 0) > 0 };
   }
-  return had === events ? undefined : { events: events - had, unknown: false };
+  const tally = without(shed, had);
+  if (tally.events === 0) return undefined;
+  return { tally, unknown: false, concerns: (selector) => (tally.of[selector] ?? 0) > 0 };
 }
 
 /** Number of matches of a frame that came as history; undefined if unknown. */
-export function hadOf(frame: Frame, ahead: Ahead | undefined): number | undefined {
-  return ahead !== undefined && comparePositions(ahead.from, frame.coveredFrom) === 0 ? ahead.events : undefined;
-}
-
-/** Match lists by predicate. Frames are shared by all subscriptions, so each frame is indexed only once. */
-const indexed = new WeakMap<Frame, ReadonlyMap<bigint, Match>>();
-const SCANNED_MAX = 8;
-
-function matchOf(frame: Frame, predicateId: bigint): Match | undefined {
-  if (frame.matches.length <= SCANNED_MAX) return frame.matches.find((match) => match.predicateId === predicateId);
-  let index = indexed.get(frame);
-  if (index === undefined) {
-    index = new Map(frame.matches.map((match) => [match.predicateId, match]));
-    indexed.set(frame, index);
-  }
-  return index.get(predicateId);
+export function hadOf(frame: Frame, ahead: Ahead | undefined): Tally | undefined {
+  return ahead !== undefined && comparePositions(ahead.from, frame.coveredFrom) === 0 ? ahead.tally : undefined;
 }
 
 function firstAfter(frame: Frame, floor: Position): number {

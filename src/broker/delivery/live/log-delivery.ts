@@ -3,6 +3,8 @@
  * of each frame, and notes for the subscriber what is missing between them.
  */
 import type { Turns } from '../../../flow/turns.js';
+import { wallNowNs } from '../../../nanoseconds.js';
+import type { Frame } from '../../../wire/frame/frame.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { Selection } from '../../../wire/frame/splice.js';
 import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
@@ -11,6 +13,7 @@ import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, type PartitionLog, partitionOf } from '../../log/partition-log.js';
 import type { NodeView } from '../cursor/node-view.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
+import { NONE } from '../selectors/tally.js';
 import type { Approached } from './late-nodes.js';
 import { hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeWatch } from './node-watch.js';
@@ -124,6 +127,13 @@ export class LogDelivery {
       position.partlyDelivered(place, { offset, index: taken.next });
     }
     await outlet.batch({ node, topic, history: false, cursor: position.cursor() }, taken);
+    this.#delivered(node, frame);
+  }
+
+  #delivered(node: string, { watermarkNs }: Frame): void {
+    const { registry, delays } = this.#subscription.broker;
+    const atNs = watermarkNs - (registry.record(node)?.clock.windowOffsetNs ?? 0n);
+    delays.delivered(Number(wallNowNs() - atNs) / 1e9);
   }
 
   /**
@@ -170,37 +180,37 @@ export class LogDelivery {
 
   /** Selects the events of a frame, and notes all that must be told and counted. Undefined when there is no event. */
   #take(place: LogPlace, entry: LogEntry, view: NodeView, skips: boolean): Selection | undefined {
-    const { checked, planner, outlet } = this.#subscription;
+    const { selectors, planner, outlet } = this.#subscription;
     const { node, frame } = entry;
     const { topic } = frame;
     const floor = view.floor(topic);
-    const predicateId = checked.predicate.id;
     const window = { floor, untilNs: planner.untilNs(node) };
     view.workedOff(topic, frame.coveredTo);
     if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
     // Losses in a stretch that came as history were reported by the coverage of that history.
     if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.#notices.frame(node, frame);
-    const shed = shedOf(frame, predicateId, window, view.ahead.get(topic));
+    const shed = shedOf(frame, selectors, window, view.ahead.get(topic));
     if (shed !== undefined) {
       this.#notices.shed(node, frame, shed);
-      outlet.count({ shed: shed.events });
+      outlet.count('shed', shed.tally);
     }
     if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
       this.#notices.refused(node, frame);
       this.#owe(view, entry, floor, undefined);
     }
     if (skips) {
-      const skipped = selectLive(frame, predicateId, { ...window, countMax: Number.MAX_SAFE_INTEGER })?.count ?? 0;
-      if (skipped > 0) this.#notices.skipped(node, frame, skipped);
-      outlet.count({ skipped });
-      if (skipped > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place));
+      const selection = selectLive(frame, selectors, { ...window, countMax: Number.MAX_SAFE_INTEGER });
+      const skipped = selection ? selectors.taken(selection) : NONE;
+      if (skipped.events > 0) this.#notices.skipped(node, frame, skipped);
+      outlet.count('skipped', skipped);
+      if (skipped.events > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place));
       return undefined;
     }
     if (shed !== undefined) this.#owe(view, entry, floor, undefined);
     const admit = outlet.admit(node, topic);
-    const selection = selectLive(frame, predicateId, { ...window, countMax: outlet.left, admit });
+    const selection = selectLive(frame, selectors, { ...window, countMax: outlet.left, admit });
     if (selection === undefined) return undefined;
-    outlet.count({ throttled: selection.refused });
+    outlet.count('throttled', selectors.refused(selection));
     return selection.count === 0 ? undefined : selection;
   }
 

@@ -8,6 +8,8 @@ import type { Frame, StatedLoss } from '../../../wire/frame/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
 import { comparePositions, type Position } from '../../../wire/position.js';
 import type { NodeView } from '../cursor/node-view.js';
+import type { SelectorSet } from '../selectors/selector-set.js';
+import type { Tally } from '../selectors/tally.js';
 import type { ShedPart } from './live-frame.js';
 
 /** Reasons that the broker gives. Losses that nodes state come with reasons of their own. */
@@ -21,11 +23,19 @@ interface TopicGap {
   unknown: boolean;
 }
 
+/** Missing events of one selector, of all topics. */
+interface SelectorGap {
+  events: number;
+  eventsUnknown: boolean;
+}
+
 interface PendingGap {
   readonly node: string;
   readonly reason: string;
   message: string;
   readonly topics: Map<string, TopicGap>;
+  /** By selector, where it is known which are concerned. */
+  readonly selectors: Map<number, SelectorGap>;
 }
 
 const MESSAGES: Record<GapReason, string> = {
@@ -55,9 +65,15 @@ interface LossCount {
 const STATED_MAX = 64;
 
 export class Notices {
+  /** Ids of the selectors; none are named where there are none. */
+  readonly #selectors: readonly string[];
   #gaps = new Map<string, PendingGap>();
   readonly #losses = new Map<string, LossCount>();
   #watermarkTurn = 0;
+
+  constructor({ named, ids }: Pick<SelectorSet, 'named' | 'ids'>) {
+    this.#selectors = named ? ids : [];
+  }
 
   /** Notes the losses and the late events that a live frame states. */
   frame(node: string, frame: Frame): void {
@@ -85,12 +101,24 @@ export class Notices {
     this.#gap(node, '', loss.reason, stretch, loss.events, loss.unknown, loss.message);
   }
 
-  shed(node: string, frame: Frame, { events, unknown }: ShedPart): void {
-    this.#gap(node, frame.topic, 'shed', frame, events, unknown);
+  shed(node: string, frame: Frame, { tally, unknown, concerns }: ShedPart): void {
+    const gap = this.#gap(node, frame.topic, 'shed', frame, tally.events, unknown);
+    this.#concern(gap, tally, unknown, concerns);
   }
 
-  skipped(node: string, frame: Frame, events: number): void {
-    this.#gap(node, frame.topic, 'skipped', frame, events, false);
+  skipped(node: string, frame: Frame, tally: Tally): void {
+    const gap = this.#gap(node, frame.topic, 'skipped', frame, tally.events, false);
+    this.#concern(gap, tally, false, (selector) => (tally.of[selector] ?? 0) > 0);
+  }
+
+  #concern(gap: PendingGap, { of }: Tally, unknown: boolean, concerns: (selector: number) => boolean): void {
+    for (const selector of this.#selectors.keys()) {
+      if (!concerns(selector)) continue;
+      const own = gap.selectors.get(selector) ?? { events: 0, eventsUnknown: false };
+      own.events += of[selector] ?? 0;
+      own.eventsUnknown ||= unknown;
+      gap.selectors.set(selector, own);
+    }
   }
 
   refused(node: string, frame: Frame): void {
@@ -111,8 +139,14 @@ export class Notices {
   takeGaps(): SubscribeResponse[] {
     const gaps = [...this.#gaps.values()];
     this.#gaps = new Map();
-    return gaps.map(({ node, reason, message, topics }) => {
-      const told = { node, reason, message };
+    return gaps.map(({ node, reason, message, topics, selectors }) => {
+      const concerned = [...selectors].sort(([a], [b]) => a - b);
+      const told = {
+        ...{ node, reason, message },
+        ...(concerned.length === 0
+          ? {}
+          : { selectors: concerned.map(([index, own]) => ({ selector: this.#selectors[index]!, ...own })) }),
+      };
       const parts = Array.from(topics, ([topic, gap]) => ({ topic, ...gapMessage(gap) }));
       if (parts.length === 1) return { gap: { ...told, ...parts[0]! } };
       return { gap: { ...told, ...gapMessage(union([...topics.values()])), topics: parts } };
@@ -150,11 +184,11 @@ export class Notices {
     events: number,
     unknown: boolean,
     message = MESSAGES[reason as GapReason] ?? '',
-  ): void {
+  ): PendingGap {
     const key = `${node}|${reason}`;
     let merged = this.#gaps.get(key);
     if (merged === undefined) {
-      merged = { node, reason, message, topics: new Map() };
+      merged = { node, reason, message, topics: new Map(), selectors: new Map() };
       this.#gaps.set(key, merged);
     }
     let gap = merged.topics.get(topic);
@@ -166,6 +200,7 @@ export class Notices {
     merged.message = message;
     gap.events += events;
     gap.unknown ||= unknown;
+    return merged;
   }
 }
 

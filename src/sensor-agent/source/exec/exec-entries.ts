@@ -17,7 +17,8 @@ interface Probe {
 
 export interface ExecEntriesSink {
   exec(exec: Omit<SeenExec, 'lane'>): void;
-  copied(copied: SeenCopy<ExecStack>): void;
+  /** `event`: `group/event` of the probe that made it. */
+  copied(copied: SeenCopy<ExecStack>, event: string): void;
 }
 
 export class ExecEntries {
@@ -59,13 +60,13 @@ export class ExecEntries {
         sink.exec({ timeNs, pid, filename });
         continue;
       }
-      const { places, first } = this.#probes.get(entries.ids[at]!)!;
+      const { places, first, event } = this.#probes.get(entries.ids[at]!)!;
       if (length < Math.max(places.words + WORDS_BYTES, places.strings + STRINGS_BYTES)) continue;
       const copy = readExecStack(
         bytes.subarray(offset + places.words, offset + places.words + WORDS_BYTES),
         bytes.subarray(offset + places.strings, offset + places.strings + STRINGS_BYTES),
       );
-      if (copy !== undefined) sink.copied({ timeNs, pid: eventPid(bytes, offset, length), copy, first });
+      if (copy !== undefined) sink.copied({ timeNs, pid: eventPid(bytes, offset, length), copy, first }, event);
     }
   }
 }

@@ -55,6 +55,12 @@ export function unseenRecord(
   return { lane, timeNs, pid, missed: false, process: { pid, ...givenPath(cut(filename)), ...own } };
 }
 
+/** A copy that was cut, with the rest as `cmdline` has it by now, where that is still of the same program. */
+export function completed(stack: ExecStack, cmdline: Buffer): ExecStack {
+  const { args, truncated } = splitArguments(cmdline);
+  return begins(args, stack) ? { ...stack, args, truncated } : stack;
+}
+
 /** Whether the arguments that /proc shows are those that the kernel copied, or begin so where the copy was cut. */
 function begins(found: readonly string[], { args = [], truncated }: ExecStack): boolean {
   if (found.length < args.length || (!truncated && found.length > args.length)) return false;

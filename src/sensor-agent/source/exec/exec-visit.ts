@@ -45,6 +45,12 @@ export class ExecVisitor {
     return writer.end();
   }
 
+  /** What `cmdline` has of a process now, a view that is good until the next look; undefined when it is gone. */
+  commandLine(pid: number): Buffer | undefined {
+    const length = this.#read(`/proc/${pid}/cmdline`, ARGUMENTS_BYTES_MAX);
+    return length === undefined ? undefined : this.#buffer.subarray(0, length);
+  }
+
   #file(path: string, bytesMax: number): void {
     const length = this.#read(path, bytesMax);
     this.#writer.part(length === undefined ? undefined : this.#buffer, length);

@@ -23,6 +23,8 @@ export interface Executable {
   /** Both together identify the file while it exists. */
   readonly device: bigint;
   readonly inode: bigint;
+  /** Of an overlay the same for each of those that show one file. */
+  readonly changedNs: bigint;
   /** Only root may write to it. */
   readonly isRoots: boolean;
   /** The machine it is for, by ELF's number: 62 is x86-64, 183 arm64. */
@@ -41,7 +43,7 @@ export function readExecutable(place: Place): Executable | undefined {
   let fd = -1;
   try {
     // Inodes of overlays may be beyond what a number holds.
-    const { dev: device, ino: inode, uid, mode: bits } = fstatSync(place.fd, { bigint: true });
+    const { dev: device, ino: inode, ctimeNs: changedNs, uid, mode: bits } = fstatSync(place.fd, { bigint: true });
     const mode = Number(bits);
     if ((mode & constants.S_IFMT) !== constants.S_IFREG) return undefined;
     fd = openSync(pathOf(place), 'r');
@@ -50,7 +52,7 @@ export function readExecutable(place: Place): Executable | undefined {
       return buffer.subarray(0, readSync(fd, buffer, 0, bytes, at));
     });
     const isRoots = uid === 0n && (mode & (constants.S_IWGRP | constants.S_IWOTH)) === 0;
-    return found && { device, inode, isRoots, ...found };
+    return found && { device, inode, changedNs, isRoots, ...found };
   } catch {
     return undefined;
   } finally {
@@ -60,7 +62,7 @@ export function readExecutable(place: Place): Executable | undefined {
 
 function parse(
   read: (at: number, bytes: number) => Buffer,
-): Omit<Executable, 'device' | 'inode' | 'isRoots'> | undefined {
+): Omit<Executable, 'device' | 'inode' | 'changedNs' | 'isRoots'> | undefined {
   const header = read(0, HEADER_BYTES);
   if (header.length < HEADER_BYTES || header.readUInt32BE(0) !== MAGIC) return undefined;
   if (header[4] !== CLASS_64 || header[5] !== LITTLE_ENDIAN) return undefined;

@@ -1,10 +1,10 @@
 /** What /proc says of programs whose exec was seen, some time after it: most have ended by then. */
 import { existsSync } from 'node:fs';
-import { Pacer } from '../../../flow/pacer.js';
 import { EXEC_LANE_CPU_BURST_MS, EXEC_LANE_CPU_SHARE } from '../../../limits.js';
 import { EXEC_ENTRY_BYTES_MAX, type ExecEvent, readExecEntry } from '../exec/exec-entry.js';
-import { copiedRecord, execRecord, unseenRecord } from '../exec/exec-record.js';
+import { completed, copiedRecord, execRecord, unseenRecord } from '../exec/exec-record.js';
 import { ExecVisitor } from '../exec/exec-visit.js';
+import { ShortWork } from '../exec/short-work.js';
 import type { ExecRecord } from '../source.js';
 import type { ExecStack } from './exec-stack.js';
 
@@ -15,27 +15,27 @@ const LOOK_MS_MAX = 1;
 export class ExecLooks {
   readonly #visitor = new ExecVisitor();
   readonly #entry = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
-  /** Looks must not take a core from others: over this share, programs are not looked up. */
-  readonly #pacer: Pacer;
-  readonly #nowMs: () => number;
-  #restUntilMs = 0;
+  /** Over this share, programs are not looked up. */
+  readonly #work: ShortWork;
+  /** A share of its own: however many programs are looked up, none has its arguments cut for it. */
+  readonly #completing: ShortWork;
 
   constructor(nowMs: () => number = () => performance.now()) {
-    this.#nowMs = nowMs;
-    this.#pacer = new Pacer(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, nowMs);
+    this.#work = new ShortWork(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, LOOK_MS_MAX, nowMs);
+    this.#completing = new ShortWork(EXEC_LANE_CPU_SHARE, EXEC_LANE_CPU_BURST_MS, LOOK_MS_MAX, nowMs);
+  }
+
+  /** A copy that was cut, with the rest of the arguments if the program still runs. Its time is dear: nothing else is read. */
+  complete(pid: number, stack: ExecStack): ExecStack {
+    const cmdline = this.#completing.run(() => this.#visitor.commandLine(pid))?.result;
+    return cmdline ? completed(stack, cmdline) : stack;
   }
 
   /** The record of an exec, with what /proc says of it unless that would cost too much. */
   look(exec: Exec, stack?: ExecStack): ExecRecord {
     // A look-up of each file that is not there would cost ten times as much.
     if (!existsSync(`/proc/${exec.pid}`)) return this.pass(exec, stack, false);
-    const beganMs = this.#nowMs();
-    if (beganMs < this.#restUntilMs) return this.pass(exec, stack);
-    const record = this.#visit(exec, stack);
-    const endedMs = this.#nowMs();
-    const waitMs = this.#pacer.spend(Math.min(endedMs - beganMs, LOOK_MS_MAX));
-    if (waitMs > 0) this.#restUntilMs = endedMs + waitMs;
-    return record;
+    return this.#work.run(() => this.#visit(exec, stack))?.result ?? this.pass(exec, stack);
   }
 
   /** The record without a look. `superseded`: there may be a later program of the process. */

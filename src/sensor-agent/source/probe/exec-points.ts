@@ -20,10 +20,18 @@ export interface ExecPoints {
    * Returns whether the exec of that program, at a time of the trace clock, should have been copied.
    */
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean;
+  /** The same for a program that has ended, by the name that it was started by. */
+  seek(filename: string, nowNs: bigint, record: (event: string) => void): void;
+  /** Whether it is on a filesystem that comes and goes, which its definition keeps busy. */
+  isForeign(event: string): boolean;
+  /** It copied an exec at that time of the trace clock. */
+  used(event: string, timeNs: bigint): void;
   /** Those that no process needs any more. */
-  unused(): string[];
+  unused(nowNs: bigint): string[];
+  /** Called before they are removed: whether other programs were copied by one of them, and need another. */
+  leave(events: readonly string[]): boolean;
   /** Processes by which other files are found than those that have definitions: see define(). */
   replaced(): number[];
-  /** Its event must be off and no entry of it unread. */
-  remove(event: string): void;
+  /** Its event must be off and no entry of it unread. False where the kernel keeps it: somebody else has it on. */
+  remove(event: string): boolean;
 }

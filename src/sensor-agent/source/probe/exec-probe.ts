@@ -6,12 +6,13 @@
  */
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import {
   EXEC_COPY_WAIT_NS,
+  EXEC_LONG_BYTES,
   EXEC_LONG_FOR_MS,
   EXEC_LONG_READ_MS,
   EXEC_PROBE_MISSES_MAX,
@@ -22,16 +23,16 @@ import {
 } from '../../../limits.js';
 import { ExecEntries } from '../exec/exec-entries.js';
 import type { ExecWay } from '../exec/exec-ways.js';
+import { earlier, ForeignCopies, runOut } from '../exec/foreign-copies.js';
+import { programsRunning } from '../exec/programs-running.js';
 import { Repeats } from '../exec/repeats.js';
 import { parseFormat } from '../pages/format.js';
-import { pids } from '../process-reader.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
-import { PageDrain } from '../tracefs/drain.js';
-import { removeInstance, TraceInstance } from '../tracefs/instance.js';
-import { InstanceWatch } from '../tracefs/instance-watch.js';
+import { removeInstance } from '../tracefs/instance.js';
+import { ReadInstance } from '../tracefs/read-instance.js';
 import { definitionsOf, probeGroup, undefineAll } from './definitions.js';
 import { ExecLooks } from './exec-looks.js';
-import { ExecMatcher, type Matched, type SeenExec } from './exec-matcher.js';
+import { ExecMatcher, type Matched, type SeenCopy, type SeenExec } from './exec-matcher.js';
 import type { ExecPoints } from './exec-points.js';
 import type { ExecStack } from './exec-stack.js';
 import { isKernelPoint } from './kernel-point.js';
@@ -40,11 +41,8 @@ const EXEC = 'sched/sched_process_exec';
 /** Losses are told, and probes that nobody needs any more are looked for, at most this often. */
 const ROUND_MS = 1_000;
 const PROOF_LOOK_MS = 5;
-/** Reads of the whole buffer, and processes whose programs may need a probe, in one drain. */
-const RUNS_MAX = 4;
+/** Processes whose programs may need a probe, in one drain. */
 const LEARNED_MAX = 4;
-/** Processes whose programs are looked up at the start. */
-const PROCESSES_MAX = 4_096;
 
 interface Exec extends SeenExec {
   /** What /proc said of it while it waited for its copy, and until when that was read, by the trace clock. */
@@ -58,7 +56,7 @@ export interface ExecProbeOptions {
   /** The instance's name; whichever way is in force has it. */
   readonly name: string;
   readonly recorderId: string;
-  /** Of the probes' instance. */
+  /** Of the probes' instance; half as much of that of containers' probes. */
   readonly bufferBytesPerCpu: number;
   readonly sink: SourceSink;
   /** Trace clock. */
@@ -67,18 +65,20 @@ export interface ExecProbeOptions {
 
 export class ExecProbe {
   readonly #options: ExecProbeOptions;
-  readonly #instance: TraceInstance;
+  /** With all execs, and the probes that stay. */
+  readonly #own: ReadInstance;
+  readonly #foreign: ForeignCopies;
   readonly #points: ExecPoints;
   readonly #matcher = new ExecMatcher<Exec, ExecStack>();
   readonly #looks = new ExecLooks();
-  #entries: ExecEntries | undefined;
-  #drain: PageDrain | undefined;
-  #watch: InstanceWatch | undefined;
+  readonly #entries: ExecEntries;
+  /** Names of programs that ended without a copy, and before anything could be learned of them. */
+  readonly #ended = new Set<string>();
   #refusal: Error | undefined;
   /** Whether what is known is told at once. Before the first drain nobody takes it. */
   #tells = false;
   readonly #told: ExecRecord[] = [];
-  /** Of an earlier agent, and of no use to this one. */
+  /** To be removed: of an earlier agent and of no use to this one, or on in somebody else's instance. */
   #unusable: string[] = [];
   /** An earlier agent's goes on: it was proved then, and is once more while it is used. */
   #goesOn = false;
@@ -96,15 +96,17 @@ export class ExecProbe {
   #proof: ((exec: SeenExec, stack: ExecStack | undefined) => void) | undefined;
   #stopped = false;
   /**
-   * What was not copied is read of the program itself, as long as it lives. Programs with so many arguments come in
-   * numbers, as in a build: where there was one, the next are read before the next drain. They are told at once: what is
-   * read is not in the kernel's buffer any more, should this agent be killed.
+   * What was not copied is read of the program itself, as long as it lives. Programs with many arguments come in
+   * numbers, as in a build, and seldom is the first the longest: where there was one that nearly filled its copy, the next
+   * are read before the next drain. They are told at once: what is read is not in the kernel's buffer any more, should
+   * this agent be killed.
    */
   readonly #longReads = new Repeats(() => this.drain(), EXEC_LONG_READ_MS, EXEC_LONG_FOR_MS);
 
   /** Removes what an earlier agent left, unread. */
   static clear(tracefs: string, recorderId: string, name: string): void {
     removeInstance(join(tracefs, 'instances', name));
+    ForeignCopies.clear(tracefs, name);
     undefineAll(tracefs, probeGroup(recorderId));
   }
 
@@ -118,28 +120,27 @@ export class ExecProbe {
     this.#points = way.points(tracefs, group);
     // What an earlier agent left goes on until ours is there.
     const left = definitionsOf(tracefs, group) ?? [];
-    this.#instance = new TraceInstance(tracefs, { ...settings(options), onDemand: left });
+    const { name, nowNs } = options;
+    const { bufferBytesPerCpu } = options;
+    const own = { name, ...buffersOf(bufferBytesPerCpu), events: [EXEC], onDemand: left };
+    this.#own = new ReadInstance(tracefs, own, 'arguments of programs', nowNs);
     try {
-      this.#drain = this.#read(this.#instance);
-      this.#watch = new InstanceWatch({
-        instance: this.#instance,
-        title: 'the trace instance',
-        missing: 'arguments of programs',
-        loses: false,
-        entriesRead: () => this.#drain?.entriesRead ?? 0,
-        readsMeanwhile: false,
-        onEmptied: () => this.#drain?.restarted(),
-        nowNs: options.nowNs,
-      });
+      this.#foreign = new ForeignCopies(tracefs, name, buffersOf(bufferBytesPerCpu / 2), left, nowNs);
+    } catch (cause) {
+      this.#own.close();
+      throw cause;
+    }
+    this.#entries = new ExecEntries(parseFormat(EXEC, this.#own.instance.formatText(EXEC)));
+    try {
       for (const event of left) this.#adopt(event);
-      this.#goesOn = this.#instance.adopted && this.#points.events.length > 0;
-      for (const event of this.#instance.enabled) this.#add(event);
+      this.#goesOn = this.#own.instance.adopted && this.#points.events.length > 0;
+      for (const event of [...this.#own.instance.enabled, ...this.#foreign.enabled]) this.#add(event);
       this.#probeAll();
       if (this.#points.events.length === 0)
         throw this.#refusal ?? new BackplaneError('failed_precondition', 'no program here can be probed');
     } catch (cause) {
       // What an earlier agent left is for the next way, or the next agent.
-      this.#close(this.#instance.adopted);
+      this.#close(this.#own.instance.adopted);
       throw cause;
     }
   }
@@ -159,7 +160,9 @@ export class ExecProbe {
     this.#tellLost();
     this.#restore();
     this.#followReplaced();
-    const unused = [...this.#unusable.splice(0), ...this.#points.unused()];
+    // One that was left may have been found again, by the same name.
+    const unusable = this.#unusable.splice(0).filter((event) => !this.#points.events.includes(event));
+    const unused = [...unusable, ...this.#points.unused(this.#options.nowNs())];
     if (unused.length > 0) this.#remove(unused);
   }
 
@@ -200,13 +203,14 @@ export class ExecProbe {
   }
 
   look(nowMs: number): Disturbance | undefined {
-    return this.#disturbances.shift() ?? this.#watch?.look(nowMs);
+    return this.#disturbances.shift() ?? this.#own.look(nowMs) ?? this.#foreign.look(nowMs);
   }
 
   async stop(): Promise<void> {
     if (this.#stopped) return;
     try {
-      this.#instance.record(false);
+      this.#own.instance.record(false);
+      this.#foreign.record(false);
       this.#readRest();
       this.#matcher.end((matched) => this.#tell(matched));
       this.drain();
@@ -224,11 +228,12 @@ export class ExecProbe {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#longReads.stop();
-    this.#watch?.close();
-    this.#drain?.close();
+    this.#own.close();
+    this.#foreign.close();
     // Without their definitions nothing could be read of its entries.
     if (keepsInstance) return;
-    this.#instance.removeSync();
+    this.#own.remove();
+    this.#foreign.remove();
     for (const event of [...this.#points.events, ...this.#unusable]) this.#points.remove(event);
   }
 
@@ -238,36 +243,36 @@ export class ExecProbe {
       return;
     }
     // Its agent was killed in between.
-    if (!this.#instance.enabled.has(event)) this.#instance.switch(event, true);
+    if (!this.#isOn(event)) this.#switchOn(event);
   }
 
-  #read(instance: TraceInstance): PageDrain {
-    this.#entries = new ExecEntries(parseFormat(EXEC, instance.formatText(EXEC)));
-    const descriptors = new Map(instance.lanes.map((lane) => [lane, instance.openPages(lane)]));
-    const overrun = (lane: number) => instance.laneStats(lane).overrun;
-    return new PageDrain(descriptors, { ...instance.buffers, nowNs: this.#options.nowNs, overrun });
+  #isOn(event: string): boolean {
+    return this.#own.instance.enabled.has(event) || this.#foreign.enabled.has(event);
+  }
+
+  #switchOn(event: string): void {
+    if (this.#points.isForeign(event)) this.#foreign.switchOn(event);
+    else this.#own.instance.switch(event, true);
   }
 
   #add(event: string): void {
-    this.#entries!.add(event, parseFormat(event, this.#instance.formatText(event)), isKernelPoint(event));
+    this.#entries.add(event, parseFormat(event, this.#own.instance.formatText(event)), isKernelPoint(event));
   }
 
-  /** Probes what all that runs needs: this program, the host's, and each container's. */
+  /** Probes what all that runs needs. */
   #probeAll(): void {
-    const seen = new Set<string>();
-    for (const pid of [process.pid, ...pids('/proc').slice(0, PROCESSES_MAX)]) {
-      const program = programOf(pid);
-      if (program === undefined || seen.has(program)) continue;
-      seen.add(program);
-      this.#learn(pid);
-    }
+    for (const pid of programsRunning()) this.#learn(pid);
   }
 
   /** Probes what a process's program needs; where that is refused, programs come without copies. */
   #learn(pid: number): Exec['isDue'] {
+    return this.#attempt((record) => this.#points.define(pid, this.#options.nowNs(), record));
+  }
+
+  #attempt<Result>(define: (record: (event: string) => void) => Result): Result | undefined {
     try {
-      return this.#points.define(pid, this.#options.nowNs(), (event) => {
-        this.#instance.switch(event, true);
+      return define((event) => {
+        this.#switchOn(event);
         this.#add(event);
       });
     } catch (cause) {
@@ -276,27 +281,37 @@ export class ExecProbe {
     }
   }
 
+  #remove(events: readonly string[]): void {
+    const isForeign = (event: string) => this.#foreign.enabled.has(event) || this.#points.isForeign(event);
+    const own = events.filter((event) => this.#own.instance.enabled.has(event) || !isForeign(event));
+    const foreign = events.filter((event) => !own.includes(event));
+    if (this.#points.leave(events)) this.#probeAll();
+    this.#foreign.switchOff(foreign, (page) => this.#page(page));
+    for (const event of foreign) this.#forget(event);
+    if (own.length > 0) this.#removeOwn(own);
+  }
+
   /**
    * Removing a definition erases what is unread of it, so that all is read first. Switching an event off takes long, and
    * goes on beside recording; what follows takes a moment, in which execs have no copy.
    */
-  #remove(events: readonly string[]): void {
+  #removeOwn(events: readonly string[]): void {
     for (const event of events) {
       try {
-        this.#instance.switch(event, false);
+        this.#own.instance.switch(event, false);
       } catch {
         // Somebody removed it.
       }
     }
     // Nearly all of it, so that little is left to read while nothing is recorded.
     this.#readAll();
-    this.#instance.record(false);
+    this.#own.instance.record(false);
     try {
       this.#readRest();
       for (const event of events) this.#forget(event);
     } finally {
-      this.#instance.record(true);
-      this.#watch?.emptiedByUs();
+      this.#own.instance.record(true);
+      this.#own.emptiedByUs();
     }
   }
 
@@ -305,26 +320,14 @@ export class ExecProbe {
     while (this.#readAll().pages > 0);
   }
 
-  /** Returns what it read, and how much of the buffer was in use, 0 to 1. */
+  /** Returns what it read of all execs, and how much of a buffer was in use, 0 to 1. */
   #readAll(): { readonly pages: number; readonly filled: number } {
-    let horizonNs = 0n;
-    let [pages, filled] = [0, 0];
-    const sink = {
-      page: (page: SourcePage) => this.#page(page),
-      horizon: (ns: bigint) => {
-        horizonNs = ns;
-      },
-    };
-    // A program that begins again and again fills the buffer as fast as it is read.
-    for (let run = 0, empty = false; run < RUNS_MAX && !empty; run += 1) {
-      const result = this.#drain!.run(sink);
-      empty = result.empty;
-      pages += result.pages;
-      filled = Math.max(filled, result.filled);
-    }
+    const page = (each: SourcePage) => this.#page(each);
+    const foreign = this.#foreign.read(page);
+    const own = runOut(this.#own, page);
     const unknown: Exec[] = [];
     this.#matcher.settle(
-      horizonNs,
+      earlier(foreign.horizonNs, own.horizonNs) ?? 0n,
       (matched) => this.#tell(matched),
       (exec) => {
         exec.visited = { record: this.#looks.look(exec), untilNs: this.#options.nowNs() };
@@ -334,18 +337,30 @@ export class ExecProbe {
       (exec) => this.#isToRun(exec),
     );
     for (const exec of unknown) exec.isDue = this.#learn(exec.pid);
+    for (const filename of this.#ended)
+      this.#attempt((record) => this.#points.seek(filename, this.#options.nowNs(), record));
+    this.#ended.clear();
     if (this.#tells) this.#options.sink.settle();
-    return { pages, filled };
+    return { pages: own.pages, filled: Math.max(foreign.filled, own.filled) };
   }
 
   #page({ lane, bytes, lost, lostUnknown }: SourcePage): void {
     this.#lost += lost + (lostUnknown ? 1 : 0);
     // What is missing may be an exec, and the next copy be of that one.
     if (lost > 0 || lostUnknown) this.#matcher.interrupt();
-    this.#entries!.read(bytes, {
+    this.#entries.read(bytes, {
       exec: (exec) => this.#matcher.exec({ lane, ...exec, visited: undefined }),
-      copied: (copied) => this.#matcher.copied(copied),
+      copied: (copied, event) => {
+        this.#points.used(event, copied.timeNs);
+        this.#copied(copied);
+      },
     });
+  }
+
+  /** What the copy had no room for is read at once: the order of what else is in the buffer may be known only later. */
+  #copied({ copy, ...copied }: SeenCopy<ExecStack>): void {
+    if (copy.bytes >= EXEC_LONG_BYTES && this.#tells) this.#longReads.want();
+    this.#matcher.copied({ ...copied, copy: copy.truncated ? this.#looks.complete(copied.pid, copy) : copy });
   }
 
   #tell({ exec, copy, replacedNs }: Matched<Exec, ExecStack>): void {
@@ -356,13 +371,13 @@ export class ExecProbe {
       this.#misses = 0;
       this.#copiedNs = exec.timeNs;
       this.#pass(this.#looks.look(exec, copy));
-      if (copy.truncated && this.#tells) this.#longReads.want();
       return;
     }
     const { visited } = exec;
     if (visited && (replacedNs === undefined || replacedNs > visited.untilNs)) this.#pass(visited.record);
     else this.#pass(this.#looks.pass(exec));
     if (replacedNs === undefined && exec.isDue?.(exec.timeNs)) this.#misses += 1;
+    if (exec.isDue === undefined && this.#ended.size < LEARNED_MAX) this.#ended.add(exec.filename);
   }
 
   #pass(record: ExecRecord): void {
@@ -374,13 +389,14 @@ export class ExecProbe {
   #isToRun(exec: Exec): boolean {
     const { pid, timeNs } = exec;
     if (this.#points.by !== 'uprobe' || this.#options.nowNs() - timeNs > EXEC_COPY_WAIT_NS) return false;
+    if (!existsSync(`/proc/${pid}`)) return false;
     exec.isDue ??= this.#learn(pid);
-    return exec.isDue?.(timeNs) === true && existsSync(`/proc/${pid}`);
+    return exec.isDue?.(timeNs) === true;
   }
 
   /** Defines anew what somebody removed. */
   #restore(): void {
-    const listed = definitionsOf(this.#options.tracefs, probeGroup(this.#options.recorderId));
+    const listed = this.#listed();
     // tracefs is not mounted: nothing is known.
     if (listed === undefined) return;
     const there = new Set(listed);
@@ -389,8 +405,10 @@ export class ExecProbe {
     this.#rightNs = this.#options.nowNs();
     if (gone.length === 0) return;
     for (const event of gone) {
-      this.#instance.enabled.delete(event);
-      this.#forget(event);
+      this.#own.instance.enabled.delete(event);
+      this.#foreign.forget(event);
+      this.#entries.remove(event);
+      this.#points.remove(event);
     }
     this.#probeAll();
     const message = `somebody removed ${gone.length} probes of execs: defined anew; arguments of programs may be missing from the last look before it`;
@@ -409,9 +427,15 @@ export class ExecProbe {
     this.#disturbances.push({ state: 'restored', fromNs, loses: false, message });
   }
 
+  #listed(): string[] | undefined {
+    return definitionsOf(this.#options.tracefs, probeGroup(this.#options.recorderId));
+  }
+
   #forget(event: string): void {
-    this.#entries!.remove(event);
-    this.#points.remove(event);
+    this.#entries.remove(event);
+    if (this.#points.remove(event) || !this.#points.isForeign(event)) return;
+    // Somebody else has it on: tried again at the next look, as it keeps a filesystem busy.
+    if (this.#listed()?.includes(event)) this.#unusable.push(event);
   }
 
   /**
@@ -451,16 +475,6 @@ export class ExecProbe {
   }
 }
 
-/** Processes in which this is the same need the same probes. Undefined: it has ended, or is the kernel's own. */
-function programOf(pid: number): string | undefined {
-  try {
-    return ['ns/mnt', 'root', 'exe'].map((link) => readlinkSync(`/proc/${pid}/${link}`)).join('\0');
-  } catch {
-    return undefined;
-  }
-}
-
-function settings({ name, bufferBytesPerCpu }: ExecProbeOptions) {
-  const subBufferBytes = bufferBytesPerCpu >= MiB ? 64 * KiB : 4 * KiB;
-  return { name, bufferBytesPerCpu, subBufferBytes, events: [EXEC] };
+function buffersOf(bufferBytesPerCpu: number) {
+  return { bufferBytesPerCpu, subBufferBytes: bufferBytesPerCpu >= MiB ? 64 * KiB : 4 * KiB };
 }

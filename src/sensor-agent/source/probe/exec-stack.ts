@@ -19,6 +19,8 @@ export interface ExecStack {
   readonly args: readonly string[] | undefined;
   /** There was more than was copied, or than `args` may hold: the last may be a part of one. */
   readonly truncated: boolean;
+  /** Of the copy, as far as they are arguments. */
+  readonly bytes: number;
   /** The effective user after the exec, set-uid included; undefined where the environment is too long to see it. */
   readonly uid: number | undefined;
 }
@@ -31,7 +33,7 @@ export function readExecStack(words: Buffer, strings: Buffer): ExecStack | undef
   const count = words.readBigUInt64LE(0);
   const uid = effectiveUser(words, count);
   // A program may be started without any argument, not even its name: what stands there belongs to the environment.
-  if (count === 0n) return { args: undefined, truncated: false, uid };
+  if (count === 0n) return { args: undefined, truncated: false, bytes: 0, uid };
   const args: string[] = [];
   const wanted = count < BigInt(ARGUMENTS_MAX) ? Number(count) : ARGUMENTS_MAX;
   const room = Math.min(strings.length, ARGUMENTS_BYTES_MAX);
@@ -46,10 +48,10 @@ export function readExecStack(words: Buffer, strings: Buffer): ExecStack | undef
     const text = strings.toString('utf8', at, end);
     // Cut within a character: a part of one is none.
     args.push(end === room ? text.replace(/\uFFFD$/, '') : text);
-    if (end === room) return { args, truncated: true, uid };
+    if (end === room) return { args, truncated: true, bytes: room, uid };
     at = end + 1;
   }
-  return { args, truncated: BigInt(args.length) < count, uid };
+  return { args, truncated: BigInt(args.length) < count, bytes: at, uid };
 }
 
 function effectiveUser(words: Buffer, count: bigint): number | undefined {

@@ -109,18 +109,30 @@ export class KernelPoint implements ExecPoints {
     return `${this.#group}/${NAME}${this.#function.name}_${fetchDigest(fetchArguments(stack))}`;
   }
 
+  seek(): void {}
+
+  isForeign(): boolean {
+    return false;
+  }
+
+  used(): void {}
+
   unused(): string[] {
     return [];
+  }
+
+  leave(): boolean {
+    return false;
   }
 
   replaced(): number[] {
     return [];
   }
 
-  remove(event: string): void {
+  remove(event: string): boolean {
     const at = this.events.indexOf(event);
     if (at >= 0) this.events.splice(at, 1);
     this.#refusal = undefined;
-    undefine(this.#tracefs, event);
+    return undefine(this.#tracefs, event);
   }
 }

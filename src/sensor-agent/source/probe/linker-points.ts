@@ -7,13 +7,29 @@
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
-import { EXEC_PROBE_AGAIN_MS, EXEC_PROBES_MAX } from '../../../limits.js';
+import {
+  EXEC_PROBE_AGAIN_MS,
+  EXEC_PROBE_IDLE_NS,
+  EXEC_PROBE_KEPT_NS,
+  EXEC_PROBE_USELESS_NS,
+  EXEC_PROBES_MAX,
+} from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
-import { atLink, atName, deviceAt, type KnownDevices, type Place, pathOf } from '../places.js';
+import {
+  atLink,
+  atMount,
+  atName,
+  atOwnRoot,
+  deviceAt,
+  type KnownDevices,
+  mountPoints,
+  type Place,
+  pathOf,
+} from '../places.js';
 import { pids } from '../process-reader.js';
 import { define, undefine } from './definitions.js';
 import { type Executable, readExecutable } from './elf.js';
@@ -30,10 +46,20 @@ interface ProbedFile {
   readonly event: string;
   /** Trace clock: execs after it are copied. */
   readonly sinceNs: bigint;
+  /** When it last copied an exec, or was defined. */
+  usedNs: bigint;
   /** By which process it was last found, and as what; undefined for an earlier agent's. */
   found: { readonly pid: number; readonly interpreter: string } | undefined;
+  /** Where that is mounted in which it was found by the name of a program that had ended. */
+  soughtAt?: string;
 }
 
+/** Names of linkers that are looked for in each root, and roots that are remembered. */
+const NAMES_MAX = 16;
+const ROOTS_MAX = 256;
+/** Names of programs that were sought in what is mounted, and how much of that. */
+const SOUGHT_MAX = 256;
+const MOUNTS_MAX = 64;
 /** Files that were refused are not tried again soon: so many are remembered. */
 const REFUSED_MAX = 256;
 /** Where a process uses a filesystem, for its linker's sake. */
@@ -49,8 +75,21 @@ export class LinkerPoints implements ExecPoints {
   readonly #files = new Map<string, ProbedFile>();
   /** Until when, by the trace clock. */
   readonly #refused = new Map<string, bigint>();
+  /** By what overlays show of a file: the one of them by which it is probed. */
+  readonly #overlaid = new Map<string, { readonly name: string; isShared: boolean }>();
+  /** By mount namespace and root, until when they are not looked through again, by the trace clock. */
+  readonly #roots = new Map<string, bigint>();
+  /**
+   * By name of a program with what is mounted, and by where something is mounted, until when it is not sought (there)
+   * again, by the trace clock.
+   */
+  readonly #sought = new Map<string, bigint>();
+  /** Of linkers, where most have them, and where some here do. */
+  readonly #names: Set<string>;
   /** By filesystem that is not the root's, a process that has its root or its program there. */
   #users: ReadonlyMap<string, number> = new Map();
+  /** Whether a file was found since the last look for which there was no room. */
+  #isCrowded = false;
   readonly #rootDevice = deviceAt(process.pid, 'root', new Map());
 
   readonly #tracefs: string;
@@ -64,6 +103,7 @@ export class LinkerPoints implements ExecPoints {
     this.#tracefs = tracefs;
     this.#group = group;
     this.#architecture = OWN_ARCHITECTURE;
+    this.#names = new Set(OWN_ARCHITECTURE.linkers);
   }
 
   get events(): string[] {
@@ -75,24 +115,125 @@ export class LinkerPoints implements ExecPoints {
     const name = event.slice(this.#group.length + 1);
     const [, major, minor, fetch] = NAME.exec(name) ?? [];
     if (fetch !== fetchDigest(FETCH)) return false;
-    this.#files.set(name, { device: `${major}:${minor}`, event, sinceNs: nowNs, found: undefined });
+    this.#files.set(name, { device: `${major}:${minor}`, event, sinceNs: nowNs, usedNs: nowNs, found: undefined });
     return true;
   }
 
-  /** The linker's, if it has none yet. */
+  /**
+   * The linker's, if it has none yet; and those of the other linkers that a process's root has at usual places: who is
+   * seen there may need none, and whom it starts end before they are looked up.
+   */
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean {
     const { interpreter } = this.#own(atLink(pid, 'exe', readExecutable)) ?? {};
-    if (interpreter === undefined) return () => false;
-    const name = atName(pid, interpreter, (place) => {
-      const file = this.#own(readExecutable(place));
-      if (file === undefined) return undefined;
-      const own = this.#nameOf(place, file);
-      if (this.#admits(own, file, nowNs)) this.#probe(own, place, file, nowNs, record);
-      const known = this.#files.get(own);
-      if (known) known.found = { pid, interpreter };
-      return own;
-    });
+    const name = interpreter === undefined ? undefined : this.#defineAt(pid, interpreter, nowNs, record);
+    if (this.#isNewRoot(pid, nowNs))
+      for (const other of this.#names) if (other !== interpreter) this.#defineAt(pid, other, nowNs, record);
+    if (name !== undefined && this.#names.size < NAMES_MAX) this.#names.add(interpreter!);
     return (timeNs) => name !== undefined && (this.#files.get(name)?.sinceNs ?? timeNs) < timeNs;
+  }
+
+  /**
+   * The linker of a program that has ended: what is mounted somewhere may be the root that it had, and have a program of
+   * its name. Nothing uses that now, so that it goes soon unless the next program is about to start; where none was,
+   * it is left alone for a while, as it could not be unmounted meanwhile.
+   */
+  seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
+    if (!filename.startsWith('/')) return;
+    const points = mountPoints().slice(0, MOUNTS_MAX);
+    // Nor what was sought just now among the same.
+    const sought = [filename, ...points].join('\0');
+    if ((this.#sought.get(sought) ?? 0n) > nowNs) return;
+    if (this.#sought.size >= SOUGHT_MAX) this.#sought.clear();
+    this.#sought.set(sought, nowNs + EXEC_PROBE_KEPT_NS);
+    const here = this.#own(atName(process.pid, filename, readExecutable));
+    // It is that one, which has no linker.
+    if (here !== undefined && here.interpreter === undefined) return;
+    for (const point of points) {
+      const { interpreter } = this.#own(atMount(point, filename, readExecutable)) ?? {};
+      if (interpreter === undefined || (this.#sought.get(point) ?? 0n) > nowNs) continue;
+      const found = { pid: process.pid, interpreter: join(point, interpreter) };
+      const name = atMount(point, interpreter, (place) => this.#defineIn(place, found, nowNs, record));
+      const file = name === undefined ? undefined : this.#files.get(name);
+      if (file?.sinceNs === nowNs) file.soughtAt = point;
+    }
+  }
+
+  #defineAt(pid: number, interpreter: string, nowNs: bigint, record: (event: string) => void): string | undefined {
+    return atName(pid, interpreter, (place) => this.#defineIn(place, { pid, interpreter }, nowNs, record));
+  }
+
+  #defineIn(
+    place: Place,
+    found: ProbedFile['found'],
+    nowNs: bigint,
+    record: (event: string) => void,
+  ): string | undefined {
+    const file = this.#own(readExecutable(place));
+    if (file === undefined) return undefined;
+    const own = this.#probedAs(place, file);
+    if (this.#admits(own, file, nowNs)) this.#probeOnRoot(own, place, found!.pid, file, nowNs, record);
+    const known = this.#files.get(own);
+    if (known) known.found = found;
+    return own;
+  }
+
+  /**
+   * A file's name, or that by which it is probed already: containers of one image show one file through overlays of their
+   * own, and a breakpoint in one is in all.
+   */
+  #probedAs(place: Place, file: Executable): string {
+    const own = this.#nameOf(place, file);
+    if (!place.stacked) return own;
+    const key = [file.inode, file.changedNs, file.entryOffset].join();
+    const first = this.#overlaid.get(key);
+    if (first === undefined || !this.#files.has(first.name)) {
+      if (this.#overlaid.size >= ROOTS_MAX) this.#overlaid.clear();
+      this.#overlaid.set(key, { name: own, isShared: false });
+      return own;
+    }
+    if (this.#files.has(own) || first.name === own) return own;
+    first.isShared = true;
+    return first.name;
+  }
+
+  /** Those that are about to go: whether others are probed by one of them, and have to be by one of their own. */
+  leave(events: readonly string[]): boolean {
+    let wasShared = false;
+    for (const [key, { name, isShared }] of this.#overlaid) {
+      if (!events.includes(`${this.#group}/${name}`)) continue;
+      this.#overlaid.delete(key);
+      wasShared ||= isShared;
+    }
+    if (wasShared) this.#roots.clear();
+    return wasShared;
+  }
+
+  /** Whether a process's root was not looked through, or not for a while. */
+  #isNewRoot(pid: number, nowNs: bigint): boolean {
+    let root: string;
+    try {
+      root = ['ns/mnt', 'root'].map((link) => readlinkSync(`/proc/${pid}/${link}`)).join('\0');
+    } catch {
+      return false;
+    }
+    if ((this.#roots.get(root) ?? 0n) > nowNs) return false;
+    if (this.#roots.size >= ROOTS_MAX) this.#roots.clear();
+    this.#roots.set(root, nowNs + msToNs(EXEC_PROBE_AGAIN_MS));
+    return true;
+  }
+
+  /** What is on the root's own filesystem is probed by its place there: no other place where it is mounted is kept busy. */
+  #probeOnRoot(
+    name: string,
+    place: Place,
+    pid: number,
+    file: Executable,
+    nowNs: bigint,
+    record: (event: string) => void,
+  ): void {
+    const probe = (where: Place) => this.#probe(name, where, file, nowNs, record);
+    if (place.device === this.#rootDevice) atOwnRoot(pid, place, probe);
+    if (!this.#files.has(name) && (this.#refused.get(name) ?? 0n) <= nowNs) probe(place);
   }
 
   /** Throws what the kernel says where no other is probed. */
@@ -109,7 +250,7 @@ export class LinkerPoints implements ExecPoints {
       define(this.#tracefs, event, `${pathOf(place)}:0x${entryOffset.toString(16)}`, FETCH);
       isDefined = true;
       record(event);
-      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, found: undefined });
+      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, usedNs: nowNs, found: undefined });
     } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
       if (isDefined) this.remove(event);
@@ -118,11 +259,35 @@ export class LinkerPoints implements ExecPoints {
     }
   }
 
+  isForeign(event: string): boolean {
+    const [, major, minor] = NAME.exec(event.slice(this.#group.length + 1)) ?? [];
+    return major !== undefined && `${major}:${minor}` !== this.#rootDevice;
+  }
+
+  used(event: string, timeNs: bigint): void {
+    const file = this.#files.get(event.slice(this.#group.length + 1));
+    if (file && file.usedNs < timeNs) file.usedNs = timeNs;
+  }
+
   /**
    * Those on filesystems that no process has its root or its program on any more: a definition keeps a filesystem busy,
-   * and a container's is to be unmounted. That of the machine's own root stays.
+   * and a container's is to be unmounted. That of the machine's own root stays. Between two programs of a root, which
+   * come one after the other, nobody has it either: so not those that just copied one. Where there is room for no other
+   * file, also the one that copied none for the longest time.
    */
-  unused(): string[] {
+  unused(nowNs: bigint): string[] {
+    const unneeded = this.#unneeded().filter(({ usedNs }) => nowNs - usedNs > EXEC_PROBE_KEPT_NS);
+    if (unneeded.length === 0 && this.#isCrowded) unneeded.push(...this.#leastUsed(nowNs));
+    this.#isCrowded = false;
+    return unneeded.map(({ event }) => event);
+  }
+
+  #leastUsed(nowNs: bigint): ProbedFile[] {
+    const idle = [...this.#files.values()].filter(({ usedNs }) => nowNs - usedNs > EXEC_PROBE_IDLE_NS);
+    return idle.sort((a, b) => (a.usedNs < b.usedNs ? -1 : 1)).slice(0, 1);
+  }
+
+  #unneeded(): ProbedFile[] {
     const elsewhere = [...this.#files.values()].filter(({ device }) => device !== this.#rootDevice);
     if (elsewhere.length === 0) return [];
     const unseen = new Set<string | undefined>(elsewhere.map(({ device }) => device));
@@ -143,7 +308,7 @@ export class LinkerPoints implements ExecPoints {
       if (pid !== undefined && file.found && !existsSync(`/proc/${file.found.pid}`))
         file.found = { ...file.found, pid };
     }
-    return elsewhere.filter(({ device }) => !users.has(device)).map(({ event }) => event);
+    return elsewhere.filter(({ device }) => !users.has(device));
   }
 
   /** An upgrade renames another file to a linker's name: found by a process that goes on, with programs that end at once. */
@@ -155,7 +320,7 @@ export class LinkerPoints implements ExecPoints {
       return processes.filter((pid) => {
         const name = atName(pid, found.interpreter, (place) => {
           const file = readExecutable(place);
-          return file && this.#nameOf(place, file);
+          return file && this.#probedAs(place, file);
         });
         return name !== undefined && !this.#files.has(name);
       });
@@ -163,14 +328,21 @@ export class LinkerPoints implements ExecPoints {
     return [...new Set(found)];
   }
 
-  remove(event: string): void {
-    for (const [name, file] of this.#files) if (file.event === event) this.#files.delete(name);
-    undefine(this.#tracefs, event);
+  remove(event: string): boolean {
+    const name = event.slice(this.#group.length + 1);
+    const file = this.#files.get(name);
+    if (file?.soughtAt !== undefined && file.usedNs === file.sinceNs)
+      this.#sought.set(file.soughtAt, file.sinceNs + EXEC_PROBE_USELESS_NS);
+    this.#files.delete(name);
+    this.#roots.clear();
+    return undefine(this.#tracefs, event);
   }
 
   #admits(name: string, { isRoots }: Executable, nowNs: bigint): boolean {
-    if (!isRoots || this.#files.size >= EXEC_PROBES_MAX || this.#files.has(name)) return false;
-    return (this.#refused.get(name) ?? 0n) <= nowNs;
+    if (!isRoots || this.#files.has(name) || (this.#refused.get(name) ?? 0n) > nowNs) return false;
+    if (this.#files.size < EXEC_PROBES_MAX) return true;
+    this.#isCrowded = true;
+    return false;
   }
 
   #refuse(name: string, nowNs: bigint): void {

@@ -7,28 +7,32 @@ import assert from 'node:assert/strict';
 import { crc32 } from 'node:zlib';
 import type { EventFormat } from '../pages/format.js';
 
-/** Some kernels refuse more in one definition. */
+/** Some kernels refuse more in one definition, with the head of its entry. */
 const PROBE_BYTES_MAX = 3_072;
+const ENTRY_HEAD_BYTES = 16;
+const WORD_BYTES = 8;
+/** The most that the kernel takes as one array. */
 const BLOCK_WORDS = 64;
-const BLOCK_BYTES = BLOCK_WORDS * 8;
-/** From the stack's start: argc, the pointers to arguments and environment, the auxiliary vector. */
-const WORD_BLOCKS = 2;
-/** From argv[0]: the arguments' text. */
-const STRING_BLOCKS = 3;
-export const STRINGS_BYTES = STRING_BLOCKS * BLOCK_BYTES;
-assert((WORD_BLOCKS + STRING_BLOCKS) * BLOCK_BYTES <= PROBE_BYTES_MAX);
+/** From the stack's start, in words: argc, the pointers to arguments and environment, the auxiliary vector. */
+const STACK_BLOCKS: readonly number[] = [BLOCK_WORDS];
+/**
+ * From argv[0], in words: the arguments' text. Not more: each word beyond the top of the stack, where a program with a
+ * small environment soon is, costs the program a page fault.
+ */
+const STRING_BLOCKS: readonly number[] = [BLOCK_WORDS, BLOCK_WORDS, BLOCK_WORDS];
+const bytesOf = (blocks: readonly number[]) => blocks.reduce((sum, words) => sum + words * WORD_BYTES, 0);
+export const WORDS_BYTES = bytesOf(STACK_BLOCKS);
+export const STRINGS_BYTES = bytesOf(STRING_BLOCKS);
+assert(ENTRY_HEAD_BYTES + WORDS_BYTES + STRINGS_BYTES <= PROBE_BYTES_MAX);
 
 /**
  * The fetch arguments of a probe. `stack` has the stack's address, in the process's memory: a probe in the kernel can be
  * told that it is there (`+u0(…)`), but then takes no blocks, and on x86-64 and arm64 finds it without.
  */
 export function fetchArguments(stack: string): string {
-  const block = (name: string, at: number, base: string) =>
-    `${name}${at}=+${at * BLOCK_BYTES}(${base}):x64[${BLOCK_WORDS}]`;
-  return [
-    ...Array.from({ length: WORD_BLOCKS }, (_, at) => block('words', at, stack)),
-    ...Array.from({ length: STRING_BLOCKS }, (_, at) => block('strings', at, `+8(${stack})`)),
-  ].join(' ');
+  const blocks = (name: string, words: readonly number[], base: string) =>
+    words.map((count, at) => `${name}${at}=+${bytesOf(words.slice(0, at))}(${base}):x64[${count}]`);
+  return [...blocks('words', STACK_BLOCKS, stack), ...blocks('strings', STRING_BLOCKS, `+8(${stack})`)].join(' ');
 }
 
 /** Of an event's name: probes of one name fetch the same, whichever version of the agent has defined them. */
@@ -42,17 +46,18 @@ export interface ProbePlaces {
   readonly strings: number;
 }
 
-export const WORDS_BYTES = WORD_BLOCKS * BLOCK_BYTES;
-
 export function probePlaces(format: EventFormat): ProbePlaces | undefined {
-  const [words, strings] = [format.field('words0')?.offset, format.field('strings0')?.offset];
-  if (words === undefined || strings === undefined) return undefined;
-  const whole = [
-    ...Array.from({ length: WORD_BLOCKS }, (_, at) => format.field(`words${at}`)?.offset === words + at * BLOCK_BYTES),
-    ...Array.from(
-      { length: STRING_BLOCKS },
-      (_, at) => format.field(`strings${at}`)?.offset === strings + at * BLOCK_BYTES,
-    ),
-  ];
-  return whole.every(Boolean) ? { words, strings } : undefined;
+  const words = startOf(format, 'words', STACK_BLOCKS);
+  const strings = startOf(format, 'strings', STRING_BLOCKS);
+  return words === undefined || strings === undefined ? undefined : { words, strings };
+}
+
+/** Where the first block lies, if the others follow it without a gap. */
+function startOf(format: EventFormat, name: string, blocks: readonly number[]): number | undefined {
+  const start = format.field(`${name}0`)?.offset;
+  if (start === undefined) return undefined;
+  const isWhole = blocks.every(
+    (_, at) => format.field(`${name}${at}`)?.offset === start + bytesOf(blocks.slice(0, at)),
+  );
+  return isWhole ? start : undefined;
 }

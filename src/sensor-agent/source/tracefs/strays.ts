@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
 import { undefineDatagramCopies } from '../datagrams/datagram-points.js';
+import { foreignNames } from '../exec/foreign-copies.js';
 import { allDefinitions, instanceOf, probeGroup, queriesName, undefineAll } from '../probe/definitions.js';
 import { abandonProof, proofName } from '../probe/proof.js';
 import { undefinePoints } from '../probe/recorded-points.js';
@@ -60,7 +61,8 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   if (instances === undefined || key === undefined) return [];
   const recorderId = key.identity.toString(16).padStart(16, '0');
   const name = `backplane-${recorderId}`;
-  const all = [name, `${name}-exec`, queriesName(recorderId), proofName(recorderId)];
+  const execs = `${name}-exec`;
+  const all = [name, execs, ...foreignNames(execs), queriesName(recorderId), proofName(recorderId)];
   const left = all.filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
   const removed = left.filter((each) => {

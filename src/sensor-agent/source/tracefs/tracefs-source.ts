@@ -356,5 +356,6 @@ export class TracefsSource implements Source {
 function affordable(bytesPerCpu: number, queries: number): { readonly pages: number; readonly execs: number } {
   const share = Math.floor((totalmem() * KERNEL_BUFFERS_MEMORY_SHARE) / cpus().length);
   const execs = Math.max(EXEC_BUFFER_BYTES_PER_CPU, Math.min(EXEC_PROBE_BUFFER_BYTES_PER_CPU, Math.floor(share / 4)));
-  return { pages: Math.max(64 * KiB, Math.min(bytesPerCpu, share - execs - queries)), execs };
+  // Those of containers' probes have half as much each, and there are two while one takes the other's place.
+  return { pages: Math.max(64 * KiB, Math.min(bytesPerCpu, share - 2 * execs - queries)), execs };
 }

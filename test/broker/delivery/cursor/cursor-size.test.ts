@@ -40,10 +40,17 @@ const view = fc
 
 /** The rest of a cursor that has a place in a replay, or places in the log. */
 const rest: fc.Arbitrary<Omit<CursorState, 'nodes'>> = fc
-  .record({ replayed: fc.boolean(), at: position, offset: fc.maxSafeNat(), short: fc.boolean() })
-  .map(({ replayed, at, offset, short }) => ({
+  .record({ replayed: fc.boolean(), at: position, offset: fc.maxSafeNat(), short: fc.boolean(), selectors: fc.nat(64) })
+  .map(({ replayed, at, offset, short, selectors }) => ({
     clusterId: '0123456789abcdef',
     predicateId: at.timeNs,
+    selectors:
+      selectors === 0
+        ? undefined
+        : {
+            topics: ['process', 'network', 'security'],
+            each: Array.from({ length: selectors }, () => ({ key: at.timeNs, predicateId: at.timeNs })),
+          },
     sinceNs: short ? undefined : at.timeNs,
     history: replayed ? { wallNs: at.timeNs, node: 'n'.repeat(short ? 1 : NAME_BYTES_MAX), position: at } : undefined,
     places: replayed ? [] : Array.from({ length: PARTITIONS }, () => ({ offset, mark: at.tie, index: at.lane })),
@@ -57,14 +64,14 @@ test('a cursor of which the sizes say that it fits is given', () => {
   const views = fc.array(view, { minLength: 1, maxLength: CURSOR_NODES_MAX });
   fc.assert(
     fc.property(views, rest, (some, state) => {
-      if (new CursorSize().surelyFits(some)) assert.notEqual(cursorOf(state, some), undefined);
+      if (new CursorSize(state).surelyFits(some)) assert.notEqual(cursorOf(state, some), undefined);
     }),
     { numRuns: 500 },
   );
 });
 
 test('a changed view is measured again', () => {
-  const size = new CursorSize();
+  const size = new CursorSize({});
   const owing = new NodeView('a');
   assert.equal(size.surelyFits([owing]), true);
   for (let at = 0; at < OWED_RANGES_MAX * 20; at++) {
@@ -80,5 +87,5 @@ test('of usual nodes, as many as a cursor may name fit without a doubt', () => {
     usual.reached({ epoch: 1_800_000_000, timeNs: 10n ** 18n, lane: 63, tie: 70_000 });
     return usual;
   });
-  assert.equal(new CursorSize().surelyFits(views), true);
+  assert.equal(new CursorSize({}).surelyFits(views), true);
 });

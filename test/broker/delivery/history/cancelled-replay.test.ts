@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { replay } from '../../../../src/broker/delivery/history/replay.js';
+import { SelectorSet } from '../../../../src/broker/delivery/selectors/selector-set.js';
 import { HistoryAnswer } from '../../../../src/broker/nodes/history-answer.js';
 import type { NodeRegistry } from '../../../../src/broker/nodes/node-registry.js';
 import type { NodeRoute } from '../../../../src/broker/nodes/node-route.js';
@@ -12,7 +13,7 @@ import { historyEndCodec } from '../../../../src/wire/messages.js';
 import { ORIGIN } from '../../../../src/wire/position.js';
 import { historyFrameOf, TestRecorder } from '../../../harness/broker/test-agent.js';
 
-const { spec: predicate } = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
+const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 
 const recorder = new TestRecorder('a');
 
@@ -35,7 +36,12 @@ for (const framesRead of [1, 3]) {
     const reported: string[] = [];
     let runs = 0;
     const upTo = { ...ORIGIN, epoch: 2 };
-    const query = { node: 'a', request: { predicate, upTo }, floors: new Map(), afterKey: undefined };
+    const query = {
+      node: 'a',
+      request: { predicates: [predicate.spec], upTo },
+      floors: new Map(),
+      afterKey: undefined,
+    };
     const options = {
       client: 'me',
       last: 0,
@@ -44,7 +50,9 @@ for (const framesRead of [1, 3]) {
       onUnsound: async () => assert.fail(),
       signal: ending.signal,
     };
-    const replaying = replay(registry, route, new BytePool(16 * MiB), [query], options, async () => {
+    const broker = { registry, route, historyPool: new BytePool(16 * MiB) };
+    const selectors = new SelectorSet([{ id: '', predicate }]);
+    const replaying = replay(broker, [query], selectors, options, async () => {
       if (++runs === framesRead) ending.abort();
     });
     await assert.rejects(replaying, { code: 'cancelled' });

@@ -24,6 +24,7 @@ function frameOf(events: readonly Told[]): HistoryFrame {
     eventSizes: events.map(() => 3),
     lanes: events.map(() => 0),
     ties: events.map(() => 0),
+    matches: [],
     events: Buffer.concat(events.map(() => element(1, 0))),
   };
 }

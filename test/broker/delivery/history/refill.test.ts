@@ -215,7 +215,7 @@ test('throttling by key holds over all nodes, in history and live, and throttled
   const atSeam = subscriber.responses.find(({ coverage }) => coverage)?.coverage?.ledger;
   assert.deepEqual(
     { ...atSeam },
-    { matched: '20', delivered: '2', throttled: '18', shed: '0', skipped: '0', refilled: '0' },
+    { matched: '20', delivered: '2', throttled: '18', shed: '0', skipped: '0', refilled: '0', selectors: [] },
   );
 });
 

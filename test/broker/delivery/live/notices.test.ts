@@ -8,15 +8,19 @@ const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie
 const frame = (topic: string, from: number, to: number) =>
   refusedFrame({ topic, coveredFrom: at(from), coveredTo: at(to) });
 
+const part = (events: number, of: number[], unknown = false) => {
+  return { tally: { events, of }, unknown, concerns: (selector: number) => of[selector]! > 0 };
+};
+
 test('losses of one node for one reason are one notice over all topics, with a count per topic', () => {
-  const notices = new Notices();
-  notices.shed('a', frame('process', 10, 20), { events: 3, unknown: false });
-  notices.shed('a', frame('network', 5, 15), { events: 4, unknown: false });
-  notices.shed('a', frame('process', 20, 30), { events: 1, unknown: false });
-  notices.skipped('a', frame('process', 30, 40), 2);
-  notices.shed('b', frame('process', 1, 2), { events: 5, unknown: true });
+  const notices = new Notices({ named: true, ids: ['all', 'some', 'none'] });
+  notices.shed('a', frame('process', 10, 20), part(3, [3, 1, 0]));
+  notices.shed('a', frame('network', 5, 15), part(4, [4, 0, 0]));
+  notices.shed('a', frame('process', 20, 30), part(1, [1, 1, 0]));
+  notices.skipped('a', frame('process', 30, 40), { events: 2, of: [2, 0, 0] });
+  notices.shed('b', frame('process', 1, 2), { ...part(0, [0, 0, 0], true), concerns: (selector) => selector === 1 });
   const told = notices.takeGaps().map(({ gap }) => {
-    const { node, topic, reason, from, to, events, eventsUnknown, topics } = gap!;
+    const { node, topic, reason, from, to, events, eventsUnknown, topics, selectors = [] } = gap!;
     const times = [from!.timeNs, to!.timeNs].map(String);
     return [
       node,
@@ -26,6 +30,7 @@ test('losses of one node for one reason are one notice over all topics, with a c
       events,
       eventsUnknown,
       topics?.map((part) => [part.topic, part.events]),
+      selectors.map((each) => [each.selector, each.events, each.eventsUnknown]),
     ];
   });
   assert.deepEqual(told, [
@@ -41,9 +46,13 @@ test('losses of one node for one reason are one notice over all topics, with a c
         ['process', 4],
         ['network', 4],
       ],
+      [
+        ['all', 8, false],
+        ['some', 2, false],
+      ],
     ],
-    ['a', 'process', 'skipped', '30', '40', 2, false, undefined],
-    ['b', 'process', 'shed', '1', '2', 5, true, undefined],
+    ['a', 'process', 'skipped', '30', '40', 2, false, undefined, [['all', 2, false]]],
+    ['b', 'process', 'shed', '1', '2', 0, true, undefined, [['some', 0, true]]],
   ]);
   assert.deepEqual(notices.takeGaps(), []);
 });

@@ -9,7 +9,7 @@ import { ExecLooks } from '../../../../src/sensor-agent/source/probe/exec-looks.
 import { until } from '../../../harness/until.js';
 
 const ARGS = [process.execPath, '-e', 'process.stdin.resume()'];
-const STACK = { args: ARGS, truncated: false, uid: process.geteuid?.() ?? 0 };
+const STACK = { args: ARGS, truncated: false, bytes: 100, uid: process.geteuid?.() ?? 0 };
 
 test('a program that runs is looked up; of one that has ended there is what the kernel copied', async (t) => {
   const child = spawn(process.execPath, ARGS.slice(1), { cwd: '/usr', stdio: ['pipe', 'ignore', 'ignore'] });
@@ -49,4 +49,24 @@ test('on a crowded machine programs are looked up: what others took of the time 
   });
   const exec = { lane: 0, timeNs: 1n, pid: process.pid, filename: process.execPath };
   for (let look = 0; look < 100; look += 1) assert.equal(looks.look(exec).missed, false, `look ${look}`);
+});
+
+test('the rest of arguments that a copy had no room for is read while the program runs, and of no other program', async (t) => {
+  const long = 'x'.repeat(5_000);
+  const child = spawn(process.execPath, [...ARGS.slice(1), long], { stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
+  const ended = once(child, 'close');
+  const cutAfter = (args: string[]) => ({ ...STACK, args, truncated: true });
+  const looks = new ExecLooks();
+  const copy = cutAfter([...ARGS, long.slice(0, 1_000)]);
+  const whole = await until('it runs', () => {
+    const found = looks.complete(child.pid!, copy);
+    return found !== copy && found;
+  });
+  assert.deepEqual([whole.args, whole.truncated], [[...ARGS, long], false]);
+  const other = cutAfter(['other', ...ARGS]);
+  assert.equal(looks.complete(child.pid!, other), other);
+  child.kill('SIGKILL');
+  await ended;
+  assert.equal(looks.complete(child.pid!, copy), copy);
 });

@@ -51,6 +51,7 @@ test('arguments come back as given, or cut and said so, and nothing of the envir
         const given = args.map((arg) => arg.toString('utf8'));
         const bytes = args.reduce((sum, arg) => sum + arg.length + 1, 0);
         assert.equal(stack.truncated, bytes > STRINGS_BYTES);
+        assert.equal(stack.bytes, Math.min(bytes, STRINGS_BYTES));
         if (!stack.truncated) assert.deepEqual(stack.args, given);
         else {
           const last = stack.args!.length - 1;
@@ -79,7 +80,7 @@ test('a copy that the kernel could not make, with what was in the buffer before,
 
 test('a program without any argument has none, though its environment stands where they would', () => {
   const { words, strings } = copied([], [Buffer.from('SECRET=x')], Buffer.alloc(0));
-  assert.deepEqual(readExecStack(words, strings), { args: undefined, truncated: false, uid: USER });
+  assert.deepEqual(readExecStack(words, strings), { args: undefined, truncated: false, bytes: 0, uid: USER });
 });
 
 test('of very many short arguments those that an event may hold are kept, and the rest is said to be missing', () => {

@@ -1,8 +1,8 @@
-/** What is sent of an event that several predicates match: all that any of them asks for. */
+/** The fields of an event that several predicates match: all that any of them asks for. */
 import { LRUCache } from 'lru-cache';
-import { MASK_UNIONS_MAX } from '../../limits.js';
-import type { Predicate } from '../../subscriptions/predicate.js';
-import { type FieldMask, unionOfMasks } from '../../wire/event/field-mask.js';
+import { MASK_UNIONS_MAX } from '../limits.js';
+import { type FieldMask, unionOfMasks } from '../wire/event/field-mask.js';
+import type { Predicate } from './predicate.js';
 
 export class MaskUnions {
   /** By the ids of the predicates, from which their masks follow: the same few sets match again and again. */

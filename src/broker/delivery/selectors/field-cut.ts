@@ -1,0 +1,67 @@
+/**
+ * Cuts events down to the fields that were asked for, as frames have the fields of all subscriptions. An event that
+ * several selectors match keeps the fields of all of them.
+ */
+import { BackplaneError } from '../../../errors.js';
+import { MaskUnions } from '../../../subscriptions/mask-unions.js';
+import { cutRuns, type FieldMask, USUAL_FIELDS } from '../../../wire/event/field-mask.js';
+import type { Selection } from '../../../wire/frame/splice.js';
+import { ProtoReader } from '../../../wire/protobuf.js';
+import type { SelectorSet } from './selector-set.js';
+
+export class FieldCut {
+  readonly #selectors: SelectorSet;
+  /** All selectors ask for the same fields. */
+  readonly #uniform: boolean;
+  readonly #unions = new MaskUnions();
+
+  constructor(selectors: SelectorSet) {
+    this.#selectors = selectors;
+    this.#uniform = new Set(selectors.predicates.map(({ spec }) => spec.fields.join())).size <= 1;
+  }
+
+  /** The parts of the selection, or its events one by one. */
+  parts(selection: Selection): readonly Buffer[] {
+    if (!this.#uniform) return this.#each(selection);
+    const mask = this.#selectors.predicates[0]!.mask ?? usual(selection);
+    return mask === undefined ? selection.parts : selection.parts.map((part) => cut(part, mask));
+  }
+
+  #each(selection: Selection): Buffer[] {
+    const selectors: number[][] = Array.from({ length: selection.count }, () => []);
+    for (const [selector, { indices }] of (selection.matched ?? []).entries()) {
+      for (const index of indices) selectors[index]!.push(selector);
+    }
+    return selection.parts.flatMap(elementsOf).map((element, index) => {
+      const mask = this.#unions.of(this.#selectors.predicatesOf(selectors[index] ?? [])) ?? usual(selection);
+      return mask === undefined ? element : cut(element, mask);
+    });
+  }
+}
+
+function usual({ namedFields }: Selection): FieldMask | undefined {
+  return namedFields ? USUAL_FIELDS : undefined;
+}
+
+function elementsOf(part: Buffer): Buffer[] {
+  const elements: Buffer[] = [];
+  const reader = new ProtoReader(part, 'events');
+  for (let start = 0; reader.nextTag(); start = reader.offset) {
+    reader.skip();
+    elements.push(part.subarray(start, reader.offset));
+  }
+  return elements;
+}
+
+/**
+ * Bytes that are not events stay uncut, for the subscriber to refuse, as without a mask. Nodes are not trusted, so one
+ * node's bad bytes must not end the delivery of other nodes' events.
+ */
+function cut(part: Buffer, mask: FieldMask): Buffer {
+  try {
+    return cutRuns(part, mask);
+  } catch (cause) {
+    if (cause instanceof BackplaneError) return part;
+    throw cause;
+  }
+}

@@ -1,0 +1,43 @@
+/** What /metrics says is what docs/metrics.md explains, and no more. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { Harness } from '../harness/broker/harness.js';
+
+let harness: Harness;
+let text: string;
+
+before(async () => {
+  harness = await Harness.start();
+  await harness.delivered([1, 2]);
+  text = await (await fetch(`http://${harness.broker.httpAddress}/metrics`)).text();
+});
+
+after(() => harness.destroy());
+
+test('docs/metrics.md explains every metric, with its type and its labels, and no other', () => {
+  const served = new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name!, type!]));
+  const rows = [
+    ...readFileSync('docs/metrics.md', 'utf8').matchAll(/^\| `([a-z0-9_]+)(?:\{([a-z_,]+)\})?` \| (\w+) \|/gm),
+  ];
+  const explained = new Map(rows.map(([, name, , type]) => [name!, type!]));
+  assert.deepEqual([...explained].sort(), [...served].sort());
+  for (const [, name, labels = ''] of rows) {
+    const used = new Set<string>();
+    for (const [, all] of text.matchAll(new RegExp(`^${name}(?:_bucket)?\\{(.*?)\\} `, 'gm')))
+      for (const [, label] of all!.matchAll(/(\w+)="/g)) if (label !== 'le') used.add(label!);
+    for (const label of used) assert.ok(labels.split(',').includes(label), `${name}: ${label} is not explained`);
+  }
+});
+
+test('a histogram is cumulative, and its count is what was observed', () => {
+  const buckets = [...text.matchAll(/^backplane_fsync_seconds_bucket\{le="(\S+)"\} (\d+)$/gm)];
+  const counts = buckets.map(([, , count]) => Number(count));
+  assert.equal(buckets.at(-1)?.[1], '+Inf');
+  assert.deepEqual(
+    counts,
+    counts.toSorted((a, b) => a - b),
+  );
+  assert.ok(counts.at(-1)! > 0, 'the log of a broker that has a node has synced');
+  assert.equal(Number(/^backplane_fsync_seconds_count (\d+)$/m.exec(text)?.[1]), counts.at(-1));
+});
