@@ -424,12 +424,9 @@ export class Agent {
   #prepare({ predicates, window }: HistoryTask): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
-    return {
-      predicates: predicates.map((spec) => {
-        return { id: spec.id, predicate: compilePredicate({ ...spec, hostName: this.#options.nodeName }) };
-      }),
-      window: { ...window, upTo },
-    };
+    const { nodeName: hostName } = this.#options;
+    const compiled = predicates.map((spec) => ({ id: spec.id, predicate: compilePredicate({ ...spec, hostName }) }));
+    return { predicates: compiled, window: { ...window, upTo } };
   }
 
   /** Drains the kernel before a new interest is in force: events from before it are history, not live. */

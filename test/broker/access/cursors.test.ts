@@ -126,7 +126,6 @@ test('whatever cursor is made up, nothing comes that is not granted', async () =
       sinceNs: wallNs,
       places,
       nodes: fc.uniqueArray(standing, { selector: (each) => each.node, maxLength: 4 }),
-      predicateId: fc.bigInt(0n, 2n ** 64n - 1n),
     },
     { requiredKeys: [] },
   );
@@ -144,7 +143,7 @@ test('whatever cursor is made up, nothing comes that is not granted', async () =
       served++;
       for (const event of eventsIn(body)) assert.ok(granted.has(event), body);
     }),
-    { numRuns: 100, includeErrorInReport: true },
+    { numRuns: 100, includeErrorInReport: true, examples: [[{}], [{ sinceNs: nowNs - 60_000_000_000n }]] },
   );
   assert.ok(served > 0, 'some are served');
 });
