@@ -127,7 +127,9 @@ const GENERATOR = [
   ...['--longs=String', '--enums=String', '--bytes=Buffer', '--oneofs', '--defaults'],
   ...['--includeDirs=proto', '--grpcLib=@grpc/grpc-js', '--importFileExtension=.js'],
 ];
-const PROTOS = ['event', 'subscription', 'http', 'publisher', 'uplink'].map((name) => `backplane/v1/${name}.proto`);
+const PROTOS = ['event', 'subscription', 'http', 'publisher', 'uplink', 'join'].map(
+  (name) => `backplane/v1/${name}.proto`,
+);
 
 /** The types. What is known of them from the last build is kept, and taken along whole, since builds may run at once. */
 async function check(making) {

@@ -3,6 +3,7 @@
  * and for each what V8 made of it when it ran. Node loads these in a third of the time of seven hundred modules.
  *   main.js        finds the verb
  *   NAME.cjs       the verbs that are used in one process (PARTS), loaded by main.js
+ *   certificate-library.cjs   what few of them use
  *   NAME.cjs.V8    its functions compiled, for the version of V8 that is named (compiled.js)
  */
 import fs from 'node:fs';
@@ -23,11 +24,16 @@ const PARTS = {
     'lists/groups',
     'lists/status',
     'top/top',
+    'tokens/tokens',
   ],
   local: ['doctor', 'config', 'decode-capture'],
+  certs: ['certs/certs'],
   // Has all the others, too, whose flags it completes.
   completion: ['completion/completion'],
 };
+
+/** A large library that few processes use, and those late: the parts require it when they need it. */
+const APART = 'certificate-library';
 
 /** What the code of modules expects to be there, and CommonJS has not. */
 const AS_MODULE = {
@@ -69,6 +75,12 @@ export async function bundle(modules, target) {
       banner: { js: 'import { createRequire as __from } from "node:module"; const require = __from(import.meta.url);' },
       plugins: [partsOf(modules)],
     }),
+    esbuild.build({
+      ...COMMON,
+      entryPoints: [module(`access/${APART}.js`)],
+      outfile: path.join(target, `${APART}.cjs`),
+      format: 'cjs',
+    }),
     ...Object.entries(PARTS).map(([name, verbs]) =>
       esbuild.build({
         ...COMMON,
@@ -79,13 +91,23 @@ export async function bundle(modules, target) {
         },
         outfile: path.join(target, `${name}.cjs`),
         format: 'cjs',
-        plugins: [withProtos(target)],
+        plugins: [withProtos(target), apart],
+        supported: { 'dynamic-import': false },
       }),
     ),
   ]);
   const inputs = bundles.flatMap(({ metafile }) => Object.keys(metafile.inputs));
   fs.writeFileSync(path.join(target, 'THIRD-PARTY-LICENSES.txt'), licenses(inputs));
 }
+
+const apart = {
+  name: 'apart',
+  setup(build) {
+    build.onResolve({ filter: new RegExp(`/${APART}\\.js$`) }, ({ kind }) =>
+      kind === 'dynamic-import' ? { path: `./${APART}.cjs`, external: true } : undefined,
+    );
+  },
+};
 
 function identifier(verb) {
   return verb.replace(/\W/g, '_');

@@ -55,7 +55,13 @@ const SERVICE_LINK = /_SERVICE_(HOST|PORT(_\w+)?)$|_PORT(_\d+_(TCP|UDP|SCTP)(_(P
 
 /** Warned of, not refused: the variable may be another program's. */
 function unknownVariables(environment: ConfigSources['environment']): string[] {
-  const known = ['BACKPLANE_CONFIG', 'BACKPLANE_TOKEN', ...SETTING_KEYS.map(environmentName)];
+  const known = [
+    'BACKPLANE_CONFIG',
+    'BACKPLANE_TOKEN',
+    'BACKPLANE_JOIN_TOKEN',
+    'BACKPLANE_JOIN_TOKEN_FILE',
+    ...SETTING_KEYS.map(environmentName),
+  ];
   return Object.keys(environment)
     .filter((name) => name.startsWith('BACKPLANE_') && !known.includes(name) && !SERVICE_LINK.test(name))
     .map((name) => `unknown variable ${name} in the environment${suggestion(name, known)}`);

@@ -15,6 +15,7 @@ import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
+export * from './limits/access.js';
 export * from './limits/app.js';
 export * from './limits/client.js';
 export * from './limits/groups.js';
@@ -22,6 +23,7 @@ export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
+export * from './limits/tls.js';
 export * from './limits/units.js';
 
 /** A frame is flushed when its events reach this size. */
@@ -186,9 +188,12 @@ export const NODE_GLOBS_MAX = 256;
 export const NAME_BYTES_MAX = 253;
 /** A request to the public API, encoded. */
 export const REQUEST_BYTES_MAX = 128 * KiB;
-/** A broker's token that the broker did not make itself; and how often refusals for lack of a token are logged. */
+/**
+ * A token in a header or a file. One that a broker makes has 43 characters, signed web tokens with groups take some KiB.
+ * And how often refusals for lack of a token are logged.
+ */
 export const TOKEN_CHARACTERS_MIN = 32;
-export const TOKEN_CHARACTERS_MAX = 512;
+export const TOKEN_CHARACTERS_MAX = 8 * KiB;
 export const REFUSALS_LOGGED_INTERVAL_MS = 60_000;
 /** The interval at which a watching command may ask a broker. */
 export const WATCH_INTERVAL_MS_MIN = 100;

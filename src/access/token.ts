@@ -2,7 +2,7 @@
  * The broker's token: its holder may use everything that the broker offers. One line of text, which the broker makes
  * and keeps in a file that only its own user can read; agents, subscribers and HTTP clients send it with every call.
  *
- *   Token      := 32 to 512 of A-Z a-z 0-9 - . _ ~ + / =          (RFC 6750's b64token)
+ *   Token      := 32 to 8192 of A-Z a-z 0-9 - . _ ~ + / =          (RFC 6750's b64token)
  *   Credential := "Bearer" " "+ Token
  */
 import { randomBytes } from 'node:crypto';
@@ -32,9 +32,14 @@ export function checkToken(where: string, text: string): string {
   throw new BackplaneError('invalid_argument', `${where} must hold a token, ${FORM}: ${found}`);
 }
 
+/** Whether an Authorization header's value is longer than any token's. */
+export function isOversized(value: string): boolean {
+  return value.length > FILE_BYTES_MAX;
+}
+
 /** The token of an Authorization header's value; undefined when it has another form. */
 export function tokenOfCredential(value: string): string | undefined {
-  if (value.length > TOKEN_CHARACTERS_MAX * 2) return undefined;
+  if (isOversized(value)) return undefined;
   const token = CREDENTIAL.exec(value.trim())?.[1];
   return token !== undefined && TOKEN.test(token) ? token : undefined;
 }

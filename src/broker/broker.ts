@@ -2,106 +2,22 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
-import { join, resolve } from 'node:path';
-import { Server } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
+import { join } from 'node:path';
+import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
-import type { BackplaneError } from '../errors.js';
-import { BytePool } from '../flow/byte-pool.js';
-import {
-  DATA_WATCH_INTERVAL_MS,
-  DRAIN_MS,
-  GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
-  GROUP_CURSORS_MS_DEFAULT,
-  GROUP_INTEREST_MS_DEFAULT,
-  GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
-  GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
-  HISTORY_POOL_BYTES_MAX,
-  LEASE_INTERVAL_MS,
-} from '../limits.js';
+import { ACCESS_FILES_INTERVAL_MS, DATA_WATCH_INTERVAL_MS, DRAIN_MS, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
-import { type FileOps, nodeFileOps } from '../storage/file-ops.js';
-import { compileNodeGlobs } from '../subscriptions/request/node-globs.js';
-import { addReflection } from '../wire/grpc/reflection.js';
-import { rawService } from '../wire/grpc/rpc.js';
-import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
-import { Gate } from './access/gate.js';
+import { nodeFileOps } from '../storage/file-ops.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
+import { ServerTls } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
-import { brokerMetrics } from './api/broker-metrics.js';
-import { GrpcApi } from './api/grpc.js';
-import { groupHandlers } from './api/grpc-groups.js';
-import { HttpApi } from './api/http.js';
-import { type BrokerFacts, Listings } from './api/listings.js';
-import { PUBLISHING, Publisher, type PublisherOptions } from './app/publisher.js';
-import { PublisherService } from './app/publisher-service.js';
-import { AuditTrail } from './cluster/audit-trail.js';
-import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-documents.js';
-import { StateFile } from './cluster/embedded/state-file.js';
-import type { SharedState } from './cluster/shared-state.js';
-import { DataWatch } from './data-watch.js';
+import { assemble, closeParts, type Parts } from './assembly.js';
 import { Delays } from './delays.js';
-import { newTotals } from './delivery/outlet.js';
-import type { DeliveryContext } from './delivery/planned-subscription.js';
-import { Subscriptions } from './delivery/subscriptions.js';
-import type { GroupTimes } from './groups/group.js';
-import { checkGroupState } from './groups/group-record.js';
-import { GroupService } from './groups/group-service.js';
-import { GroupStore } from './groups/group-store.js';
-import { type GroupRetention, Groups } from './groups/groups.js';
 import { HeldFrames } from './ingest/held-frames.js';
-import { Ingest } from './ingest/ingest.js';
-import { UplinkService } from './ingest/uplink-service.js';
-import { DOCUMENT_BOUNDS, DocumentLogs, type DocumentLogsOptions } from './log/documents/document-logs.js';
-import type { FsyncMode } from './log/embedded/embedded-log.js';
-import { FanOut } from './log/fan-out.js';
+import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
 import { LogStore } from './log/log-store.js';
-import { BudgetService } from './nodes/budget-service.js';
-import { SessionRoute } from './nodes/embedded/session-route.js';
-import { ForgetService } from './nodes/forget-service.js';
-import { InterestBook } from './nodes/interest-book.js';
-import { Lingers } from './nodes/lingers.js';
-import { NodeBudgets } from './nodes/node-budgets.js';
-import { NodeRegistry } from './nodes/node-registry.js';
-import {
-  budgetEntriesOfVersion1,
-  checkNodeState,
-  interestEntriesOfVersion1,
-  savedInterest,
-} from './nodes/node-state.js';
-
-export interface BrokerOptions {
-  /** The broker writes to `broker/` below this directory, and its token file into it. */
-  readonly dataDir: string;
-  /** host:port; port 0 chooses a free port. */
-  readonly grpcListen: string;
-  readonly httpListen: string;
-  /** Origins of pages of other sites that HTTP serves; none by default. */
-  readonly httpOrigins?: readonly string[];
-  /** Allows listening on addresses beyond loopback, without encryption. */
-  readonly insecure: boolean;
-  /** Calls must carry the token in DATA_DIR/token, which is made if it is missing. */
-  readonly token: boolean;
-  readonly log: {
-    readonly bytesMax: number;
-    readonly ageMsMax: number;
-    readonly fsync: FsyncMode;
-    /** File operations of the log; the real file system by default. */
-    readonly files?: FileOps;
-  };
-  /** Size and age of the logs of documents, and what may be published; by default as the settings have it. */
-  readonly documents?: DocumentLogsOptions['bounds'];
-  readonly publishing?: PublisherOptions;
-  /** How groups treat their members, and how long they outlive them; the defaults otherwise. */
-  readonly groups?: (GroupTimes & GroupRetention) | undefined;
-  /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
-  readonly ceilingBytesPerSecond?: number | undefined;
-  readonly version: string;
-  /** Reason why the broker is not ready at first, until Broker.waitsFor() changes it. */
-  readonly waitsFor?: string;
-  readonly logger: Logger;
-}
+import type { BrokerOptions } from './options.js';
 
 export interface Broker {
   /** host:port, as bound. */
@@ -113,6 +29,11 @@ export interface Broker {
   readonly tokenNoted: boolean;
   /** Sets why the broker is not ready; `up`, for example, waits for its own node. Undefined: it waits for nothing. */
   waitsFor(reason: string | undefined): void;
+  /**
+   * Reads again what can be changed while the broker runs, as happens when it changes: its certificate and the
+   * authorities of others, tokens and roles. False when there is nothing of it.
+   */
+  reload(): boolean;
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
   retire(): void;
   /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
@@ -122,45 +43,42 @@ export interface Broker {
 }
 
 const INTEREST_SWEEP_MS = 1_000;
-const GROUP_DEFAULTS = {
-  memberMs: GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
-  commitMs: GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
-  revokeMs: GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
-  interestMs: GROUP_INTEREST_MS_DEFAULT,
-  cursorsMs: GROUP_CURSORS_MS_DEFAULT,
-};
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
-  const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, options.insecure);
-  const httpListen = parseListenAddress('http.listen', options.httpListen, options.insecure);
+  const anywhere = options.insecure || options.tls !== undefined;
+  const grpcListen = parseListenAddress('grpc.listen', options.grpcListen, anywhere);
+  const httpListen = parseListenAddress('http.listen', options.httpListen, anywhere);
   const dir = join(options.dataDir, 'broker');
   const lock = lockDirectory(dir);
-  let store: LogStore | undefined;
-  let documents: DocumentLogs | undefined;
+  /** Called last to first. */
+  const releases: (() => void | Promise<void>)[] = [() => lock.release()];
+  const release = async () => {
+    for (const each of releases.splice(0).reverse()) await each();
+  };
   try {
+    const tls = options.tls && new ServerTls(options.tls, options.logger);
+    releases.push(() => tls?.close());
     const held = heldFrames(options.logger);
     const delays = new Delays();
-    store = await openStore(dir, options, held, delays);
-    documents = await openDocuments(dir, options);
+    const store = await openStore(dir, options, held, delays);
+    releases.push(() => store.close());
+    const documents = await openDocuments(dir, options);
+    releases.push(() => documents.close());
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble(dir, store, documents, held, token, delays, options);
-    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.gate);
-    const httpAddress = await bindHttp(parts.http.server, httpListen).catch((cause) => {
-      parts.grpc.forceShutdown();
-      throw cause;
-    });
+    const parts = assemble({ dir, store, documents, held, delays, token, tls }, options);
+    releases.push(() => closeParts(parts));
+    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
+    const httpAddress = await bindHttp(parts.http.listener.server, httpListen);
     parts.facts.grpcListen = grpcAddress;
     parts.facts.httpListen = httpAddress;
     parts.state.ready = true;
     parts.showHealth();
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
-    return running({ ...parts, documents, endConnections, note }, store, lock, facts);
+    return running(parts, note, endConnections, release, facts);
   } catch (cause) {
-    await store?.close();
-    await documents?.close();
-    lock.release();
+    await release();
     throw cause;
   }
 }
@@ -215,178 +133,31 @@ function keepNote(note: TokenNote | undefined): void {
   }
 }
 
-type Parts = ReturnType<typeof assemble> & {
-  readonly documents: DocumentLogs;
-  readonly endConnections: () => void;
-  readonly note: TokenNote | undefined;
-};
-
-function assemble(
-  dir: string,
-  store: LogStore,
-  documents: DocumentLogs,
-  held: HeldFrames,
-  token: BrokerToken | undefined,
-  delays: Delays,
-  options: BrokerOptions,
-) {
-  const { logger } = options;
-  const { interest, setBudgets, groupState } = openState(dir, logger);
-  const book = new InterestBook(savedInterest(interest), (globs) => compileNodeGlobs(globs).matches, Date.now());
-  const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
-  const route = new SessionRoute(registry);
-  const budgets = new NodeBudgets(registry, route, setBudgets, options.ceilingBytesPerSecond);
-  const fanOut = new FanOut(store.all());
-  const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
-  const totals = newTotals();
-  const lingers = new Lingers(registry, route);
-  const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const shared = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals, delays };
-  const refusals = new RefusalDocuments(documents.of('audit'), (options.documents ?? DOCUMENT_BOUNDS).audit);
-  const trail = new AuditTrail(new AuditDocuments(documents.of('audit')), refusals, logger);
-  const { subscriptions, groups, groupService } = subscriptionsOf(shared, groupState, trail, options);
-  const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
-  const facts = factsBeforeListening(options);
-  const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
-  const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
-  const listings = new Listings(
-    ...([facts, registry, budgets, subscriptions, ingest, store, documents, trouble, () => totals.events] as const),
-  );
-  const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  const uplink = new UplinkService(registry, budgets, ingest, refused);
-  const budgetService = new BudgetService(registry, budgets, trail);
-  const forgetService = new ForgetService(registry, trail);
-  const gate = new Gate(token, logger);
-  const state = { ready: false, waitsFor: options.waitsFor };
-  const api = new GrpcApi(subscriptions, registry, listings, budgetService, forgetService);
-  const publishing = new PublisherService(publisher);
-  const grpc = grpcServer(uplink, api, groupService, publishing);
-  const health = healthOf(grpc);
-  const showHealth = () => health.setStatus('', servingStatus(state));
-  addReflection(grpc);
-  const metrics = brokerMetrics({ ...shared, subscriptions, ingest, held, gate, publisher, refusals, groups });
-  const http = new HttpApi({
-    ...{ version: options.version, subscriptions, registry, listings, publisher, metrics, gate },
-    budgets: budgetService,
-    forgetting: forgetService,
-    groups: groupService,
-    origins: options.httpOrigins ?? [],
-    notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
-  });
-  const served = { gate, grpc, http, uplink, publishing, showHealth, facts, state };
-  return { book, registry, trail, budgets, subscriptions, groups, held, watch, ...served };
-}
-
-function grpcServer(uplink: UplinkService, api: GrpcApi, groups: GroupService, publishing: PublisherService): Server {
-  const grpc = new Server(serverOptions());
-  setStreamWindow(grpc);
-  grpc.addService(rawService('Uplink'), uplink.handlers());
-  grpc.addService(rawService('Backplane'), api.handlers());
-  grpc.addService(rawService('Groups'), groupHandlers(groups));
-  grpc.addService(rawService('Publisher'), publishing.handlers());
-  return grpc;
-}
-
-/** Subscriptions, and the groups whose slices are some of them. */
-function subscriptionsOf(
-  context: DeliveryContext,
-  state: SharedState,
-  trail: AuditTrail,
-  { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
-) {
-  const subscriptions: Subscriptions = new Subscriptions(context, (...member) => groups.join(...member));
-  const store = new GroupStore(state);
-  const groups: Groups = new Groups({ store, context, subscriptions, times, retention: times, logger });
-  return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail) };
-}
-
-/**
- * A damaged file costs work but no events: without the claims the broker does not know for which predicates the log is
- * complete, so resumed subscriptions are served from the recorders. Budgets, which nobody could send again, are in a
- * file of their own that is written seldom.
- */
-function openState(
-  dir: string,
-  logger: Logger,
-): { interest: SharedState; setBudgets: SharedState; groupState: SharedState } {
-  const common = { dir, check: checkNodeState, warn: (message: string) => logger.warn(message) };
-  return {
-    interest: new StateFile({
-      ...common,
-      name: 'interest',
-      upgrade: interestEntriesOfVersion1,
-      consequence:
-        'The broker starts without it: nodes are asked anew, what nobody asks for again is no longer asked of them, ' +
-        'and subscriptions that resume take from the recorders what the log may lack; their cursors stay valid',
-    }),
-    setBudgets: new StateFile({
-      ...common,
-      name: 'budgets',
-      upgrade: budgetEntriesOfVersion1,
-      consequence: 'Budgets that were set at run time are gone',
-    }),
-    groupState: new StateFile({
-      ...common,
-      check: checkGroupState,
-      name: 'groups',
-      upgrade: () => {
-        throw new Error('version 1 had no groups');
-      },
-      consequence: 'Groups and how far they had got are gone: members make them anew, from now on',
-    }),
-  };
-}
-
-/** The addresses are filled in when the broker listens. */
-function factsBeforeListening({ version, dataDir }: BrokerOptions): BrokerFacts {
-  // The directory is made absolute, because its readers have other working directories.
-  return { version, startedMs: Date.now(), dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
-}
-
-function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
-  return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
-}
-
-function healthOf(grpc: Server): HealthImplementation {
-  const health = new HealthImplementation({ '': 'NOT_SERVING' });
-  health.addToServer(grpc);
-  return health;
-}
-
 function running(
   parts: Parts,
-  store: LogStore,
-  lock: { release(): void },
+  note: TokenNote | undefined,
+  endConnections: () => void,
+  release: () => Promise<void>,
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, groups, held, watch, uplink, grpc, http, showHealth, state } = parts;
-  const sweep = setInterval(() => {
+  const { book, registry, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } = parts;
+  const sweep = () => {
     book.expire(Date.now());
     registry.expire(Date.now());
-    keepNote(parts.note);
-  }, INTEREST_SWEEP_MS);
-  sweep.unref();
-  const leasing = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS);
-  leasing.unref();
-  const watching = setInterval(() => watch.look(), DATA_WATCH_INTERVAL_MS);
-  watching.unref();
+    keepNote(note);
+  };
+  const timers = [
+    setInterval(sweep, INTEREST_SWEEP_MS),
+    setInterval(() => budgets.lease(), LEASE_INTERVAL_MS),
+    setInterval(() => watch.look(), DATA_WATCH_INTERVAL_MS),
+    setInterval(() => parts.access.look(), ACCESS_FILES_INTERVAL_MS),
+  ];
+  for (const timer of timers) timer.unref();
   const close = async (): Promise<void> => {
-    clearInterval(watching);
-    watch.close();
-    clearInterval(sweep);
-    clearInterval(leasing);
-    parts.note?.forget();
-    parts.gate.close();
-    groups.close();
-    await parts.trail.close();
-    held.close();
-    registry.close();
-    await http.close();
-    grpc.forceShutdown();
-    parts.endConnections();
-    await store.close();
-    await parts.documents.close();
-    lock.release();
+    for (const timer of timers) clearInterval(timer);
+    note?.forget();
+    endConnections();
+    await release();
   };
   const retire = (): void => {
     state.ready = false;
@@ -401,7 +172,7 @@ function running(
     uplink.drain();
     parts.publishing.drain();
     await registry.save();
-    await Promise.race([Promise.all([shutDown(grpc), http.end()]), deadline]);
+    await Promise.race([Promise.all([shutDown(grpc), http.listener.end()]), deadline]);
     await close();
   };
   return {
@@ -409,6 +180,10 @@ function running(
     waitsFor: (reason) => {
       state.waitsFor = reason;
       showHealth();
+    },
+    reload: () => {
+      parts.tls?.reload();
+      return parts.access.reload() || parts.tls !== undefined;
     },
     retire,
     drain: () => (drained ??= drain()),

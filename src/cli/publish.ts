@@ -11,7 +11,7 @@ import { checkJsonValue, type JsonValue } from '../wire/json-value.js';
 import { nsToTimestamp, type PublishedEvent } from '../wire/messages.js';
 import { type PublishDraft, publishBatchOf } from '../wire/publish-request.js';
 import { credentialFor } from './credential-lookup.js';
-import { CLIENT_KEYS, NO_BROKER } from './credentials.js';
+import { CLIENT_KEYS, connectionOf } from './credentials.js';
 import { INTERRUPTED, watchInterrupt } from './process/interrupt.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
@@ -47,7 +47,7 @@ export function define(command: Command): void {
   command.action(async (topic: string) => {
     const options = command.opts<Options>();
     const config = commandConfig(command, CLIENT_KEYS);
-    const client = new PublishClient(config.settings.brokers, credentialFor(config), { advice: NO_BROKER });
+    const client = new PublishClient(config.settings.brokers, credentialFor(config), connectionOf(config));
     const interrupt = watchInterrupt();
     const sent = new Sent(topic, client, interrupt.signal);
     try {

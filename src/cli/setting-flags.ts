@@ -1,6 +1,7 @@
 /** Settings as flags of a command, and the configuration that results from flags, environment and file. */
 import { type Command, Option } from 'commander';
-import { flagName, metavariable, SETTINGS, type SettingKey } from '../config/settings.js';
+import { metavariable } from '../config/metavariables.js';
+import { flagName, SETTINGS, type SettingKey } from '../config/settings.js';
 import { type Config, loadConfig } from '../config.js';
 import { safeText } from './render/text.js';
 

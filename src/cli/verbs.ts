@@ -46,10 +46,16 @@ const VERBS: readonly Verb[] = [
     summary: 'try what this node can record, and say what is missing',
     load: () => import('./doctor.js'),
   },
+  { name: 'tokens', summary: 'issue, list and revoke tokens of identities', load: () => import('./tokens/tokens.js') },
   {
     name: 'config',
     summary: 'print the configuration in force and where it comes from',
     load: () => import('./config.js'),
+  },
+  {
+    name: 'certs',
+    summary: 'make certificates for TLS, and tokens by which nodes join',
+    load: () => import('./certs/certs.js'),
   },
   {
     name: 'decode',

@@ -49,8 +49,12 @@ export function clientError(thrown: unknown): BackplaneError {
   return new BackplaneError(error, error === 'unavailable' ? reason(details) : details, { ...more, refused });
 }
 
-/** @param advice what to do about it */
+/**
+ * `cause`: the last failure; one about a setting says more than that nobody answers.
+ * @param advice what to do about it
+ */
 export function noBrokerError(brokers: readonly string[], cause: BackplaneError, advice?: string): BackplaneError {
+  if (cause.details.field !== undefined) return cause;
   const asked = brokers.length === 1 ? `no broker answers at ${brokers[0]}` : `none of ${brokers.join(', ')} answers`;
   return new BackplaneError('unavailable', `${asked}${advice === undefined ? '' : `: ${advice}`} (${cause.message})`);
 }

@@ -3,10 +3,17 @@
  * broker. The command line and the client library stand on it.
  */
 import { type CallOptions, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { inTheClear, type SecurityFor } from '../access/secure-channel.js';
+import { secureTrouble } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS } from '../limits/client.js';
-import { type ConnectionOptions, createBackplaneClient, createGroupsClient } from '../wire/grpc/rpc.js';
+import {
+  type ChannelSecurity,
+  type ConnectionOptions,
+  createBackplaneClient,
+  createGroupsClient,
+} from '../wire/grpc/rpc.js';
 import type {
   BackplaneClient,
   CommitRequest,
@@ -35,6 +42,8 @@ type UnaryCall<Response> = (service: BackplaneClient, options: CallOptions, call
 type GroupCall<Response> = (service: GroupsClient, options: CallOptions, callback: Callback<Response>) => unknown;
 
 export interface ClientOptions extends ConnectionOptions {
+  /** How to connect to a broker, called for each connection; without it nothing is encrypted. */
+  readonly securityFor?: SecurityFor | undefined;
   /** Of every call; they take precedence. */
   readonly callOptions?: CallOptions | undefined;
   /** What to do where no broker answers: the end of a sentence. */
@@ -53,6 +62,8 @@ export class Client {
   readonly #credentialFor: CredentialFor;
   readonly #connection: ClientOptions;
   readonly #services = new Map<string, BackplaneClient>();
+  /** Of the last connection to each broker. */
+  readonly #security = new Map<string, ChannelSecurity>();
   readonly #source: StreamSource<SubscribeRequest, SubscribeItem> = {
     open: (broker, request, signal) => this.#stream(broker, request, signal),
     facts: itemFacts,
@@ -223,6 +234,10 @@ export class Client {
   /** Converts an error; for a refused token the message also says where the token came from. */
   #failure(broker: string, thrown: unknown): BackplaneError {
     const error = clientError(thrown);
+    if (error.code === 'unavailable') {
+      const { details = '' } = thrown as { details?: unknown };
+      return secureTrouble(broker, String(details), this.#security.get(broker)?.isSecure === true) ?? error;
+    }
     const from = error.code === 'unauthenticated' ? this.#credentialFor(broker)?.from : undefined;
     return from === undefined
       ? error
@@ -232,15 +247,18 @@ export class Client {
   #service(broker: string): BackplaneClient {
     const known = this.#services.get(broker);
     if (known !== undefined) return known;
-    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token, this.#connection);
+    const { securityFor = inTheClear } = this.#connection;
+    const security = securityFor(broker);
+    this.#security.set(broker, security);
+    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token, security, this.#connection);
     this.#services.set(broker, service);
     return service;
   }
 
   /** On the same connection. */
   #groups(broker: string): GroupsClient {
-    const channel = this.#service(broker).getChannel();
-    return createGroupsClient(broker, this.#credentialFor(broker)?.token, { ...this.#connection, channel });
+    const options = { ...this.#connection, channel: this.#service(broker).getChannel() };
+    return createGroupsClient(broker, this.#credentialFor(broker)?.token, this.#security.get(broker), options);
   }
 
   /** Drops a failed channel: it would back off for up to minutes, but subscribe() sets its own delays. */

@@ -4,11 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
+import { inTheClear } from '../access/secure-channel.js';
+import { secureTrouble } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { reconnectDelayMs } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits.js';
-import { createPublisherClient } from '../wire/grpc/rpc.js';
+import { type ChannelSecurity, createPublisherClient } from '../wire/grpc/rpc.js';
 import type {
   PublishedEvent,
   PublisherClient,
@@ -26,6 +28,7 @@ export class PublishClient {
   readonly #connection: ClientOptions;
   #broker = 0;
   #service: PublisherClient | undefined;
+  #security: ChannelSecurity | undefined;
   #stream: PublishStream | undefined;
 
   /** Brokers are given as host:port and asked in turn. Nothing is connected before the first call. */
@@ -46,7 +49,7 @@ export class PublishClient {
         return await this.#send({ topic, events: [...events] }, signal);
       } catch (thrown) {
         this.#drop();
-        const error = clientError(thrown);
+        const error = this.#failure(thrown);
         const { retryAfterMs } = error.details;
         if (error.code === 'resource_exhausted' && retryAfterMs !== undefined) {
           await sleep(retryAfterMs, undefined, { signal }).catch(() => undefined);
@@ -93,10 +96,25 @@ export class PublishClient {
     });
   }
 
+  #failure(thrown: unknown): BackplaneError {
+    const error = clientError(thrown);
+    if (error.code !== 'unavailable') return error;
+    const { details } = thrown as { details?: unknown };
+    const said = typeof details === 'string' ? details : '';
+    return secureTrouble(this.#current, said, this.#security?.isSecure === true) ?? error;
+  }
+
+  /** The broker that is asked now. */
+  get #current(): string {
+    return this.#brokers[this.#broker % this.#brokers.length] ?? '';
+  }
+
   #open(): PublishStream {
     if (this.#stream !== undefined) return this.#stream;
-    const broker = this.#brokers[this.#broker % this.#brokers.length] ?? '';
-    this.#service = createPublisherClient(broker, this.#credentialFor(broker)?.token, this.#connection);
+    const broker = this.#current;
+    const { securityFor = inTheClear } = this.#connection;
+    this.#security = securityFor(broker);
+    this.#service = createPublisherClient(broker, this.#credentialFor(broker)?.token, this.#security, this.#connection);
     this.#stream = this.#service.publish() as PublishStream;
     return this.#stream;
   }

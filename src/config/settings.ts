@@ -3,89 +3,17 @@ import { hostname } from 'node:os';
 import * as z from 'zod';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
-import { bytesText, parseBytes } from '../text/size-text.js';
-import { durationMsText, parseDurationMs } from '../text/time-text.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
+import { choice, list, oneOf, type Setting, setting, size, span, whole } from './setting.js';
 
 const DAY_MS = 24 * 3600 * 1000;
-
-interface Setting<T> {
-  readonly schema: z.ZodType<T, string>;
-  /** As a user would write it. */
-  readonly fallback: string;
-  readonly summary: string;
-  /** The inverse of the schema. */
-  readonly text: (value: T) => string;
-  /** The accepted words, if only these are accepted. */
-  readonly choices?: readonly string[];
-  /** True where YAML may give a list, which flags and environment give comma-separated. */
-  readonly list?: boolean;
-  /** True where YAML gives data, which flags and environment give as JSON. */
-  readonly data?: boolean;
-}
-
-function setting<T>(
-  schema: z.ZodType<T, string>,
-  fallback: string,
-  summary: string,
-  text: (value: T) => string = String,
-): Setting<T> {
-  return { schema, fallback, summary, text };
-}
-
-/** One of a few words. */
-function choice<const T extends string>(choices: readonly [T, ...T[]], fallback: T, summary: string) {
-  return { ...setting<T>(oneOf(...choices), fallback, summary), choices };
-}
-
-function whole(min: number, max: number): z.ZodType<number, string> {
-  return z
-    .string()
-    .regex(/^-?\d{1,15}$/, 'must be a whole number')
-    .transform(Number)
-    .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
-}
-
-function quantity(
-  parse: (text: string) => number | undefined,
-  text: (value: number) => string,
-  [min, max, example]: readonly [number, number, string],
-): z.ZodType<number, string> {
-  return z
-    .string()
-    .transform((given, context) => {
-      const value = parse(given);
-      if (value !== undefined) return value;
-      context.addIssue({ code: 'custom', message: `must be like ${example}` });
-      return z.NEVER;
-    })
-    .pipe(
-      z
-        .number()
-        .min(min, `must be at least ${text(min)}`)
-        .max(max, `must be at most ${text(max)}`),
-    );
-}
-
-type Bounds = readonly [min: number, max: number];
-
-function size(bounds: Bounds, fallback: number, summary: string): Setting<number> {
-  return setting(quantity(parseBytes, bytesText, [...bounds, '512MiB']), bytesText(fallback), summary, bytesText);
-}
-
-function span(bounds: Bounds, fallbackMs: number, summary: string): Setting<number> {
-  const schema = quantity(parseDurationMs, durationMsText, [...bounds, '90s or 24h']);
-  return setting(schema, durationMsText(fallbackMs), summary, durationMsText);
-}
 
 function documentBytes(fallback: number, what: string): Setting<number> {
   return size([limits.DOCUMENT_LOG_BYTES_MIN, limits.DOCUMENT_LOG_BYTES_MAX], fallback, `size of the log of ${what}`);
 }
 
-const oneOf = <const T extends string>(...words: readonly [T, ...T[]]) =>
-  z.string().pipe(z.enum(words, { error: `must be one of ${words.join(', ')}` })) as z.ZodType<T, string>;
 /** On the command line a flag without a value. */
 const flag: z.ZodType<boolean, string> = oneOf('true', 'false').transform((word) => word === 'true');
 const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
@@ -97,13 +25,10 @@ function isOrigin(text: string): boolean {
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
 }
 
-function list(check: (item: string) => boolean, [min, max]: Bounds, form: string) {
-  const schema = z
-    .string()
-    .transform((text) => text.split(',').flatMap((item) => item.trim() || []) as readonly string[])
-    .refine((items) => items.length >= min && items.length <= max, `must hold ${min} to ${max} items`)
-    .refine((items) => items.every(check), `must hold ${form}`);
-  return { schema, text: (items: readonly string[]) => items.join(','), list: true };
+/** Keys that somebody on the way could replace would let in anybody. */
+function isKeysPlace(text: string): boolean {
+  if (!/^[a-z]+:\/\//i.test(text)) return true;
+  return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
 }
 
 /** In the order of PROFILES, each once, `lite` among them. */
@@ -148,6 +73,57 @@ export const SETTINGS = {
     z.string(),
     '',
     'file with the token of the broker, for agents and commands; BACKPLANE_TOKEN holds the token itself',
+  ),
+  'tls.ca': setting(
+    z.string(),
+    '',
+    "file with the CA of the broker's certificate, for agents and commands, which then use TLS; system: those that Node knows",
+  ),
+  'tls.cert': setting(z.string(), '', 'file with the certificate that this side shows (PEM)'),
+  'tls.key': setting(z.string(), '', 'file with its key'),
+  'tls.clientCa': setting(
+    z.string(),
+    '',
+    'file with the CA of the certificates that agents and subscribers may show the broker',
+  ),
+  'tls.caKey': setting(
+    z.string(),
+    '',
+    'file with the key of that CA, with which the broker signs the certificates of nodes that join',
+  ),
+  'tls.nodeLifetime': span(
+    [limits.NODE_CERTIFICATE_MS_MIN, limits.NODE_CERTIFICATE_MS_MAX],
+    limits.NODE_CERTIFICATE_MS_DEFAULT,
+    'how long those certificates hold; nodes renew them by themselves',
+  ),
+  roles: setting(
+    z.string(),
+    '',
+    "file of roles: what identities may do besides the holder of the broker's token (see docs/access.md)",
+  ),
+  tokens: setting(
+    z.string(),
+    '',
+    'file of issued tokens; without it tokens.yaml in the data directory, if there is one',
+  ),
+  'jwt.keys': setting(
+    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
+    '',
+    'keys that verify web tokens (JWT): a file, or the https address, of a JSON Web Key Set; without it none are taken',
+  ),
+  'jwt.issuer': setting(z.string(), '', 'who issues web tokens: their claim iss'),
+  'jwt.audience': setting(z.string(), '', 'for whom web tokens are: their claim aud'),
+  'jwt.identity': setting(z.string().min(1, 'must not be empty'), 'sub', 'claim of web tokens that names the identity'),
+  'jwt.groups': setting(z.string(), 'groups', 'claim of web tokens that names groups, to which roles are bound'),
+  'join.keys': setting(
+    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
+    '',
+    'keys of service account tokens by which nodes of a Kubernetes cluster join: a JWKS file, or its https URL',
+  ),
+  'join.serviceAccount': setting(
+    z.string().regex(/^([a-z0-9-]{1,63}:[a-z0-9.-]{1,253})?$/, 'must be namespace:name'),
+    '',
+    'the service account of the agents there (namespace:name)',
   ),
   'log.level': choice(
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
@@ -356,65 +332,6 @@ export function flagName(key: SettingKey): string {
 function words(key: SettingKey): string[] {
   return key.split('.').flatMap((part) => part.split(/(?=[A-Z])/).map((word) => word.toLowerCase()));
 }
-
-/** What stands for a value in help: `<percent>`. */
-export function metavariable(key: keyof typeof METAVARIABLES): string {
-  return METAVARIABLES[key];
-}
-
-const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.token'>, string>> = {
-  'grpc.listen': 'host:port',
-  'http.listen': 'host:port',
-  'http.origins': 'origin,...',
-  'data.dir': 'directory',
-  'node.name': 'name',
-  brokers: 'host:port',
-  'token.file': 'file',
-  'log.level': 'level',
-  'log.bytesMax': 'size',
-  'log.ageMax': 'duration',
-  'log.fsync': 'when',
-  'app.log.bytesMax': 'size',
-  'app.log.ageMax': 'duration',
-  'alert.log.bytesMax': 'size',
-  'alert.log.ageMax': 'duration',
-  'audit.log.bytesMax': 'size',
-  'audit.log.ageMax': 'duration',
-  'publish.bytes': 'size',
-  'publish.events': 'count',
-  'publish.burst': 'duration',
-  'publish.ids': 'topic=time/count,...',
-  'recorder.bytesMax': 'size',
-  'recorder.ageMax': 'duration',
-  'budget.live.bytes': 'size',
-  'budget.live.events': 'count',
-  'budget.history.bytes': 'size',
-  'budget.ceiling': 'size',
-  'budget.burst': 'duration',
-  'group.member.timeout': 'duration',
-  'group.commit.timeout': 'duration',
-  'group.revoke.timeout': 'duration',
-  'group.interest.ageMax': 'duration',
-  'group.cursors.ageMax': 'duration',
-  source: 'source',
-  'synthetic.rate': 'count',
-  'synthetic.lanes': 'count',
-  'synthetic.seed': 'number',
-  'synthetic.mix': 'kind=weight,...',
-  'synthetic.nodes': 'count',
-  events: 'group/name',
-  'redaction.rules': 'json',
-  'redaction.off': 'names',
-  'agent.profiles': 'profiles',
-  'agent.arguments': 'way',
-  'agent.live.linger': 'duration',
-  'agent.live.lingerMin': 'duration',
-  'agent.guard.cpu': 'percent',
-  'agent.guard.cpuLive': 'percent',
-  'agent.guard.cpuHistory': 'percent',
-  'agent.guard.memory': 'size',
-  'buffer.bytesPerCpu': 'size',
-};
 
 /** The setting as a user would write it: its schema parses it to the same value. */
 export function settingText<K extends SettingKey>(key: K, value: Settings[K]): string {

@@ -45,6 +45,10 @@ export class ConnectionPlaces<T extends Connection> {
     if (this.#idle.delete(connection)) this.#kept.add(connection);
   }
 
+  isKept(connection: T): boolean {
+    return this.#kept.has(connection);
+  }
+
   /** The connection is no longer in use. */
   release(connection: T): void {
     if (this.#kept.delete(connection)) this.#idle.add(connection);

@@ -9,6 +9,8 @@ export const NODE_SEEN_SAVE_MS = 60_000;
 /** A node that was connected when a broker ended is taken for gone if it is not back by then. */
 export const NODE_RETURN_MS = 10_000;
 
+/** Entries of the audit that wait for a sync. */
+export const AUDIT_ENTRIES_MAX = 16_384;
 /** How often refusals are written, and the entries written each time. */
 export const AUDIT_REFUSED_INTERVAL_MS = 1_000;
 export const AUDIT_REFUSED_LINES_MAX = 16;

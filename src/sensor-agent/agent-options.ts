@@ -1,10 +1,12 @@
 /** The options that an agent starts with, and the status that it shows. */
 import type { Logger } from 'pino';
+import type { SecurityFor } from '../access/secure-channel.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import type { GuardBounds } from './guard/overhead.js';
 import type { Budget } from './publish/budget.js';
 import type { CompiledRule } from './redaction/rule.js';
 import type { SourceOptions } from './source/open-source.js';
+import type { JoinCredential } from './uplink/membership.js';
 
 export interface AgentOptions {
   readonly nodeName: string;
@@ -13,6 +15,10 @@ export interface AgentOptions {
   readonly brokers: readonly string[];
   /** The credential to present to each broker. */
   readonly credentialFor: CredentialFor;
+  /** How to connect to each broker, unless the node joins; in the clear by default. */
+  readonly securityFor?: SecurityFor | undefined;
+  /** The node has a certificate of its broker, or gets one by what it is given. */
+  readonly joins?: JoinCredential | undefined;
   readonly recorder: { readonly bytesMax: number; readonly ageMsMax: number };
   /** How long live events may gather before they are sent, and how short that may become when subscribers wish it. */
   readonly live: { readonly lingerMs: number; readonly lingerMsMin: number };

@@ -45,6 +45,7 @@ import { procMissing } from './source/proc-mount.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { DrainResult, ExecRecord, QueryRecord, Source, SourcePage, SourceSink } from './source/source.js';
 import { Rescan } from './timeline/rescan.js';
+import { membershipOf } from './uplink/membership.js';
 import { CpuMeter, type NodeFacts, nodeHello, nodeReport } from './uplink/node-report.js';
 import { Uplink } from './uplink/uplink.js';
 import type { UplinkNode } from './uplink/uplink-session.js';
@@ -158,9 +159,8 @@ export class Agent {
     await this.#durable();
     const meter = new CpuMeter();
     this.#uplink = new Uplink({
-      brokers: options.brokers,
-      credentialFor: options.credentialFor,
-      log: options.log,
+      ...options,
+      membership: membershipOf(options),
       hello: () => nodeHello(this.#facts()),
       report: () => nodeReport(this.#facts(), meter.ratio()),
       node: this.#node(),
@@ -423,12 +423,9 @@ export class Agent {
   #prepare({ predicates, window }: HistoryTask): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
-    return {
-      predicates: predicates.map((spec) => {
-        return { id: spec.id, predicate: compilePredicate({ ...spec, hostName: this.#options.nodeName }) };
-      }),
-      window: { ...window, upTo },
-    };
+    const { nodeName: hostName } = this.#options;
+    const compiled = predicates.map((spec) => ({ id: spec.id, predicate: compilePredicate({ ...spec, hostName }) }));
+    return { predicates: compiled, window: { ...window, upTo } };
   }
 
   /** Drains the kernel before a new interest is in force: events from before it are history, not live. */

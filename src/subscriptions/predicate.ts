@@ -37,6 +37,8 @@ export interface PredicateOptions {
    * Refuse a filter that can be true for no event type of the topics. Set for subscribers, not for nodes that are told.
    */
   readonly refuseImpossible?: boolean | undefined;
+  /** Canonical text of a filter that must hold as well, whatever `filter` says. Part of the predicate's identity. */
+  readonly conjunct?: string | undefined;
   /** What `host.name` reads: the node where events are matched. Not part of the predicate's identity. */
   readonly hostName?: string | undefined;
 }
@@ -105,11 +107,15 @@ const checkedFilters = new LRUCache<string, CheckedFilter>({
   sizeCalculation: (_checked, text) => text.length,
 });
 
-/** @throws BackplaneError filter_invalid, with the column; invalid_argument for a topic. */
+/**
+ * @throws BackplaneError filter_invalid, with the column; invalid_argument for a topic; permission_denied where `filter`
+ *   and `conjunct` exclude each other.
+ */
 export function compilePredicate(options: PredicateOptions): Predicate {
   const { documents = [] } = options;
   const topics = options.topics.length === 0 && documents.length > 0 ? [] : checkTopics(options.topics);
-  const { root, canonical } = checkText(options.filter);
+  const own = checkText(options.filter);
+  const { root, canonical } = options.conjunct === undefined ? own : joined(own, options.conjunct);
   const { includeSelf, hostName } = options;
   const accepts = compileFilter(root, hostName ?? '');
   const wanted = new Set(topics);
@@ -122,7 +128,7 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     documents.length === 0 &&
     !topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))
   ) {
-    throw new BackplaneError('filter_invalid', `filter: ${whyImpossible(root, topics)}`, { field: 'filter' });
+    throw impossible(own, topics, typeTest(own.root, wanted, hostName));
   }
   return {
     id,
@@ -149,6 +155,31 @@ function documentPredicate(topics: readonly string[], root: CheckedExpr): Docume
   const named = new Set(topics);
   const wants = (topic: string) => named.has(topic) || (named.has(EVERY_APP_TOPIC) && documentLogOf(topic) === 'app');
   return { topics, wants, matches: (event) => wants(event.topic) && accepts(event) };
+}
+
+/** What is said of the filter alone, where that is enough, so that nobody is told of a role for a mistake of their own. */
+function impossible(
+  { root }: CheckedFilter,
+  topics: readonly string[],
+  mayMatch: (type: string) => boolean,
+): BackplaneError {
+  const field = 'filter';
+  if (topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))) {
+    return new BackplaneError('permission_denied', 'filter: nothing that it selects is granted', { field });
+  }
+  return new BackplaneError('filter_invalid', `filter: ${whyImpossible(root, topics)}`, { field });
+}
+
+/** Both are checked texts of their own, so that neither can end the other's parentheses. */
+function joined({ canonical }: CheckedFilter, conjunct: string): CheckedFilter {
+  if (canonical === EVERYTHING.canonical) return checkText(conjunct);
+  try {
+    return checkText(`(${canonical}) && (${conjunct})`);
+  } catch (cause) {
+    const reason = (cause as Error).message.replace(/^filter: /, '');
+    const problem = `too large together with the filter that is joined to it: ${reason}`;
+    throw new BackplaneError('filter_invalid', `filter: ${problem}`, { field: 'filter' });
+  }
 }
 
 /** Caches the answers: plan, profiles and interest ask the same questions, and trying a filter may be costly. */

@@ -6,6 +6,8 @@ import { BackplaneError } from '../errors.js';
 import type { CommitRequest__Output } from './gen/backplane/v1/CommitRequest.js';
 import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
+import type { CreateJoinTokenRequest__Output } from './gen/backplane/v1/CreateJoinTokenRequest.js';
+import type { CreateJoinTokenResponse } from './gen/backplane/v1/CreateJoinTokenResponse.js';
 import type { DeleteGroupRequest__Output } from './gen/backplane/v1/DeleteGroupRequest.js';
 import type { Event__Output } from './gen/backplane/v1/Event.js';
 import type { EventBatch__Output } from './gen/backplane/v1/EventBatch.js';
@@ -19,6 +21,8 @@ import type { GetStatusResponse } from './gen/backplane/v1/GetStatusResponse.js'
 import type { HistogramRequest__Output } from './gen/backplane/v1/HistogramRequest.js';
 import type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js';
 import type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
+import type { JoinRequest__Output } from './gen/backplane/v1/JoinRequest.js';
+import type { JoinResponse } from './gen/backplane/v1/JoinResponse.js';
 import type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
 import type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
 import type { ListGroupsResponse } from './gen/backplane/v1/ListGroupsResponse.js';
@@ -27,6 +31,8 @@ import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscript
 import type { ListTopicsResponse } from './gen/backplane/v1/ListTopicsResponse.js';
 import type { Position__Output } from './gen/backplane/v1/Position.js';
 import type { PublishResponse, PublishResponse__Output } from './gen/backplane/v1/PublishResponse.js';
+import type { RenewRequest__Output } from './gen/backplane/v1/RenewRequest.js';
+import type { RenewResponse } from './gen/backplane/v1/RenewResponse.js';
 import type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
 import type { ResetGroupResponse } from './gen/backplane/v1/ResetGroupResponse.js';
 import type { SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
@@ -47,6 +53,7 @@ export type { CommitRequest, CommitRequest__Output } from './gen/backplane/v1/Co
 export type { ControlRequest, ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
 export type { ControlResponse, ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
 export type { Coverage__Output as Coverage } from './gen/backplane/v1/Coverage.js';
+export type { CreateJoinTokenResponse__Output } from './gen/backplane/v1/CreateJoinTokenResponse.js';
 export type { Event__Output as EventMessage } from './gen/backplane/v1/Event.js';
 export type { EventBatch__Output as EventBatchMessage } from './gen/backplane/v1/EventBatch.js';
 export type { ExplainRequest__Output } from './gen/backplane/v1/ExplainRequest.js';
@@ -64,6 +71,8 @@ export type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js'
 export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
 export type { HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
 export type { Interest__Output } from './gen/backplane/v1/Interest.js';
+export type { JoinClient } from './gen/backplane/v1/Join.js';
+export type { JoinResponse__Output } from './gen/backplane/v1/JoinResponse.js';
 export type { Lease__Output } from './gen/backplane/v1/Lease.js';
 export type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
 export type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
@@ -138,6 +147,14 @@ export const resetGroupRequestCodec = messageCodec<object, ResetGroupRequest__Ou
 export const resetGroupResponseCodec = messageCodec<ResetGroupResponse, unknown>('ResetGroupResponse');
 export const setGroupFilterRequestCodec = messageCodec<object, SetGroupFilterRequest__Output>('SetGroupFilterRequest');
 export const setGroupFilterResponseCodec = messageCodec<SetGroupFilterResponse, unknown>('SetGroupFilterResponse');
+export const joinRequestCodec = messageCodec<object, JoinRequest__Output>('JoinRequest');
+export const joinResponseCodec = messageCodec<JoinResponse, unknown>('JoinResponse');
+export const renewRequestCodec = messageCodec<object, RenewRequest__Output>('RenewRequest');
+export const renewResponseCodec = messageCodec<RenewResponse, unknown>('RenewResponse');
+export const createJoinTokenRequestCodec = messageCodec<object, CreateJoinTokenRequest__Output>(
+  'CreateJoinTokenRequest',
+);
+export const createJoinTokenResponseCodec = messageCodec<CreateJoinTokenResponse, unknown>('CreateJoinTokenResponse');
 export const emptyCodec = messageCodec<Empty, Empty>('LiveResponse');
 
 const NS_PER_S = 1_000_000_000n;

@@ -1,11 +1,13 @@
 /** A daemon whose terminal closes: its shell and the kernel both say so, and nobody takes its last lines. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { command } from '../harness/bus/command.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { ownAddress } from '../harness/own-address.js';
+import { until } from '../harness/until.js';
 
 for (const verb of ['broker', 'up']) {
   test(`${verb} ends in order when its terminal closes`, async () => {
@@ -28,3 +30,24 @@ for (const verb of ['broker', 'up']) {
     }
   });
 }
+
+test('a broker without a terminal that has a file of roles reads it again, and goes on', async () => {
+  const dir = scratchDirectory('hangup');
+  const roles = join(dir, 'roles.yaml');
+  writeFileSync(roles, 'roles: {}');
+  const daemon = command(['broker'], {
+    BACKPLANE_DATA_DIR: dir,
+    BACKPLANE_GRPC_LISTEN: await ownAddress(),
+    BACKPLANE_HTTP_LISTEN: await ownAddress(),
+    BACKPLANE_ROLES: roles,
+  });
+  await daemon.printed(/127\.\d+\.\d+\.\d+:\d+/);
+  daemon.child.kill('SIGHUP');
+  const audit = join(dir, 'broker', 'audit.jsonl');
+  await until(
+    'the reload on record',
+    () => existsSync(audit) && /"action":"reload".*roles\.yaml/.test(readFileSync(audit, 'utf8')),
+  );
+  daemon.child.kill('SIGTERM');
+  assert.equal((await daemon.done).code, 0);
+});

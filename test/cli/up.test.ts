@@ -179,11 +179,11 @@ test('a port that is taken is refused in one line that names the setting', async
 test('listening beyond loopback is refused unless a setting allows it', async (t) => {
   const env = { ...environment(), BACKPLANE_GRPC_LISTEN: '0.0.0.0:0' };
   const { code, err } = await run(['broker'], env);
-  assert.match(err, /^backplane: .*insecure.*\n$/);
+  assert.match(err, /^backplane: .*nothing is encrypted: give --tls-cert and --tls-key .*--insecure.*\n$/);
   assert.notEqual(code, 0);
   const broker = command(['broker', '--insecure'], env);
   t.after(() => broker.child.kill('SIGKILL'));
-  await broker.printed(/^listening on 0\.0\.0\.0:\d+/);
+  await broker.printed(/^Nothing is encrypted \(--insecure\): .*\nlistening on 0\.0\.0\.0:\d+/);
   broker.child.kill('SIGTERM');
   assert.equal((await broker.done).code, 0);
 });

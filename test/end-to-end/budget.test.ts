@@ -102,7 +102,9 @@ test('a budget set at run time holds at once and after a restart, and can be tak
 
     const unknown = await run('nodes', 'set-budget', 'nobody', '--live-events', '20');
     assert.deepEqual([unknown.code, unknown.stderr], [2, 'backplane: no node matches nobody\n']);
-    const audit = new Observer(bus, ['--topic', 'audit', '--since', '1h', '--follow']);
+    // Who follows the audit is in it, too.
+    const ofBudgets = ['--filter', 'audit.action == "set_budget"'];
+    const audit = new Observer(bus, ['--topic', 'audit', ...ofBudgets, '--since', '1h', '--follow']);
     const lines = audit.events as unknown as readonly AuditLine[];
     const [first, second, refusal] = await until('three entries', () => (lines.length >= 3 ? lines : audit.goesOn()));
     for (const {
@@ -111,11 +113,13 @@ test('a budget set at run time holds at once and after a restart, and can be tak
     } of [first!, second!]) {
       assert.ok(Date.parse(time) > 0 && /^127\.0\.0\.1:\d+$/.test(peer) && outcome === 'done', JSON.stringify(first));
     }
+    const by = { kind: 'local' };
+    const [node, set] = ['node-under-test', { liveEventsPerSecond: 20 }];
     assert.deepEqual(
       [first!, second!].map(({ type, audit: { action, details } }) => [type, action, details]),
       [
-        ['audit.set_budget', 'set_budget', { before: { 'node-under-test': null }, set: { liveEventsPerSecond: 20 } }],
-        ['audit.set_budget', 'set_budget', { before: { 'node-under-test': { liveEventsPerSecond: 20 } }, set: null }],
+        ['audit.set_budget', 'set_budget', { ...by, before: { [node]: null }, set }],
+        ['audit.set_budget', 'set_budget', { ...by, before: { [node]: set }, set: null }],
       ],
     );
     const { action, outcome, code, message, count, details, peer } = refusal!.audit;
@@ -123,7 +127,7 @@ test('a budget set at run time holds at once and after a restart, and can be tak
       [action, outcome, code, message, count],
       ['set_budget', 'refused', 'not_found', 'no node matches nobody', 1],
     );
-    assert.deepEqual([details, peer], [{ nodes: 'nobody' }, '127.0.0.1']);
+    assert.deepEqual([details, peer], [{ ...by, nodes: 'nobody' }, '127.0.0.1']);
     const empty = await run('nodes', 'set-budget', 'node-under-test');
     assert.equal(empty.code, 2);
     assert.match(empty.stderr, /give rates .* or --reset/);

@@ -1,14 +1,17 @@
 /** Addresses to listen on: parses them, restricts them to loopback, and binds them with a one-line error on failure. */
 
-import type { Server as HttpServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Server as NetServer } from 'node:net';
 import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
+import { certificateIdentity } from '../../access/certificate-identity.js';
 import { BackplaneError } from '../../errors.js';
 import { guardCalls } from '../../wire/grpc/call-guard.js';
-import { setSessionWindow } from '../../wire/grpc/server-options.js';
+import { http2Servers, setSessionWindow } from '../../wire/grpc/server-options.js';
 import { nameConnections } from '../../wire/grpc/session-pings.js';
 import { gateStreams } from '../../wire/grpc/stream-gate.js';
 import type { Gate } from './gate.js';
+import { guardConnections } from './tls/connection-guard.js';
+import { ReloadedCredentials } from './tls/grpc-credentials.js';
+import type { ServerTls } from './tls/server-tls.js';
 
 export interface ListenAddress {
   readonly host: string;
@@ -19,8 +22,11 @@ export interface ListenAddress {
 
 const ADDRESS = /^(?:\[([0-9a-fA-F:.]{2,45})\]|([A-Za-z0-9.-]{1,253})):(\d{1,5})$/;
 
-/** `setting` is named in errors. Throws invalid_argument, also for an address beyond loopback that is not allowed. */
-export function parseListenAddress(setting: string, text: string, insecure: boolean): ListenAddress {
+/**
+ * `setting` is named in errors; `anywhere`: also an address beyond loopback is allowed, because connections are encrypted
+ * or because the operator said so. Throws invalid_argument.
+ */
+export function parseListenAddress(setting: string, text: string, anywhere: boolean): ListenAddress {
   const match = ADDRESS.exec(text);
   const port = Number(match?.[3]);
   if (!match || port > 65_535) {
@@ -30,10 +36,10 @@ export function parseListenAddress(setting: string, text: string, insecure: bool
     );
   }
   const host = match[1] ?? match[2]!;
-  if (!insecure && !isLoopback(host)) {
+  if (!anywhere && !isLoopback(host)) {
     throw new BackplaneError(
       'invalid_argument',
-      `${setting} is ${text}, which others can reach, and nothing is encrypted: use 127.0.0.1, or allow it with --insecure or BACKPLANE_INSECURE=true`,
+      `${setting} is ${text}, which others can reach, and nothing is encrypted: give --tls-cert and --tls-key ("backplane certs init" makes them), use 127.0.0.1, or allow it with --insecure or BACKPLANE_INSECURE=true`,
     );
   }
   return { host, port, text };
@@ -44,6 +50,11 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
 }
 
+/** `address`: host:port, as a setting has it. */
+export function isLoopbackAddress(address: string): boolean {
+  return isLoopback(address.replace(/:\d+$/, '').replace(/^\[|\]$/g, ''));
+}
+
 export interface BoundGrpc {
   /** host:port, with the real port if port 0 was asked for. */
   readonly address: string;
@@ -51,23 +62,32 @@ export interface BoundGrpc {
 }
 
 /** Binds the server and makes every call pass `gate`. Throws failed_precondition when it cannot listen. */
-export async function bindGrpc(server: GrpcServer, address: ListenAddress, gate: Gate): Promise<BoundGrpc> {
+export async function bindGrpc(
+  server: GrpcServer,
+  address: ListenAddress,
+  gate: Gate,
+  tls?: ServerTls,
+): Promise<BoundGrpc> {
   // The library would print a line of its own for a failure that is reported here.
   setLogVerbosity(logVerbosity.NONE);
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address.text, ServerCredentials.createInsecure(), (error, bound) => {
+    const credentials = tls ? new ReloadedCredentials(tls) : ServerCredentials.createInsecure();
+    server.bindAsync(address.text, credentials, (error, bound) => {
       if (error) reject(listenFailure('grpc.listen', address, error.message));
       else resolve(bound);
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
-  gateStreams(server, (authorization, peer) => gate.identify(authorization, peer).name);
+  gateStreams(server, (authorization, peer, certificate) =>
+    gate.identify(authorization, peer, certificate && (() => certificateIdentity(certificate))),
+  );
   nameConnections(server);
   guardCalls(server);
+  if (tls) for (const secure of http2Servers(server)) guardConnections(secure, (...refused) => tls.refused(...refused));
   return { address: joined(address.host, port), endConnections: setSessionWindow(server) };
 }
 
 /** Returns host:port, with the real port if port 0 was asked for. Throws failed_precondition when it cannot listen. */
-export async function bindHttp(server: HttpServer, address: ListenAddress): Promise<string> {
+export async function bindHttp(server: NetServer, address: ListenAddress): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     const failed = (error: Error) => reject(listenFailure('http.listen', address, error.message));
     server.once('error', failed);

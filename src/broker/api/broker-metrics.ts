@@ -3,7 +3,9 @@ import type { Registry } from 'prom-client';
 import { GROUPS_MEASURED_MAX, REDACTION_NAMES_MAX } from '../../limits.js';
 import { createMetrics, type Reading } from '../../metrics.js';
 import type { Gate } from '../access/gate.js';
+import type { ServerTls } from '../access/tls/server-tls.js';
 import type { Publisher } from '../app/publisher.js';
+import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { RefusalDocuments } from '../cluster/embedded/audit-documents.js';
 import type { Delays } from '../delays.js';
 import type { DeliveryTotals } from '../delivery/outlet.js';
@@ -24,6 +26,8 @@ export interface MetricSources {
   readonly held: HeldFrames;
   readonly totals: DeliveryTotals;
   readonly gate: Gate;
+  readonly trail: AuditTrail;
+  readonly tls: ServerTls | undefined;
   readonly delays: Delays;
   readonly documents: DocumentLogs;
   readonly publisher: Publisher;
@@ -32,7 +36,7 @@ export interface MetricSources {
 }
 
 export function brokerMetrics(sources: MetricSources): Registry {
-  const { registry, subscriptions, ingest, store, held, totals, gate, delays, groups } = sources;
+  const { registry, subscriptions, ingest, store, held, totals, gate, trail, tls, delays, groups } = sources;
   const { documents, publisher, refusals } = sources;
   const readings: Reading[] = [
     ...nodes(registry),
@@ -45,10 +49,16 @@ export function brokerMetrics(sources: MetricSources): Registry {
     },
     {
       name: 'auth_refused_total',
-      help: "Calls refused for want of the broker's token, by reason.",
+      help: 'Calls refused for want of one valid credential, by reason.',
       type: 'counter',
       label: 'reason',
       read: () => [...gate.refusals],
+    },
+    {
+      name: 'audit_dropped_total',
+      help: 'Entries that are not in the audit: they could not be written, or were refusals beyond their share of it.',
+      type: 'counter',
+      read: () => trail.dropped + refusals.dropped,
     },
     { name: 'log_bytes', help: 'Bytes in all partition logs.', type: 'gauge', read: () => store.bytes },
     {
@@ -59,6 +69,7 @@ export function brokerMetrics(sources: MetricSources): Registry {
     },
     { name: 'held_frames', help: 'Frames that wait for the log to take them.', type: 'gauge', read: () => held.count },
     { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
+    ...certificates(tls),
     ...ingestion(ingest),
     {
       name: 'redactions',
@@ -67,7 +78,7 @@ export function brokerMetrics(sources: MetricSources): Registry {
       label: 'rule',
       read: () => redactions(registry),
     },
-    ...documentReadings(documents, publisher, refusals),
+    ...documentReadings(documents, publisher),
     {
       name: 'group_lag_events',
       help: 'Events in the log that a group has not committed, by group (the first 64) and slice.',
@@ -121,6 +132,26 @@ function groupLags(groups: Groups): (readonly [labels: readonly string[], events
     );
 }
 
+/** Of the ports under TLS; both show the same certificate. */
+function certificates(tls: ServerTls | undefined): Reading[] {
+  if (tls === undefined) return [];
+  return [
+    {
+      name: 'certificate_expiry_timestamp_seconds',
+      help: 'When the certificate in use ends, seconds since 1970, by listener.',
+      type: 'gauge',
+      label: 'listener',
+      read: () => ['grpc', 'http'].map((listener) => [listener, tls.endsMs / 1000] as const),
+    },
+    {
+      name: 'certificate_refused_connections_total',
+      help: 'Connections closed because their certificate is foreign, has ended or has not begun.',
+      type: 'counter',
+      read: () => tls.refusals,
+    },
+  ];
+}
+
 /** What came from agents since the broker started. */
 function ingestion(ingest: Ingest): Reading[] {
   const { totals: ingested, byTopic } = ingest;
@@ -150,7 +181,7 @@ function ingestion(ingest: Ingest): Reading[] {
 }
 
 /** What is born in the broker. */
-function documentReadings(documents: DocumentLogs, publisher: Publisher, refusals: RefusalDocuments): Reading[] {
+function documentReadings(documents: DocumentLogs, publisher: Publisher): Reading[] {
   return [
     {
       name: 'document_log_bytes',
@@ -171,12 +202,6 @@ function documentReadings(documents: DocumentLogs, publisher: Publisher, refusal
       help: 'Events published under an id that was known, acknowledged and not stored.',
       type: 'counter',
       read: () => publisher.duplicates,
-    },
-    {
-      name: 'audit_dropped_total',
-      help: 'Refusals that are not in the audit: more than their share of its log, or its disk took none.',
-      type: 'counter',
-      read: () => refusals.dropped,
     },
   ];
 }

@@ -2,7 +2,6 @@
 import type { handleUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { REQUEST_BYTES_MAX } from '../../limits.js';
 import { callFailure } from '../../wire/grpc/status-details.js';
-import { identityOf } from '../../wire/grpc/stream-gate.js';
 import {
   commitRequestCodec,
   commitResponseCodec,
@@ -18,6 +17,7 @@ import {
   setGroupFilterResponseCodec,
 } from '../../wire/messages.js';
 import type { MessageCodec } from '../../wire/schema.js';
+import { callerOf } from '../access/caller.js';
 import type { Caller } from '../access/gate.js';
 import type { GroupService } from '../groups/group-service.js';
 import { inProtoNames } from './proto-names.js';
@@ -27,14 +27,14 @@ const COMMIT_BYTES_MAX = 4 * REQUEST_BYTES_MAX;
 
 export function groupHandlers(groups: GroupService): UntypedServiceImplementation {
   return {
-    ListGroups: unary(emptyCodec, listGroupsResponseCodec, () => groups.list()),
-    GetGroup: unary(getGroupRequestCodec, getGroupResponseCodec, ({ group }) => groups.show(group)),
+    ListGroups: unary(emptyCodec, listGroupsResponseCodec, (_request, caller) => groups.list(caller)),
+    GetGroup: unary(getGroupRequestCodec, getGroupResponseCodec, ({ group }, caller) => groups.show(group, caller)),
     DeleteGroup: unary(deleteGroupRequestCodec, deleteGroupResponseCodec, async ({ group }, caller) => {
       await groups.delete(group, caller);
       return {};
     }),
-    Commit: unary(commitRequestCodec, commitResponseCodec, async (request) => {
-      await groups.commit(request);
+    Commit: unary(commitRequestCodec, commitResponseCodec, async (request, caller) => {
+      await groups.commit(request, caller);
       return {};
     }),
     ResetGroup: unary(resetGroupRequestCodec, resetGroupResponseCodec, (request, caller) => {
@@ -53,7 +53,7 @@ function unary<Request, Response extends object>(
 ): handleUnaryCall<Buffer, Buffer> {
   return async (call, respond) => {
     try {
-      const caller = { peer: call.getPeer(), identity: identityOf(call.metadata) };
+      const caller = callerOf(call);
       respond(null, response.encode(await answer(request.decode(call.request, COMMIT_BYTES_MAX), caller)));
     } catch (cause) {
       respond(callFailure(inProtoNames(cause)));

@@ -1,10 +1,7 @@
 /** The public gRPC service. */
 import type { handleUnaryCall, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { REQUEST_BYTES_MAX } from '../../limits.js';
-import { wallNowNs } from '../../nanoseconds.js';
-import { checkSubscription } from '../../subscriptions/request/subscription-request.js';
 import { callFailure } from '../../wire/grpc/status-details.js';
-import { identityOf } from '../../wire/grpc/stream-gate.js';
 import {
   explainRequestCodec,
   explainResponseCodec,
@@ -18,6 +15,10 @@ import {
   setBudgetResponseCodec,
   subscribeRequestCodec,
 } from '../../wire/messages.js';
+import type { AccessControl } from '../access/access-control.js';
+import type { Grant } from '../access/authorize.js';
+import { callerOf } from '../access/caller.js';
+import type { Caller } from '../access/gate.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { BudgetService } from '../nodes/budget-service.js';
 import type { ForgetService } from '../nodes/forget-service.js';
@@ -29,58 +30,62 @@ import { inProtoNames } from './proto-names.js';
 
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
 
-export class GrpcApi {
-  readonly #subscriptions: Subscriptions;
-  readonly #registry: NodeRegistry;
-  readonly #listings: Listings;
-  readonly #budgets: BudgetService;
-  readonly #forgetting: ForgetService;
+export interface GrpcParts {
+  readonly subscriptions: Subscriptions;
+  readonly registry: NodeRegistry;
+  readonly listings: Listings;
+  readonly budgets: BudgetService;
+  readonly forgetting: ForgetService;
+  readonly access: AccessControl;
+}
 
-  constructor(
-    subscriptions: Subscriptions,
-    registry: NodeRegistry,
-    listings: Listings,
-    budgets: BudgetService,
-    forgetting: ForgetService,
-  ) {
-    this.#subscriptions = subscriptions;
-    this.#registry = registry;
-    this.#listings = listings;
-    this.#budgets = budgets;
-    this.#forgetting = forgetting;
+export class GrpcApi {
+  readonly #parts: GrpcParts;
+
+  constructor(parts: GrpcParts) {
+    this.#parts = parts;
   }
 
   handlers(): UntypedServiceImplementation {
-    const listings = this.#listings;
+    const { listings, registry, access, budgets, forgetting } = this.#parts;
     return {
       Subscribe: (call: SubscribeCall) => void this.#subscribe(call),
-      Explain: unary((bytes) => {
+      Explain: unary((bytes, caller) => {
         const request = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return explainResponseCodec.encode(explainRequest(request, this.#registry));
+        return explainResponseCodec.encode(explainRequest(request, registry, access, caller));
       }),
-      ListNodes: unary(() => listNodesResponseCodec.encode(listings.nodes())),
-      ListTopics: unary(() => listTopicsResponseCodec.encode(listings.topics())),
-      ListSubscriptions: unary(() => listSubscriptionsResponseCodec.encode(listings.subscriptionList())),
-      SetBudget: unary(async (bytes, peer) => {
+      ListNodes: this.#listing((grant) => listNodesResponseCodec.encode(listings.nodes(grant))),
+      ListTopics: this.#listing((grant) => listTopicsResponseCodec.encode(listings.topics(grant))),
+      ListSubscriptions: this.#listing((grant, caller) => {
+        return listSubscriptionsResponseCodec.encode(listings.subscriptionList(grant, caller));
+      }),
+      SetBudget: unary(async (bytes, caller) => {
         const request = setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return setBudgetResponseCodec.encode(await this.#budgets.change(request, peer));
+        const { node } = access.enter(caller, { verbs: ['manage'], nodes: request.nodes });
+        return setBudgetResponseCodec.encode(await budgets.change(request, caller, node));
       }),
-      ForgetNodes: unary(async (bytes, peer) => {
+      ForgetNodes: unary(async (bytes, caller) => {
         const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return forgetNodesResponseCodec.encode({ nodes: [...(await this.#forgetting.forget(nodes, peer))] });
+        const { node } = access.enter(caller, { verbs: ['manage'], nodes });
+        return forgetNodesResponseCodec.encode({ nodes: [...(await forgetting.forget(nodes, caller, node))] });
       }),
-      GetStatus: unary(() => getStatusResponseCodec.encode(listings.status())),
+      GetStatus: this.#listing((grant) => getStatusResponseCodec.encode(listings.status(grant))),
     };
   }
 
+  #listing(answer: (grant: Grant, caller: Caller) => Buffer): handleUnaryCall<Buffer, Buffer> {
+    return unary((_bytes, caller) => answer(this.#parts.access.enter(caller, { verbs: ['view'] }), caller));
+  }
+
   async #subscribe(call: SubscribeCall): Promise<void> {
+    const { subscriptions, access } = this.#parts;
     // Without a listener the error that a cancelled call emits would be unhandled.
     call.on('error', () => undefined);
     const sink = new GrpcSink(call);
     try {
+      const caller = callerOf(call);
       const request = subscribeRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
-      const caller = { peer: call.getPeer(), identity: identityOf(call.metadata) };
-      await this.#subscriptions.deliver(checkSubscription(request, wallNowNs()), sink, caller);
+      await subscriptions.deliver(access.subscription(request, caller), sink, caller);
       sink.end();
     } catch (cause) {
       if (!sink.closed.aborted) call.emit('error', callFailure(inProtoNames(cause)));
@@ -88,10 +93,10 @@ export class GrpcApi {
   }
 }
 
-function unary(answer: (request: Buffer, peer: string) => Buffer | Promise<Buffer>): handleUnaryCall<Buffer, Buffer> {
+function unary(answer: (request: Buffer, caller: Caller) => Buffer | Promise<Buffer>): handleUnaryCall<Buffer, Buffer> {
   return async (call, respond) => {
     try {
-      respond(null, await answer(call.request, call.getPeer()));
+      respond(null, await answer(call.request, callerOf(call)));
     } catch (cause) {
       respond(callFailure(inProtoNames(cause)));
     }

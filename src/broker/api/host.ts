@@ -17,8 +17,10 @@ import type { Origins } from './origins.js';
 const SITES: ReadonlySet<string | undefined> = new Set([undefined, 'same-origin', 'none']);
 
 /** @throws BackplaneError permission_denied for a request that a page of another site caused, unless it is one of `allowed`. */
-export function checkSite({ headers }: Pick<IncomingMessage, 'headers'>, allowed: Origins): void {
-  const { host, origin } = headers;
+export function checkSite(request: Pick<IncomingMessage, 'headers'>, allowed: Origins): void {
+  const { headers } = request;
+  const { origin } = headers;
+  const host = hostOf(request);
   if (allowed.has(origin)) return;
   const site = headers['sec-fetch-site'];
   if (!SITES.has(site as string | undefined)) {
@@ -34,6 +36,15 @@ export function checkSite({ headers }: Pick<IncomingMessage, 'headers'>, allowed
     `Origin must be that of this address, got ${shown(origin)}: pages of other sites are served only where http.origins names them`,
     { field: 'Origin' },
   );
+}
+
+/** The host that was asked for; HTTP/2 has a field of its own for it. Throws invalid_argument where both say another. */
+export function hostOf({ headers }: Pick<IncomingMessage, 'headers'>): string | undefined {
+  const { host } = headers;
+  const authority = headers[':authority'] as string | undefined;
+  if (host !== undefined && authority !== undefined && host !== authority)
+    throw new BackplaneError('invalid_argument', 'Host must be what :authority says', { field: 'Host' });
+  return authority ?? host;
 }
 
 /** A name or [address], with an optional port. */

@@ -1,105 +1,49 @@
-/** The HTTP server: connections, who may ask, and which route answers. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+/** The HTTP API: who may ask, and which route answers. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { certificateIdentity } from '../../access/certificate-identity.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { ConnectionPlaces } from '../../flow/connection-places.js';
-import {
-  HTTP_CONNECTIONS_MAX,
-  HTTP_HEADER_BYTES_MAX,
-  HTTP_PIPELINED_MAX,
-  HTTP_REQUEST_MS,
-  KEEPALIVE_MS,
-} from '../../limits.js';
-import type { Gate, Identity } from '../access/gate.js';
-import { checkHost, checkSite } from './host.js';
+import type { AccessControl } from '../access/access-control.js';
+import { type Grant, NOTHING } from '../access/authorize.js';
+import { type Caller, type Gate, type Identity, NOBODY } from '../access/gate.js';
+import type { ServerTls } from '../access/tls/server-tls.js';
+import { checkHost, checkSite, hostOf } from './host.js';
 import { sendProblem } from './http/answer.js';
+import { clientCertificate, headerValues, peerOf } from './http/connection.js';
 import { Streams } from './http/events.js';
 import { checkNoParameters, parseTarget } from './http/query.js';
-import { METHOD_NOT_ALLOWED, Router } from './http/route.js';
+import { METHOD_NOT_ALLOWED, type Role, Router } from './http/route.js';
 import { type HttpParts, routeTable } from './http/routes.js';
+import { HttpListener } from './http-listener.js';
 import { Origins } from './origins.js';
-import { RequestLine } from './request-line.js';
-import { NOT_HTTP, refuseConnect, refuseUnsound } from './unsound-request.js';
+import { NOT_HTTP } from './unsound-request.js';
 
 export interface HttpApiOptions extends HttpParts {
   readonly gate: Gate;
+  /** Undefined: nothing is encrypted. */
+  readonly tls: ServerTls | undefined;
   /** Origins of pages that are served although they are of another site. */
   readonly origins: readonly string[];
 }
 
+/** Whose routes ask for what their request needs, when they have read it. */
+const ASKING: ReadonlySet<Role> = new Set(['subscribe', 'publish', 'groups']);
 /** Requests below this path need the token, whatever is there. */
 const API_PATH = '/v1';
-/** Interval at which idle connections are closed while the server ends. */
-const IDLE_SWEEP_MS = 20;
 
 export class HttpApi {
-  readonly server: Server;
+  readonly listener: HttpListener;
   readonly #router: Router;
   readonly #origins: Origins;
-  readonly #places = new ConnectionPlaces<Socket>(HTTP_CONNECTIONS_MAX);
-  readonly #lines = new WeakMap<Socket, RequestLine>();
-  #ended: Promise<void> | undefined;
 
   readonly #gate: Gate;
+  readonly #access: AccessControl;
 
   constructor(options: HttpApiOptions) {
     this.#gate = options.gate;
+    this.#access = options.access;
     this.#origins = new Origins(options.origins);
-    this.#router = new Router(routeTable(options, new Streams(this.#places)));
-    this.server = createServer(
-      {
-        maxHeaderSize: HTTP_HEADER_BYTES_MAX,
-        headersTimeout: HTTP_REQUEST_MS,
-        // Bodies that are read have a time of their own, which is answered; this one closes the connection.
-        requestTimeout: 2 * HTTP_REQUEST_MS,
-        connectionsCheckingInterval: HTTP_REQUEST_MS / 4,
-        keepAliveTimeout: HTTP_REQUEST_MS,
-        // TCP keepalive: a peer that vanished is noticed even when nothing is sent to it.
-        keepAlive: true,
-        keepAliveInitialDelay: KEEPALIVE_MS,
-        // serve() refuses a request without Host, with a clear message.
-        requireHostHeader: false,
-      },
-      (request, response) => this.#requested(request, response),
-    );
-    // Headers are bounded in bytes, so their number need not be; Node would silently drop those over its limit.
-    this.server.maxHeadersCount = 0;
-    this.server.on('connection', (socket) => {
-      this.#lines.set(socket, new RequestLine(socket, HTTP_PIPELINED_MAX));
-      this.#places.add(socket);
-    });
-    this.server.on('clientError', (cause, socket) => {
-      refuseUnsound(cause, socket as Socket, this.#lines.get(socket as Socket)?.engaged === true);
-    });
-    this.server.on('checkExpectation', (request, response) => this.#requested(request, response));
-    this.server.on('connect', (_request, socket) => refuseConnect(socket as Socket));
-  }
-
-  /** Takes no more connections; resolves when all running answers have been read and all connections have ended. */
-  end(): Promise<void> {
-    this.#ended ??= new Promise((resolve) => {
-      // Otherwise keep-alive would hold connections open after their answer has ended.
-      const sweep = setInterval(() => this.server.closeIdleConnections(), IDLE_SWEEP_MS);
-      this.server.close(() => {
-        clearInterval(sweep);
-        resolve();
-      });
-    });
-    return this.#ended;
-  }
-
-  /** Ends all connections at once. */
-  close(): Promise<void> {
-    const ended = this.end();
-    this.server.closeAllConnections();
-    return ended;
-  }
-
-  #requested(request: IncomingMessage, response: ServerResponse): void {
-    // The end of the stream reports a broken connection; without a listener the error would be unhandled.
-    response.on('error', () => undefined);
-    this.#places.heard(request.socket);
-    this.#lines.get(request.socket)?.add(request, response, () => void this.#serve(request, response));
+    this.listener = new HttpListener((...call) => void this.#serve(...call), options.tls);
+    this.#router = new Router(routeTable(options, new Streams(this.listener.places)));
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -112,12 +56,13 @@ export class HttpApi {
       }
       // Who has no token does not learn what there is.
       const wantsToken = path === API_PATH || path.startsWith(`${API_PATH}/`);
-      const identity = wantsToken ? this.#identify(request) : undefined;
+      const known = wantsToken ? await this.#identify(request) : undefined;
       const { route, path: parameters } = this.#router.find(request.method ?? '', path);
-      const { name } = identity ?? (route.role === 'open' ? { name: '' } : this.#identify(request));
+      const identity = known ?? (route.role === 'open' ? NOBODY : await this.#identify(request));
+      const caller = { peer: peerOf(request), identity };
+      const grant = this.#grant(route.role, caller);
       if (route.role !== 'open' && route.schema.query === undefined) checkNoParameters(query);
-      const caller = { peer: peerOf(request.socket), identity: name };
-      await route.handler({ request, response, query, path: parameters, caller });
+      await route.handler({ request, response, query, path: parameters, caller, grant });
     } catch (cause) {
       this.#refuse(response, asBackplaneError(cause), path);
     }
@@ -130,11 +75,11 @@ export class HttpApi {
     if (request.headers.host === undefined && request.httpVersion === '1.1')
       throw new BackplaneError('invalid_argument', 'Host is missing: HTTP/1.1 wants it', { field: 'Host' });
     // With several Host headers it is unknown which one a proxy on the way has used.
-    const hosts = request.headersDistinct.host?.length ?? 0;
+    const hosts = headerValues(request, 'host').length;
     if (hosts > 1) {
       throw new BackplaneError('invalid_argument', `Host must be given once, got ${hosts}`, { field: 'Host' });
     }
-    checkHost(request.headers.host, this.server.address());
+    checkHost(hostOf(request), this.listener.server.address());
     checkSite(request, this.#origins);
     this.#origins.allow(request, response);
   }
@@ -148,13 +93,18 @@ export class HttpApi {
     sendProblem(response, error);
   }
 
-  /** @throws BackplaneError unauthenticated */
-  #identify({ headersDistinct, socket }: IncomingMessage): Identity {
-    return this.#gate.identify(headersDistinct.authorization ?? [], socket.remoteAddress ?? '');
+  /** @throws BackplaneError permission_denied */
+  #grant(role: Role, caller: Caller): Grant {
+    return role === 'open' || ASKING.has(role) ? NOTHING : this.#access.enter(caller, { verbs: [role] });
   }
-}
 
-/** The peer as host:port, in the form that gRPC uses. */
-function peerOf({ remoteAddress = '', remotePort }: Socket): string {
-  return `${remoteAddress}:${remotePort}`;
+  /** @throws BackplaneError unauthenticated */
+  #identify(request: IncomingMessage): Identity | Promise<Identity> {
+    const certificate = clientCertificate(request);
+    return this.#gate.identify(
+      headerValues(request, 'authorization'),
+      request.socket.remoteAddress ?? '',
+      certificate && (() => certificateIdentity(certificate)),
+    );
+  }
 }

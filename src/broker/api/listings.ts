@@ -13,6 +13,8 @@ import {
   nsToTimestamp,
   type Topic,
 } from '../../wire/messages.js';
+import type { Grant } from '../access/authorize.js';
+import type { Caller } from '../access/gate.js';
 import { ledgerMessage } from '../delivery/selectors/ledger.js';
 import type { Subscription } from '../delivery/subscription.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
@@ -29,6 +31,8 @@ export interface BrokerFacts {
   readonly dataDir: string;
   grpcListen: string;
   httpListen: string;
+  /** What an operator must see to about the broker's certificate, in a sentence; undefined when all is well. */
+  readonly tlsTrouble: () => string | undefined;
 }
 
 export class Listings {
@@ -65,16 +69,18 @@ export class Listings {
     this.#deliveredEvents = deliveredEvents;
   }
 
-  nodes(): ListNodesResponse {
-    const nodes = [...this.#registry.all()].map((record) => ({
+  nodes({ node: may }: Grant): ListNodesResponse {
+    const seen = [...this.#registry.all()].filter(({ name }) => may(name));
+    const nodes = seen.map((record) => ({
       ...nodeOf(record),
       budget: this.#budgets.budget(record),
     }));
     return { nodes: nodes.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1)) };
   }
 
-  topics(): ListTopicsResponse {
-    const topics = Object.entries(TOPICS).map(([name, { description, types }]) => ({
+  topics({ topic: may }: Grant): ListTopicsResponse {
+    const seen = Object.entries(TOPICS).filter(([name]) => may(name));
+    const topics = seen.map(([name, { description, types }]) => ({
       name,
       frames: this.#ingest.byTopic.get(name)?.frames ?? 0,
       events: this.#ingest.byTopic.get(name)?.events ?? 0,
@@ -105,8 +111,13 @@ export class Listings {
     });
   }
 
-  subscriptionList(): ListSubscriptionsResponse {
-    const subscriptions = [...this.#subscriptions.all()].map((subscription) => {
+  /** All of them for who may see all nodes and topics; for others their own: filters say what somebody looks for. */
+  subscriptionList({ whole }: Grant, { identity }: Caller): ListSubscriptionsResponse {
+    const seen = [...this.#subscriptions.all()].filter((each) => {
+      const owner = this.#subscriptions.callerOf(each)?.identity;
+      return whole || (owner?.kind === identity.kind && owner.name === identity.name);
+    });
+    const subscriptions = seen.map((subscription) => {
       const { id, checked, selectors, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
       const caller = this.#subscriptions.callerOf(subscription);
@@ -114,7 +125,7 @@ export class Listings {
         id,
         client: checked.client,
         peer: caller?.peer ?? '',
-        identity: caller?.identity ?? '',
+        identity: caller?.identity.name ?? '',
         filter: selectors.named ? '' : selectors.predicates[0]!.canonical,
         topics: [...checked.topics, ...(checked.documents?.topics ?? [])],
         started: msToTimestamp(startedMs),
@@ -134,13 +145,13 @@ export class Listings {
     return { subscriptions };
   }
 
-  status(): GetStatusResponse {
+  status({ node: may }: Grant): GetStatusResponse {
     const facts = this.#facts;
     const ingest = this.#ingest;
     return {
       version: facts.version,
       started: msToTimestamp(facts.startedMs),
-      nodes: this.#registry.connectedCount,
+      nodes: this.#registry.connected(may).length,
       subscriptions: this.#subscriptions.size,
       logBytes: this.#store.bytes + this.#documents.bytes,
       framesIngested: ingest.totals.frames,
@@ -150,6 +161,7 @@ export class Listings {
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
       logTrouble: this.#trouble() ?? '',
+      tlsTrouble: facts.tlsTrouble() ?? '',
     };
   }
 }

@@ -4,9 +4,11 @@ import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 import { PUBLISH_BATCHES_WAITING_MAX, RETRY_AFTER_MS, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
 import { callFailure } from '../../wire/grpc/status-details.js';
-import { identityOf } from '../../wire/grpc/stream-gate.js';
 import { publishResponseCodec } from '../../wire/messages.js';
 import { decodePublishRequest } from '../../wire/publish-request.js';
+import type { AccessControl } from '../access/access-control.js';
+import { publishWish } from '../access/authorize.js';
+import { callerOf } from '../access/caller.js';
 import type { Publisher } from './publisher.js';
 
 const DRAINING = callFailure(
@@ -19,10 +21,12 @@ type PublishCall = ServerDuplexStream<Buffer, Buffer>;
 
 export class PublisherService {
   readonly #publisher: Publisher;
+  readonly #access: AccessControl;
   readonly #drained = new AbortController();
 
-  constructor(publisher: Publisher) {
+  constructor(publisher: Publisher, access: AccessControl) {
     this.#publisher = publisher;
+    this.#access = access;
   }
 
   handlers(): UntypedServiceImplementation {
@@ -41,9 +45,9 @@ export class PublisherService {
       bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
       sizeOf: ({ length }: Buffer) => length,
     });
-    const identity = identityOf(call.metadata);
     let acknowledged = Promise.resolve();
     let waiting = 0;
+    let isCounted = false;
     const { signal } = this.#drained;
     const drain = () => {
       void acknowledged.catch(() => undefined).then(() => !writer.closed.aborted && call.emit('error', DRAINING));
@@ -51,10 +55,16 @@ export class PublisherService {
     signal.addEventListener('abort', drain, { once: true });
     try {
       if (signal.aborted) throw new BackplaneError('unavailable', DRAINING.details);
+      const caller = callerOf(call);
       // Ended by a refusal, the call still has its status to send.
       for await (const bytes of call.iterator({ destroyOnReturn: false })) {
         if (signal.aborted) break;
-        const accepted = this.#publisher.publish(identity, decodePublishRequest(bytes));
+        const batch = decodePublishRequest(bytes);
+        // A stream is one call, but what may be published can change meanwhile.
+        if (isCounted) this.#access.authorize(caller, publishWish(batch.topic));
+        else this.#access.enter(caller, publishWish(batch.topic));
+        isCounted = true;
+        const accepted = this.#publisher.publish(caller.identity, batch);
         acknowledged = acknowledged.then(async () => writer.write(publishResponseCodec.encode(await accepted)));
         acknowledged.catch(() => undefined);
         if (++waiting < PUBLISH_BATCHES_WAITING_MAX) continue;

@@ -15,6 +15,7 @@ import { shown } from '../../text/shown.js';
 import { isAppTopic } from '../../wire/event/document-topics.js';
 import type { PublishResponse } from '../../wire/messages.js';
 import type { PublishBatch } from '../../wire/publish-request.js';
+import type { Identity } from '../access/gate.js';
 import type { Document } from '../log/documents/document-batch.js';
 import type { DocumentLogs } from '../log/documents/document-logs.js';
 import { type IdWindow, KnownIds } from './known-ids.js';
@@ -74,10 +75,10 @@ export class Publisher {
    * identity is over its rates or the disk is full, unavailable when the disk fails. The promise resolves once the batch
    * is on the disk; those of one caller resolve in the order of the calls.
    */
-  publish(identity: string, { seq, topic, events, bytes }: PublishBatch): Promise<PublishResponse> {
+  publish({ name: identity, kind }: Identity, { seq, topic, events, bytes }: PublishBatch): Promise<PublishResponse> {
     const name = logOf(topic);
     if (events.length === 0) throw invalid('events', `must be 1 to ${PUBLISH_EVENTS_MAX}, got none`);
-    this.#rates.admit(identity, bytes, events.length);
+    this.#rates.admit(`${kind} ${identity}`, bytes, events.length);
     const one = events.length === 1;
     const documents = events.map((event, at) => documentOf(event, topic, identity, one ? '' : `events[${at}]`));
     const log = this.#logs.of(name);

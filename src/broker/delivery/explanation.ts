@@ -10,6 +10,7 @@ import {
 } from '../../subscriptions/pushdown/catalogue.js';
 import { kernelFilter } from '../../subscriptions/pushdown/kernel-filter.js';
 import { isConstant, type RawExpr, type RawField } from '../../subscriptions/pushdown/raw-expr.js';
+import { nodeGlobsText } from '../../subscriptions/request/node-globs.js';
 import type { Selector } from '../../subscriptions/request/selectors.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { shownList } from '../../text/shown.js';
@@ -31,11 +32,13 @@ export function explain(checked: CheckedSubscription, registry: NodeRegistry): P
     stages: selectorStages({ predicate, nodes, window }, registry),
   }));
   const [first] = plans;
+  const notes = checked.scope?.notes ?? [];
+  const granted = notes.map((text): PlanStage => ({ place: 'broker', text }));
   const common = streamStages(window);
   if (first!.selector === '')
-    return { filter: first!.filter, topics: named, stages: [...first!.stages, ...common, ...documents] };
+    return { filter: first!.filter, topics: named, stages: [...granted, ...first!.stages, ...common, ...documents] };
   const once = { place: 'agent', text: 'sends an event that several selectors match once, and says which do' };
-  return { filter: '', topics: [...topics], stages: [once, ...common], selectors: plans };
+  return { filter: '', topics: [...topics], stages: [...granted, once, ...common], selectors: plans };
 }
 
 /** What is done for one predicate alone. */
@@ -137,7 +140,7 @@ function agentText({ predicate, nodes, window }: Explained, registry: NodeRegist
   const asked = connected.filter(may);
   const passedOver = connected.length - asked.length;
   const names = shownList(asked, NODES_NAMED_MAX);
-  const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodes.globs.join(', ')}`;
+  const where = nodes.globs.length === 0 ? 'every node' : `nodes ${nodeGlobsText(nodes.globs)}`;
   const later = passedOver === 0 ? '' : `; ${passedOver} not asked, as all they have recorded is later than the window`;
   const now = `${asked.length === 0 ? 'now none' : `now ${names}`}${later}`;
   return `on ${where} (${now}): events of ${types.join(', ')} that match ${predicate.canonical}`;

@@ -2,6 +2,7 @@
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { HistoryPlace } from '../../wire/cursor.js';
 import type { LogStore } from '../log/log-store.js';
+import { checkDepth } from './cursor/depth.js';
 import { ResumedCursor, readCursor, type SelectorStart } from './cursor/resumed-cursor.js';
 import type { CoverageSum } from './history/coverage.js';
 import { keyAtTime } from './history/history-merge.js';
@@ -18,12 +19,14 @@ export class SubscriptionStart {
     this.#window = window;
   }
 
-  /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do. */
+  /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do, and what checkDepth throws. */
   static async open(checked: CheckedSubscription, selectors: SelectorSet, store: LogStore): Promise<SubscriptionStart> {
-    const { cursor, topics, window, slice } = checked;
+    const { cursor, topics, window, slice, scope } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
     const state = readCursor(cursor, selectors, store.identity);
-    return new SubscriptionStart(window, await ResumedCursor.open(state, topics, selectors, store, slice?.partition));
+    const resumed = await ResumedCursor.open(state, topics, selectors, store, slice?.partition);
+    if (scope?.floorNs !== undefined) await checkDepth(state, topics, store, scope.floorNs);
+    return new SubscriptionStart(window, resumed);
   }
 
   /** How each selector begins, in their order. */

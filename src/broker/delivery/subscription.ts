@@ -15,6 +15,7 @@ import { SubscriptionPosition } from './cursor/subscription-position.js';
 import { DocumentDelivery } from './documents/document-delivery.js';
 import { explain } from './explanation.js';
 import type { LaterRecording } from './history/coverage.js';
+import { FlooredRoute } from './history/floored-route.js';
 import { HistoryDelivery } from './history/history-delivery.js';
 import { keyAtTime } from './history/history-merge.js';
 import { LiveDelivery } from './live/live-delivery.js';
@@ -51,7 +52,8 @@ export class Subscription {
     sink: Sink,
     signal: AbortSignal,
   ) {
-    this.#context = context;
+    const floorNs = checked.scope?.floorNs;
+    this.#context = floorNs === undefined ? context : { ...context, route: new FlooredRoute(context, floorNs) };
     this.#signal = signal;
     const throttle = checked.throttle && new Throttle(checked.throttle);
     this.selectors = new SelectorSet(checked.selectors);

@@ -2,7 +2,10 @@
 import { BackplaneError } from '../../errors.js';
 import { RETRY_AFTER_MS, SUBSCRIPTIONS_MAX } from '../../limits.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { timestampNsText } from '../../text/time-text.js';
+import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
+import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { Sink } from './outlet.js';
 import type { DeliveryContext } from './planned-subscription.js';
 import { Subscription } from './subscription.js';
@@ -18,18 +21,35 @@ export type JoinGroup = (
   signal: AbortSignal,
 ) => Promise<void>;
 
+interface Running {
+  readonly caller: Caller;
+  readonly checked: CheckedSubscription;
+  readonly done: Promise<void>;
+  /** Aborted, with the error as its reason, when the subscriber may no longer have what it gets. */
+  readonly over: AbortController;
+}
+
 export class Subscriptions {
   /** Members of groups, whose slices are subscriptions of their own. */
-  readonly #members = new Set<Promise<void>>();
-  readonly #running = new Map<Subscription, { readonly caller: Caller; readonly done: Promise<void> }>();
+  readonly #members = new Set<Running>();
+  readonly #running = new Map<Subscription, Running>();
   readonly #drained = new AbortController();
 
   readonly #context: DeliveryContext;
   readonly #joinGroup: JoinGroup;
+  readonly #access: Pick<AccessControl, 'begin' | 'whyOver'>;
+  readonly #trail: Pick<AuditTrail, 'recordReading' | 'note'>;
 
-  constructor(context: DeliveryContext, joinGroup: JoinGroup) {
+  constructor(
+    context: DeliveryContext,
+    joinGroup: JoinGroup,
+    access: Pick<AccessControl, 'begin' | 'whyOver'>,
+    trail: Pick<AuditTrail, 'recordReading' | 'note'>,
+  ) {
     this.#context = context;
     this.#joinGroup = joinGroup;
+    this.#access = access;
+    this.#trail = trail;
   }
 
   get size(): number {
@@ -49,7 +69,8 @@ export class Subscriptions {
    * Delivers to the sink until the subscription ends, and says why it did. Throws BackplaneError: what
    * the subscription or its cursor is refused with, cancelled when the subscriber
    * went, unavailable when the broker drains, resource_exhausted when there are
-   * too many subscriptions.
+   * too many subscriptions or it cannot be put on record, unauthenticated and permission_denied when the subscriber
+   * may no longer have it.
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<Ending> {
     if (this.#drained.signal.aborted) throw draining();
@@ -57,62 +78,124 @@ export class Subscriptions {
       const message = `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
-    const signal = AbortSignal.any([sink.closed, this.#drained.signal]);
-    if (checked.group !== undefined) return this.#runMember(checked, sink, caller, signal);
-    const { subscription, done } = this.#start(checked, sink, caller, signal);
-    await done;
-    return subscription.outlet.left <= 0 ? 'limit' : 'window';
+    if (checked.group !== undefined) return this.#runMember(checked, sink, caller);
+    const end = this.#access.begin(caller, checked);
+    try {
+      const { subscription, done } = this.#start(checked, sink, caller, true);
+      await done;
+      return subscription.outlet.left <= 0 ? 'limit' : 'window';
+    } finally {
+      end();
+    }
   }
 
   /** Delivers one slice of a group to its member's stream, as deliver() does. Its member was admitted before. */
   runSlice(checked: CheckedSubscription, sink: Sink, caller: Caller) {
-    return this.#start(checked, sink, caller, AbortSignal.any([sink.closed, this.#drained.signal]));
+    return this.#start(checked, sink, caller, false);
   }
 
+  /** @param isRecorded who reads is on record: not of slices, whose member is */
   #start(
     checked: CheckedSubscription,
     sink: Sink,
     caller: Caller,
-    signal: AbortSignal,
+    isRecorded: boolean,
   ): { readonly subscription: Subscription; readonly done: Promise<void> } {
+    const over = new AbortController();
+    const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
     const subscription = new Subscription(checked, this.#context, sink, signal);
-    const done = this.#run(subscription, sink, signal).finally(() => this.#running.delete(subscription));
-    this.#running.set(subscription, { caller, done: done.catch(() => undefined) });
+    const running = this.#run(subscription, sink, caller, signal, over.signal, isRecorded);
+    const done = running.finally(() => {
+      this.#running.delete(subscription);
+      if (isRecorded) this.#noteRead(subscription, caller);
+    });
+    this.#running.set(subscription, { caller, checked, done: done.catch(() => undefined), over });
     return { subscription, done };
   }
 
-  async #runMember(checked: CheckedSubscription, sink: Sink, caller: Caller, signal: AbortSignal): Promise<never> {
-    const done = this.#joinGroup(checked, sink, caller, signal);
-    const settled = done.catch(() => undefined);
-    this.#members.add(settled);
+  async #runMember(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<never> {
+    const end = this.#access.begin(caller, checked);
+    const over = new AbortController();
+    const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
+    const done = this.#trail
+      .recordReading({ action: 'subscribe', ...caller, group: checked.group?.name, ...askedFor(checked) })
+      .then(() => this.#joinGroup(checked, sink, caller, signal));
+    const member = { caller, checked, done: done.catch(() => undefined), over };
+    this.#members.add(member);
     try {
       await done;
     } finally {
-      this.#members.delete(settled);
+      this.#members.delete(member);
+      end();
     }
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
-    throw draining();
+    throw over.signal.aborted ? over.signal.reason : draining();
   }
 
   /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
   async drain(): Promise<void> {
     this.#drained.abort();
     await Promise.all([...this.#running.values()].map(({ done }) => done));
-    await Promise.all(this.#members);
+    await Promise.all([...this.#members].map(({ done }) => done));
   }
 
-  async #run(subscription: Subscription, sink: Sink, signal: AbortSignal): Promise<void> {
+  /** Ends those whose subscribers may no longer have what they get. */
+  review(): void {
+    for (const { caller, checked, over } of [...this.#running.values(), ...this.#members]) {
+      const reason = over.signal.aborted ? undefined : this.#access.whyOver(caller, checked);
+      if (reason !== undefined) over.abort(reason);
+    }
+  }
+
+  async #run(
+    subscription: Subscription,
+    sink: Sink,
+    caller: Caller,
+    signal: AbortSignal,
+    over: AbortSignal,
+    isRecorded: boolean,
+  ): Promise<void> {
+    if (isRecorded) await this.#trail.recordReading({ action: 'subscribe', ...caller, ...asked(subscription) });
     try {
       await subscription.run();
     } catch (cause) {
-      if (!this.#drained.signal.aborted || sink.closed.aborted) throw cause;
+      if ((!this.#drained.signal.aborted && !over.aborted) || sink.closed.aborted) throw cause;
     }
     if (!signal.aborted) return;
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
     const { cursor } = subscription;
     if (cursor !== '') await subscription.outlet.message({ watermark: { node: '', cursor } });
-    throw draining();
+    throw over.aborted ? over.reason : draining();
   }
+
+  /** How much somebody got who asked for the past. */
+  #noteRead({ id, checked, outlet }: Subscription, { peer, identity }: Caller): void {
+    if (!checked.window.history) return;
+    const { events } = outlet.ledger;
+    this.#trail.note({ action: 'history', peer, identity, subscription: id, events, bytes: outlet.bytes });
+  }
+}
+
+/** What a subscriber wants, as it is kept on record. */
+function asked({ id, checked }: Subscription): Readonly<Record<string, unknown>> {
+  return { subscription: id, ...askedFor(checked) };
+}
+
+function askedFor(checked: CheckedSubscription): Readonly<Record<string, unknown>> {
+  const { topics, documents, publishers, selectors, window, limit, cursor, client } = checked;
+  const { sinceNs, untilNs, follow, last } = window;
+  return {
+    topics: [...topics, ...(documents?.topics ?? [])],
+    nodes: publishers.globs,
+    filters: selectors.map(({ predicate }) => predicate.canonical),
+    ...(sinceNs === undefined ? {} : { since: timestampNsText(sinceNs) }),
+    ...(untilNs === undefined ? {} : { until: timestampNsText(untilNs) }),
+    ...(last === 0 ? {} : { last }),
+    ...(limit === 0 ? {} : { limit }),
+    ...(cursor === '' ? {} : { cursor: true }),
+    ...(client === '' ? {} : { client }),
+    follow,
+  };
 }
 
 function draining(): BackplaneError {

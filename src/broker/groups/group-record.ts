@@ -10,7 +10,7 @@ import * as z from 'zod';
 import { GROUP_PARKED_BYTES_MAX, GROUP_SLICES } from '../../limits.js';
 import { compilePredicate, type Predicate } from '../../subscriptions/predicate.js';
 import { checkGroupName } from '../../subscriptions/request/group-request.js';
-import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
+import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { StateValue } from '../cluster/shared-state.js';
 
 export const GROUP_PREFIX = 'group.';
@@ -34,7 +34,7 @@ export interface GroupRecord {
   readonly filter: string;
   readonly includeSelf: boolean;
   readonly fields: readonly string[];
-  /** Of nodes; empty: every node. */
+  /** Of nodes, and what bounds them: see narrowNodes; empty: every node. */
   readonly globs: readonly string[];
   readonly createdMs: number;
   /** Wall nanoseconds: where slices without a cursor begin; 0n: where the recordings do. */
@@ -65,7 +65,7 @@ const record = z.object({
   filter: z.string(),
   includeSelf: z.boolean(),
   fields: z.array(z.string()),
-  globs: z.array(z.string()).refine((texts) => compileNodeGlobs(texts)),
+  globs: z.array(z.string()).refine((texts) => keptNodeGlobs(texts)),
   createdMs: whole,
   sinceNs: z
     .string()

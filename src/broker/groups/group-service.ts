@@ -14,6 +14,7 @@ import {
   type SetGroupFilterRequest__Output,
   type SetGroupFilterResponse,
 } from '../../wire/messages.js';
+import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import { cursorsUntilMs } from './group-record.js';
@@ -28,20 +29,26 @@ export class GroupService {
   readonly #store: GroupStore;
   readonly #context: PlaceContext;
   readonly #trail: AuditTrail;
+  readonly #access: AccessControl;
 
-  constructor(groups: Groups, store: GroupStore, context: PlaceContext, trail: AuditTrail) {
+  constructor(groups: Groups, store: GroupStore, context: PlaceContext, trail: AuditTrail, access: AccessControl) {
     this.#groups = groups;
     this.#store = store;
     this.#context = context;
     this.#trail = trail;
+    this.#access = access;
   }
 
-  list(): ListGroupsResponse {
-    return { groups: this.#groups.all().map((live) => this.#message(live)) };
+  /** Those that are granted to the caller. */
+  list(caller: Caller): ListGroupsResponse {
+    const grant = this.#access.enter(caller, { verbs: ['groups'] });
+    const granted = this.#groups.all().filter(({ group }) => grant.group(group.name));
+    return { groups: granted.map((live) => this.#message(live)) };
   }
 
-  /** Throws not_found. */
-  show(name: string): GetGroupResponse {
+  /** Throws not_found; permission_denied, as all below do for a group that is not granted. */
+  show(name: string, caller: Caller): GetGroupResponse {
+    this.#enter(name, caller);
     const live = this.#groups.get(name);
     const { slots } = live.group;
     const slices = live.record.slices.map(({ epoch, cursor, committedMs }, slice) => {
@@ -60,13 +67,15 @@ export class GroupService {
   }
 
   /** Resolves when it is durable, all of it or nothing. Throws not_found, fenced, invalid_argument. */
-  async commit({ group, slices }: CommitRequest__Output): Promise<void> {
+  async commit({ group, slices }: CommitRequest__Output, caller: Caller): Promise<void> {
+    this.#enter(group, caller);
     const commits = slices.map(({ slice, epoch, cursor }) => ({ slice, epoch: Number(epoch), cursor }));
     await this.#groups.commit(group, commits);
   }
 
   /** Throws not_found, failed_precondition when the group has members. */
   async delete(name: string, caller: Caller): Promise<void> {
+    this.#enter(name, caller);
     const live = this.#withoutMembers(name, 'deleted');
     await this.#trail.record({ action: 'delete_group', peer: caller.peer, identity: caller.identity, group: name });
     this.#withoutMembers(name, 'deleted');
@@ -75,6 +84,7 @@ export class GroupService {
 
   /** Throws not_found, failed_precondition when the group has members, invalid_argument for a time. */
   async reset({ group: name, to }: ResetGroupRequest__Output, caller: Caller): Promise<ResetGroupResponse> {
+    this.#enter(name, caller);
     const nowNs = wallNowNs();
     const sinceNs = resetTime(to, nowNs);
     const live = this.#withoutMembers(name, 'reset');
@@ -97,10 +107,11 @@ export class GroupService {
 
   /**
    * The cursors stay, and members must subscribe again: what follows the committed cursors is matched anew. Throws
-   * not_found, filter_invalid, invalid_argument.
+   * not_found, filter_invalid, invalid_argument; permission_denied for more than the caller may have.
    */
   async setFilter(request: SetGroupFilterRequest__Output, caller: Caller): Promise<SetGroupFilterResponse> {
     const { group: name, filter } = request;
+    this.#enter(name, caller);
     const live = this.#groups.get(name);
     const { topics, fields, includeSelf } = live.record;
     const predicate = compilePredicate({
@@ -111,6 +122,7 @@ export class GroupService {
       refuseImpossible: true,
     });
     const { spec } = predicate;
+    this.#access.group(caller, [], { ...live.record, topics: spec.topics, filter: spec.filter });
     const change = { group: name, filter: spec.filter, topics: spec.topics, fields: spec.fields };
     const entry = { action: 'set_group_filter', peer: caller.peer, identity: caller.identity } as const;
     await this.#trail.record({ ...entry, ...change });
@@ -133,6 +145,10 @@ export class GroupService {
       from: await filterBegins(this.#context, live.slice(slice), cursor),
     }));
     return { filter: spec.filter, slices: await Promise.all(slices) };
+  }
+
+  #enter(group: string, caller: Caller): void {
+    this.#access.enter(caller, { verbs: ['groups'], group });
   }
 
   #withoutMembers(name: string, what: string): LiveGroup {
@@ -178,7 +194,7 @@ function memberMessage({ group }: LiveGroup, member: Member) {
     named: name !== '',
     client: stream?.asked.client ?? '',
     peer: stream?.caller.peer ?? '',
-    identity: stream?.caller.identity ?? '',
+    identity: stream?.caller.identity.name ?? '',
     state,
     slices,
     joined: timestamp(joinedMs),

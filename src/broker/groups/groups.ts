@@ -4,8 +4,10 @@ import { BackplaneError, invalid } from '../../errors.js';
 import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
+import { nodeGlobsText } from '../../subscriptions/request/node-globs.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { nsToTimestamp } from '../../wire/messages.js';
+import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
 import { explain } from '../delivery/explanation.js';
 import type { Sink } from '../delivery/outlet.js';
@@ -42,6 +44,7 @@ export interface GroupsOptions {
   readonly store: GroupStore;
   readonly context: DeliveryContext;
   readonly subscriptions: Subscriptions;
+  readonly access: Pick<AccessControl, 'group'>;
   readonly times: GroupTimes;
   readonly retention: GroupRetention;
   readonly logger: Logger;
@@ -79,11 +82,13 @@ export class Groups {
   /**
    * Has a member in its group until it went or the broker drains. Throws failed_precondition for another subscription
    * than the group's, cursor_expired for a group that must be reset, already_exists for a name that is in use,
-   * unavailable when the member must come back.
+   * unavailable when the member must come back, permission_denied for one that may not have all that the group has.
    */
   async join(checked: CheckedSubscription, sink: Sink, caller: Caller, signal: AbortSignal): Promise<void> {
     const request = checked.group!;
-    const live = this.#live.get(request.name) ?? (await this.#create(checked, request, caller));
+    const known = this.#live.get(request.name);
+    if (known !== undefined) this.#checkAccess(known.record, caller);
+    const live = known ?? (await this.#create(checked, request, caller));
     const record = live.record;
     checkSame(record, live, checked, request);
     if (isExpired(record, live, Date.now())) throw expired(record);
@@ -198,7 +203,7 @@ export class Groups {
     const slice = { epoch: Math.floor(nowMs / 1000), cursor: '', committedMs: 0 };
     const record: GroupRecord = {
       name: request.name,
-      owner: caller.identity,
+      owner: caller.identity.name,
       topics: spec.topics,
       filter: spec.filter,
       includeSelf: spec.includeSelf,
@@ -215,9 +220,17 @@ export class Groups {
       await store.create(record);
     } catch (cause) {
       // Another member may have been first.
-      if (store.get(request.name) === undefined) throw cause;
+      const first = store.get(request.name);
+      if (first === undefined) throw cause;
+      this.#checkAccess(first, caller);
     }
     return this.#live.get(request.name) ?? this.#liveOf(store.get(request.name) ?? record);
+  }
+
+  /** A member shares all that its group has, from where it begins. */
+  #checkAccess(record: GroupRecord, caller: Caller): void {
+    const readsPast = record.sinceNs < msToNs(record.createdMs);
+    this.#options.access.group(caller, ['subscribe', ...(readsPast ? (['history'] as const) : [])], record);
   }
 
   #sweepAll(nowMs: number): void {
@@ -278,8 +291,10 @@ function checkSame(record: GroupRecord, live: LiveGroup, checked: CheckedSubscri
     const has = `group ${record.name} has the filter ${record.filter}, topics ${record.topics.join(', ')}`;
     throw other('filter', `${has}: ask for the same, or for nothing but the group, or change it ("${remedy}")`);
   }
-  if (checked.nodes.globs.join() !== record.globs.join()) {
-    const nodes = record.globs.length === 0 ? 'every node' : record.globs.join(', ');
+  // What bounds the member is not what it asks for.
+  const asked = checked.scope?.asked.nodes ?? checked.nodes;
+  if (![checked.nodes, asked].some(({ globs }) => globs.join() === record.globs.join())) {
+    const nodes = record.globs.length === 0 ? 'every node' : nodeGlobsText(record.globs);
     throw other('node', `group ${record.name} is of ${nodes}: ask for the same, or for nothing but the group`);
   }
 }

@@ -4,7 +4,7 @@
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
-import { compileNodeGlobs, type NodeGlobs } from '../../subscriptions/request/node-globs.js';
+import { keptNodeGlobs, type NodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import type { Subscription } from '../delivery/subscription.js';
@@ -48,7 +48,7 @@ export class LiveGroup {
   constructor(record: GroupRecord, parts: LiveGroupParts, gatherMs = 0) {
     this.#parts = parts;
     this.#count = record.slices.length;
-    this.nodes = compileNodeGlobs(record.globs);
+    this.nodes = keptNodeGlobs(record.globs);
     this.#predicate = predicateOf(record);
     this.aloneSinceMs = record.aloneSinceMs ?? Date.now();
     this.lag = new GroupLag(this.#count, this.#predicate.id, this.nodes.matches);
@@ -253,7 +253,9 @@ export class LiveGroup {
     const nodes = { globs: this.nodes.globs, matches };
     const window = cursor === '' ? windowFrom(sinceNs) : windowFrom(0n);
     const own = { groupNodes: this.nodes, partition: partitionOfSlice(slice) };
-    return { ...asked, topics, nodes, selectors: [{ id: '', predicate }], includeSelf, window, cursor, slice: own };
+    const selectors = [{ id: '', predicate }];
+    // What bounds the member was compared with what the group has when it joined.
+    return { ...asked, topics, nodes, selectors, includeSelf, window, cursor, slice: own, scope: undefined };
   }
 }
 

@@ -10,12 +10,14 @@ import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
+import type { AgentAccess, GreetedNode } from '../access/agent-access.js';
 import { addressOf } from '../access/peer-address.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from '../nodes/node-registry.js';
 import { NodeSession, type UplinkCall } from '../nodes/node-session.js';
 import type { Ingest } from './ingest.js';
 
+type UplinkAccess = Pick<AgentAccess, 'greet' | 'isSame' | 'whyOver'>;
 type ControlCall = ServerDuplexStream<Buffer, Buffer>;
 
 /** Agents linger briefly when few nodes are connected, for low latency, and longer with many, for fewer frames. */
@@ -24,20 +26,23 @@ const LINGER_MS_MAX = 50;
 const NODES_PER_LINGER_MS = 20;
 
 export class UplinkService {
-  readonly #sessions = new Map<string, NodeSession>();
+  readonly #sessions = new Map<string, { readonly session: NodeSession; readonly greeted: GreetedNode }>();
   #draining = false;
 
   readonly #registry: NodeRegistry;
   readonly #budgets: NodeBudgets;
   readonly #ingest: Ingest;
   readonly #onRefusal: (what: string, error: BackplaneError) => void;
+  readonly #access: UplinkAccess;
 
   constructor(
     registry: NodeRegistry,
     budgets: NodeBudgets,
     ingest: Ingest,
     onRefusal: (what: string, error: BackplaneError) => void,
+    access: UplinkAccess,
   ) {
+    this.#access = access;
     this.#registry = registry;
     this.#budgets = budgets;
     this.#ingest = ingest;
@@ -56,6 +61,14 @@ export class UplinkService {
   drain(): void {
     this.#draining = true;
     this.#registry.closeSessions('the broker is shutting down');
+  }
+
+  /** Ends sessions of agents that may no longer be connected. */
+  review(): void {
+    for (const { session, greeted } of this.#sessions.values()) {
+      const reason = this.#access.whyOver(greeted);
+      if (reason !== undefined) this.#end(session, reason);
+    }
   }
 
   #control(call: ControlCall): void {
@@ -107,8 +120,11 @@ export class UplinkService {
   /** Resolves with undefined when the stream ended before the session began. */
   async #begin(call: ControlCall, bytes: Buffer, isOver: () => boolean): Promise<NodeSession | undefined> {
     if (this.#draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
-    const { hello } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
-    if (!hello) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
+    const { hello: said } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
+    if (!said) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
+    // Of the node's name what its identity says counts, whatever the message does.
+    const greeted = this.#access.greet(call, said.node);
+    const hello = { ...said, node: greeted.node };
     checkName('hello.node', hello.node);
     checkProtocol(`the agent of node ${hello.node}`, hello.protocol);
     this.#registry.makeWay(hello);
@@ -118,7 +134,7 @@ export class UplinkService {
     if (this.#draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
     const admission = this.#registry.admit(hello, addressOf(call.getPeer()));
     const session = new NodeSession(admission, call, this.#registry);
-    this.#sessions.set(session.id, session);
+    this.#sessions.set(session.id, { session, greeted });
     session.send({ welcome: this.#welcome(admission) });
     const lease = this.#budgets.first(session.record);
     if (lease) session.send(lease);
@@ -217,8 +233,10 @@ export class UplinkService {
     };
     try {
       const id = call.metadata.get(SESSION_KEY)[0];
-      const session = typeof id === 'string' ? this.#sessions.get(id) : undefined;
-      if (session === undefined) {
+      const known = typeof id === 'string' ? this.#sessions.get(id) : undefined;
+      const session = known?.session;
+      // A session of somebody else is as unknown as none.
+      if (known === undefined || session === undefined || !this.#access.isSame(call, known.greeted)) {
         throw new BackplaneError('failed_precondition', `${kind}: metadata ${SESSION_KEY} names no open session`);
       }
       session.attach(kind, { call, respond: once });

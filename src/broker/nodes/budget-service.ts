@@ -3,10 +3,14 @@ import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { Budget, ListBudgetsResponse, SetBudgetRequest__Output, SetBudgetResponse } from '../../wire/messages.js';
+import type { Caller } from '../access/gate.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { NodeBudgets } from './node-budgets.js';
 import type { NodeRegistry } from './node-registry.js';
 import type { SavedBudget } from './node-state.js';
+
+/** Whether a caller may see or change a node. */
+type May = (node: string) => boolean;
 
 export class BudgetService {
   readonly #registry: NodeRegistry;
@@ -20,22 +24,24 @@ export class BudgetService {
   }
 
   /**
-   * Resolves with the matching nodes and the budget of each before and after. Rejects with what checkBudgetChange
-   * throws, and when the audit trail or the budget file cannot be written.
+   * Resolves with the matching nodes and the budget of each before and after; nodes that `may` refuses count as unknown.
+   * Rejects with what checkBudgetChange throws, and when the audit trail or the budget file cannot be written.
    */
-  async change(request: SetBudgetRequest__Output, peer: string): Promise<SetBudgetResponse> {
-    const { nodes, budget } = this.#check(request, peer);
+  async change(request: SetBudgetRequest__Output, caller: Caller, may: May): Promise<SetBudgetResponse> {
+    const { nodes, budget } = this.#check(request, caller, may);
     const before = Object.fromEntries(nodes.map((node) => [node, this.#budgets.setFor(node) ?? null]));
-    await this.#trail.record({ action: 'set_budget', peer, before, set: budget ?? null });
+    const { peer, identity } = caller;
+    await this.#trail.record({ action: 'set_budget', peer, identity, before, set: budget ?? null });
     const could = nodes.map((node) => this.#budgetOf(node));
     await this.#budgets.change(nodes, budget);
     const changes = nodes.map((node, index) => ({ node, before: could[index] ?? null, after: this.#budgetOf(node) }));
     return { nodes: [...nodes], changes };
   }
 
-  /** The rates of every node that is known, in the order of their names. */
-  list(): ListBudgetsResponse {
-    const budgets = [...this.#registry.all()].map((record) => {
+  /** The rates of every node that is known and may be seen, in the order of their names. */
+  list(may: May): ListBudgetsResponse {
+    const seen = [...this.#registry.all()].filter(({ name }) => may(name));
+    const budgets = seen.map((record) => {
       const set = this.#budgets.setFor(record.name);
       return { node: record.name, budget: this.#budgets.budget(record), set: set ? ratesOf(set) : null };
     });
@@ -47,12 +53,13 @@ export class BudgetService {
     return record === undefined ? null : this.#budgets.budget(record);
   }
 
-  #check(request: SetBudgetRequest__Output, peer: string): BudgetChange {
+  #check(request: SetBudgetRequest__Output, caller: Caller, may: May): BudgetChange {
     try {
-      return checkBudgetChange(request, this.#registry);
+      return checkBudgetChange(request, this.#registry, may);
     } catch (cause) {
       const { code, message } = asBackplaneError(cause);
-      this.#trail.refuse({ action: 'set_budget', peer, nodes: request.nodes.join(' '), code, refused: message });
+      const nodes = request.nodes.join(' ');
+      this.#trail.refuse({ action: 'set_budget', ...caller, nodes, code, refused: message });
       throw cause;
     }
   }
@@ -65,14 +72,14 @@ interface BudgetChange {
 }
 
 /** Throws invalid_argument for rates out of range and no nodes, not_found when no known node matches. */
-function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegistry): BudgetChange {
+function checkBudgetChange(request: SetBudgetRequest__Output, registry: NodeRegistry, may: May): BudgetChange {
   const { nodes: globs, budget } = request;
   if (globs.length === 0 || globs.length > NODE_GLOBS_MAX) {
     const problem = `nodes must be 1 to ${NODE_GLOBS_MAX} names or globs, got ${globs.length}`;
     throw new BackplaneError('invalid_argument', problem, { field: 'nodes' });
   }
   const { matches } = compileNodeGlobs(globs);
-  const nodes = [...registry.all()].map(({ name }) => name).filter(matches);
+  const nodes = [...registry.all()].map(({ name }) => name).filter((name) => matches(name) && may(name));
   if (nodes.length === 0) {
     throw new BackplaneError('not_found', `no node matches ${globs.join(', ').slice(0, 200)}`, { field: 'nodes' });
   }

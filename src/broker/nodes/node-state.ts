@@ -11,7 +11,7 @@ import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { checkName } from '../../subscriptions/request/names.js';
-import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
+import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { Position } from '../../wire/position.js';
 import type { SharedState, StateValue } from '../cluster/shared-state.js';
 
@@ -57,8 +57,8 @@ const u64 = z
 const whole = z.number().int().nonnegative();
 const rate = z.number().int().positive().optional();
 const hold = z.tuple([u64, whole, u64, whole.max(0xffff), whole.max(0xffff_ffff)]);
-/** compileNodeGlobs throws for invalid globs, and then the entry is refused. */
-const globs = z.array(z.string()).refine((texts) => compileNodeGlobs(texts));
+/** keptNodeGlobs throws for invalid globs, and then the entry is refused. */
+const globs = z.array(z.string()).refine((texts) => keptNodeGlobs(texts));
 const name = z.string().refine((text) => checkName('name', text) === text);
 
 const generation = z.object({ generation: whole });

@@ -23,6 +23,7 @@ export function statusText(answer: GetStatusResponse__Output, nowNs: bigint, wid
     ['subscriptions', String(answer.subscriptions)],
     ['log', compactBytes(answer.logBytes)],
     ...(answer.logTrouble ? ([['trouble', answer.logTrouble]] as const) : []),
+    ...(answer.tlsTrouble ? ([['certificate', answer.tlsTrouble]] as const) : []),
     ['ingested', `${answer.eventsIngested} events in ${answer.framesIngested} frames`],
     ['delivered', `${answer.eventsDelivered} events`],
     ['data directory', answer.dataDir],

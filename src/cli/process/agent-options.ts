@@ -1,6 +1,7 @@
 /** Turns settings into the options of the agents in one process: one agent, or several for synthetic nodes. */
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { JoinToken } from '../../access/join-token.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { BackplaneError } from '../../errors.js';
@@ -8,12 +9,15 @@ import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../../limits.js';
 import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
+import { hasJoined } from '../../sensor-agent/uplink/membership.js';
 import { credentialFor } from '../credential-lookup.js';
+import { securityFor, TLS_CLIENT_KEYS } from '../tls-settings.js';
 import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',
   'token.file',
+  ...TLS_CLIENT_KEYS,
   'node.name',
   'data.dir',
   'source',
@@ -67,6 +71,30 @@ export function nodeNames(settings: Settings): readonly string[] {
   return Array.from({ length: nodes }, (_, index) => `${name}-${String(index + 1).padStart(4, '0')}`);
 }
 
+/** What the command line says of joining. */
+export interface Joining {
+  readonly token: JoinToken | undefined;
+  /** File of a service account token; undefined: none. */
+  readonly tokenFile: string | undefined;
+}
+
+/**
+ * Whether the certificate of this node is that of its data directory: it is asked for, or was.
+ * @throws BackplaneError invalid_argument for what does not go together
+ */
+function joining(settings: Settings, { token, tokenFile }: Joining): AgentOptions['joins'] {
+  const { 'tls.cert': cert, 'tls.ca': ca, 'synthetic.nodes': nodes, 'data.dir': dir } = settings;
+  const refuse = (message: string) => new BackplaneError('invalid_argument', message);
+  if (token === undefined && tokenFile === undefined)
+    return cert === '' && nodes === 1 && hasJoined(dir) ? {} : undefined;
+  if (token && tokenFile) throw refuse('a node joins by --join-token or by --join-token-file: give one');
+  if (nodes > 1) throw refuse(`one node joins, and synthetic.nodes is ${nodes}`);
+  if (cert !== '') throw refuse('a node that joins has no certificate yet, and tls.cert is set');
+  if (tokenFile === undefined) return { token };
+  if (ca === '') throw refuse('--join-token-file needs --tls-ca: the token does not say which broker to believe');
+  return { serviceAccount: { tokenFile, securityFor: securityFor(settings) } };
+}
+
 /**
  * Options for each of nodeNames(). `parent`: set when `up` runs the agent.
  * @throws BackplaneError invalid_argument as nodeNames()
@@ -76,9 +104,11 @@ export function agentOptions(
   parent: AgentOptions['parent'],
   onPresence: (node: string, present: boolean) => void,
   log: Logger,
+  given: Joining,
 ): readonly AgentOptions[] {
   const { settings } = config;
   const credentials = credentialFor(config);
+  const security = securityFor(settings);
   const dataDir = settings['data.dir'];
   const names = nodeNames(settings);
   const redaction = compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] });
@@ -87,6 +117,8 @@ export function agentOptions(
     dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
     brokers: settings.brokers,
     credentialFor: credentials,
+    securityFor: security,
+    joins: joining(settings, given),
     recorder: { bytesMax: settings['recorder.bytesMax'], ageMsMax: settings['recorder.ageMax'] },
     redaction,
     live: { lingerMs: settings['agent.live.linger'], lingerMsMin: settings['agent.live.lingerMin'] },

@@ -5,6 +5,7 @@
 import { once } from 'node:events';
 import type { Command } from 'commander';
 import type { Logger } from 'pino';
+import { checkJoinToken } from '../../access/join-token.js';
 import type { Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { asBackplaneError } from '../../errors.js';
@@ -12,16 +13,24 @@ import { everyOne } from '../../flow/every-step.js';
 import { type Agent, startAgent } from '../../sensor-agent/agent.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
-import { AGENT_KEYS, agentOptions, nodeNames } from './agent-options.js';
+import { AGENT_KEYS, agentOptions, type Joining, nodeNames } from './agent-options.js';
 import { AGENT_WAITS, type AgentBegin, type AgentMessage } from './agent-process.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
 export function define(command: Command): void {
+  command.option(
+    '--join-token <token>',
+    'get a certificate from the broker by a token of "certs join-token", unless there is one (BACKPLANE_JOIN_TOKEN)',
+  );
+  command.option(
+    '--join-token-file <file>',
+    'likewise by the service account token that Kubernetes keeps in this file (BACKPLANE_JOIN_TOKEN_FILE)',
+  );
   addSettingFlags(command, AGENT_KEYS);
   command.action(async () => {
     if (process.env[AGENT_WAITS] !== undefined) await begun();
-    await runAgent(commandConfig(command, AGENT_KEYS));
+    await runAgent(commandConfig(command, AGENT_KEYS), joining(command));
   });
 }
 
@@ -36,7 +45,15 @@ async function begun(): Promise<void> {
   Object.assign(process.env, environment);
 }
 
-async function runAgent(config: Config): Promise<void> {
+/** From flags, else from the environment: no settings, as settings are shown. @throws BackplaneError invalid_argument */
+function joining(command: Command): Joining {
+  const { joinToken, joinTokenFile } = command.opts<{ readonly joinToken?: string; readonly joinTokenFile?: string }>();
+  const { BACKPLANE_JOIN_TOKEN: variable, BACKPLANE_JOIN_TOKEN_FILE: file } = process.env;
+  const [where, text] = joinToken === undefined ? ['BACKPLANE_JOIN_TOKEN', variable] : ['--join-token', joinToken];
+  return { token: text ? checkJoinToken(where, text) : undefined, tokenFile: joinTokenFile ?? (file || undefined) };
+}
+
+async function runAgent(config: Config, given: Joining): Promise<void> {
   const { settings } = config;
   const log = openLog(settings, 'agent');
   const interrupt = watchInterrupt();
@@ -49,7 +66,7 @@ async function runAgent(config: Config): Promise<void> {
     const listens = [settings['grpc.listen'], settings['http.listen']];
     const parent = supervised ? { pid: process.ppid, listens } : undefined;
     const presence = new Presence(nodeNames(settings));
-    const options = agentOptions(config, parent, (node, present) => presence.heard(node, present), log);
+    const options = agentOptions(config, parent, (node, present) => presence.heard(node, present), log, given);
     const agents = await startAll(options, ending);
     try {
       if (!ending.aborted) {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { Command } from 'commander';
 import type { Config } from '../../config.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
-import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
+import { BROKER_KEYS, brokerOptions, httpScheme, warnings } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
@@ -14,12 +14,15 @@ export function define(command: Command): void {
 
 async function runBroker({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
-  const interrupt = watchInterrupt();
+  let reload = () => false;
+  const interrupt = watchInterrupt(undefined, () => reload());
   // Loaded here, because what `up` shares with this file has to start its agent before that.
   const { startBroker } = await import('../../broker/broker.js');
   const broker = await startBroker(brokerOptions(settings, log));
-  if (broker.tokenFile === undefined) process.stdout.write(`${OPEN_TO_ALL}\n`);
-  process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}\n`);
+  reload = broker.reload;
+  for (const warning of warnings(settings, broker)) process.stdout.write(`${warning}\n`);
+  const http = `${httpScheme(settings)}://${broker.httpAddress}`;
+  process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and ${http}\n`);
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('draining');
   await broker.drain();

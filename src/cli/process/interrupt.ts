@@ -13,11 +13,17 @@ export interface Interrupt {
   release(): void;
 }
 
-/** `atOnce` runs synchronously before the exit that a second signal causes, to leave nothing behind. */
-export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
+/**
+ * `atOnce` runs synchronously before the exit that a second signal causes, to leave nothing behind. `reload` is called
+ * for a hangup of a process without a terminal, which is how daemons are asked to read their files again; it returns
+ * false where there is nothing to read: then a hangup ends the process as everywhere else.
+ */
+export function watchInterrupt(atOnce: () => void = () => {}, reload: () => boolean = () => false): Interrupt {
   const controller = new AbortController();
-  const onHangup = () => controller.abort();
   let released = false;
+  const onHangup = () => {
+    if (hasTerminal() || controller.signal.aborted || !reload()) controller.abort();
+  };
   const onSignal = () => {
     if (released) process.exit(INTERRUPTED);
     if (controller.signal.aborted) {
@@ -35,4 +41,9 @@ export function watchInterrupt(atOnce: () => void = () => {}): Interrupt {
       released = true;
     },
   };
+}
+
+/** A terminal that was closed still counts. */
+function hasTerminal(): boolean {
+  return process.stdin.isTTY === true || process.stdout.isTTY === true || process.stderr.isTTY === true;
 }

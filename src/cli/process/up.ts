@@ -8,14 +8,15 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Broker } from '../../broker/broker.js';
-import { configEnvironment, SETTINGS, type SettingKey } from '../../config/settings.js';
+import { configEnvironment, SETTINGS, type SettingKey, type Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { commandName } from '../command-name.js';
 import { safeText, shellWord } from '../render/text.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
+import { checkTogether } from '../tls-settings.js';
 import { AGENT_KEYS, nodeNames } from './agent-options.js';
 import { type AgentMessage, AgentProcess } from './agent-process.js';
-import { BROKER_KEYS, brokerOptions, OPEN_TO_ALL } from './broker-options.js';
+import { BROKER_KEYS, brokerOptions, httpScheme, warnings } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
@@ -36,6 +37,7 @@ async function up({ settings }: Config): Promise<void> {
   const log = openLog(settings, 'broker');
   // Throws the refusal of an agent here, because `up` would otherwise restart that agent for ever.
   const nodes = nodeNames(settings);
+  const ca = ownCa(settings);
   // Its process loads its code while this one does.
   const agent = new AgentProcess(log);
   const { startBroker } = await import('../../broker/broker.js');
@@ -45,23 +47,28 @@ async function up({ settings }: Config): Promise<void> {
     const removed = removeInstancesOf(join(settings['data.dir'], 'recorder'), AGENT_FILES_MS);
     if (removed.length > 0) log.warn(`the agent left its trace instances: removed ${removed.join(', ')}`);
   };
-  const interrupt = watchInterrupt(() => {
-    agent.kill();
-    removeLeftInstances();
-  });
+  let reload = () => false;
+  const interrupt = watchInterrupt(
+    () => {
+      agent.kill();
+      removeLeftInstances();
+    },
+    () => reload(),
+  );
   // Locks the directory and takes the ports, so that failures come before an agent runs.
   const options = { ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" };
   const broker = await startBroker(options).catch(async (cause) => {
     await agent.stop();
     throw cause;
   });
-  say(`Backplane listens on ${broker.grpcAddress} (gRPC) and http://${broker.httpAddress}`);
-  if (broker.tokenFile === undefined) say(OPEN_TO_ALL);
+  reload = broker.reload;
+  say(`Backplane listens on ${broker.grpcAddress} (gRPC) and ${httpScheme(settings)}://${broker.httpAddress}`);
+  for (const warning of warnings(settings, broker)) say(warning);
   const brokers = [reachable(broker.grpcAddress)];
   // Held back until the node is present, because the suggested command shows nothing before.
   let saidNext = false;
   const sayNext = () => {
-    if (!saidNext) say(`Next, in another terminal: ${commandName()} observe --follow${clientFlags(broker)}`);
+    if (!saidNext) say(`Next, in another terminal: ${commandName()} observe --follow${clientFlags(broker, ca)}`);
     saidNext = true;
   };
   agent.begin({
@@ -69,6 +76,8 @@ async function up({ settings }: Config): Promise<void> {
       ...settings,
       brokers,
       'token.file': broker.tokenFile ?? '',
+      // It has the token. The certificate is the broker's.
+      ...{ 'tls.ca': ca, 'tls.cert': '', 'tls.key': '' },
       'grpc.listen': broker.grpcAddress,
       'http.listen': broker.httpAddress,
     }),
@@ -86,6 +95,14 @@ async function up({ settings }: Config): Promise<void> {
   removeLeftInstances();
   await broker.drain();
   interrupt.release();
+}
+
+/** The CA by which this node's agent knows its broker; empty without TLS. @throws BackplaneError invalid_argument */
+function ownCa(settings: Settings): string {
+  if (settings['tls.cert'] === '') return '';
+  const { 'tls.ca': ca, 'tls.clientCa': clientCa } = settings;
+  if (ca === '' && clientCa === '') checkTogether(settings, 'tls.cert', 'tls.ca');
+  return ca || clientCa;
 }
 
 /** The reason why this node is not present yet; undefined when it is. */
@@ -115,11 +132,11 @@ function sayAgent(message: AgentMessage, nodes: readonly string[]): void {
 }
 
 /** The flags that a command needs: none for the default address, nor for a token that is noted for it. */
-function clientFlags({ grpcAddress, tokenFile, tokenNoted }: Broker): string {
+function clientFlags({ grpcAddress, tokenFile, tokenNoted }: Broker, ca: string): string {
   const address = reachable(grpcAddress);
   const broker = address === SETTINGS.brokers.fallback ? '' : ` --broker ${address}`;
   const token = tokenFile === undefined || tokenNoted ? '' : ` --token-file ${shellWord(tokenFile)}`;
-  return broker + token;
+  return broker + token + (ca === '' ? '' : ` --tls-ca ${shellWord(ca)}`);
 }
 
 /** A broker that listens everywhere is reached on loopback. */

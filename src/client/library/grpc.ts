@@ -4,14 +4,10 @@
  *   const bus = await connect({ brokers: ['broker:8484'], token });
  *   for await (const item of bus.subscribe({ topics: ['process'], follow: true })) …
  */
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  type ChannelOptions,
-  credentials,
-  type Interceptor,
-} from '@grpc/grpc-js';
-import { BackplaneError } from '../../errors.js';
+import { rootCertificates } from 'node:tls';
+import type { CallOptions, ChannelCredentials, ChannelOptions, Interceptor } from '@grpc/grpc-js';
+import { inTheClear, type SecurityFor, securedWith } from '../../access/secure-channel.js';
+import { BackplaneError, invalid } from '../../errors.js';
 import { BROKERS_MAX } from '../../limits/client.js';
 import { jsonToValue } from '../../wire/event/event-json.js';
 import { checkJsonValue } from '../../wire/json-value.js';
@@ -39,7 +35,7 @@ export type { Draft, PublishAttributes, Published } from './publishing.js';
 export interface ConnectOptions {
   /** host:port of each; asked in turn. */
   readonly brokers: readonly string[];
-  /** Sent with every call; a function is asked anew for each connection. */
+  /** Sent with every call, unless `tls` shows a certificate; a function is asked anew for each connection. */
   readonly token?: string | (() => string | undefined) | undefined;
   /** PEM. `ca` alone verifies the broker; `cert` and `key` show who calls. `{}`: the authorities that Node knows. */
   readonly tls?:
@@ -79,17 +75,13 @@ class GrpcCarrier implements Carrier {
   readonly #client: Client;
   readonly #publisher: PublishClient;
 
-  constructor({ brokers, token, tls, callOptions, ...rest }: ConnectOptions) {
+  constructor({ brokers, token, tls, credentials: given, callOptions, ...rest }: ConnectOptions) {
     const sent = typeof token === 'function' ? token : () => token;
-    const connection: ClientOptions = {
-      typed: true,
-      ...rest,
-      callOptions,
-      credentials: rest.credentials ?? tlsCredentials(tls),
-    };
+    const securityFor = securityOf(given, tls);
+    const connection: ClientOptions = { typed: true, ...rest, callOptions, securityFor };
     const credentialFor = () => {
-      const given = sent();
-      return given === undefined ? undefined : { token: given, from: 'the option token' };
+      const current = sent();
+      return current === undefined ? undefined : { token: current, from: 'the option token' };
     };
     this.#client = new Client(brokers, credentialFor, connection);
     this.#publisher = new PublishClient(brokers, credentialFor, connection);
@@ -128,10 +120,17 @@ class GrpcCarrier implements Carrier {
   }
 }
 
-function tlsCredentials(tls: ConnectOptions['tls']): ChannelCredentials | undefined {
-  if (tls === undefined) return undefined;
-  const pem = (part: string | Uint8Array | undefined) => (part === undefined ? null : Buffer.from(part));
-  return credentials.createSsl(pem(tls.ca), pem(tls.key), pem(tls.cert));
+/** Throws invalid_argument for what cannot be used. */
+function securityOf(given: ChannelCredentials | undefined, tls: ConnectOptions['tls']): SecurityFor {
+  if (given !== undefined) {
+    return () => ({ isSecure: given._isSecure(), showsCertificate: false, credentials: given, options: {} });
+  }
+  if (tls === undefined) return inTheClear;
+  const { ca, cert, key } = tls;
+  if ((cert === undefined) !== (key === undefined)) throw invalid('tls', 'must have cert and key together');
+  const own = cert === undefined || key === undefined ? {} : { cert: Buffer.from(cert), key: Buffer.from(key) };
+  const shown = { ca: ca === undefined ? [...rootCertificates] : Buffer.from(ca), ...own };
+  return (broker) => securedWith(broker, shown);
 }
 
 /** As the message has them. Throws invalid_argument that names the field. */

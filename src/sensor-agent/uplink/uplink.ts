@@ -5,6 +5,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
+import { inTheClear, type SecurityFor } from '../../access/secure-channel.js';
+import { secureTrouble } from '../../access/secure-trouble.js';
 import type { CredentialFor } from '../../access/token-lookup.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { reconnectDelayMs } from '../../flow/reconnect.js';
@@ -12,6 +14,7 @@ import { within } from '../../flow/within.js';
 import { RECONNECT_MS_MAX, UPLINK_SILENCE_MS } from '../../limits.js';
 import { createUplinkClient, type UplinkClient } from '../../wire/grpc/rpc.js';
 import type { Hello, NodeReport } from '../../wire/messages.js';
+import type { Membership } from './membership.js';
 import { type UplinkNode, UplinkSession } from './uplink-session.js';
 
 export interface UplinkOptions {
@@ -19,6 +22,9 @@ export interface UplinkOptions {
   readonly brokers: readonly string[];
   /** Asked anew for each session. */
   readonly credentialFor: CredentialFor;
+  readonly securityFor?: SecurityFor | undefined;
+  /** Has the certificate of a node that joins. */
+  readonly membership?: Membership | undefined;
   readonly log: Logger;
   hello(): Hello;
   report(): NodeReport;
@@ -51,6 +57,7 @@ export class Uplink {
 
   async stop(): Promise<void> {
     this.#abort.abort();
+    this.#options.membership?.close();
     await this.#session?.close();
     await this.#done;
   }
@@ -63,12 +70,19 @@ export class Uplink {
       const broker = brokers[turn % brokers.length]!;
       this.#heldMs = 0;
       let isAway = true;
+      let isSecure = false;
       let client: UplinkClient | undefined;
       try {
-        client = createUplinkClient(broker, this.#options.credentialFor(broker)?.token);
+        const { membership, securityFor = inTheClear } = this.#options;
+        await membership?.ensure(broker);
+        const security = (membership?.securityFor ?? securityFor)(broker);
+        isSecure = security.isSecure;
+        const token = membership ? undefined : this.#options.credentialFor(broker)?.token;
+        client = createUplinkClient(broker, token, security);
         await this.#serve(client, broker);
       } catch (cause) {
-        const { code, message } = asBackplaneError(cause);
+        const error = asBackplaneError(cause);
+        const { code, message } = secureTrouble(broker, error.message, isSecure) ?? error;
         isAway = code === 'unavailable';
         if (!signal.aborted && message !== this.failure) log.warn({ broker }, `uplink: ${message}`);
         this.failure = message;

@@ -29,6 +29,19 @@ export interface SelectorsRequest extends PredicateRequest {
 const ID = /^[\x21-\x7e]+$/;
 const FIELD_NAMES: ReadonlySet<string> = new Set<string>(['id', 'topics', 'filter', 'fields']);
 
+/** The topics that each selector names, as far as they are texts; none: all. */
+export function namedTopics(request: SelectorsRequest): readonly (readonly string[])[] {
+  const given = Array.isArray(request.selectors) ? (request.selectors as readonly unknown[]) : [];
+  const parts = given.length === 0 ? [request] : given.map((each) => (each ?? {}) as PredicateRequest);
+  return parts.map(({ topics }) => [topics].flat().filter((topic) => typeof topic === 'string'));
+}
+
+/** What bounds every selector: the topics where none are named, and a filter that must hold as well. */
+interface Bounds {
+  readonly topics: readonly string[];
+  readonly conjunct: string | undefined;
+}
+
 /**
  * At least one. @throws BackplaneError invalid_argument, filter_invalid, naming the field: of a selector
  * `selectors[1].filter`.
@@ -37,9 +50,10 @@ export function checkSelectors(
   request: SelectorsRequest,
   includeSelf: boolean,
   throttle: ThrottleRequest | undefined,
+  bounds?: Bounds,
 ): readonly Selector[] {
   const given = listOf(request.selectors);
-  if (given.length === 0) return [{ id: '', predicate: predicateOf(request, includeSelf, throttle) }];
+  if (given.length === 0) return [{ id: '', predicate: predicateOf(request, includeSelf, throttle, bounds) }];
   for (const field of ['topics', 'filter', 'fields'] as const) {
     const value = request[field];
     if (value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0)) continue;
@@ -53,7 +67,7 @@ export function checkSelectors(
     const at = `selectors[${index}]`;
     const id = checkId(at, each, ids);
     try {
-      return { id, predicate: predicateOf(each as PredicateRequest, includeSelf, throttle) };
+      return { id, predicate: predicateOf(each as PredicateRequest, includeSelf, throttle, bounds) };
     } catch (cause) {
       throw ofSelector(cause, at, id);
     }
@@ -89,10 +103,13 @@ function predicateOf(
   request: PredicateRequest,
   includeSelf: boolean,
   throttle: ThrottleRequest | undefined,
+  bounds: Bounds | undefined,
 ): Predicate {
-  const { kernel: topics, documents } = checkNamedTopics(textsOf('topic', request.topics));
+  const { kernel, documents } = checkNamedTopics(textsOf('topic', request.topics));
   if (documents.length > 0 && 'id' in request)
     throw invalid('topic', `${documents[0]} cannot be asked for in a selector`);
+  const namesNone = kernel.length + documents.length === 0;
+  const topics = namesNone && bounds !== undefined ? bounds.topics : kernel;
   const filter = textOf('filter', request.filter);
   const fields = textsOf('fields', request.fields).flatMap((text) => text.split(','));
   // Nodes must also send the fields that the broker compares for the throttle.
@@ -100,7 +117,8 @@ function predicateOf(
   const unnamed = fields.length > 0 ? undefined : throttle?.by.find((field) => NAMED_FIELDS.includes(field));
   if (unnamed !== undefined)
     throw invalid('throttle_by', `${unnamed} comes only where fields name it: name it there, too`);
-  return compilePredicate({ topics, documents, filter, includeSelf, fields, refuseImpossible: true });
+  const conjunct = bounds?.conjunct;
+  return compilePredicate({ topics, documents, filter, includeSelf, fields, refuseImpossible: true, conjunct });
 }
 
 /** The same error, of a part of the request. */

@@ -11,7 +11,7 @@ import type { DocumentPredicate } from '../predicate.js';
 import { checkGroup, type GroupRequest } from './group-request.js';
 import { checkLag, checkLatency } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
-import { checkSelectors, type Selector, type SelectorsRequest } from './selectors.js';
+import { checkSelectors, namedTopics, type Selector, type SelectorsRequest } from './selectors.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
 import { countOf, flagOf, textOf, textsOf } from './values.js';
 import { resolveWindow, type Window } from './window.js';
@@ -35,6 +35,40 @@ export interface SubscriptionRequest extends SelectorsRequest {
   readonly latency?: unknown;
   readonly group?: unknown;
 }
+
+/** What a subscriber asks for, before it is bounded. */
+export interface Asked {
+  /** Those that are named, of all selectors. Names that no topic has are refused later, with their place. */
+  readonly topics: readonly string[];
+  /** Whether a selector names none, and so means all of them. */
+  readonly allTopics: boolean;
+  readonly nodes: NodeGlobs;
+  readonly window: Window;
+  readonly cursor: string;
+  /** Of a member: the group's name, as far as it is text. */
+  readonly group: string | undefined;
+}
+
+/** What the subscriber may have of it. */
+export interface Scope {
+  /** The topics that are meant where none are named. */
+  readonly topics: readonly string[];
+  readonly nodes: NodeGlobs;
+  /** A filter that must hold besides the subscriber's, canonical. */
+  readonly conjunct: string | undefined;
+  /** Nothing from before is told, wall nanoseconds. */
+  readonly floorNs: bigint | undefined;
+  /** Subscriptions of the same subscriber at once, and those that read the past. */
+  readonly streamsMax: number | undefined;
+  readonly queriesMax: number | undefined;
+  /** What was cut off, in sentences for the plan. */
+  readonly notes: readonly string[];
+  /** All of the above as one text, to compare it with what is granted later. */
+  readonly grants: string;
+}
+
+/** Undefined: everything. Throws permission_denied for what is named and may not be had. */
+export type Bound = (asked: Asked) => Scope | undefined;
 
 export interface CheckedSubscription {
   /** Of the kernel and of all selectors, sorted, each once; empty only where nothing but documents is wanted. */
@@ -68,6 +102,8 @@ export interface CheckedSubscription {
   readonly group: GroupRequest | undefined;
   /** Set for one slice of a group: `nodes` then matches those of the slice only. */
   readonly slice?: SubscribedSlice | undefined;
+  /** What bounds it, and what was asked, by which time; undefined: nothing does. */
+  readonly scope?: (Scope & { readonly asked: Asked; readonly askedNs: bigint }) | undefined;
 }
 
 /** A part of the nodes of a group. */
@@ -108,9 +144,11 @@ const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /**
- * @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value.
+ * @param bound says what the subscriber may have; without it everything
+ * @throws BackplaneError invalid_argument, filter_invalid or cursor_invalid, naming the field, the bound and the value;
+ *   what `bound` throws.
  */
-export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): CheckedSubscription {
+export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, bound?: Bound): CheckedSubscription {
   for (const name of Object.keys(request)) {
     if (!FIELD_NAMES.has(name)) {
       const meant = nearest(name, FIELD_NAMES);
@@ -121,7 +159,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
   const cursor = checkCursor(textOf('cursor', request.cursor));
   const includeSelf = flagOf('include_self', request.includeSelf);
   const limit = countOf('limit', request.limit, Number.MAX_SAFE_INTEGER);
-  const window = resolveWindow(
+  const resolved = resolveWindow(
     {
       since: textOf('since', request.since),
       until: textOf('until', request.until),
@@ -132,9 +170,13 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     },
     nowNs,
   );
-  const publishers = compileNodeGlobs(textsOf('node', request.nodes));
+  const asked = askedOf(request, resolved, cursor);
+  const scope = bound?.(asked);
+  // Publishers are named among the nodes, so that what bounds these bounds them.
+  const { nodes: publishers } = scope ?? asked;
+  const window = scope?.floorNs === undefined ? resolved : windowFrom(resolved, scope.floorNs, cursor);
   const { refill, throttle, lagMaxMs, latencyMs } = checkDelivery(request, window);
-  const selectors = checkSelectors(request, includeSelf, throttle);
+  const selectors = checkSelectors(request, includeSelf, throttle, scope);
   const topics = [...new Set(selectors.flatMap(({ predicate }) => predicate.topics))].sort();
   const client = cleanName(textOf('client', request.client));
   const isNamed = selectors[0]!.id !== '';
@@ -152,7 +194,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
       selectors: isNamed,
     },
     window.follow,
-    !given && publishers.globs.length === 0 && !includeSelf,
+    !given && asked.nodes.globs.length === 0 && !includeSelf,
   );
   const { documents } = selectors[0]!.predicate;
   if (group !== undefined && documents !== undefined) {
@@ -175,7 +217,34 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint): 
     lagMaxMs,
     latencyMs,
     group,
+    ...(scope === undefined ? {} : { scope: { ...scope, asked, askedNs: nowNs } }),
   };
+}
+
+/** Names that are none are refused later, with their place. */
+function groupNamed(group: unknown): string | undefined {
+  const name = (group as { readonly name?: unknown } | null | undefined)?.name;
+  return typeof name === 'string' ? name : undefined;
+}
+
+function askedOf(request: SubscriptionRequest, window: Window, cursor: string): Asked {
+  const nodes = compileNodeGlobs(textsOf('node', request.nodes));
+  const named = namedTopics(request);
+  const topics = named.flat();
+  return {
+    topics: [...new Set(topics)].sort(),
+    allTopics: named.some((each) => each.length === 0),
+    nodes,
+    window,
+    cursor,
+    group: groupNamed(request.group),
+  };
+}
+
+/** A past without a start begins where it may. What comes after a cursor begins there, which is checked with it. */
+function windowFrom(window: Window, floorNs: bigint, cursor: string): Window {
+  const { history, sinceNs } = window;
+  return history && sinceNs === undefined && cursor === '' ? { ...window, sinceNs: floorNs } : window;
 }
 
 function checkDelivery(

@@ -13,7 +13,6 @@ import {
   type ChannelOptions,
   type Client,
   type ClientDuplexStream,
-  type ClientOptions,
   type ClientWritableStream,
   credentials as channelCredentials,
   InterceptingCall,
@@ -36,6 +35,7 @@ import type { ControlRequest } from '../gen/backplane/v1/ControlRequest.js';
 import type { ControlResponse__Output } from '../gen/backplane/v1/ControlResponse.js';
 import type { GroupsClient } from '../gen/backplane/v1/Groups.js';
 import type { HistoryEnd, HistoryEnd__Output } from '../gen/backplane/v1/HistoryEnd.js';
+import type { JoinClient } from '../gen/backplane/v1/Join.js';
 import {
   historyEndCodec,
   type PublisherClient,
@@ -134,8 +134,11 @@ export function decodeHistoryMessage(bytes: Buffer): ReceivedHistoryMessage {
   throw reader.fail('must have either frame or end');
 }
 
+/** The services that a broker implements itself. */
+export type Service = 'Uplink' | 'Backplane' | 'Groups' | 'Publisher' | 'Join';
+
 /** For a server: every request and response is the encoded message. */
-export function rawService(name: 'Uplink' | 'Backplane' | 'Groups' | 'Publisher'): ServiceDefinition {
+export function rawService(name: Service): ServiceDefinition {
   const raw: Record<string, MethodDefinition<Buffer, Buffer>> = {};
   for (const [method, definition] of Object.entries(serviceDefinition(name))) {
     raw[method] = {
@@ -169,38 +172,46 @@ function createChannelOptions(): ChannelOptions {
 }
 
 /** Sends the token with every call. */
-function bearer(token: string | undefined): Pick<ClientOptions, 'interceptors'> {
-  if (token === undefined) return {};
-  return {
-    interceptors: [
-      (options, nextCall) =>
-        new InterceptingCall(nextCall(options), {
-          start(metadata, listener, next) {
-            metadata.set('authorization', `Bearer ${token}`);
-            next(metadata, listener);
-          },
-        }),
-    ],
-  };
+function bearer(token: string | undefined, { showsCertificate }: ChannelSecurity): readonly Interceptor[] {
+  if (token === undefined || showsCertificate) return [];
+  return [
+    (options, nextCall) =>
+      new InterceptingCall(nextCall(options), {
+        start(metadata, listener, next) {
+          metadata.set('authorization', `Bearer ${token}`);
+          next(metadata, listener);
+        },
+      }),
+  ];
 }
 
+/** How a channel is secured. */
+export interface ChannelSecurity {
+  readonly isSecure: boolean;
+  /** This side has a certificate of its own, which is its credential: a call has only one, so no token goes with it. */
+  readonly showsCertificate: boolean;
+  readonly credentials: ChannelCredentials;
+  /** Of the channel, which belong to the credentials. */
+  readonly options: ChannelOptions;
+}
+
+/** No encryption. */
+export const CLEAR_CHANNEL: ChannelSecurity = {
+  isSecure: false,
+  showsCertificate: false,
+  credentials: channelCredentials.createInsecure(),
+  options: {},
+};
+
 /** `address` is host:port; `token` is the broker's, if it requires one. */
-export function createUplinkClient(
-  address: string,
-  token?: string,
-  credentials: ChannelCredentials = channelCredentials.createInsecure(),
-): UplinkClient {
+export function createUplinkClient(address: string, token?: string, security?: ChannelSecurity): UplinkClient {
   const definition = serviceDefinition('Uplink');
   const withFrames: ServiceDefinition = {
     ...definition,
     Live: { ...definition.Live!, requestSerialize: encodeLiveMessage },
     History: { ...definition.History!, requestSerialize: encodeHistoryMessage },
   };
-  const Constructor = makeGenericClientConstructor(withFrames, 'Uplink');
-  return new Constructor(address, credentials, {
-    ...createChannelOptions(),
-    ...bearer(token),
-  }) as unknown as UplinkClient;
+  return createClient('Uplink', address, token, security, {}, withFrames) as unknown as UplinkClient;
 }
 
 /**
@@ -238,8 +249,6 @@ function batchNames(bytes: Buffer, cause: unknown): { node: string; topic: strin
 
 /** What users of the client library may set of a connection. */
 export interface ConnectionOptions {
-  /** Plaintext unless given. */
-  readonly credentials?: ChannelCredentials | undefined;
   /** Take precedence over this client's own. */
   readonly channelOptions?: ChannelOptions | undefined;
   readonly interceptors?: readonly Interceptor[] | undefined;
@@ -250,7 +259,12 @@ export interface ConnectionOptions {
 }
 
 /** `address` is host:port; `token` is the broker's, if it requires one. Answers are objects (see schema.ts). */
-export function createBackplaneClient(address: string, token?: string, options?: ConnectionOptions): BackplaneClient {
+export function createBackplaneClient(
+  address: string,
+  token?: string,
+  security?: ChannelSecurity,
+  options?: ConnectionOptions,
+): BackplaneClient {
   const definition = serviceDefinition('Backplane');
   const lenient: ServiceDefinition = {
     ...definition,
@@ -259,42 +273,48 @@ export function createBackplaneClient(address: string, token?: string, options?:
       responseDeserialize: (bytes) => decodeSubscribeResponse(bytes, options?.typed ? typedBatch : receivedBatch),
     },
   };
-  return createClient('Backplane', lenient, address, token, options) as unknown as BackplaneClient;
+  return createClient('Backplane', address, token, security, options, lenient) as unknown as BackplaneClient;
 }
 
 /** The same for groups. */
-export function createGroupsClient(address: string, token?: string, options?: ConnectionOptions): GroupsClient {
-  return createClient('Groups', serviceDefinition('Groups'), address, token, options) as unknown as GroupsClient;
+export function createGroupsClient(
+  address: string,
+  token?: string,
+  security?: ChannelSecurity,
+  options?: ConnectionOptions,
+): GroupsClient {
+  return createClient('Groups', address, token, security, options) as unknown as GroupsClient;
 }
 
 /** The same for who publishes. */
-export function createPublisherClient(address: string, token?: string, options?: ConnectionOptions): PublisherClient {
-  return createClient(
-    'Publisher',
-    serviceDefinition('Publisher'),
-    address,
-    token,
-    options,
-  ) as unknown as PublisherClient;
+export function createPublisherClient(
+  address: string,
+  token?: string,
+  security?: ChannelSecurity,
+  options?: ConnectionOptions,
+): PublisherClient {
+  return createClient('Publisher', address, token, security, options) as unknown as PublisherClient;
 }
 
 function createClient(
-  name: string,
-  definition: ServiceDefinition,
+  name: Service,
   address: string,
   token: string | undefined,
-  {
-    credentials = channelCredentials.createInsecure(),
-    channelOptions,
-    interceptors = [],
-    channel,
-  }: ConnectionOptions = {},
+  security: ChannelSecurity = CLEAR_CHANNEL,
+  { channelOptions, interceptors = [], channel }: ConnectionOptions = {},
+  definition = serviceDefinition(name),
 ): Client {
   const Constructor = makeGenericClientConstructor(definition, name);
-  return new Constructor(address, credentials, {
+  return new Constructor(address, security.credentials, {
     ...createChannelOptions(),
+    ...security.options,
     ...channelOptions,
     ...(channel === undefined ? {} : { channelOverride: channel }),
-    interceptors: [...interceptors, ...(bearer(token).interceptors ?? [])],
+    interceptors: [...interceptors, ...bearer(token, security)],
   });
+}
+
+/** `address` is host:port; `token` is the broker's, where a call wants it. */
+export function createJoinClient(address: string, security: ChannelSecurity, token?: string): JoinClient {
+  return createClient('Join', address, token, security) as unknown as JoinClient;
 }

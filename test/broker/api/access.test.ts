@@ -256,7 +256,7 @@ test('an unreliable token file is refused with one line, or replaced', () => {
     '',
     '\n',
     'short',
-    'x'.repeat(600),
+    'x'.repeat(9_000),
     'x'.repeat(100_000),
     'with space'.repeat(5),
     'ü'.repeat(40),

@@ -1,7 +1,9 @@
 /** What operators changed is on record before it holds, or is not done. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import type { AuditLog } from '../../../src/broker/cluster/audit-log.js';
 import { AuditTrail } from '../../../src/broker/cluster/audit-trail.js';
 import { AuditDocuments, RefusalDocuments } from '../../../src/broker/cluster/embedded/audit-documents.js';
 import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
@@ -109,5 +111,59 @@ test('refusals are written in the background, and a disk that takes none does no
   trail.refuse(refusal('10.0.0.1:5', 'x'));
   await trail.close();
   assert.equal(refusals.dropped, 1);
+  await log.close();
+});
+
+/** Counts its appends, and can be told to fail. */
+class CountedLog implements AuditLog {
+  readonly place = 'somewhere';
+  readonly appends: number[] = [];
+  fails = false;
+
+  async append(entries: readonly object[]): Promise<void> {
+    await sleep(1);
+    if (this.fails) throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+    this.appends.push(entries.length);
+  }
+}
+
+test('what comes together is written with one sync, and what comes meanwhile with the next', async () => {
+  const log = new CountedLog();
+  const trail = new AuditTrail(log, new CountedLog(), silent);
+  const record = (number: number) => trail.record({ action: 'set_budget', peer: 'peer', number });
+  const first = Array.from({ length: 100 }, (_, number) => record(number));
+  await sleep(0);
+  const second = Array.from({ length: 50 }, (_, number) => record(number));
+  await Promise.all([...first, ...second]);
+  assert.equal(
+    log.appends.reduce((sum, count) => sum + count, 0),
+    150,
+  );
+  assert.ok(log.appends.length <= 3, `${log.appends}`);
+});
+
+test('a reading that cannot be put on record is refused, but for the holder of the broker’s own token', async () => {
+  const log = new CountedLog();
+  log.fails = true;
+  const trail = new AuditTrail(log, new CountedLog(), silent);
+  const read = (kind: 'local' | 'token') =>
+    trail.recordReading({ action: 'subscribe', peer: 'peer', identity: { name: 'x', kind } });
+  await assert.rejects(read('token'), { code: 'resource_exhausted', message: /ENOSPC.*: nothing is told$/ });
+  await read('local');
+  trail.note({ action: 'history', peer: 'peer' });
+  await trail.close();
+  assert.equal(trail.dropped, 2);
+});
+
+test('an entry names who it was, and neither the groups nor the hash of a token', async () => {
+  const log = logIn();
+  const trail = trailOf(log);
+  const identity = { name: 'alice', kind: 'token', groups: ['g'], token: { id: 'i', sha256: 'secret' } } as const;
+  await trail.record({ action: 'set_budget', peer: 'peer', identity });
+  const [entry] = await entriesIn(log);
+  assert.deepEqual(
+    [entry?.action, entry?.peer, entry?.identity, entry?.details],
+    [...['set_budget', 'peer', 'alice'], { kind: 'token' }],
+  );
   await log.close();
 });

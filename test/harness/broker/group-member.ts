@@ -17,7 +17,7 @@ export class TestMember {
     this.#group = group;
     this.#client = harness.groupsClient();
     const membership = { name: group, member, ...request.group };
-    this.subscriber = harness.subscribe({ follow: true, ...request, group: membership }, address);
+    this.subscriber = harness.subscribe({ follow: true, ...request, group: membership }, undefined, address);
   }
 
   /** What it has now, by slice. */

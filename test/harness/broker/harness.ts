@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { pino } from 'pino';
+import { securedBy } from '../../../src/access/secure-channel.js';
+import type { TlsFiles } from '../../../src/broker/access/tls/server-tls.js';
 import { PUBLISHING } from '../../../src/broker/app/publisher.js';
-import { type Broker, type BrokerOptions, startBroker } from '../../../src/broker/broker.js';
+import { type Broker, startBroker } from '../../../src/broker/broker.js';
 import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
+import type { BrokerOptions } from '../../../src/broker/options.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
 import { createBackplaneClient, createGroupsClient } from '../../../src/wire/grpc/rpc.js';
@@ -42,6 +45,12 @@ export class Harness {
   origins: readonly string[] = [];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
+  /** Beyond loopback only with TLS. */
+  grpcListen = '127.0.0.1:0';
+  /** The broker's certificate, if it uses TLS. */
+  tls: TlsFiles | undefined;
+  /** Files of roles and tokens; none by default. */
+  access: NonNullable<BrokerOptions['access']> = {};
   #agents: TestAgent[] = [];
   #subscribers: Subscriber[] = [];
   #publishers: TestPublisher[] = [];
@@ -57,11 +66,13 @@ export class Harness {
   async startBroker(): Promise<void> {
     this.broker = await startBroker({
       dataDir: this.dataDir,
-      grpcListen: '127.0.0.1:0',
+      grpcListen: this.grpcListen,
       httpListen: '127.0.0.1:0',
       httpOrigins: this.origins,
+      tls: this.tls,
       insecure: false,
       token: this.wantsToken,
+      access: this.access,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       documents: this.documents,
       publishing: this.publishing,
@@ -79,7 +90,8 @@ export class Harness {
 
   async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
     const { token } = (this.wantsToken && credentialIn(this.dataDir)(this.broker.grpcAddress)) || { token: undefined };
-    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token);
+    const security = this.tls?.clientCa && securedBy({ ca: this.tls.clientCa, own: undefined });
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token, security || undefined);
     this.#agents.push(agent);
     return agent;
   }
@@ -96,8 +108,8 @@ export class Harness {
   }
 
   /** `address`: a way to the broker, by default the straight one. */
-  subscribe(request: SubscribeRequest, address = this.broker.grpcAddress): Subscriber {
-    const subscriber = new Subscriber(address, request);
+  subscribe(request: SubscribeRequest, token?: string, address = this.broker.grpcAddress): Subscriber {
+    const subscriber = new Subscriber(address, request, token);
     this.#subscribers.push(subscriber);
     return subscriber;
   }
@@ -151,8 +163,8 @@ export class Subscriber {
   readonly #client: BackplaneClient;
   readonly #call: ClientReadableStream<SubscribeResponse__Output>;
 
-  constructor(address: string, request: SubscribeRequest) {
-    this.#client = createBackplaneClient(address);
+  constructor(address: string, request: SubscribeRequest, token?: string) {
+    this.#client = createBackplaneClient(address, token);
     this.#call = this.#client.subscribe(request);
     this.#call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
     this.#call.on('error', (error: ServiceError) => {

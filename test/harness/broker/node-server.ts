@@ -26,7 +26,11 @@ export async function startNodeServer(): Promise<NodeServer> {
   const route = new SessionRoute(registry);
   const held = new HeldFrames((trouble) => assert.equal(trouble.kind, 'over'));
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
-  const uplink = new UplinkService(registry, new NodeBudgets(registry, route, state, undefined), ingest, () => {});
+  const uplink = new UplinkService(registry, new NodeBudgets(registry, route, state, undefined), ingest, () => {}, {
+    greet: (_call, node) => ({ node, caller: { peer: '', identity: { name: 'local', kind: 'local' } } }),
+    isSame: () => true,
+    whyOver: () => undefined,
+  });
   const server = new Server();
   server.addService(rawService('Uplink'), uplink.handlers());
   const port = await new Promise<number>((resolve, reject) => {

@@ -5,7 +5,7 @@ import type { FsyncMode } from '../../../src/broker/log/embedded/embedded-log.js
 import { LogStore } from '../../../src/broker/log/log-store.js';
 import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
 import { MiB } from '../../../src/limits.js';
-import { compileNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
+import { keptNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
 
 export function openLogs(dir: string, fsync: FsyncMode = 'never', bytesMax = 256 * MiB): Promise<LogStore> {
   const failed = (_log: unknown, cause: unknown) => assert.fail(String(cause));
@@ -20,5 +20,5 @@ export function openState(dir: string, options: Partial<StateFileOptions> = {}):
 
 /** Nothing is asked yet. */
 export function newBook(nowMs = Date.now()): InterestBook {
-  return new InterestBook({ generation: 0, claims: new Map() }, (globs) => compileNodeGlobs(globs).matches, nowMs);
+  return new InterestBook({ generation: 0, claims: new Map() }, (globs) => keptNodeGlobs(globs).matches, nowMs);
 }

@@ -4,6 +4,7 @@
  * goes on where the broker says, history is answered from the array.
  */
 import { Metadata } from '@grpc/grpc-js';
+import { inTheClear, type SecurityFor } from '../../../src/access/secure-channel.js';
 import { CreditBalance } from '../../../src/flow/credit.js';
 import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
 import { type BusEvent, topicOf } from '../../../src/wire/event/event.js';
@@ -123,8 +124,9 @@ export class TestAgent {
     readonly node: string,
     public recorder: TestRecorder,
     token: string | undefined,
+    securityFor: SecurityFor,
   ) {
-    this.#client = createUplinkClient(address, token);
+    this.#client = createUplinkClient(address, token, securityFor(address));
     this.#control = this.#client.control(new Metadata());
   }
 
@@ -135,8 +137,9 @@ export class TestAgent {
     recorder: TestRecorder,
     hello = {},
     token?: string,
+    securityFor = inTheClear,
   ): Promise<TestAgent> {
-    const agent = new TestAgent(address, node, recorder, token);
+    const agent = new TestAgent(address, node, recorder, token, securityFor);
     const welcomed = new Promise<void>((resolve, reject) => {
       agent.#control.on('error', (error) => {
         agent.ended ??= error.message;

@@ -30,7 +30,8 @@ export function sendProblem(response: ServerResponse, error: BackplaneError): vo
   if (retryAfterMs !== undefined) response.setHeader('retry-after', Math.ceil(retryAfterMs / 1000));
   if (error.code === 'unauthenticated') response.setHeader('www-authenticate', 'Bearer realm="backplane"');
   // The rest of a request that did not come is not waited for.
-  if (error.code === 'deadline_exceeded') response.setHeader('connection', 'close');
+  if (error.code === 'deadline_exceeded' && response.req.httpVersionMajor < 2)
+    response.setHeader('connection', 'close');
   send(response, error.httpStatus, PROBLEM_TYPE, `${JSON.stringify(problemOf(error))}\n`);
 }
 

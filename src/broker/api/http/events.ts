@@ -1,23 +1,20 @@
 /** Streams of events: the request from the query or the body, as lines or as server-sent events. */
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import type { ConnectionPlaces } from '../../../flow/connection-places.js';
 import { HTTP_STREAMS_MAX, RETRY_AFTER_MS } from '../../../limits.js';
-import { wallNowNs } from '../../../nanoseconds.js';
-import {
-  type CheckedSubscription,
-  checkSubscription,
-  type SubscriptionRequest,
-} from '../../../subscriptions/request/subscription-request.js';
+import type { CheckedSubscription, SubscriptionRequest } from '../../../subscriptions/request/subscription-request.js';
 import { decodeCursor } from '../../../wire/cursor.js';
 import { subscribeRequestCodec } from '../../../wire/messages.js';
+import type { AccessControl } from '../../access/access-control.js';
 import { isWindowEnd } from '../../delivery/history/history-merge.js';
 import { SelectorSet } from '../../delivery/selectors/selector-set.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
 import { inProtoNames } from '../proto-names.js';
 import { readJsonBody } from './body.js';
+import { connectionOf } from './connection.js';
 import { HttpSink, type StreamFormat } from './http-sink.js';
 import { subscriptionRequest } from './query.js';
 import type { Call } from './route.js';
@@ -27,24 +24,37 @@ import { END_ID, EVENT_STREAM, formatOf } from './stream-formats.js';
 export class Streams {
   #running = 0;
   readonly #places: ConnectionPlaces<Socket>;
+  /** Streams of each connection that has any. */
+  readonly #counts = new Map<Socket, number>();
 
   constructor(places: ConnectionPlaces<Socket>) {
     this.#places = places;
   }
 
-  /** Keeps the connection while `run` does. Throws resource_exhausted when there are too many. */
-  async keep<T>(socket: Socket, run: () => Promise<T>): Promise<T> {
+  /** Keeps the request's connection while `run` does. Throws resource_exhausted when there are too many. */
+  async keep<T>(request: IncomingMessage, run: () => Promise<T>): Promise<T> {
     if (this.#running >= HTTP_STREAMS_MAX) {
       const message = `at most ${HTTP_STREAMS_MAX} streams of events run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
+    const connection = connectionOf(request);
     this.#running++;
-    this.#places.keep(socket);
+    this.#counts.set(connection, (this.#counts.get(connection) ?? 0) + 1);
+    this.#places.keep(connection);
     try {
       return await run();
     } finally {
       this.#running--;
-      this.#places.release(socket);
+      this.#release(connection);
+    }
+  }
+
+  #release(connection: Socket): void {
+    const left = (this.#counts.get(connection) ?? 1) - 1;
+    if (left > 0) this.#counts.set(connection, left);
+    else {
+      this.#counts.delete(connection);
+      this.#places.release(connection);
     }
   }
 }
@@ -52,8 +62,10 @@ export class Streams {
 export class EventRoutes {
   readonly #subscriptions: Subscriptions;
   readonly #streams: Streams;
+  readonly #access: AccessControl;
 
-  constructor(subscriptions: Subscriptions, streams: Streams) {
+  constructor(subscriptions: Subscriptions, streams: Streams, access: AccessControl) {
+    this.#access = access;
     this.#subscriptions = subscriptions;
     this.#streams = streams;
   }
@@ -88,9 +100,9 @@ export class EventRoutes {
     if (idSent === END_ID) return stop(response);
     // A group knows by itself where its members go on.
     const lastId = request.group ? '' : idSent;
-    const checked = checkSubscription(lastId === '' ? request : resumed(request, lastId), wallNowNs());
+    const checked = this.#access.subscription(lastId === '' ? request : resumed(request, lastId), caller);
     if (lastId !== '' && isOver(checked)) return stop(response);
-    await this.#streams.keep(asked.socket, async () => {
+    await this.#streams.keep(asked, async () => {
       // At once for a browser, which is told of refusals in the stream. Who asks by POST sees their statuses.
       if (format.preamble !== undefined && asked.method === 'GET') sink.start();
       try {

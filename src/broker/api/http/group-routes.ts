@@ -18,28 +18,30 @@ import type { GroupService } from '../../groups/group-service.js';
 import { inProtoNames } from '../proto-names.js';
 import { sendMessage } from './answer.js';
 import { readJsonBody } from './body.js';
-import type { Call, Role, Route } from './route.js';
+import type { Call, Route } from './route.js';
 
 export function groupRoutes(groups: GroupService): Route[] {
   return [
     {
-      ...{ method: 'GET', path: '/v1/groups', role: 'view' },
-      handler: ({ response }) => sendMessage(response, listGroupsResponseCodec, groups.list()),
+      ...{ method: 'GET', path: '/v1/groups', role: 'groups' },
+      handler: ({ response, caller }) => sendMessage(response, listGroupsResponseCodec, groups.list(caller)),
       schema: {
         ...{ id: 'listGroups', summary: 'the groups, and how far behind they are' },
         answer: { kind: 'message', name: 'ListGroupsResponse' },
       },
     },
     {
-      ...{ method: 'GET', path: '/v1/groups/{group}', role: 'view' },
-      handler: ({ response, path }) => sendMessage(response, getGroupResponseCodec, groups.show(path.group ?? '')),
+      ...{ method: 'GET', path: '/v1/groups/{group}', role: 'groups' },
+      handler: ({ response, path, caller }) => {
+        sendMessage(response, getGroupResponseCodec, groups.show(path.group ?? '', caller));
+      },
       schema: {
         ...{ id: 'getGroup', summary: 'one group, with its slices' },
         answer: { kind: 'message', name: 'GetGroupResponse' },
       },
     },
     {
-      ...{ method: 'DELETE', path: '/v1/groups/{group}', role: 'manage' },
+      ...{ method: 'DELETE', path: '/v1/groups/{group}', role: 'groups' },
       handler: async ({ response, path, caller }) => {
         await groups.delete(path.group ?? '', caller);
         sendMessage(response, deleteGroupResponseCodec, {});
@@ -49,20 +51,20 @@ export function groupRoutes(groups: GroupService): Route[] {
         answer: { kind: 'message', name: 'DeleteGroupResponse' },
       },
     },
-    posting('/v1/groups/{group}/commit', 'subscribe', commitRequestCodec, commitResponseCodec, {
+    posting('/v1/groups/{group}/commit', commitRequestCodec, commitResponseCodec, {
       ...{ id: 'commit', summary: 'states up to where slices were processed' },
       ...{ body: 'CommitRequest', answer: 'CommitResponse' },
-      act: async (request) => {
-        await groups.commit(request);
+      act: async (request, caller) => {
+        await groups.commit(request, caller);
         return {};
       },
     }),
-    posting('/v1/groups/{group}/reset', 'manage', resetGroupRequestCodec, resetGroupResponseCodec, {
+    posting('/v1/groups/{group}/reset', resetGroupRequestCodec, resetGroupResponseCodec, {
       ...{ id: 'resetGroup', summary: 'lets a group without members begin at another time' },
       ...{ body: 'ResetGroupRequest', answer: 'ResetGroupResponse' },
       act: (request, caller) => groups.reset(request, caller),
     }),
-    posting('/v1/groups/{group}/filter', 'manage', setGroupFilterRequestCodec, setGroupFilterResponseCodec, {
+    posting('/v1/groups/{group}/filter', setGroupFilterRequestCodec, setGroupFilterResponseCodec, {
       ...{ id: 'setGroupFilter', summary: 'changes what a group subscribes to, and keeps its cursors' },
       ...{ body: 'SetGroupFilterRequest', answer: 'SetGroupFilterResponse' },
       act: (request, caller) => groups.setFilter(request, caller),
@@ -82,7 +84,6 @@ interface Posted<Request, Response> {
 /** A message about the group of the path, which the body may repeat. */
 function posting<Request extends { readonly group: string }, Response extends object>(
   path: string,
-  role: Role,
   request: MessageCodec<object, Request>,
   response: MessageCodec<Response, unknown>,
   { id, summary, body, answer, act }: Posted<Request, Response>,
@@ -100,7 +101,7 @@ function posting<Request extends { readonly group: string }, Response extends ob
     }
   };
   return {
-    ...{ method: 'POST', path, role, handler },
+    ...{ method: 'POST', path, role: 'groups', handler },
     schema: { id, summary, body, answer: { kind: 'message', name: answer } },
   };
 }

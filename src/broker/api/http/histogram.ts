@@ -2,8 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { BackplaneError, invalid } from '../../../errors.js';
 import { HISTOGRAM_BUCKETS_DEFAULT, HISTOGRAM_BUCKETS_MAX, HISTOGRAM_GAPS_MAX } from '../../../limits.js';
-import { wallNowNs } from '../../../nanoseconds.js';
-import { checkSubscription } from '../../../subscriptions/request/subscription-request.js';
+import type { CheckedSubscription, SubscriptionRequest } from '../../../subscriptions/request/subscription-request.js';
 import { snakePath } from '../../../text/nearest.js';
 import { eventWallNs } from '../../../wire/event/event-time.js';
 import { soundParts } from '../../../wire/event/sound-parts.js';
@@ -13,6 +12,7 @@ import {
   nsToTimestamp,
   type SubscribeResponse,
 } from '../../../wire/messages.js';
+import type { AccessControl } from '../../access/access-control.js';
 import type { Caller } from '../../access/gate.js';
 import { clientOf } from '../../access/peer-address.js';
 import type { Delivery, Sink } from '../../delivery/outlet.js';
@@ -40,10 +40,11 @@ const REFUSED = [
 export async function histogram(
   request: HistogramRequest__Output,
   subscriptions: Subscriptions,
+  access: AccessControl,
   caller: Caller,
   response: ServerResponse,
 ): Promise<HistogramResponse> {
-  const { checked, sinceNs, untilNs, buckets } = checkHistogram(request);
+  const { checked, sinceNs, untilNs, buckets } = checkHistogram(request, (asked) => access.subscription(asked, caller));
   const counts = new Counts(sinceNs, untilNs, buckets);
   const closing = new AbortController();
   const close = () => closing.abort();
@@ -57,7 +58,10 @@ export async function histogram(
   return counts.answer();
 }
 
-function checkHistogram({ subscription, buckets }: HistogramRequest__Output) {
+function checkHistogram(
+  { subscription, buckets }: HistogramRequest__Output,
+  check: (request: SubscriptionRequest) => CheckedSubscription,
+) {
   if (!subscription) throw invalid('subscription', 'is missing');
   for (const field of REFUSED) {
     const value = subscription[field];
@@ -70,7 +74,7 @@ function checkHistogram({ subscription, buckets }: HistogramRequest__Output) {
   }
   // Nothing is counted by but the time, which every event has.
   const asked = { ...subscription, fields: ['type'], until: subscription.until || '0s' };
-  const checked = checkSubscription(asked, wallNowNs());
+  const checked = check(asked);
   const { sinceNs = 0n, untilNs = 0n } = checked.window;
   return { checked, sinceNs, untilNs, buckets: buckets || HISTOGRAM_BUCKETS_DEFAULT };
 }

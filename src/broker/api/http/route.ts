@@ -2,11 +2,16 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { BackplaneError } from '../../../errors.js';
 import { shown } from '../../../text/shown.js';
+import type { Grant } from '../../access/authorize.js';
 import type { Caller } from '../../access/gate.js';
+import type { Verb } from '../../access/roles.js';
 import { HttpRefusal } from './problem.js';
 
-/** `open` needs no token. The others name what a caller does: look at lists, read events, publish some, change something. */
-export type Role = 'open' | 'view' | 'subscribe' | 'publish' | 'manage';
+/**
+ * `open` needs no token. The others are what the caller's role must grant: see access/roles.ts. Those of `subscribe`,
+ * `publish` and `groups` ask for what their request needs when they have read it.
+ */
+export type Role = 'open' | Verb;
 
 export interface Call {
   readonly request: IncomingMessage;
@@ -15,6 +20,8 @@ export interface Call {
   /** The parts of the path that the route has in braces, decoded. */
   readonly path: Readonly<Record<string, string>>;
   readonly caller: Caller;
+  /** What the caller may; of `open` and `subscribe` routes nothing. */
+  readonly grant: Grant;
 }
 
 /** What is asked and answered, for the contents and for OpenAPI. */

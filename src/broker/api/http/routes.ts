@@ -21,6 +21,9 @@ import {
 } from '../../../wire/messages.js';
 import { publishBatchOf } from '../../../wire/publish-request.js';
 import type { MessageCodec } from '../../../wire/schema.js';
+import type { AccessControl } from '../../access/access-control.js';
+import { publishWish } from '../../access/authorize.js';
+import type { Caller } from '../../access/gate.js';
 import type { Publisher } from '../../app/publisher.js';
 import type { Subscriptions } from '../../delivery/subscriptions.js';
 import type { GroupService } from '../../groups/group-service.js';
@@ -49,6 +52,7 @@ export interface HttpParts {
   readonly forgetting: ForgetService;
   readonly publisher: Publisher;
   readonly groups: GroupService;
+  readonly access: AccessControl;
   readonly metrics: Registry;
   /** Why the broker is not ready: it starts or drains, or its log takes no frames. Undefined when it is ready. */
   readonly notReady: () => string | undefined;
@@ -61,13 +65,13 @@ export function routeTable(parts: HttpParts, streams: Streams): readonly Route[]
   return routes;
 }
 
-function eventRoutes({ subscriptions, registry }: HttpParts, streams: Streams): Route[] {
-  const events = new EventRoutes(subscriptions, streams);
+function eventRoutes({ subscriptions, registry, access }: HttpParts, streams: Streams): Route[] {
+  const events = new EventRoutes(subscriptions, streams, access);
   const role = 'subscribe';
   const count = (call: Call, request: unknown) => {
     const { caller, response } = call;
     const counted = histogramRequestCodec.fromJson(request);
-    return streams.keep(call.request.socket, () => histogram(counted, subscriptions, caller, response));
+    return streams.keep(call.request, () => histogram(counted, subscriptions, access, caller, response));
   };
   return [
     {
@@ -91,7 +95,7 @@ function eventRoutes({ subscriptions, registry }: HttpParts, streams: Streams): 
     asking('POST', '/v1/explain', role, {
       ...{ id: 'explain', summary: 'what a subscription would do' },
       ...{ body: 'ExplainRequest', answer: 'ExplainResponse', codec: explainResponseCodec },
-      act: (_call, body) => explainRequest(explainRequestCodec.fromJson(body), registry),
+      act: ({ caller }, body) => explainRequest(explainRequestCodec.fromJson(body), registry, access, caller),
     }),
     asking('POST', '/v1/histogram', role, {
       ...{ id: 'histogram', summary: 'how many events a subscription matches, by time' },
@@ -104,33 +108,38 @@ function eventRoutes({ subscriptions, registry }: HttpParts, streams: Streams): 
   ];
 }
 
-function publishRoute({ publisher }: HttpParts): Route {
+function publishRoute({ publisher, access }: HttpParts): Route {
   return {
     ...{ method: 'POST', path: '/v1/app/{topic}', role: 'publish' },
     handler: async ({ request, response, path, caller }) => {
+      const { topic = '' } = path;
+      access.enter(caller, publishWish(topic));
       const { json, bytes } = await readJson(request, PUBLISH_BYTES_MAX);
-      const batch = publishBatchOf(json, path.topic ?? '', bytes);
+      const batch = publishBatchOf(json, topic, bytes);
       sendMessage(response, publishResponseCodec, await publisher.publish(caller.identity, batch));
     },
     schema: {
       id: 'publish',
-      summary: 'events of your own, one or {"events": […]}; the topic is app.NAME',
+      summary: 'events of your own, one or {"events": […]}; the topic is app.NAME, or alert',
       body: 'PublishInput',
       answer: { kind: 'message', name: 'PublishResponse' },
     },
   };
 }
 
-function nodeRoutes({ listings, budgets, forgetting }: HttpParts): Route[] {
+function nodeRoutes({ listings, budgets, forgetting, access }: HttpParts): Route[] {
+  const managed = (caller: Caller, nodes: readonly string[]) =>
+    access.authorize(caller, { verbs: ['manage'], nodes }).node;
   return [
     listing('/v1/nodes', {
       ...{ id: 'listNodes', summary: 'the nodes, and how they are' },
-      ...{ answer: 'ListNodesResponse', codec: listNodesResponseCodec, read: () => listings.nodes() },
+      ...{ answer: 'ListNodesResponse', codec: listNodesResponseCodec, read: ({ grant }) => listings.nodes(grant) },
     }),
     {
       ...{ method: 'DELETE', path: '/v1/nodes/{node}', role: 'manage' },
       handler: async ({ path, response, caller }) => {
-        const nodes = await forgetting.forget([path.node ?? ''], caller.peer);
+        const asked = [path.node ?? ''];
+        const nodes = await forgetting.forget(asked, caller, managed(caller, asked));
         sendMessage(response, forgetNodesResponseCodec, { nodes: [...nodes] });
       },
       schema: {
@@ -141,12 +150,19 @@ function nodeRoutes({ listings, budgets, forgetting }: HttpParts): Route[] {
     },
     listing('/v1/budgets', {
       ...{ id: 'listBudgets', summary: 'the rates at which nodes may send' },
-      ...{ answer: 'ListBudgetsResponse', codec: listBudgetsResponseCodec, read: () => budgets.list() },
+      ...{
+        answer: 'ListBudgetsResponse',
+        codec: listBudgetsResponseCodec,
+        read: ({ grant }) => budgets.list(grant.node),
+      },
     }),
     asking('PUT', '/v1/budgets', 'manage', {
       ...{ id: 'setBudget', summary: 'sets them, by a SetBudgetRequest as JSON' },
       ...{ body: 'SetBudgetRequest', answer: 'SetBudgetResponse', codec: setBudgetResponseCodec },
-      act: ({ caller }, body) => budgets.change(setBudgetRequestCodec.fromJson(body), caller.peer),
+      act: ({ caller }, body) => {
+        const request = setBudgetRequestCodec.fromJson(body);
+        return budgets.change(request, caller, managed(caller, request.nodes));
+      },
     }),
   ];
 }
@@ -155,15 +171,16 @@ function brokerRoutes({ listings }: HttpParts): Route[] {
   return [
     listing('/v1/topics', {
       ...{ id: 'listTopics', summary: 'the topics, and what they hold' },
-      ...{ answer: 'ListTopicsResponse', codec: listTopicsResponseCodec, read: () => listings.topics() },
+      ...{ answer: 'ListTopicsResponse', codec: listTopicsResponseCodec, read: ({ grant }) => listings.topics(grant) },
     }),
     listing('/v1/subscriptions', {
       ...{ id: 'listSubscriptions', summary: 'who is subscribed to what', answer: 'ListSubscriptionsResponse' },
-      ...{ codec: listSubscriptionsResponseCodec, read: () => listings.subscriptionList() },
+      ...{ codec: listSubscriptionsResponseCodec },
+      read: ({ grant, caller }) => listings.subscriptionList(grant, caller),
     }),
     listing('/v1/status', {
       ...{ id: 'getStatus', summary: 'this broker' },
-      ...{ answer: 'GetStatusResponse', codec: getStatusResponseCodec, read: () => listings.status() },
+      ...{ answer: 'GetStatusResponse', codec: getStatusResponseCodec, read: ({ grant }) => listings.status(grant) },
     }),
   ];
 }
@@ -211,7 +228,7 @@ function contents(routes: readonly Route[]): string {
     '',
     ...rows.map(([request, summary]) => `${request.padEnd(width)}  ${summary}`),
     '',
-    'What is below /v1 wants the token of the broker: Authorization: Bearer TOKEN, which is in DATA_DIR/token.',
+    'What is below /v1 wants a token, such as that of the broker in DATA_DIR/token: Authorization: Bearer TOKEN.',
     '',
   ].join('\n');
 }
@@ -229,9 +246,9 @@ interface Described<In extends object> {
 }
 
 /** A list that is read. */
-function listing<In extends object>(path: string, what: Described<In> & { readonly read: () => In }): Route {
+function listing<In extends object>(path: string, what: Described<In> & { readonly read: (call: Call) => In }): Route {
   const { id, summary, answer: name, codec, read } = what;
-  const handler = ({ response }: Call) => sendMessage(response, codec, read());
+  const handler = (call: Call) => sendMessage(call.response, codec, read(call));
   const schema = { id, summary, answer: { kind: 'message', name } } as const;
   return { method: 'GET', path, role: 'view', handler, schema };
 }

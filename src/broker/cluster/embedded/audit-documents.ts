@@ -94,7 +94,7 @@ function documentOf(entry: Entry & object): Document {
   const part = encodePart({
     audit: {
       action: textOf(action),
-      identity: nameOf(identity),
+      identity: textOf(identity),
       peer: textOf(peer),
       outcome,
       code: textOf(code),
@@ -104,13 +104,6 @@ function documentOf(entry: Entry & object): Document {
     },
   });
   return { type: `audit.${textOf(action) || 'entry'}`, id: '', key: '', part };
-}
-
-/** Of an identity, or a name. */
-function nameOf(identity: unknown): string {
-  return typeof identity === 'object' && identity !== null && 'name' in identity
-    ? textOf(identity.name)
-    : textOf(identity);
 }
 
 function textOf(value: unknown): string {

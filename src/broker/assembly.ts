@@ -1,0 +1,207 @@
+/** Puts the parts of a broker together, around what was opened for it. */
+import { join, resolve } from 'node:path';
+import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import type { BackplaneError } from '../errors.js';
+import { BytePool } from '../flow/byte-pool.js';
+import {
+  GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
+  GROUP_CURSORS_MS_DEFAULT,
+  GROUP_INTEREST_MS_DEFAULT,
+  GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
+  GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
+  HISTORY_POOL_BYTES_MAX,
+} from '../limits.js';
+import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
+import { addReflection } from '../wire/grpc/reflection.js';
+import { rawService, type Service } from '../wire/grpc/rpc.js';
+import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
+import type { AccessControl } from './access/access-control.js';
+import { AccessFiles } from './access/access-files.js';
+import { AgentAccess } from './access/agent-access.js';
+import { openJoin } from './access/join/open-join.js';
+import type { ServerTls } from './access/tls/server-tls.js';
+import type { BrokerToken } from './access/token-file.js';
+import { brokerMetrics } from './api/broker-metrics.js';
+import { GrpcApi } from './api/grpc.js';
+import { groupHandlers } from './api/grpc-groups.js';
+import { HttpApi } from './api/http.js';
+import { type BrokerFacts, Listings } from './api/listings.js';
+import { PUBLISHING, Publisher } from './app/publisher.js';
+import { PublisherService } from './app/publisher-service.js';
+import { AuditTrail } from './cluster/audit-trail.js';
+import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-documents.js';
+import type { SharedState } from './cluster/shared-state.js';
+import { DataWatch } from './data-watch.js';
+import type { Delays } from './delays.js';
+import { newTotals } from './delivery/outlet.js';
+import type { DeliveryContext } from './delivery/planned-subscription.js';
+import { type JoinGroup, Subscriptions } from './delivery/subscriptions.js';
+import { GroupService } from './groups/group-service.js';
+import { GroupStore } from './groups/group-store.js';
+import { Groups } from './groups/groups.js';
+import type { HeldFrames } from './ingest/held-frames.js';
+import { Ingest } from './ingest/ingest.js';
+import { UplinkService } from './ingest/uplink-service.js';
+import { DOCUMENT_BOUNDS, type DocumentLogs } from './log/documents/document-logs.js';
+import { FanOut } from './log/fan-out.js';
+import type { LogStore } from './log/log-store.js';
+import { BudgetService } from './nodes/budget-service.js';
+import { SessionRoute } from './nodes/embedded/session-route.js';
+import { ForgetService } from './nodes/forget-service.js';
+import { InterestBook } from './nodes/interest-book.js';
+import { Lingers } from './nodes/lingers.js';
+import { NodeBudgets } from './nodes/node-budgets.js';
+import { NodeRegistry } from './nodes/node-registry.js';
+import { savedInterest } from './nodes/node-state.js';
+import { openState } from './open-state.js';
+import type { BrokerOptions } from './options.js';
+
+/** What a broker has of its disk. */
+export interface Opened {
+  /** The broker's part of the data directory. */
+  readonly dir: string;
+  readonly store: LogStore;
+  readonly documents: DocumentLogs;
+  readonly held: HeldFrames;
+  readonly delays: Delays;
+  readonly token: BrokerToken | undefined;
+  readonly tls: ServerTls | undefined;
+}
+
+export type Parts = ReturnType<typeof assemble>;
+
+const NO_ACCESS_FILES = { tokensFile: '', rolesFile: '', webTokens: undefined };
+const GROUP_DEFAULTS = {
+  memberMs: GROUP_MEMBER_TIMEOUT_MS_DEFAULT,
+  commitMs: GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
+  revokeMs: GROUP_REVOKE_TIMEOUT_MS_DEFAULT,
+  interestMs: GROUP_INTEREST_MS_DEFAULT,
+  cursorsMs: GROUP_CURSORS_MS_DEFAULT,
+};
+
+/** Throws BackplaneError for options that cannot be followed, before anything runs by itself. */
+export function assemble(opened: Opened, options: BrokerOptions) {
+  const { dir, store, documents, held, delays, token, tls } = opened;
+  const { logger } = options;
+  const { interest, setBudgets, groupState } = openState(dir, logger);
+  const { trail, refusals } = openTrail(documents, options);
+  const access = new AccessFiles({
+    ...{ ...NO_ACCESS_FILES, ...options.access },
+    ...{ dataDir: options.dataDir, token, trail, logger },
+  });
+  const { gate, control } = access;
+  const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
+  const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
+  const nodes = nodesOf(store, interest, setBudgets, options);
+  const { registry, budgets } = nodes;
+  const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
+  const totals = newTotals();
+  const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
+  const shared = { ...nodes, store, fanOut: new FanOut(store.all()), documents, historyPool, totals, delays };
+  const consumers = consumersOf(shared, groupState, trail, control, options);
+  const { subscriptions, groups, groupService } = consumers;
+  const facts = factsBeforeListening(options, tls);
+  const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
+  const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
+  const listings = new Listings(
+    ...([facts, registry, budgets, subscriptions, ingest, store, documents, trouble, () => totals.events] as const),
+  );
+  const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
+  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));
+  access.listen(() => {
+    for (const each of [subscriptions, uplink]) each.review();
+  });
+  const state = { ready: false, waitsFor: options.waitsFor };
+  const publishing = new PublisherService(publisher, control);
+  const api = {
+    ...{ subscriptions, registry, listings, access: control },
+    budgets: new BudgetService(registry, budgets, trail),
+    forgetting: new ForgetService(registry, trail),
+  };
+  const grpc = grpcServer({
+    Uplink: uplink.handlers(),
+    Backplane: new GrpcApi(api).handlers(),
+    Groups: groupHandlers(groupService),
+    Publisher: publishing.handlers(),
+    Join: joining.handlers(),
+  });
+  const health = healthOf(grpc);
+  const showHealth = () => health.setStatus('', servingStatus(state));
+  addReflection(grpc);
+  const http = new HttpApi({
+    ...{ ...api, version: options.version, publisher, groups: groupService, gate, tls },
+    metrics: brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls, publisher, refusals, groups }),
+    origins: options.httpOrigins ?? [],
+    notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
+  });
+  const served = { access, grpc, http, uplink, publishing, showHealth, facts, state };
+  return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
+}
+
+/** Ends what runs by itself, and the connections; the logs are still open then. */
+export async function closeParts({ access, groups, held, registry, watch, http, grpc, trail }: Parts): Promise<void> {
+  watch.close();
+  access.close();
+  groups.close();
+  held.close();
+  registry.close();
+  await http.listener.close();
+  grpc.forceShutdown();
+  // Who read what is noted when its stream ends.
+  await trail.close();
+}
+
+function openTrail(documents: DocumentLogs, { documents: bounds = DOCUMENT_BOUNDS, logger }: BrokerOptions) {
+  const log = documents.of('audit');
+  const refusals = new RefusalDocuments(log, bounds.audit);
+  return { refusals, trail: new AuditTrail(new AuditDocuments(log), refusals, logger) };
+}
+
+function nodesOf(store: LogStore, interest: SharedState, setBudgets: SharedState, options: BrokerOptions) {
+  const { logger, ceilingBytesPerSecond } = options;
+  const book = new InterestBook(savedInterest(interest), (globs) => keptNodeGlobs(globs).matches, Date.now());
+  const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
+  const route = new SessionRoute(registry);
+  const budgets = new NodeBudgets(registry, route, setBudgets, ceilingBytesPerSecond);
+  return { book, registry, route, budgets, lingers: new Lingers(registry, route) };
+}
+
+/** Subscriptions, and the groups whose slices are some of them. */
+function consumersOf(
+  context: DeliveryContext,
+  state: SharedState,
+  trail: AuditTrail,
+  access: AccessControl,
+  { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
+) {
+  const join: JoinGroup = (...member) => groups.join(...member);
+  const subscriptions = new Subscriptions(context, join, access, trail);
+  const store = new GroupStore(state);
+  const groups: Groups = new Groups({ store, context, subscriptions, access, times, retention: times, logger });
+  return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail, access) };
+}
+
+function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
+  const grpc = new Server(serverOptions());
+  setStreamWindow(grpc);
+  for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
+  return grpc;
+}
+
+/** The addresses are filled in when the broker listens. */
+function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTls | undefined): BrokerFacts {
+  // The directory is made absolute, because its readers have other working directories.
+  const places = { dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
+  return { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
+}
+
+function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
+  return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
+}
+
+function healthOf(grpc: Server): HealthImplementation {
+  const health = new HealthImplementation({ '': 'NOT_SERVING' });
+  health.addToServer(grpc);
+  return health;
+}

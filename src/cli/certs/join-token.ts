@@ -1,0 +1,21 @@
+/** `backplane certs join-token NODE...`: a token by which one node gets its first certificate from the broker. */
+import type { Command } from 'commander';
+import { createJoinToken } from '../../client/create-join-token.js';
+import { timestampNs } from '../../subscriptions/timestamp.js';
+import { credentialFor } from '../credential-lookup.js';
+import { CLIENT_KEYS } from '../credentials.js';
+import { addSettingFlags, commandConfig } from '../setting-flags.js';
+import { securityFor } from '../tls-settings.js';
+
+export function defineJoinToken(command: Command): void {
+  command.argument('<node...>', 'names or globs, one of which the node must match');
+  addSettingFlags(command, CLIENT_KEYS);
+  command.action(async (nodes: readonly string[]) => {
+    const config = commandConfig(command, CLIENT_KEYS);
+    const [broker = ''] = config.settings.brokers;
+    const answer = await createJoinToken(broker, credentialFor(config), securityFor(config.settings), nodes);
+    const until = answer.expires && new Date(Number(timestampNs(answer.expires) / 1_000_000n)).toISOString();
+    process.stderr.write(`For one node, once, until ${until}: backplane agent --broker HOST:PORT --join-token TOKEN\n`);
+    process.stdout.write(`${answer.token}\n`);
+  });
+}

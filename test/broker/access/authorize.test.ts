@@ -1,0 +1,154 @@
+/** One function decides: what it grants never exceeds what the file says, whoever asks for whatever. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { authorize, type Wish } from '../../../src/broker/access/authorize.js';
+import type { Identity } from '../../../src/broker/access/gate.js';
+import { NO_ROLES, parseRoles } from '../../../src/broker/access/roles.js';
+
+const NODE = 'spiffe://backplane/node/';
+const certificate = (name: string): Identity => ({ name, kind: 'certificate' });
+const token = (name: string): Identity => ({ name, kind: 'token' });
+const denied = (run: () => unknown, message: RegExp) => assert.throws(run, { code: 'permission_denied', message });
+
+test('without roles the holder of the broker’s token may everything, agents are their nodes, and others may nothing', () => {
+  const wish: Wish = { verbs: ['manage'], nodes: ['a'], topics: ['process'] };
+  assert.equal(authorize(NO_ROLES, { name: 'local', kind: 'local' }, wish).whole, true);
+  assert.equal(authorize(NO_ROLES, { name: 'anonymous', kind: 'anonymous' }, wish).whole, true);
+  denied(
+    () => authorize(NO_ROLES, token('alice'), { verbs: ['view'] }),
+    /^token "alice" may not do this: there is no file of roles/,
+  );
+  denied(() => authorize(NO_ROLES, token(`${NODE}a`), { verbs: ['uplink'], helloNode: 'a' }), /may not do this/);
+});
+
+test('a certificate is the node that it names: another name, a name that is none and a foreign one are denied', () => {
+  const greet = (name: string, helloNode: string) =>
+    authorize(NO_ROLES, certificate(name), { verbs: ['uplink'], helloNode }).helloNode;
+  assert.equal(greet(`${NODE}web-1`, 'web-1'), 'web-1');
+  assert.equal(greet(`${NODE}web-1`, ''), 'web-1');
+  denied(() => greet(`${NODE}web-1`, 'web-2'), /is the certificate of the node "web-1", not of "web-2"$/);
+  for (const name of ['', 'a/b', '-x', 'ä', 'x'.repeat(254), '{node}', 'a b']) {
+    denied(() => greet(NODE + name, name), /is the certificate of no node|may not do this/);
+  }
+  denied(() => greet('spiffe://other/node/web-1', 'web-1'), /may not do this/);
+  denied(
+    () => authorize(NO_ROLES, certificate(`${NODE}a`), { verbs: ['subscribe'] }),
+    /may not do this: no role grants it the verb "subscribe"/,
+  );
+});
+
+test('a template of a file takes the place of the built-in one, and its nodes bound it', () => {
+  const policy = parseRoles(`
+roles: { agent: { verbs: [uplink], node: "x/{node}/y", nodes: ["web-*"], deny: { nodes: [web-9] } } }
+bindings: [{ role: agent, identities: ["*"] }]`);
+  const greet = (name: string) => authorize(policy, certificate(name), { verbs: ['uplink'], helloNode: '' }).helloNode;
+  assert.equal(greet('x/web-1/y'), 'web-1');
+  for (const name of ['x/db-1/y', 'x/web-9/y', `${NODE}web-1`, 'x//y', 'x/y']) denied(() => greet(name), /node/);
+});
+
+test('an anonymous caller has, once there are roles, what they bind to the kind', () => {
+  const anonymous: Identity = { name: 'anonymous', kind: 'anonymous' };
+  const roles = 'roles: { r: { verbs: [view] } }\nbindings:\n';
+  denied(
+    () => authorize(parseRoles(`${roles} - { role: r, identities: ["*"] }`), anonymous, { verbs: ['view'] }),
+    /no credential/,
+  );
+  const bound = parseRoles(`${roles} - { role: r, identities: ["*"], kinds: [anonymous] }`);
+  assert.equal(authorize(bound, anonymous, { verbs: ['view'] }).role, 'r');
+});
+
+test('groups of a web token bind roles, and of no other credential', () => {
+  const policy = parseRoles('roles: { r: { verbs: [view] } }\nbindings: [{ role: r, groups: [soc] }]');
+  const of = (kind: Identity['kind'], groups?: readonly string[]) => ({
+    name: 'a',
+    kind,
+    ...(groups ? { groups } : {}),
+  });
+  assert.equal(authorize(policy, of('jwt', ['x', 'soc']), { verbs: ['view'] }).role, 'r');
+  for (const identity of [of('jwt', ['socx']), of('jwt', []), of('jwt'), of('token')]) {
+    denied(() => authorize(policy, identity, { verbs: ['view'] }), /no role is bound/);
+  }
+});
+
+test('a role that is not sound is refused with the place', () => {
+  for (const [text, message] of [
+    ['roles: { r: { verbs: [fly] } }', /^roles\.r\.verbs\.0: must be of view, subscribe/],
+    ['roles: { r: { verbz: [] } }', /^roles\.r: Unrecognized key/],
+    ['roles: { r: { nodes: ["a b"] } }', /^roles\.r\.nodes: node: must consist of/],
+    ['roles: { r: { topics: [proces] } }', /^roles\.r\.topics: unknown topic "proces".*process/],
+    ['roles: { r: { history: long } }', /^roles\.r\.history must be a duration/],
+    ['roles: { r: { filter: "process.pid ==" } }', /^roles\.r\.filter: filter: column/],
+    ['roles: { r: { node: "x" } }', /^roles\.r\.node must have \{node\} once/],
+    ['roles: { r: { budgets: { streams: 0 } } }', /^roles\.r\.budgets\.streams: /],
+    ['bindings: [{ role: r, identities: [a] }]', /^bindings\.0\.role: there is no role "r"/],
+    ['roles: { r: {} }\nbindings: [{ role: r }]', /^bindings\.0 must have identities or groups/],
+    ['roles: [', /./],
+    ['[]', /^the file: /],
+  ] as const) {
+    assert.throws(() => parseRoles(text), { code: 'invalid_argument', message });
+  }
+});
+
+const names = fc.constantFrom('a-1', 'a-2', 'b-1', 'c');
+const globs = fc.array(fc.constantFrom('a-*', 'b-*', '*', 'a-1', 'c'), { maxLength: 3 });
+const topics = fc.constantFrom('process', 'network', 'file');
+const role = fc.record(
+  {
+    verbs: fc.uniqueArray(fc.constantFrom('view', 'subscribe', 'history', 'manage')),
+    topics: fc.uniqueArray(topics),
+    nodes: globs,
+    history: fc.constantFrom('1h', '1d'),
+    filter: fc.constant('process.pid > 1'),
+    deny: fc.record({ nodes: globs, topics: fc.uniqueArray(topics, { maxLength: 1 }) }),
+  },
+  { requiredKeys: ['verbs', 'deny'] },
+);
+const matches = (list: readonly string[], name: string) =>
+  list.some((glob) => new RegExp(`^${glob.replaceAll('*', '.*')}$`).test(name));
+
+test('a grant is within one of the identity’s roles, and without what any of them denies', () => {
+  fc.assert(
+    fc.property(
+      fc.array(role, { minLength: 1, maxLength: 3 }),
+      fc.array(names, { maxLength: 2 }),
+      fc.array(topics, { maxLength: 2 }),
+      fc.constantFrom('view', 'subscribe', 'history', 'manage'),
+      fc.bigInt(0n, 200_000_000_000_000n),
+      (roles, nodes, named, verb, agoNs) => {
+        const file = {
+          roles: Object.fromEntries(roles.map((each, at) => [`r${at}`, each])),
+          bindings: roles.map((_, at) => ({ role: `r${at}`, identities: ['alice'] })),
+        };
+        const nowNs = 1_800_000_000_000_000_000n;
+        const wish: Wish = { verbs: [verb], nodes, topics: named, nowNs, sinceNs: nowNs - agoNs };
+        let grant: ReturnType<typeof authorize>;
+        try {
+          grant = authorize(parseRoles(JSON.stringify(file)), token('alice'), wish);
+        } catch (cause) {
+          assert.equal((cause as { code?: string }).code, 'permission_denied');
+          return;
+        }
+        const own = roles[Number(grant.role.slice(1))]!;
+        assert.ok(own.verbs.includes(verb));
+        for (const node of new Set<string>([...nodes, 'a-1', 'b-1', 'c'])) {
+          const may =
+            (own.nodes === undefined || matches(own.nodes, node)) &&
+            !roles.some(({ deny }) => matches(deny.nodes, node));
+          assert.equal(grant.node(node), may, node);
+          if ((nodes as readonly string[]).includes(node)) assert.ok(may);
+        }
+        for (const topic of ['process', 'network', 'file'] as const) {
+          const may = (own.topics?.includes(topic) ?? true) && !roles.some(({ deny }) => deny.topics.includes(topic));
+          assert.equal(grant.topic(topic), may, topic);
+          if (named.includes(topic)) assert.ok(may);
+        }
+        assert.equal(grant.filter, own.filter);
+        const depthNs = own.history && { '1h': 3_600n, '1d': 86_400n }[own.history];
+        assert.equal(grant.floorNs, depthNs && nowNs - depthNs * 1_000_000_000n);
+        if (verb === 'history' && depthNs !== undefined) assert.ok(agoNs <= depthNs * 1_000_000_000n);
+      },
+    ),
+    { numRuns: 500 },
+  );
+});
