@@ -10,8 +10,8 @@ import { jsonToValue } from '../wire/event/event-json.js';
 import { checkJsonValue, type JsonValue } from '../wire/json-value.js';
 import { nsToTimestamp, type PublishedEvent } from '../wire/messages.js';
 import { type PublishDraft, publishBatchOf } from '../wire/publish-request.js';
-import { credentialFor } from './credential-lookup.js';
-import { CLIENT_KEYS, connectionOf } from './credentials.js';
+import { credentialFor } from './connection/credential-lookup.js';
+import { CLIENT_KEYS, connectionOf } from './connection/credentials.js';
 import { INTERRUPTED, watchInterrupt } from './process/interrupt.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 

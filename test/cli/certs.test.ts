@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { pinOf } from '../../src/access/authority.js';
 import { parseJoinToken } from '../../src/access/join-token.js';
 import { readKeyPair } from '../../src/access/key-pair.js';
-import { TestAuthority } from '../harness/broker/certificates.js';
+import { TestAuthority } from '../harness/access/certificates.js';
 import { Harness } from '../harness/broker/harness.js';
 import { run } from '../harness/bus/command.js';
 import { tokenFile } from '../harness/bus/token.js';

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { Identities } from '../harness/access/identities.js';
 import { Harness } from '../harness/broker/harness.js';
-import { Identities } from '../harness/broker/identities.js';
 import { run } from '../harness/bus/command.js';
 import { until } from '../harness/until.js';
 

@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test';
 import type { TLSSocket } from 'node:tls';
 import { securedBy } from '../../src/access/secure-channel.js';
 import { Client } from '../../src/client/client.js';
-import { type PemPair, TestAuthority } from '../harness/broker/certificates.js';
+import { type PemPair, TestAuthority } from '../harness/access/certificates.js';
 import { command, type Running, run } from '../harness/bus/command.js';
 import { credentialIn } from '../harness/bus/token.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';

@@ -89,7 +89,7 @@ export class Listings {
       description,
       eventTypes: [...types],
     }));
-    return { topics: [...topics, ...this.#documentTopics()] };
+    return { topics: [...topics, ...this.#documentTopics().filter(({ name }) => may(name))] };
   }
 
   /** One row for each log: topics of applications are whatever they name them. */

@@ -2,10 +2,10 @@
 import type { Command } from 'commander';
 import { createJoinToken } from '../../client/create-join-token.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
-import { credentialFor } from '../credential-lookup.js';
-import { CLIENT_KEYS } from '../credentials.js';
+import { credentialFor } from '../connection/credential-lookup.js';
+import { CLIENT_KEYS } from '../connection/credentials.js';
+import { securityFor } from '../connection/tls-settings.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
-import { securityFor } from '../tls-settings.js';
 
 export function defineJoinToken(command: Command): void {
   command.argument('<node...>', 'names or globs, one of which the node must match');

@@ -5,7 +5,7 @@ import { BackplaneError } from '../../errors.js';
 import { timestampNs, timestampText } from '../../subscriptions/timestamp.js';
 import { messageToJson } from '../../wire/message-json.js';
 import type { SetGroupFilterResponse__Output } from '../../wire/messages.js';
-import { CLIENT_KEYS, clientOf } from '../credentials.js';
+import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
 import { inFlagNames } from '../flag-names.js';
 import { readTime } from '../local-time.js';
 import { Screen } from '../observe/screen.js';

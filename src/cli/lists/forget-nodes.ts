@@ -1,6 +1,6 @@
 /** `backplane nodes forget NODE...`: nodes that are gone for good are no longer listed or stated as absent. */
 import type { Command } from 'commander';
-import { CLIENT_KEYS, clientOf } from '../credentials.js';
+import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
 import { Screen } from '../observe/screen.js';
 import { safeText } from '../render/text.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';

@@ -7,7 +7,7 @@ import { WATCH_INTERVAL_MS_MAX, WATCH_INTERVAL_MS_MIN } from '../../limits.js';
 import { wallNowNs } from '../../nanoseconds.js';
 import { parseDurationMs } from '../../text/time-text.js';
 import { messageToJson } from '../../wire/message-json.js';
-import { CLIENT_KEYS, clientOf } from '../credentials.js';
+import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
 import { Screen } from '../observe/screen.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { takesEscapes } from '../render/palette.js';

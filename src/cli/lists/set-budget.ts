@@ -4,7 +4,7 @@ import { BackplaneError } from '../../errors.js';
 import { parseBytes } from '../../text/size-text.js';
 import { messageToJson } from '../../wire/message-json.js';
 import type { BudgetChange__Output } from '../../wire/messages.js';
-import { CLIENT_KEYS, clientOf } from '../credentials.js';
+import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
 import { Screen } from '../observe/screen.js';
 import { compactBytes } from '../render/bytes.js';
 import { type Column, fittedTable } from '../render/columns.js';

@@ -4,7 +4,7 @@ import type { Client } from '../../client/client.js';
 import { messageToJson } from '../../wire/message-json.js';
 import type { Accepted, SubscribeRequest } from '../../wire/messages.js';
 import { commandName } from '../command-name.js';
-import { CLIENT_KEYS, clientOf } from '../credentials.js';
+import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
 import { inFlagNames } from '../flag-names.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { type EventLines, eventLines } from '../render/event-lines.js';

@@ -10,8 +10,8 @@ import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
 import { hasJoined } from '../../sensor-agent/uplink/membership.js';
-import { credentialFor } from '../credential-lookup.js';
-import { securityFor, TLS_CLIENT_KEYS } from '../tls-settings.js';
+import { credentialFor } from '../connection/credential-lookup.js';
+import { securityFor, TLS_CLIENT_KEYS } from '../connection/tls-settings.js';
 import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [

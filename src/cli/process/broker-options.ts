@@ -7,7 +7,7 @@ import { idWindows, windowOfTopic } from '../../config/id-windows.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { invalid } from '../../errors.js';
 import { packageVersion } from '../../package-files.js';
-import { checkTogether } from '../tls-settings.js';
+import { checkTogether } from '../connection/tls-settings.js';
 
 export const BROKER_KEYS: readonly SettingKey[] = [
   'grpc.listen',

@@ -6,7 +6,7 @@ import type { Client } from '../../client/client.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { WATCH_INTERVAL_MS_MAX, WATCH_INTERVAL_MS_MIN } from '../../limits.js';
 import { parseDurationMs } from '../../text/time-text.js';
-import { CLIENT_KEYS, clientOf } from '../credentials.js';
+import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
 import { jsonLine } from '../lists/list.js';
 import { Screen } from '../observe/screen.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';

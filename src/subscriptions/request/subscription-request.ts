@@ -149,13 +149,7 @@ const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
  *   what `bound` throws.
  */
 export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, bound?: Bound): CheckedSubscription {
-  for (const name of Object.keys(request)) {
-    if (!FIELD_NAMES.has(name)) {
-      const meant = nearest(name, FIELD_NAMES);
-      const problem = `is not a field of a subscription${didYouMean(meant)}`;
-      throw invalid(shown(name), problem, { field: name, suggestion: meant });
-    }
-  }
+  checkFields(request);
   const cursor = checkCursor(textOf('cursor', request.cursor));
   const includeSelf = flagOf('include_self', request.includeSelf);
   const limit = countOf('limit', request.limit, Number.MAX_SAFE_INTEGER);
@@ -219,6 +213,15 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
     group,
     ...(scope === undefined ? {} : { scope: { ...scope, asked, askedNs: nowNs } }),
   };
+}
+
+function checkFields(request: SubscriptionRequest): void {
+  for (const name of Object.keys(request)) {
+    if (FIELD_NAMES.has(name)) continue;
+    const meant = nearest(name, FIELD_NAMES);
+    const problem = `is not a field of a subscription${didYouMean(meant)}`;
+    throw invalid(shown(name), problem, { field: name, suggestion: meant });
+  }
 }
 
 /** Names that are none are refused later, with their place. */

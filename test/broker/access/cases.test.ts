@@ -16,7 +16,7 @@ import {
   NODES,
   type Told,
   UNAUTHENTICATED,
-} from '../../harness/broker/guarded-broker.js';
+} from '../../harness/access/guarded-broker.js';
 
 let guarded: GuardedBroker;
 before(async () => {

@@ -4,9 +4,9 @@ import { after, before, test } from 'node:test';
 import { securedBy } from '../../../src/access/secure-channel.js';
 import { Client } from '../../../src/client/client.js';
 import { createJoinToken } from '../../../src/client/create-join-token.js';
-import { TestAuthority } from '../../harness/broker/certificates.js';
+import { TestAuthority } from '../../harness/access/certificates.js';
+import { Identities } from '../../harness/access/identities.js';
 import { Harness } from '../../harness/broker/harness.js';
-import { Identities } from '../../harness/broker/identities.js';
 import { TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { credentialIn } from '../../harness/bus/token.js';
 

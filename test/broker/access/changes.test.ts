@@ -1,7 +1,7 @@
 /** Agents, roles and tokens that change, and what is on record of it. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { bearer, GuardedBroker, NAMES, NODES, ROLES } from '../../harness/broker/guarded-broker.js';
+import { bearer, GuardedBroker, NAMES, NODES, ROLES } from '../../harness/access/guarded-broker.js';
 import { TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { until } from '../../harness/until.js';
 
@@ -53,36 +53,36 @@ test('what was asked is on record before its first event, and what was refused w
   assert.match(String(reader.error?.details), /may not use the topic/);
   const seen = guarded.harness.subscribe({ follow: true, client: 'audited' }, guarded.own);
   await seen.isAccepted();
-  const entry = guarded.record('audit').find(({ client }) => client === 'audited');
+  const entry = (await guarded.record()).find(({ client }) => client === 'audited');
   assert.deepEqual([entry?.action, entry?.identity, entry?.kind, entry?.follow], ['subscribe', 'local', 'local', true]);
   seen.cancel();
   const granted = async () => (await guarded.replayed({ limit: '100' }, guarded.as('alice'))).join(' ');
   await until('the first roles', async () => (await granted()) === 'prod-1:10 prod-1:11');
-  const history = await until('how much was delivered', () =>
-    guarded.record('audit').findLast(({ action, identity }) => action === 'history' && identity === 'alice'),
-  );
+  const history = await until('how much was delivered', async () => {
+    return (await guarded.record()).findLast(({ action, identity }) => action === 'history' && identity === 'alice');
+  });
   assert.deepEqual([history.events, Number(history.bytes) > 0], [2, true]);
-  const began = guarded.record('audit').find(({ subscription }) => subscription === history.subscription);
+  const began = (await guarded.record()).find(({ subscription }) => subscription === history.subscription);
   assert.deepEqual(
     [began?.action, began?.filters, began?.topics, began?.nodes],
     ['subscribe', ['process.pid != 666'], ['process', 'security'], ['&prod-*', '!prod-secret']],
   );
   const { rolesFile } = guarded.identities;
-  assert.ok(guarded.record('audit').some(({ action, file }) => action === 'reload' && file === rolesFile));
+  assert.ok((await guarded.record()).some(({ action, file }) => action === 'reload' && file === rolesFile));
   for (const authorization of [bearer(guarded.expired), [...guarded.as('alice'), ...guarded.as('alice')]]) {
     assert.equal((await guarded.overHttp(NODES.http, authorization)).status, 401);
   }
-  await until('the refusals', () => {
-    const refusals = guarded.record('audit-refused');
+  await until('the refusals', async () => {
+    const refusals = (await guarded.record()).filter(({ outcome }) => outcome === 'refused');
     const denied = refusals.find(({ identity }) => identity === 'two');
     const reasons = refusals.filter(({ action }) => action === 'authenticate').map(({ reason }) => reason);
     return (
-      /may not use the topic "process"/.test(String(denied?.refused)) &&
+      /may not use the topic "process"/.test(String(denied?.message)) &&
       reasons.includes('doubled') &&
       reasons.includes('expired')
     );
   });
-  const written = JSON.stringify([guarded.record('audit'), guarded.record('audit-refused')]);
+  const written = JSON.stringify(await guarded.record());
   for (const name of NAMES)
     assert.ok(!written.includes(guarded.identities.token(name).slice(-43)), 'no token is on record');
 });

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import fc from 'fast-check';
 import { type CursorState, decodeCursor, encodeCursor } from '../../../src/wire/cursor.js';
 import type { SubscribeRequest } from '../../../src/wire/messages.js';
-import { DENIED, events, eventsIn, explain, GuardedBroker, ROLES } from '../../harness/broker/guarded-broker.js';
+import { DENIED, events, eventsIn, explain, GuardedBroker, ROLES } from '../../harness/access/guarded-broker.js';
 import { until } from '../../harness/until.js';
 
 let guarded: GuardedBroker;

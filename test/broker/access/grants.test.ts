@@ -17,7 +17,7 @@ import {
   GuardedBroker,
   NODES,
   TOPICS,
-} from '../../harness/broker/guarded-broker.js';
+} from '../../harness/access/guarded-broker.js';
 import { until } from '../../harness/until.js';
 
 let guarded: GuardedBroker;

@@ -10,7 +10,7 @@ import { afterEach, before, test } from 'node:test';
 import { connect, createServer as createTlsServer } from 'node:tls';
 import { guardConnections } from '../../../src/broker/access/tls/connection-guard.js';
 import { CERTIFICATE_EARLY_MS } from '../../../src/limits.js';
-import { type PemPair, replaceFile, TestAuthority } from '../../harness/broker/certificates.js';
+import { type PemPair, replaceFile, TestAuthority } from '../../harness/access/certificates.js';
 import { Harness, until } from '../../harness/broker/harness.js';
 import { bearer } from '../../harness/bus/token.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { type CryptoKey, exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
 import { joinByServiceAccount } from '../../../src/access/join.js';
 import { securedBy } from '../../../src/access/secure-channel.js';
-import { TestAuthority } from '../../harness/broker/certificates.js';
+import { TestAuthority } from '../../harness/access/certificates.js';
 import { Harness } from '../../harness/broker/harness.js';
 
 const NODE = 'worker-1';

@@ -16,7 +16,7 @@ import { securedBy } from '../../../src/access/secure-channel.js';
 import { ServerTls } from '../../../src/broker/access/tls/server-tls.js';
 import { HttpListener } from '../../../src/broker/api/http-listener.js';
 import { Client } from '../../../src/client/client.js';
-import { type PemPair, TestAuthority } from '../../harness/broker/certificates.js';
+import { type PemPair, TestAuthority } from '../../harness/access/certificates.js';
 import { Harness, until } from '../../harness/broker/harness.js';
 import { bearer } from '../../harness/bus/token.js';
 

@@ -13,7 +13,7 @@ import type {
   PublishResponse__Output,
 } from '../../../src/wire/messages.js';
 import { until } from '../until.js';
-import type { Subscriber } from './harness.js';
+import type { Harness, Subscriber } from './harness.js';
 
 /** One stream of a publisher. */
 export class TestPublisher {
@@ -68,6 +68,17 @@ export function documentsOf({
     return batch.events.flatMap((event) =>
       event.app || event.alert || event.audit ? [{ node, topic, history, event }] : [],
     );
+  });
+}
+
+/** What is on record, in one object each; who reads it here is not told. */
+export async function auditEntries(harness: Harness, token?: string): Promise<Record<string, unknown>[]> {
+  const reader = harness.subscribe({ topics: ['audit'], since: '1h', client: 'reader-of-the-audit' }, token);
+  await reader.end();
+  return documentsOf(reader).flatMap(({ event: { audit } }) => {
+    const { details, ...entry } = audit!;
+    const facts = (details && valueToJson(details)) as Record<string, unknown> | undefined;
+    return facts?.client === 'reader-of-the-audit' ? [] : [{ ...facts, ...entry }];
   });
 }
 

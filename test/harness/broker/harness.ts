@@ -13,7 +13,7 @@ import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs
 import type { BrokerOptions } from '../../../src/broker/options.js';
 import { MiB } from '../../../src/limits.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
-import { createBackplaneClient, createGroupsClient } from '../../../src/wire/grpc/rpc.js';
+import { type ChannelSecurity, createBackplaneClient, createGroupsClient } from '../../../src/wire/grpc/rpc.js';
 import type {
   BackplaneClient,
   GroupsClient,
@@ -90,10 +90,14 @@ export class Harness {
 
   async agent(node: string, recorder = new TestRecorder(`recorder-${node}`), hello = {}): Promise<TestAgent> {
     const { token } = (this.wantsToken && credentialIn(this.dataDir)(this.broker.grpcAddress)) || { token: undefined };
-    const security = this.tls?.clientCa && securedBy({ ca: this.tls.clientCa, own: undefined });
-    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token, security || undefined);
+    const agent = await TestAgent.connect(this.broker.grpcAddress, node, recorder, hello, token, this.#securityFor);
     this.#agents.push(agent);
     return agent;
+  }
+
+  /** Of tests under TLS, whose authority is that of their clients. */
+  get #securityFor() {
+    return this.tls?.clientCa === undefined ? undefined : securedBy({ ca: this.tls.clientCa, own: undefined });
   }
 
   /** Node `a`, and a subscriber that follows its processes and has received these pids live. */
@@ -109,7 +113,8 @@ export class Harness {
 
   /** `address`: a way to the broker, by default the straight one. */
   subscribe(request: SubscribeRequest, token?: string, address = this.broker.grpcAddress): Subscriber {
-    const subscriber = new Subscriber(address, request, token);
+    const security = this.#securityFor?.(address);
+    const subscriber = new Subscriber(address, request, token, security);
     this.#subscribers.push(subscriber);
     return subscriber;
   }
@@ -163,8 +168,8 @@ export class Subscriber {
   readonly #client: BackplaneClient;
   readonly #call: ClientReadableStream<SubscribeResponse__Output>;
 
-  constructor(address: string, request: SubscribeRequest, token?: string) {
-    this.#client = createBackplaneClient(address, token);
+  constructor(address: string, request: SubscribeRequest, token?: string, security?: ChannelSecurity) {
+    this.#client = createBackplaneClient(address, token, security);
     this.#call = this.#client.subscribe(request);
     this.#call.on('data', (response: SubscribeResponse__Output) => this.responses.push(response));
     this.#call.on('error', (error: ServiceError) => {

@@ -1,7 +1,7 @@
 /** The broker's token for the commands that talk to one. */
-import { Client, type ClientOptions } from '../client/client.js';
-import type { SettingKey } from '../config/settings.js';
-import type { Config } from '../config.js';
+import { Client, type ClientOptions } from '../../client/client.js';
+import type { SettingKey } from '../../config/settings.js';
+import type { Config } from '../../config.js';
 import { credentialFor } from './credential-lookup.js';
 import { securityFor, TLS_CLIENT_KEYS } from './tls-settings.js';
 

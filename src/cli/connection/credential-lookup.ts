@@ -1,6 +1,6 @@
 /** The token for a broker as the settings say where it is. */
-import { type CredentialFor, tokenLookup } from '../access/token-lookup.js';
-import type { Config } from '../config.js';
+import { type CredentialFor, tokenLookup } from '../../access/token-lookup.js';
+import type { Config } from '../../config.js';
 
 export function credentialFor({ settings, origins }: Config): CredentialFor {
   const named = settings['token.file'] !== '' || process.env.BACKPLANE_TOKEN;

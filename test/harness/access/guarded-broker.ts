@@ -11,12 +11,13 @@ import {
   setBudgetRequestCodec,
   subscribeRequestCodec,
 } from '../../../src/wire/messages.js';
+import { auditEntries } from '../broker/documents.js';
+import { GrpcCaller } from '../broker/grpc-call.js';
+import { Harness } from '../broker/harness.js';
+import { RawHttp2 } from '../broker/raw-http2.js';
+import { TestRecorder } from '../broker/test-agent.js';
 import { until } from '../until.js';
-import { GrpcCaller } from './grpc-call.js';
-import { Harness } from './harness.js';
 import { Identities } from './identities.js';
-import { RawHttp2 } from './raw-http2.js';
-import { TestRecorder } from './test-agent.js';
 
 /** The prod nodes have events that match triage's filter and one that does not; those of prod-old are two hours old. */
 export const ROLES = `
@@ -140,12 +141,9 @@ export class GuardedBroker {
     return bearer(this.identities.token(name));
   }
 
-  /** Entries of a file of the audit. */
-  record(file: 'audit' | 'audit-refused'): Record<string, unknown>[] {
-    const lines = readFileSync(join(this.harness.dataDir, 'broker', `${file}.jsonl`), 'utf8')
-      .trimEnd()
-      .split('\n');
-    return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
+  /** Entries of the audit. */
+  record(): Promise<Record<string, unknown>[]> {
+    return auditEntries(this.harness, this.own);
   }
 
   async overHttp([method, path, body]: Ask['http'], authorization: readonly string[]): Promise<HttpAnswer> {

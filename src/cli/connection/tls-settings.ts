@@ -1,7 +1,7 @@
 /** The settings of TLS, as far as one means nothing without another. */
-import { type ClientTlsFiles, inTheClear, type SecurityFor, securedBy } from '../access/secure-channel.js';
-import { flagName, type Settings } from '../config/settings.js';
-import { BackplaneError } from '../errors.js';
+import { type ClientTlsFiles, inTheClear, type SecurityFor, securedBy } from '../../access/secure-channel.js';
+import { flagName, type Settings } from '../../config/settings.js';
+import { BackplaneError } from '../../errors.js';
 
 /** What every side that connects to a broker may be given. */
 export const TLS_CLIENT_KEYS = ['tls.ca', 'tls.cert', 'tls.key'] as const;
