@@ -89,12 +89,13 @@ export class Listings {
       description,
       eventTypes: [...types],
     }));
-    return { topics: [...topics, ...this.#documentTopics().filter(({ name }) => may(name))] };
+    return { topics: [...topics, ...this.#documentTopics(may)] };
   }
 
   /** One row for each log: topics of applications are whatever they name them. */
-  #documentTopics(): Topic[] {
-    return Object.entries(DOCUMENT_TOPICS).map(([name, description]) => {
+  #documentTopics(may: Grant['topic']): Topic[] {
+    const granted = Object.entries(DOCUMENT_TOPICS).filter(([name]) => may(name));
+    return granted.map(([name, description]) => {
       const log = this.#documents.of(documentLogOf(name)!);
       const asks = ({ checked: { documents } }: Subscription) => {
         return documents?.topics.some((topic) => documentLogOf(topic) === log.name) ?? false;
