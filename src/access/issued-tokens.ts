@@ -96,6 +96,16 @@ export class IssuedTokens {
     return known.token.expiresMs > nowMs ? { kind: 'valid', token: known.token } : { kind: 'expired' };
   }
 
+  /** Those of these tokens that others have, too; of two ends the earlier. */
+  only(others: IssuedTokens): IssuedTokens {
+    const kept = [...this.#byId.values()].flatMap(({ token }) => {
+      const other = others.#byId.get(token.id)?.token;
+      if (other?.sha256 !== token.sha256 || other.identity !== token.identity) return [];
+      return [{ ...token, expiresMs: Math.min(token.expiresMs, other.expiresMs) }];
+    });
+    return new IssuedTokens(kept);
+  }
+
   /** Whether a token that was let in still holds: it was neither revoked nor replaced by another of its id. */
   holds({ id, sha256 }: Pick<IssuedToken, 'id' | 'sha256'>): boolean {
     return this.#byId.get(id)?.token.sha256 === sha256;

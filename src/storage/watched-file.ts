@@ -14,8 +14,10 @@ export interface WatchedFileOptions<T> {
   readonly parse: (text: string) => T;
   /** What stands for a file that is not there; undefined: there must be one. */
   readonly absent?: T;
-  /** Resolves when the change is on record, and only then it counts. */
+  /** Resolves when the change is on record, and only then it counts whole. */
   readonly onChange: (path: string) => Promise<void>;
+  /** What counts of a change that cannot be put on record; without it nothing does. */
+  readonly lessened?: (before: T, after: T) => T;
   readonly onApplied: (value: T) => void;
   readonly warn: (message: string) => void;
 }
@@ -23,6 +25,8 @@ export interface WatchedFileOptions<T> {
 export class WatchedFile<T> {
   readonly path: string;
   #value: T;
+  /** The last content that is on record. */
+  #recorded: T;
   /** What the file looked like when it was last read, whether it was valid or not. */
   #seen: string;
   #told = '';
@@ -36,6 +40,7 @@ export class WatchedFile<T> {
     this.path = options.path;
     this.#seen = this.#look();
     this.#value = this.#read();
+    this.#recorded = this.#value;
   }
 
   /** The last good content. */
@@ -68,8 +73,9 @@ export class WatchedFile<T> {
     const seen = this.#look();
     try {
       const value = this.#read();
-      await this.#options.onChange(this.path);
+      await this.#record(value);
       this.#value = value;
+      this.#recorded = value;
       this.#seen = seen;
       this.#told = '';
       this.#options.onApplied(value);
@@ -79,7 +85,25 @@ export class WatchedFile<T> {
       if (error.code === 'invalid_argument') this.#seen = seen;
       if (this.#told === error.message) return;
       this.#told = error.message;
-      this.#options.warn(`${error.message}; what was read of it before stays in force`);
+      const { lessened, warn } = this.#options;
+      const isLessened = error.code !== 'invalid_argument' && lessened !== undefined;
+      const rest = isLessened
+        ? 'of what was read of it only what takes away counts'
+        : 'what was read of it before stays in force';
+      warn(`${error.message}; ${rest}`);
+    }
+  }
+
+  async #record(value: T): Promise<void> {
+    const { onChange, lessened, onApplied } = this.#options;
+    try {
+      await onChange(this.path);
+    } catch (cause) {
+      if (lessened !== undefined) {
+        this.#value = lessened(this.#recorded, value);
+        onApplied(this.#value);
+      }
+      throw cause;
     }
   }
 

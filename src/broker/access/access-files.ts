@@ -1,6 +1,6 @@
 /**
- * Who may do what, as files say it: issued tokens and roles. Each is read again when it changes; the change counts once
- * it is on record, and who may no longer have what they get is ended.
+ * Who may do what, as files say it: issued tokens and roles. Each is read again when it changes; what is granted counts
+ * once it is on record, what is taken away in any case, and who may no longer have what they get is ended.
  */
 import type { Logger } from 'pino';
 import { type IssuedToken, IssuedTokens, parseTokens } from '../../access/issued-tokens.js';
@@ -10,7 +10,7 @@ import { WatchedFile } from '../../storage/watched-file.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import { AccessControl } from './access-control.js';
 import { Gate } from './gate.js';
-import { NO_ROLES, type Policy, parseRoles } from './roles.js';
+import { lessened, NO_ROLES, type Policy, parseRoles } from './roles.js';
 import type { BrokerToken } from './token-file.js';
 import { SignedWebTokens, type WebTokenOptions } from './web-tokens.js';
 
@@ -34,12 +34,14 @@ export class AccessFiles {
   readonly #tokens: WatchedFile<IssuedTokens>;
   readonly #roles: WatchedFile<Policy> | undefined;
   readonly #webTokens: SignedWebTokens | undefined;
+  /** Whose last change is not on record. */
+  readonly #unrecorded = new Set<string>();
   #onChange: () => void = () => undefined;
 
   /** @throws BackplaneError invalid_argument for a file that is named and cannot be read, or is not valid. */
   constructor({ dataDir, token, tokensFile: named, rolesFile, webTokens, trail, logger }: AccessOptions) {
     const common = {
-      onChange: (file: string) => trail.record({ action: 'reload', peer: '', file }),
+      onChange: (file: string) => this.#recordReload(file, trail),
       onApplied: () => this.#onChange(),
       warn: (message: string) => logger.error(message),
     };
@@ -48,12 +50,13 @@ export class AccessFiles {
       path: tokensFile(named, dataDir),
       bytesMax: TOKENS_BYTES_MAX,
       parse: (text) => new IssuedTokens(parseTokens(text, Date.now())),
+      lessened: (before, after) => before.only(after),
       ...(named === '' ? { absent: new IssuedTokens([] as readonly IssuedToken[]) } : {}),
     });
     this.#roles =
       rolesFile === ''
         ? undefined
-        : new WatchedFile({ ...common, path: rolesFile, bytesMax: ROLES_BYTES_MAX, parse: parseRoles });
+        : new WatchedFile({ ...common, path: rolesFile, bytesMax: ROLES_BYTES_MAX, parse: parseRoles, lessened });
     this.#webTokens = webTokens && new SignedWebTokens(webTokens, common.warn, common.onChange);
     this.gate = new Gate({
       token,
@@ -91,6 +94,18 @@ export class AccessFiles {
     if (hasTokens) void this.#tokens.reload();
     void this.#roles?.reload();
     return hasTokens || this.#roles !== undefined;
+  }
+
+  /** Rejects when the audit cannot be written: then only what the change takes away counts, and it is missed once. */
+  async #recordReload(file: string, trail: AuditTrail): Promise<void> {
+    try {
+      await trail.record({ action: 'reload', peer: '', file });
+      this.#unrecorded.delete(file);
+    } catch (cause) {
+      if (!this.#unrecorded.has(file)) trail.dropped++;
+      this.#unrecorded.add(file);
+      throw cause;
+    }
   }
 
   close(): void {

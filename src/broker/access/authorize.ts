@@ -90,8 +90,10 @@ export function authorize(policy: Policy, identity: Identity, wish: Wish): Grant
   if (identity.kind === 'local' || (identity.kind === 'anonymous' && !policy.fromFile)) {
     return granted({ ...EVERYTHING, name: 'local', verbs: new Set() }, EVERYTHING.deny, wish, wish.helloNode ?? '');
   }
-  const roles = rolesOf(policy, identity);
-  const denied = deniedBy(roles);
+  const bound = rolesOf(policy, identity);
+  const denied = deniedBy(bound);
+  const had = policy.before && new Set(rolesOf(policy.before, identity).map(({ name }) => name));
+  const roles = bound.filter(({ name }) => had?.has(name) ?? true);
   let closest: Refusal | undefined;
   for (const role of roles) {
     const answer = tried(role, denied, identity, wish);

@@ -109,6 +109,8 @@ export interface Policy {
   readonly fromFile: boolean;
   readonly roles: readonly Role[];
   readonly bindings: readonly Binding[];
+  /** Who has a role must have it by this one, too: see lessened. */
+  readonly before?: Policy | undefined;
 }
 
 /** The agents of nodes, by certificates that name the node; in force unless a file has a role of this name. */
@@ -178,6 +180,18 @@ export function parseRoles(text: string): Policy {
   };
 }
 
+/**
+ * What counts of a change that is not on record: what it takes away. A role that an identity did not have, and a verb that a
+ * role did not grant, wait.
+ */
+export function lessened(before: Policy, after: Policy): Policy {
+  const verbsOf = new Map(before.roles.map(({ name, verbs }) => [name, verbs]));
+  const roles = after.roles.map((role) => {
+    return { ...role, verbs: new Set([...role.verbs].filter((verb) => verbsOf.get(role.name)?.has(verb))) };
+  });
+  return { ...after, roles, before };
+}
+
 function compile(document: unknown): Pick<Policy, 'roles' | 'bindings'> {
   const form = policyForm.safeParse(document);
   if (!form.success) {
@@ -223,7 +237,7 @@ function compileRole(name: string, role: z.output<typeof roleForm>): Role {
     nodes: namesOf(role.nodes),
     groups: namesOf(role.groups),
     historyMs,
-    filter: role.filter === undefined ? undefined : canonicalFilter(where, role.filter),
+    filter: role.filter === undefined ? undefined : canonicalFilter(where, role.filter, role.topics),
     budgets: role.budgets,
     nodeTemplate: role.node === undefined ? undefined : templateOf(where, role.node),
     deny: {
@@ -264,8 +278,10 @@ function checkTopic(where: string, topic: string): void {
   throw refused(`${where}.topics: unknown topic ${shown(topic)}${didYouMean(nearest(topic, known))}`);
 }
 
-function canonicalFilter(where: string, filter: string): string {
-  const options = { topics: [], filter, includeSelf: true, refuseImpossible: true };
+function canonicalFilter(where: string, filter: string, topics: readonly string[] = []): string {
+  // Of what is born in the broker any fields may be meant.
+  const documents = topics.filter((topic) => topic.startsWith('app.') || documentLogOf(topic) !== undefined);
+  const options = { topics: [], documents, filter, includeSelf: true, refuseImpossible: true };
   return named(`${where}.filter`, () => compilePredicate(options)).canonical;
 }
 

@@ -4,6 +4,7 @@
  *   const bus = await connect({ brokers: ['broker:8484'], token });
  *   for await (const item of bus.subscribe({ topics: ['process'], follow: true })) …
  */
+import { X509Certificate } from 'node:crypto';
 import { rootCertificates } from 'node:tls';
 import type { CallOptions, ChannelCredentials, ChannelOptions, Interceptor } from '@grpc/grpc-js';
 import { inTheClear, type SecurityFor, securedWith } from '../../access/secure-channel.js';
@@ -129,8 +130,22 @@ function securityOf(given: ChannelCredentials | undefined, tls: ConnectOptions['
   const { ca, cert, key } = tls;
   if ((cert === undefined) !== (key === undefined)) throw invalid('tls', 'must have cert and key together');
   const own = cert === undefined || key === undefined ? {} : { cert: Buffer.from(cert), key: Buffer.from(key) };
+  for (const [field, pem] of [
+    ['tls.ca', ca],
+    ['tls.cert', cert],
+  ] as const)
+    checkCertificate(field, pem);
   const shown = { ca: ca === undefined ? [...rootCertificates] : Buffer.from(ca), ...own };
   return (broker) => securedWith(broker, shown);
+}
+
+/** What is no certificate would be passed over. */
+function checkCertificate(field: string, pem: string | Uint8Array | undefined): void {
+  try {
+    if (pem !== undefined) new X509Certificate(pem);
+  } catch {
+    throw invalid(field, 'must be a certificate, PEM');
+  }
 }
 
 /** As the message has them. Throws invalid_argument that names the field. */

@@ -146,7 +146,11 @@ test('a forgotten node is neither listed nor named, even after a restart, and is
     (await client.listNodes()).nodes.map(({ name }) => name),
     ['stays'],
   );
-  const audit = harness.subscribe({ topics: ['audit'], filter: 'audit.action == "forget_nodes"', since: '1h' });
+  const audit = harness.subscribe({
+    topics: ['audit'],
+    filter: 'audit.action == "forget_nodes" && audit.outcome == "done"',
+    since: '1h',
+  });
   await audit.end();
   const changes = documentsOf(audit).map(({ event }) => event.audit!);
   assert.deepEqual(

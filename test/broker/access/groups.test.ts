@@ -1,0 +1,141 @@
+/** What roles grant of groups: by their names, and to members only as a whole. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { createGroupsClient } from '../../../src/wire/grpc/rpc.js';
+import type { SubscribeRequest } from '../../../src/wire/messages.js';
+import { Identities } from '../../harness/access/identities.js';
+import { auditEntries } from '../../harness/broker/documents.js';
+import { Harness, type Subscriber } from '../../harness/broker/harness.js';
+import { credentialIn } from '../../harness/bus/token.js';
+import { until } from '../../harness/until.js';
+
+const VERBS = 'verbs: [subscribe, groups]';
+const ROLES = `
+roles:
+  any: { ${VERBS} }
+  prod: { ${VERBS}, groups: ["prod-*"], nodes: ["prod-*"], deny: { nodes: [prod-secret] } }
+  process: { ${VERBS}, topics: [process], filter: process.pid != 666 }
+  shallow: { verbs: [subscribe, history, groups], history: 1h }
+  alone: { verbs: [subscribe] }
+bindings:
+${['any', 'prod', 'process', 'shallow', 'alone'].map((name) => `  - { role: ${name}, identities: [${name}] }\n`).join('')}`;
+const identities = new Identities(ROLES, ['any', 'prod', 'process', 'shallow', 'alone']);
+const harness = new Harness();
+
+before(async () => {
+  harness.wantsToken = true;
+  harness.access = identities.files;
+  await harness.startBroker();
+});
+after(() => harness.destroy());
+
+const tokenOf = (name: string) =>
+  name === 'local' ? credentialIn(harness.dataDir)(harness.broker.grpcAddress)?.token : identities.token(name);
+
+/** Resolves when the member is accepted, or with why it is not. */
+async function joins(who: string, group: string, request: SubscribeRequest = {}): Promise<[Subscriber, string]> {
+  const member = harness.subscribe({ follow: true, ...request, group: { name: group } }, tokenOf(who));
+  await until('an answer', () => member.error !== undefined || member.responses.length > 0);
+  return [member, member.error?.details ?? 'accepted'];
+}
+
+async function made(who: string, group: string, request: SubscribeRequest): Promise<void> {
+  const [member, answer] = await joins(who, group, request);
+  assert.equal(answer, 'accepted');
+  member.cancel();
+}
+
+async function overHttp(who: string, method: string, path: string, body?: object) {
+  const response = await fetch(`http://${harness.broker.httpAddress}/v1/groups${path}`, {
+    method,
+    headers: { authorization: `Bearer ${tokenOf(who)}`, 'content-type': 'application/json' },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  return { status: response.status, json: (await response.json()) as { groups?: { name: string }[]; code?: string } };
+}
+
+test('a member has the whole group, or is refused', async () => {
+  await made('local', 'prod-named', { topics: ['process'], nodes: ['prod-1', 'prod-2'] });
+  await made('local', 'prod-globbed', { topics: ['process'], nodes: ['prod-*'] });
+  await made('local', 'all', { topics: ['process', 'network'], filter: 'true' });
+  await made('local', 'without', { topics: ['process'], filter: 'process.pid > 1 && 666 != process.pid' });
+  await made('local', 'since', { topics: ['process'], since: '2h' });
+  for (const [who, group, answer] of [
+    ['any', 'all', /^accepted$/],
+    ['any', 'since', /no role grants it the verb "history"/],
+    ['prod', 'prod-named', /^accepted$/],
+    // Of these one is denied.
+    ['prod', 'prod-globbed', /may not use the group "prod-globbed": it has nodes beyond those that are granted/],
+    ['prod', 'all', /may not use the group "all"$/],
+    ['process', 'without', /^accepted$/],
+    ['process', 'all', /may not use the topic "network"$/],
+    ['process', 'prod-globbed', /it has events that do not match .*666/],
+    ['shallow', 'all', /^accepted$/],
+    ['shallow', 'since', /may go back 1h/],
+    ['alone', 'all', /no role grants it the verb "groups"$/],
+  ] as const) {
+    const [member, got] = await joins(who, group);
+    assert.match(got, answer, `${who} ${group}`);
+    member.cancel();
+  }
+  const [stated, answer] = await joins('prod', 'prod-named', { topics: ['process'], nodes: ['prod-1', 'prod-2'] });
+  assert.equal(answer, 'accepted', 'who says what the group has is not told of its own bounds');
+  stated.cancel();
+});
+
+test('a group that a bounded member makes has its bounds, also over a restart', async () => {
+  await made('prod', 'prod-own', { topics: ['process'] });
+  await made('process', 'own', { filter: 'process.pid > 5' });
+  await harness.broker.drain();
+  await harness.startBroker();
+  const { json } = await overHttp('local', 'GET', '');
+  const own = json.groups?.find(({ name }) => name === 'prod-own') as unknown as { nodes: string[]; owner: string };
+  assert.deepEqual([own.nodes, own.owner], [['&prod-*', '!prod-secret'], 'prod']);
+  for (const [who, group] of [
+    ['prod', 'prod-own'],
+    ['process', 'own'],
+  ] as const) {
+    const [member, answer] = await joins(who, group);
+    assert.equal(answer, 'accepted');
+    member.cancel();
+  }
+});
+
+test('groups of others are neither listed, shown, committed, reset, filtered nor deleted', async () => {
+  const { status, json } = await overHttp('prod', 'GET', '');
+  assert.deepEqual([status, json.groups?.map(({ name }) => name)], [200, ['prod-globbed', 'prod-named', 'prod-own']]);
+  assert.equal((await overHttp('alone', 'GET', '')).status, 403);
+  const slices = [{ slice: 0, epoch: '1', cursor: 'x' }];
+  for (const [method, path, body] of [
+    ['GET', '/all'],
+    ['POST', '/all/commit', { slices }],
+    ['POST', '/all/reset', { to: 'now' }],
+    ['POST', '/all/filter', { filter: 'true' }],
+    ['DELETE', '/all'],
+  ] as const) {
+    const refused = await overHttp('prod', method, path, body);
+    assert.deepEqual([refused.status, refused.json.code], [403, 'permission_denied'], path);
+  }
+  const wider = await overHttp('process', 'POST', '/without/filter', { filter: 'process.pid > 1' });
+  assert.equal(wider.status, 403, 'nobody lets a group have more than their own role');
+  const client = createGroupsClient(harness.broker.grpcAddress, tokenOf('prod'));
+  for (const ask of [
+    (done: (error: unknown) => void) => client.getGroup({ group: 'all' }, done),
+    (done: (error: unknown) => void) => client.commit({ group: 'all', slices }, done),
+    (done: (error: unknown) => void) => client.deleteGroup({ group: 'all' }, done),
+  ]) {
+    const error = await new Promise<unknown>((resolve) => ask(resolve));
+    assert.equal((error as { code: number }).code, 7);
+  }
+  client.close();
+  assert.equal((await overHttp('prod', 'POST', '/prod-own/reset', { to: 'now' })).status, 200);
+  const [entry] = (await auditEntries(harness, tokenOf('local'))).filter(({ action }) => action === 'reset_group');
+  assert.deepEqual([entry?.identity, entry?.kind, entry?.group], ['prod', 'token', 'prod-own']);
+});
+
+test('a member whose role no longer grants the group is ended', async () => {
+  const [member] = await joins('any', 'all');
+  identities.write(ROLES.replace('any: { verbs: [subscribe, groups] }', 'any: { verbs: [subscribe] }'));
+  await until('its end', () => member.error !== undefined);
+  assert.match(member.error!.details, /no role grants it the verb "groups"/);
+});
