@@ -1,16 +1,26 @@
 /** What /metrics says is what docs/metrics.md explains, and no more. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { after, before, test } from 'node:test';
+import { TestAuthority } from '../harness/access/certificates.js';
 import { Harness } from '../harness/broker/harness.js';
 
 let harness: Harness;
 let text: string;
 
 before(async () => {
-  harness = await Harness.start();
+  harness = new Harness();
+  const own = await TestAuthority.make('metrics');
+  // Some metrics are only of brokers with TLS.
+  harness.tls = await own.broker();
+  await harness.startBroker();
   await harness.delivered([1, 2]);
-  text = await (await fetch(`http://${harness.broker.httpAddress}/metrics`)).text();
+  const asked = get(`https://${harness.broker.httpAddress}/metrics`, { ca: readFileSync(own.ca), agent: false });
+  const [response] = (await once(asked, 'response')) as [IncomingMessage];
+  text = Buffer.concat(await response.toArray()).toString();
 });
 
 after(() => harness.destroy());
