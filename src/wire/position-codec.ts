@@ -49,9 +49,9 @@ export function writeTimestamp(writer: ProtoWriter, field: number, wallNs: bigin
   writer.uintField(2, nanos);
 }
 
-/** Wall nanoseconds since 1970. */
-export function readTimestamp(reader: ProtoReader): bigint {
-  const inner = new ProtoReader(reader.chunk(), `${reader.what}: time`);
+/** Wall nanoseconds since 1970. `what` is named in errors. */
+export function readTimestamp(reader: ProtoReader, what: string): bigint {
+  const inner = new ProtoReader(reader.chunk(), `${reader.what}: ${what}`);
   let seconds = 0;
   let nanos = 0;
   while (inner.nextTag()) {

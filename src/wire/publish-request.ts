@@ -71,7 +71,7 @@ function decodeEvent(bytes: Buffer, what: string): PublishDraft {
     if (reader.field === 1) draft.id = textOf(reader);
     else if (reader.field === 2) draft.source = textOf(reader);
     else if (reader.field === 3) draft.type = textOf(reader);
-    else if (reader.field === 4) draft.timeNs = readTimestamp(reader);
+    else if (reader.field === 4) draft.timeNs = readTimestamp(reader, 'time');
     else if (reader.field === 5) draft.subject = textOf(reader);
     else if (reader.field === 6) draft.traceparent = textOf(reader);
     else if (reader.field === 7) draft.key = textOf(reader);

@@ -21,7 +21,7 @@ export function eventWallNs(element: Buffer): bigint {
 export function wallNsOf(bytes: Buffer): bigint {
   const event = new ProtoReader(bytes, 'event');
   while (event.nextTag()) {
-    if (event.field === 2) return readTimestamp(event);
+    if (event.field === 2) return readTimestamp(event, 'time');
     event.skip();
   }
   return 0n;

@@ -190,7 +190,7 @@ function readField(reader: ProtoReader, draft: Draft): void {
       draft.late = reader.uint();
       break;
     case 10:
-      draft.watermarkNs = readTimestamp(reader);
+      draft.watermarkNs = readTimestamp(reader, 'watermark');
       break;
     case 11:
       draft.timesNs = readPackedFixed64(reader, FRAME_EVENTS_MAX);

@@ -124,7 +124,8 @@ class Scenario {
 
   #publish(count: number, shed: boolean): void {
     this.history.push(`${shed ? 'shed' : 'sent'} ${count}`);
-    this.#publishes.push({ from: this.#published, shed });
+    // Of none there is no frame that a cursor could be behind.
+    if (count > 0) this.#publishes.push({ from: this.#published, shed });
     this.#record(count);
     this.#agent.shedding = shed;
     this.#agent.publish();
