@@ -1,8 +1,7 @@
 /** Where a subscription starts: at the cursor that it resumes, else at the beginning of its window. */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { HistoryPlace } from '../../wire/cursor.js';
-import type { LogStore } from '../log/log-store.js';
-import { checkDepth } from './cursor/depth.js';
+import { checkDepth, type Logs } from './cursor/depth.js';
 import { ResumedCursor, readCursor, type SelectorStart } from './cursor/resumed-cursor.js';
 import type { CoverageSum } from './history/coverage.js';
 import { keyAtTime } from './history/history-merge.js';
@@ -20,12 +19,13 @@ export class SubscriptionStart {
   }
 
   /** Throws cursor_invalid and cursor_expired, as readCursor and ResumedCursor.open do, and what checkDepth throws. */
-  static async open(checked: CheckedSubscription, selectors: SelectorSet, store: LogStore): Promise<SubscriptionStart> {
+  static async open(checked: CheckedSubscription, selectors: SelectorSet, logs: Logs): Promise<SubscriptionStart> {
+    const { store } = logs;
     const { cursor, topics, window, slice, scope } = checked;
     if (cursor === '') return new SubscriptionStart(window, undefined);
     const state = readCursor(cursor, selectors, store.identity);
     const resumed = await ResumedCursor.open(state, topics, selectors, store, slice?.partition);
-    if (scope?.floorNs !== undefined) await checkDepth(state, topics, store, scope.floorNs);
+    if (scope?.floorNs !== undefined) await checkDepth(state, topics, logs, scope.floorNs);
     return new SubscriptionStart(window, resumed);
   }
 

@@ -79,7 +79,7 @@ export class Subscription {
     try {
       // Of a slice's few nodes all may lack a profile that others of the group have.
       if (this.checked.slice === undefined) checkProfiles(this.checked, this.#context.registry);
-      const start = await SubscriptionStart.open(this.checked, this.selectors, this.#context.store);
+      const start = await SubscriptionStart.open(this.checked, this.selectors, this.#context);
       if (this.checked.window.follow) await this.#follow(start);
       else await this.#replayOnly(start);
     } finally {

@@ -6,7 +6,7 @@ import { connect as connectByHttp } from '../../../src/client/library/http.js';
 import type { BackplaneError } from '../../../src/errors.js';
 import { Identities } from '../../harness/access/identities.js';
 import { all } from '../../harness/all.js';
-import { auditEntries } from '../../harness/broker/documents.js';
+import { auditEntries, documentsOf } from '../../harness/broker/documents.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { credentialIn } from '../../harness/bus/token.js';
 import { until } from '../../harness/until.js';
@@ -21,10 +21,11 @@ roles:
   apps: { ${VERBS}, topics: ["app.*"] }
   but-secret: { ${VERBS}, topics: ["app.*"], deny: { topics: ["app.s*"] } }
   filtered: { ${VERBS}, topics: ["app.*"], filter: 'app.body.team == "shop"' }
+  shallow: { ${VERBS}, topics: [app.deploy], history: 1s }
   of-nodes: { ${VERBS}, topics: ["app.*"], nodes: ["prod-*"] }
   of-publisher: { ${VERBS}, topics: ["app.*"], nodes: ["@deployer"] }
 bindings:
-${['deployer', 'pager', 'all', 'starred', 'apps', 'but-secret', 'filtered', 'of-nodes', 'of-publisher']
+${['deployer', 'pager', 'all', 'starred', 'apps', 'but-secret', 'filtered', 'shallow', 'of-nodes', 'of-publisher']
   .map((name) => `  - { role: ${name}, identities: [${name}] }\n`)
   .join('')}`;
 const NAMES = [...ROLES.matchAll(/identities: \[(.*)\]/g)].map(([, name]) => name!);
@@ -125,6 +126,25 @@ test('who subscribes has the topics that the role names, and of them what its fi
   ] as const) {
     for (const bus of await buses(name)) assert.deepEqual([...(await topicsOf(bus, topic))].sort(), seen, name);
   }
+});
+
+test('a cursor whose place in a log is from before what may be told is denied', async () => {
+  const request = { topics: ['app.deploy'], follow: true };
+  const token = identities.token('shallow');
+  const live = harness.subscribe(request, token);
+  await live.isAccepted();
+  const [bus] = await buses('deployer');
+  await bus!.publish('app.deploy', 'first');
+  await until('the first', () => documentsOf(live).length > 0);
+  const cursor = await until('a cursor', () => live.cursor || undefined);
+  live.cancel();
+  await bus!.publish('app.deploy', 'second');
+  await until('the depth to pass it', async () => {
+    const again = harness.subscribe({ ...request, cursor }, token);
+    await until('an answer', () => again.error !== undefined || again.responses.length > 0);
+    again.cancel();
+    return again.error?.details.startsWith('cursor: it stands before the earliest');
+  });
 });
 
 test('a stream of a publisher is refused from the batch on that its role no longer grants', async () => {

@@ -1,20 +1,39 @@
 /** Whether a cursor stands within the depth of history that its bearer may have. */
 import { msToNs } from '../../../nanoseconds.js';
 import type { CursorState } from '../../../wire/cursor.js';
+import { DOCUMENT_LOGS } from '../../../wire/event/document-topics.js';
 import { cursorBeyondDepth } from '../../access/authorize.js';
+import type { DocumentLogs } from '../../log/documents/document-logs.js';
 import type { LogStore } from '../../log/log-store.js';
+
+/** All that a subscription may read. */
+export interface Logs {
+  readonly store: LogStore;
+  readonly documents: DocumentLogs;
+}
 
 /**
  * What lies between a cursor and the floor would be missing without a word, so such a cursor is refused. In a replay
- * its place in merged order says where it stands; later the first frame that it would read does.
+ * its place in merged order says where it stands; later, and in logs of documents, the first that it would read does.
  * Throws permission_denied, naming the floor.
  */
 export async function checkDepth(
-  { history, sinceNs = 0n, places }: CursorState,
+  { history, sinceNs = 0n, places, logs = [] }: CursorState,
   topics: readonly string[],
-  store: LogStore,
+  { store, documents }: Logs,
   floorNs: bigint,
 ): Promise<void> {
+  for (const [at, place] of logs.entries()) {
+    if (place === undefined) continue;
+    const reader = documents.of(DOCUMENT_LOGS[at]!).reader(place.offset, undefined);
+    try {
+      let item = await reader.next(Number.POSITIVE_INFINITY);
+      while (item !== undefined && item.kind !== 'batch') item = await reader.next(Number.POSITIVE_INFINITY);
+      if (item !== undefined && item.batch.timeNs < floorNs) throw cursorBeyondDepth(floorNs);
+    } finally {
+      reader.close();
+    }
+  }
   if (history !== undefined) {
     const standsNs = history.wallNs > sinceNs ? history.wallNs : sinceNs;
     if (standsNs < floorNs) throw cursorBeyondDepth(floorNs);
