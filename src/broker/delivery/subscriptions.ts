@@ -13,12 +13,16 @@ import { Subscription } from './subscription.js';
 /** The window's end was reached, or so many events as were asked for were delivered. */
 export type Ending = 'window' | 'limit';
 
-/** A member's part of a group, until the member went or the broker drains. Throws BackplaneError. */
+/**
+ * A member's part of a group, until the member went or the broker drains. Calls `record` once the member may have it, and
+ * before it gets anything. Throws BackplaneError.
+ */
 export type JoinGroup = (
   checked: CheckedSubscription,
   sink: Sink,
   caller: Caller,
   signal: AbortSignal,
+  record: () => Promise<void>,
 ) => Promise<void>;
 
 interface Running {
@@ -117,9 +121,12 @@ export class Subscriptions {
     const end = this.#access.begin(caller, checked);
     const over = new AbortController();
     const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
-    const done = this.#trail
-      .recordReading({ action: 'subscribe', ...caller, group: checked.group?.name, ...askedFor(checked) })
-      .then(() => this.#joinGroup(checked, sink, caller, signal));
+    const record = () =>
+      this.#trail.recordReading({
+        ...{ action: 'subscribe', ...caller, group: checked.group?.name },
+        ...askedFor(checked),
+      });
+    const done = this.#joinGroup(checked, sink, caller, signal, record);
     const member = { caller, checked, done: done.catch(() => undefined), over };
     this.#members.add(member);
     try {

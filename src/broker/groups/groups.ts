@@ -84,7 +84,13 @@ export class Groups {
    * than the group's, cursor_expired for a group that must be reset, already_exists for a name that is in use,
    * unavailable when the member must come back, permission_denied for one that may not have all that the group has.
    */
-  async join(checked: CheckedSubscription, sink: Sink, caller: Caller, signal: AbortSignal): Promise<void> {
+  async join(
+    checked: CheckedSubscription,
+    sink: Sink,
+    caller: Caller,
+    signal: AbortSignal,
+    recordRead: () => Promise<void>,
+  ): Promise<void> {
     const request = checked.group!;
     const known = this.#live.get(request.name);
     if (known !== undefined) this.#checkAccess(known.record, caller);
@@ -99,6 +105,7 @@ export class Groups {
       nodes: live.nodes,
     };
     checkProfiles(asked, this.#options.context.registry);
+    await recordRead();
     await live.claim();
     if (signal.aborted) return;
     const stream = new MemberStream(sink, caller, checked, signal);

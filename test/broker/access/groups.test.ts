@@ -129,8 +129,15 @@ test('groups of others are neither listed, shown, committed, reset, filtered nor
   }
   client.close();
   assert.equal((await overHttp('prod', 'POST', '/prod-own/reset', { to: 'now' })).status, 200);
-  const [entry] = (await auditEntries(harness, tokenOf('local'))).filter(({ action }) => action === 'reset_group');
+  const entries = await auditEntries(harness, tokenOf('local'));
+  const [entry] = entries.filter(({ action }) => action === 'reset_group');
   assert.deepEqual([entry?.identity, entry?.kind, entry?.group], ['prod', 'token', 'prod-own']);
+  const joined = entries.filter(({ action, outcome }) => action === 'subscribe' && outcome === 'done');
+  assert.ok(joined.some(({ identity, group }) => identity === 'prod' && group === 'prod-named'));
+  assert.ok(
+    !joined.some(({ identity, group }) => identity === 'prod' && group === 'all'),
+    'who was refused read nothing',
+  );
 });
 
 test('a member whose role no longer grants the group is ended', async () => {
