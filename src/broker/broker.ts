@@ -42,7 +42,7 @@ import { StateFile } from './cluster/embedded/state-file.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import { Delays } from './delays.js';
-import { newTotals } from './delivery/outlet.js';
+import { LedgerTotals } from './delivery/ledger-totals.js';
 import type { DeliveryContext } from './delivery/planned-subscription.js';
 import { Subscriptions } from './delivery/subscriptions.js';
 import type { GroupTimes } from './groups/group.js';
@@ -238,7 +238,7 @@ function assemble(
   const budgets = new NodeBudgets(registry, route, setBudgets, options.ceilingBytesPerSecond);
   const fanOut = new FanOut(store.all());
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
-  const totals = newTotals();
+  const totals = new LedgerTotals();
   const lingers = new Lingers(registry, route);
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const shared = { store, fanOut, documents, registry, route, book, lingers, historyPool, totals, delays };
@@ -250,7 +250,17 @@ function assemble(
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(
-    ...([facts, registry, budgets, subscriptions, ingest, store, documents, trouble, () => totals.events] as const),
+    ...([
+      facts,
+      registry,
+      budgets,
+      subscriptions,
+      ingest,
+      store,
+      documents,
+      trouble,
+      () => totals.sums.events,
+    ] as const),
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused);
