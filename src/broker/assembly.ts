@@ -34,7 +34,7 @@ import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-docum
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import type { Delays } from './delays.js';
-import { newTotals } from './delivery/outlet.js';
+import { LedgerTotals } from './delivery/ledger-totals.js';
 import type { DeliveryContext } from './delivery/planned-subscription.js';
 import { type JoinGroup, Subscriptions } from './delivery/subscriptions.js';
 import { GroupService } from './groups/group-service.js';
@@ -96,7 +96,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const nodes = nodesOf(store, interest, setBudgets, options);
   const { registry, budgets } = nodes;
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
-  const totals = newTotals();
+  const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const shared = { ...nodes, store, fanOut: new FanOut(store.all()), documents, historyPool, totals, delays };
   const consumers = consumersOf(shared, groupState, trail, control, options);
@@ -105,7 +105,17 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
   const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
   const listings = new Listings(
-    ...([facts, registry, budgets, subscriptions, ingest, store, documents, trouble, () => totals.events] as const),
+    ...([
+      facts,
+      registry,
+      budgets,
+      subscriptions,
+      ingest,
+      store,
+      documents,
+      trouble,
+      () => totals.sums.events,
+    ] as const),
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));

@@ -58,7 +58,9 @@ function counted({ received, ledger }: Subscriber): Omit<Account, 'throttled'> {
 
 async function metric(cluster: Cluster, name: string): Promise<number> {
   const text = await (await cluster.get('/metrics')).text();
-  return Number(new RegExp(`^backplane_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? Number.NaN);
+  const values = [...text.matchAll(new RegExp(`^backplane_${name}(?:,topic="\\w+"})? (\\S+)$`, 'gm'))];
+  assert.ok(values.length > 0, name);
+  return values.reduce((sum, [, value]) => sum + Number(value), 0);
 }
 
 const skippedBy = async (cluster: Cluster, { name }: Subscriber) => (await listed(cluster)).get(name)!.skipped;
@@ -136,9 +138,9 @@ test('the ledger of every subscription, and the metrics over all, match the rece
     assert.ok(account().get('fewer')!.shed > 0);
     assert.ok((await listed(cluster)).get('sparse')!.throttled > 0);
     const total = (kind: keyof Account) => accounts.reduce((sum, each) => sum + each[kind], 0);
-    assert.equal(await metric(cluster, 'delivered_events_total'), total('delivered'));
-    assert.equal(await metric(cluster, 'throttled_events_total'), total('throttled'));
-    assert.equal(await metric(cluster, 'refilled_events_total'), total('refilled'));
+    assert.equal(await metric(cluster, 'ledger_events_total{stage="delivered"'), total('delivered'));
+    assert.equal(await metric(cluster, 'ledger_events_total{stage="throttled"'), total('throttled'));
+    assert.equal(await metric(cluster, 'ledger_events_total{stage="refilled"'), total('refilled'));
     assert.equal(await metric(cluster, 'subscriptions_shed_events'), total('shed'));
     assert.equal(await metric(cluster, 'subscriptions_skipped_events'), total('skipped'));
   } finally {

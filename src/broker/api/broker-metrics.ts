@@ -8,7 +8,7 @@ import type { Publisher } from '../app/publisher.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { RefusalDocuments } from '../cluster/embedded/audit-documents.js';
 import type { Delays } from '../delays.js';
-import type { DeliveryTotals } from '../delivery/outlet.js';
+import type { LedgerTotals } from '../delivery/ledger-totals.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { Groups } from '../groups/groups.js';
 import type { HeldFrames } from '../ingest/held-frames.js';
@@ -24,7 +24,7 @@ export interface MetricSources {
   readonly ingest: Ingest;
   readonly store: LogStore;
   readonly held: HeldFrames;
-  readonly totals: DeliveryTotals;
+  readonly totals: LedgerTotals;
   readonly gate: Gate;
   readonly trail: AuditTrail;
   readonly tls: ServerTls | undefined;
@@ -207,37 +207,26 @@ function documentReadings(documents: DocumentLogs, publisher: Publisher): Readin
 }
 
 /** Delivery totals over all subscriptions. */
-function ledger(totals: DeliveryTotals): Reading[] {
+function ledger(totals: LedgerTotals): Reading[] {
   return [
     {
-      name: 'delivered_events_total',
-      help: 'Events delivered to all subscriptions.',
+      name: 'ledger_events_total',
+      help: 'Events of subscriptions: delivered, throttled, shed, skipped, and of the last two refilled since.',
       type: 'counter',
-      read: () => totals.events,
-    },
-    {
-      name: 'throttled_events_total',
-      help: 'Matches not delivered because subscriptions asked for fewer.',
-      type: 'counter',
-      read: () => totals.throttled,
-    },
-    {
-      name: 'refilled_events_total',
-      help: 'Events that were shed or skipped, and delivered later from recorders.',
-      type: 'counter',
-      read: () => totals.refilled,
+      label: ['stage', 'topic'],
+      read: () => totals.byTopic(),
     },
     {
       name: 'subscriptions_shed_events',
       help: 'Matches that nodes shed, summed over subscriptions since the start, and not refilled (yet).',
       type: 'gauge',
-      read: () => totals.shed,
+      read: () => totals.sums.shed,
     },
     {
       name: 'subscriptions_skipped_events',
       help: 'Matches passed over for subscribers too far behind, since the start, and not refilled (yet).',
       type: 'gauge',
-      read: () => totals.skipped,
+      read: () => totals.sums.skipped,
     },
   ];
 }

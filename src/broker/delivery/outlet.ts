@@ -5,6 +5,7 @@
 import { BackplaneError } from '../../errors.js';
 import type { BatchHeader, BatchMatch, Selection } from '../../wire/frame/splice.js';
 import type { SubscribeResponse } from '../../wire/messages.js';
+import type { LedgerTotals } from './ledger-totals.js';
 import { FieldCut } from './selectors/field-cut.js';
 import type { SelectorSet } from './selectors/selector-set.js';
 import type { Tally } from './selectors/tally.js';
@@ -64,17 +65,11 @@ export class Outlet {
   readonly #limit: number;
   readonly #selectors: SelectorSet;
   readonly #cut: FieldCut;
-  /** Totals over all subscriptions, counted together with `ledger`. */
-  readonly #totals: DeliveryTotals;
+  /** Of all subscriptions, counted together with `ledger`. */
+  readonly #totals: LedgerTotals;
   readonly #throttle: Throttle | undefined;
 
-  constructor(
-    sink: Sink,
-    limit: number,
-    selectors: SelectorSet,
-    totals: DeliveryTotals,
-    throttle: Throttle | undefined,
-  ) {
+  constructor(sink: Sink, limit: number, selectors: SelectorSet, totals: LedgerTotals, throttle: Throttle | undefined) {
     this.#sink = sink;
     this.#limit = limit;
     this.#selectors = selectors;
@@ -116,14 +111,14 @@ export class Outlet {
     return this.#limit === 0 ? Number.MAX_SAFE_INTEGER : this.#limit - this.ledger.events;
   }
 
-  count(kind: keyof DeliveryTotals, { events, of }: Tally, sign: 1 | -1 = 1): void {
+  count(kind: keyof DeliveryTotals, topic: string, { events, of }: Tally, sign: 1 | -1 = 1): void {
     this.ledger[kind] += sign * events;
-    this.#totals[kind] += sign * events;
+    this.#totals.add(kind, topic, sign * events);
     for (const [index, own] of of.entries()) this.ledgers[index]![kind] += sign * own;
   }
 
   async batch(header: BatchHeader, selection: Selection): Promise<void> {
-    this.count('events', this.#selectors.taken(selection));
+    this.count('events', header.topic, this.#selectors.taken(selection));
     const parts = this.#cut.parts(selection);
     for (const part of parts) this.bytes += part.length;
     const matches = this.#selectors.named ? this.#matches(selection) : undefined;

@@ -12,7 +12,8 @@ import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
 import type { DocumentDelivery } from './documents/document-delivery.js';
-import type { DeliveryTotals, Outlet } from './outlet.js';
+import type { LedgerTotals } from './ledger-totals.js';
+import type { Outlet } from './outlet.js';
 import type { Planner } from './plan.js';
 import type { SelectorSet } from './selectors/selector-set.js';
 import type { SubscriptionStart } from './start.js';
@@ -27,7 +28,7 @@ export interface DeliveryContext {
   readonly book: InterestBook;
   readonly lingers: Lingers;
   readonly historyPool: BytePool;
-  readonly totals: DeliveryTotals;
+  readonly totals: LedgerTotals;
   readonly delays: Delays;
 }
 

@@ -179,7 +179,7 @@ export class DocumentDelivery {
       const whole = selection.next === count;
       if (whole && next === batch.documents.length) place.passed(batch);
       else place.partly(batch, whole ? next : frame.ties[selection.next - 1]! + 1);
-      outlet.count('throttled', { events: selection.refused, of: [] });
+      outlet.count('throttled', topic, { events: selection.refused, of: [] });
       if (selection.count > 0)
         await outlet.batch({ node, topic, history: false, cursor: position.cursor() }, selection);
       if (!whole) return;

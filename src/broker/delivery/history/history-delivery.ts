@@ -138,7 +138,7 @@ export class HistoryDelivery {
     position.replayedTo(end);
     if (documentLogOf(topic) === undefined) this.#coverage.delivered(node, selection.count, run.startNs);
     else this.#subscription.documents?.reached(topic, end.position);
-    outlet.count('throttled', selectors.refused(selection));
+    outlet.count('throttled', topic, selectors.refused(selection));
     if (selection.count === 0) return;
     const header = { node, topic, history: true, cursor: position.cursor() };
     await readInTime(outlet.batch(header, selection), broker.historyPool);

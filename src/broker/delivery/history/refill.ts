@@ -217,13 +217,13 @@ export class Refill {
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const refused = selectors.refused(selection);
     const matches = plus(selectors.taken(selection), refused);
-    outlet.count('throttled', refused);
-    outlet.count('refilled', matches);
+    outlet.count('throttled', topic, refused);
+    outlet.count('refilled', topic, matches);
     const { taken } = owed;
     // A range that an earlier subscription counted is not in these totals, so nothing is subtracted for it.
     if (owed.counted && taken !== undefined && stretch.due !== undefined) {
       const due = without(plus(stretch.due, stretch.taken!), taken);
-      outlet.count(stretch.kind, least(matches, due), -1);
+      outlet.count(stretch.kind, topic, least(matches, due), -1);
     }
     view.changeOwed(owed, { after: end.position, taken: taken && plus(taken, matches) });
     if (selection.count > 0) {

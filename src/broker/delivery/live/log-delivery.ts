@@ -192,7 +192,7 @@ export class LogDelivery {
     const shed = shedOf(frame, selectors, window, view.ahead.get(topic));
     if (shed !== undefined) {
       this.#notices.shed(node, frame, shed);
-      outlet.count('shed', shed.tally);
+      outlet.count('shed', topic, shed.tally);
     }
     if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
       this.#notices.refused(node, frame);
@@ -202,7 +202,7 @@ export class LogDelivery {
       const selection = selectLive(frame, selectors, { ...window, countMax: Number.MAX_SAFE_INTEGER });
       const skipped = selection ? selectors.taken(selection) : NONE;
       if (skipped.events > 0) this.#notices.skipped(node, frame, skipped);
-      outlet.count('skipped', skipped);
+      outlet.count('skipped', topic, skipped);
       if (skipped.events > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place));
       return undefined;
     }
@@ -210,7 +210,7 @@ export class LogDelivery {
     const admit = outlet.admit(node, topic);
     const selection = selectLive(frame, selectors, { ...window, countMax: outlet.left, admit });
     if (selection === undefined) return undefined;
-    outlet.count('throttled', selectors.refused(selection));
+    outlet.count('throttled', topic, selectors.refused(selection));
     return selection.count === 0 ? undefined : selection;
   }
 
