@@ -54,7 +54,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   /** Called last to first. */
   const releases: (() => void | Promise<void>)[] = [() => lock.release()];
   const release = async () => {
-    for (const each of releases.splice(0).reverse()) await each();
+    for (const each of releases.splice(0).reverse()) {
+      // What a log could not keep was told when it was written: it must not keep the others open.
+      await (async () => each())().catch((cause) => options.logger.warn(`not closed in order: ${cause}`));
+    }
   };
   try {
     const tls = options.tls && new ServerTls(options.tls, options.logger);
