@@ -14,6 +14,7 @@ import {
   HISTORY_SLICE_BYTES,
   HISTORY_STEP_MATCHED_BYTES,
   HISTORY_STEP_MS,
+  MiB,
 } from '../../limits.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import { MaskUnions } from '../../subscriptions/mask-unions.js';
@@ -86,6 +87,8 @@ export interface HistoryResult {
   readonly late: number;
   readonly damagedBytes: number;
   readonly entriesScanned: number;
+  /** What else is missing, in a sentence; empty for nothing. */
+  readonly message: string;
 }
 
 export interface HistoryOutlet {
@@ -230,7 +233,10 @@ export class HistoryQuery {
     } finally {
       leave?.();
     }
-    return this.#answer(newest, start, found < wanted && bytes <= HISTORY_LAST_BYTES_MAX);
+    const full = found < wanted && bytes > HISTORY_LAST_BYTES_MAX && !this.#reaches(start);
+    const most = `${found} events, which are more than ${HISTORY_LAST_BYTES_MAX / MiB} MiB`;
+    const answer = this.#answer(newest, start, found < wanted && !full);
+    return full ? { ...answer, message: `only the last ${most}: ask with since for more` } : answer;
   }
 
   /** Sends frames without their first `excess` events. */
@@ -429,6 +435,7 @@ export class HistoryQuery {
       ...this.#tally,
       damagedBytes: this.#damagedBytes,
       entriesScanned: this.#scanned,
+      message: '',
     };
   }
 }

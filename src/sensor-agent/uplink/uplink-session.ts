@@ -197,6 +197,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
         damagedBytes: answer.damagedBytes,
         late: answer.late,
         eventsScanned: answer.entriesScanned,
+        message: answer.message,
         source: this.#node.source,
       },
     });
