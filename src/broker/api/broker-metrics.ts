@@ -86,6 +86,13 @@ export function brokerMetrics(sources: MetricSources): Registry {
       label: ['group', 'slice'],
       read: () => groupLags(groups),
     },
+    {
+      name: 'group_lag_seconds',
+      help: 'For how long the oldest event that a group has not committed is in the log, by group (the first 64).',
+      type: 'gauge',
+      label: 'group',
+      read: () => measured(groups).map(({ group, lag }) => [group.name, secondsSince(lag.sinceMs)] as const),
+    },
     ...ledger(totals),
   ];
   return createMetrics(readings, [delays.syncs, delays.deliveries]);
@@ -124,12 +131,17 @@ function nodesByState(registry: NodeRegistry): [string, number][] {
 
 /** In the order of their names, so that the same groups are measured each time. */
 function groupLags(groups: Groups): (readonly [labels: readonly string[], events: number])[] {
-  return groups
-    .all()
-    .slice(0, GROUPS_MEASURED_MAX)
-    .flatMap(({ group, lag }) =>
-      Array.from({ length: group.slots.count }, (_, slice) => [[group.name, String(slice)], lag.of(slice)] as const),
-    );
+  return measured(groups).flatMap(({ group, lag }) =>
+    Array.from({ length: group.slots.count }, (_, slice) => [[group.name, String(slice)], lag.of(slice)] as const),
+  );
+}
+
+function measured(groups: Groups) {
+  return groups.all().slice(0, GROUPS_MEASURED_MAX);
+}
+
+function secondsSince(sinceMs: number | undefined): number {
+  return sinceMs === undefined ? 0 : Math.max(0, Date.now() - sinceMs) / 1000;
 }
 
 /** Of the ports under TLS; both show the same certificate. */

@@ -11,6 +11,8 @@ import { sliceOf } from './slice.js';
 interface Stretch {
   to: number;
   events: number;
+  /** When the first of them came into the log. */
+  readonly atMs: number;
 }
 
 class SliceLag {
@@ -23,9 +25,15 @@ class SliceLag {
     return sum;
   }
 
-  add(when: 'before' | 'later', offset: number, events: number): void {
+  /** When the oldest of them came into the log, milliseconds since 1970; undefined for none. */
+  get sinceMs(): number | undefined {
+    const { before, later } = this.#stretches;
+    return (before[0] ?? later[0])?.atMs;
+  }
+
+  add(when: 'before' | 'later', offset: number, events: number, atMs: number): void {
     const stretches = this.#stretches[when];
-    stretches.push({ to: offset, events });
+    stretches.push({ to: offset, events, atMs });
     if (stretches.length > GROUP_LAG_ENTRIES_MAX) this.#stretches[when] = merged(stretches);
   }
 
@@ -47,7 +55,7 @@ function merged(stretches: readonly Stretch[]): Stretch[] {
   const half: Stretch[] = [];
   for (let at = 0; at < stretches.length; at += 2) {
     const [one, two] = [stretches[at]!, stretches[at + 1]];
-    half.push({ to: two?.to ?? one.to, events: one.events + (two?.events ?? 0) });
+    half.push({ to: two?.to ?? one.to, events: one.events + (two?.events ?? 0), atMs: one.atMs });
   }
   return half;
 }
@@ -74,15 +82,21 @@ export class GroupLag {
     return this.#slices.reduce((sum, slice) => sum + slice.events, 0);
   }
 
+  /** When the oldest of them came into the log, milliseconds since 1970; undefined where all is committed. */
+  get sinceMs(): number | undefined {
+    const since = this.#slices.flatMap(({ sinceMs }) => (sinceMs === undefined ? [] : [sinceMs]));
+    return since.length === 0 ? undefined : Math.min(...since);
+  }
+
   of(slice: number): number {
     return this.#slices[slice]?.events ?? 0;
   }
 
   /** `when`: whether the frame was in the log before it was followed. */
-  frame(when: 'before' | 'later', { node, frame, offset, bytes }: LogEntry): void {
+  frame(when: 'before' | 'later', { node, frame, offset, bytes, appendedMs }: LogEntry): void {
     const events = matchesIn(frame, this.predicateId);
     if (events === 0 || !this.#matches(node)) return;
-    this.#slices[sliceOf(node, this.#slices.length)]!.add(when, offset, events);
+    this.#slices[sliceOf(node, this.#slices.length)]!.add(when, offset, events, appendedMs);
     this.unattendedBytes += bytes;
   }
 
