@@ -77,8 +77,6 @@ export class PublishClient {
         clearTimeout(timer);
         stream.off('data', answered).off('error', failed).off('end', ended);
         signal.removeEventListener('abort', aborted);
-        // What comes later is of a stream that was given up.
-        stream.on('error', () => undefined);
       };
       const answered = (response: PublishResponse) => {
         settle();
@@ -116,6 +114,8 @@ export class PublishClient {
     this.#security = securityFor(broker);
     this.#service = createPublisherClient(broker, this.#credentialFor(broker)?.token, this.#security, this.#connection);
     this.#stream = this.#service.publish() as PublishStream;
+    // What comes between batches, or after the stream was given up, is told to nobody.
+    this.#stream.on('error', () => undefined);
     return this.#stream;
   }
 

@@ -48,9 +48,16 @@ export class PublisherService {
     let acknowledged = Promise.resolve();
     let waiting = 0;
     let isCounted = false;
+    let isOver = false;
     const { signal } = this.#drained;
+    const refuse = (failure: typeof DRAINING) => {
+      if (isOver || writer.closed.aborted) return;
+      isOver = true;
+      call.resume();
+      call.emit('error', failure);
+    };
     const drain = () => {
-      void acknowledged.catch(() => undefined).then(() => !writer.closed.aborted && call.emit('error', DRAINING));
+      void acknowledged.catch(() => undefined).then(() => refuse(DRAINING));
     };
     signal.addEventListener('abort', drain, { once: true });
     try {
@@ -65,8 +72,11 @@ export class PublisherService {
         else this.#access.enter(caller, publishWish(batch.topic));
         isCounted = true;
         const accepted = this.#publisher.publish(caller.identity, batch);
+        // It may fail before those before it are acknowledged, or after one that failed, when nobody waits for it.
+        accepted.catch(() => undefined);
         acknowledged = acknowledged.then(async () => writer.write(publishResponseCodec.encode(await accepted)));
-        acknowledged.catch(() => undefined);
+        // Whoever waits for this one sends nothing, so that the loop has nothing to end with.
+        acknowledged.catch((cause) => refuse(callFailure(asBackplaneError(cause))));
         if (++waiting < PUBLISH_BATCHES_WAITING_MAX) continue;
         await acknowledged;
         waiting = 0;
@@ -76,8 +86,7 @@ export class PublisherService {
     } catch (cause) {
       // Those before the refused one are acknowledged first.
       await acknowledged.catch(() => undefined);
-      call.resume();
-      if (!writer.closed.aborted) call.emit('error', callFailure(asBackplaneError(cause)));
+      refuse(callFailure(asBackplaneError(cause)));
     } finally {
       signal.removeEventListener('abort', drain);
     }

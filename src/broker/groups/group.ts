@@ -303,9 +303,13 @@ export class Group {
     const committedMs = Date.now();
     await this.parts.store.update(this.name, (before) => {
       const slices = [...before.slices];
-      for (const { lease, field, committed } of fresh) {
+      // Before any of them is staged, so that another commit is not taken for one that is written with this.
+      for (const { lease, field } of fresh) {
         const { slice, epoch } = lease;
         if (slices[slice]?.epoch !== epoch) throw fenced(field, slice, epoch);
+      }
+      for (const { lease, committed } of fresh) {
+        const { slice, epoch } = lease;
         // Another commit, of something later, may be written with this one.
         if (lease.stages(committed)) slices[slice] = { epoch, cursor: committed.cursor, committedMs };
       }

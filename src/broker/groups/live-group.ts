@@ -15,7 +15,7 @@ import { type GroupRecord, predicateOf } from './group-record.js';
 import type { MemberStream } from './member-stream.js';
 import { partitionOfSlice, sliceOf } from './slice.js';
 import type { SliceLease } from './slice-lease.js';
-import { hasExpired, offsetOf, parkedNodes, type SliceOfGroup, unparked, windowFrom } from './slice-place.js';
+import { hasExpired, offsetOf, parkedNodes, rebound, type SliceOfGroup, unparked, windowFrom } from './slice-place.js';
 
 /** A slice's delivery that runs. */
 interface Run {
@@ -223,7 +223,9 @@ export class LiveGroup {
       let cursor = lease.start;
       if (cursor !== '' && hasExpired(context, own, cursor)) {
         const parked = store.parked(record.name, slice);
-        const nodes = parked?.cursor === cursor ? parked.nodes : undefined;
+        // It may have been written down for a filter before: see rebound().
+        const isOf = parked !== undefined && rebound(parked.cursor, own.predicate) === cursor;
+        const nodes = isOf ? parked.nodes : undefined;
         const start = await unparked(context, own, record.slices[slice]!, nodes);
         for (const message of start.gaps) await sink.write({ kind: 'message', message });
         cursor = start.cursor;

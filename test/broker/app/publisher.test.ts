@@ -9,6 +9,7 @@ import { DETAILS_KEY, retryOfStatus } from '../../../src/wire/grpc/status-detail
 import type { JsonValue } from '../../../src/wire/json-value.js';
 import { bodiesOf, documentsOf, idsOf, published } from '../../harness/broker/documents.js';
 import { Harness } from '../../harness/broker/harness.js';
+import { FaultyFiles } from '../../harness/files/faulty-files.js';
 import { runs } from '../../harness/runs.js';
 import { until } from '../../harness/until.js';
 
@@ -220,4 +221,28 @@ test('fuzz: whatever JSON is published is itself for who subscribes, over gRPC a
     inLines,
     expected.map((body) => body ?? undefined),
   );
+});
+
+test('what a disk takes and cannot keep is told to who waits and to who sent more; the broker stays', async () => {
+  const disk = new FaultyFiles();
+  harness.files = disk.ops;
+  await harness.startBroker();
+  const [waiting, busy] = [harness.publisher(), harness.publisher()];
+  await waiting.publish('app.a', [published('1')]);
+  await busy.publish('app.a', [published('2')]);
+  let open = () => {};
+  disk.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  disk.failNext = { operation: 'sync', code: 'EIO' };
+  waiting.send('app.a', [published('3')]);
+  for (const id of ['4', '5', '6']) busy.send('app.a', [published(id)]);
+  await until('all are written', async () => {
+    const metrics = await (await fetch(`http://${harness.broker.httpAddress}/metrics`)).text();
+    return metrics.includes('backplane_published_events_total{log="app"} 6\n');
+  });
+  open();
+  await until('both are told', () => waiting.error && busy.error);
+  assert.deepEqual([waiting.error?.code, busy.error?.code], [status.UNAVAILABLE, status.UNAVAILABLE]);
+  assert.deepEqual([waiting.answers.length, busy.answers.length], [1, 1]);
 });

@@ -205,6 +205,27 @@ test('a cursor that the log no longer reaches resumes from the recorders, exactl
   assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
 });
 
+test('another filter keeps the place of a cursor that the log no longer reaches', async () => {
+  await start({ interestMs: 100 }, { bytesMax: MiB });
+  const first = member();
+  await first.has(SLICES);
+  publish(range(1, 20));
+  await came(first, range(1, 20));
+  await first.commit();
+  await leaves(first);
+  await until('the end of interest', async () => (await group()).interestUntil === undefined, group);
+  await fill();
+  const { status } = await ask('/g/filter', 'POST', { filter: 'process.pid != 20' });
+  assert.equal(status, 200);
+  const after = member('process.pid != 20');
+  await came(after, [21]);
+  assert.deepEqual(
+    after.subscriber.events.filter((event) => Number(event.split(':')[1]) < 21),
+    [],
+  );
+  assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
+});
+
 test('what neither log nor recorders have comes first, as a gap', async () => {
   await start({ interestMs: 100 }, { bytesMax: MiB });
   const first = member();

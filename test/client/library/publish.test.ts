@@ -48,3 +48,18 @@ test('an event is published once under its id, and subscribed to with its body',
     });
   }
 });
+
+test('batches of one stream leave nothing behind on it', async (t) => {
+  const harness = await Harness.start();
+  t.after(() => harness.destroy());
+  const bus = await connect({ brokers: [harness.broker.grpcAddress] });
+  t.after(() => bus.close());
+  const warnings: string[] = [];
+  const warned = ({ message }: Error) => warnings.push(message);
+  process.on('warning', warned);
+  t.after(() => process.off('warning', warned));
+  for (let number = 0; number < 20; number++) await bus.publish('app.numbers', number);
+  // Warnings come a turn later.
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(warnings, []);
+});
