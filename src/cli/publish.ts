@@ -41,7 +41,7 @@ export function define(command: Command): void {
     .option('--source <source>', 'where it happened (default your identity)')
     .option('--subject <subject>', 'what it happened to')
     .option('--time <time>', 'when it happened, RFC 3339')
-    .option('--key <key>', 'members of a group share events by it, and not by who published them')
+    .option('--key <key>', 'what it is about, such as a host: kept with it')
     .option('--traceparent <traceparent>', 'W3C Trace Context');
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (topic: string) => {

@@ -155,6 +155,8 @@ export class Groups {
   async delete(live: LiveGroup): Promise<void> {
     await this.#options.store.delete(live.group.name);
     this.#live.delete(live.group.name);
+    // Who came in while it was written down would wait for slices for ever.
+    live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));
     live.end();
   }
 
