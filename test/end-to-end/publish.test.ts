@@ -87,6 +87,7 @@ test('what is published by hand and in lines is observed live and later, and its
     (past.events as AppLine[]).map(({ node, topic, app }) => [node, topic, app]),
     [2, 3].map((id) => ['@local', 'app.lines', { id: `line-${id}`, source: 'local', body: { id } }]),
   );
+  assert.doesNotMatch(past.stderr, /no node/);
 });
 
 test('what is wrong is one line that names it, and 2', async () => {

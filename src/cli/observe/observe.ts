@@ -1,6 +1,7 @@
 /** `backplane observe`: events from the past, live, or both, until there are no more or Ctrl-C. */
 import type { Command } from 'commander';
 import type { Client } from '../../client/client.js';
+import { documentLogOf } from '../../wire/event/document-topics.js';
 import { messageToJson } from '../../wire/message-json.js';
 import type { Accepted, SubscribeRequest } from '../../wire/messages.js';
 import { commandName } from '../command-name.js';
@@ -124,12 +125,14 @@ async function observe(client: Client, command: Command): Promise<number> {
 /** Notices about requested nodes that are not connected: a replay lacks them, a stream that goes on waits for them. */
 async function noticeNodes(
   client: Client,
-  { nodes = [], follow }: SubscribeRequest,
+  { nodes = [], topics = [], follow }: SubscribeRequest,
   screen: Screen,
   { nodes: answered, nodesMissing, beginsLater }: Accepted,
   completeness: Completeness,
 ): Promise<void> {
-  if (answered.length + nodesMissing.length === 0) {
+  // Of what is published no node is asked.
+  const asksNodes = topics.length === 0 || topics.some((topic) => documentLogOf(topic) === undefined);
+  if (asksNodes && answered.length + nodesMissing.length === 0) {
     if (beginsLater.length > 0) screen.notice("no connected node's recording reaches back into the window");
     else if (nodes.length === 0) screen.notice(`no node is connected: see "${commandName()} nodes"`);
   }
