@@ -112,11 +112,15 @@ export class Listings {
     });
   }
 
-  /** All of them for who may see all nodes and topics; for others their own: filters say what somebody looks for. */
-  subscriptionList({ whole }: Grant, { identity }: Caller): ListSubscriptionsResponse {
+  /**
+   * All of them for who may see all nodes and topics, but those to documents that are not granted by their names; for
+   * others their own: filters say what somebody looks for.
+   */
+  subscriptionList({ whole, topic: may }: Grant, { identity }: Caller): ListSubscriptionsResponse {
     const seen = [...this.#subscriptions.all()].filter((each) => {
       const owner = this.#subscriptions.callerOf(each)?.identity;
-      return whole || (owner?.kind === identity.kind && owner.name === identity.name);
+      const { topics = [] } = each.checked.documents ?? {};
+      return (whole && topics.every(may)) || (owner?.kind === identity.kind && owner.name === identity.name);
     });
     const subscriptions = seen.map((subscription) => {
       const { id, checked, selectors, startedMs, outlet, lag, phase } = subscription;

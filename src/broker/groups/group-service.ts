@@ -93,12 +93,14 @@ export class GroupService {
     await this.#trail.record({ ...entry, since: sinceNs.toString() });
     this.#withoutMembers(name, 'reset');
     const aloneSinceMs = Date.now();
-    await this.#store.update(name, (record) => ({
-      ...record,
-      sinceNs,
-      aloneSinceMs,
-      slices: record.slices.map(({ epoch }) => ({ epoch: epoch + 1, cursor: '', committedMs: 0 })),
-    }));
+    await live.restart(() =>
+      this.#store.update(name, (record) => ({
+        ...record,
+        sinceNs,
+        aloneSinceMs,
+        slices: record.slices.map(({ epoch }) => ({ epoch: epoch + 1, cursor: '', committedMs: 0 })),
+      })),
+    );
     live.aloneSinceMs = aloneSinceMs;
     await this.#store.unpark(name);
     live.lag.reset();

@@ -108,6 +108,10 @@ export class Groups {
     await recordRead();
     await live.claim();
     if (signal.aborted) return;
+    // It may have been reset, or its filter changed, since the member was admitted to it.
+    if (live.record.sinceNs !== record.sinceNs || live.predicate !== asked.selectors[0]?.predicate) {
+      throw new BackplaneError('unavailable', `group ${record.name} was changed meanwhile: subscribe again`);
+    }
     const stream = new MemberStream(sink, caller, checked, signal);
     const member = live.group.join(request, stream);
     const { memberMs } = this.#options.times;

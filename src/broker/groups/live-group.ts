@@ -121,6 +121,18 @@ export class LiveGroup {
     }
   }
 
+  /** Has `write` change where the group begins. Who joined meanwhile must subscribe again, as it may have less. */
+  async restart(write: () => Promise<GroupRecord>): Promise<void> {
+    this.group.pause();
+    try {
+      await write();
+      const { name } = this.group;
+      this.group.endStreams(new BackplaneError('unavailable', `group ${name} was reset: subscribe again`));
+    } finally {
+      this.group.resume();
+    }
+  }
+
   close(): void {
     this.group.close();
   }

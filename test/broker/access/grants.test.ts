@@ -113,7 +113,14 @@ test('who sees not everything sees only the own subscriptions', async () => {
       .map(({ client }) => client)
       .sort();
   };
+  const audit = { topics: ['audit'], follow: true, client: 'of the audit' };
+  const auditor = guarded.harness.subscribe(audit, guarded.own);
+  await auditor.isAccepted();
   assert.deepEqual(await clients(guarded.as('alice')), ['of alice']);
+  // All of the kernel is not what is born in the broker.
+  assert.deepEqual(await clients(guarded.as('overseer')), ['of alice', 'of the owner']);
+  auditor.cancel();
+  await until('its end', async () => (await clients(bearer(guarded.own))).length === 2);
   assert.deepEqual(await clients(bearer(guarded.own)), ['of alice', 'of the owner']);
   alice.cancel();
   mine.cancel();

@@ -140,6 +140,23 @@ test('groups of others are neither listed, shown, committed, reset, filtered nor
   );
 });
 
+test('a member that joins while its group is reset gets no past that it may not have', async () => {
+  for (let round = 0; round < 8; round += 1) {
+    const group = `raced-${round}`;
+    await made('local', group, { topics: ['process'] });
+    await until('it to be alone', () => isAlone(group));
+    const reset = overHttp('any', 'POST', `/${group}/reset`, { to: 'oldest' });
+    const [member] = await joins('any', group);
+    if ((await reset).status === 200) await until('it to be refused', () => member.error !== undefined);
+    member.cancel();
+  }
+});
+
+async function isAlone(group: string): Promise<boolean> {
+  const { json } = await overHttp('local', 'GET', `/${group}`);
+  return ((json as { group?: { members?: unknown[] } }).group?.members?.length ?? 0) === 0;
+}
+
 test('a member whose role no longer grants the group is ended', async () => {
   const [member] = await joins('any', 'all');
   identities.write(ROLES.replace('any: { verbs: [subscribe, groups] }', 'any: { verbs: [subscribe] }'));

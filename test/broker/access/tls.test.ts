@@ -256,6 +256,17 @@ test('no session is resumed, with which a client could come without its certific
   }
 });
 
+test('a connection begins once: a client cannot show another certificate on it later, which nobody would verify', async () => {
+  const socket = connect({ ...target('http'), maxVersion: 'TLSv1.2', ALPNProtocols: ['http/1.1'] });
+  closing.push(socket);
+  await once(socket.resume(), 'secureConnect');
+  const begun = await new Promise((resolve) => {
+    socket.on('error', () => resolve(false)).once('close', () => resolve(false));
+    socket.renegotiate({}, (cause) => resolve(!cause));
+  });
+  assert.equal(begun, false);
+});
+
 test('versions before TLS 1.2 are refused', async () => {
   for (const port of PORTS) {
     const old = { minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT:@SECLEVEL=0' } as const;

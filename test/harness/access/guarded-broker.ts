@@ -33,6 +33,7 @@ roles:
   live: { verbs: [subscribe] }
   viewer: { verbs: [view], nodes: [test-1] }
   operator: { verbs: [manage, view], nodes: ["test-*"] }
+  overseer: { verbs: [view] }
   slow: { verbs: [view], budgets: { rate: 1 } }
   edge: { verbs: [uplink], nodes: ["edge-*"], deny: { nodes: [edge-9] } }
   two: { verbs: [view, history], topics: [network] }
@@ -43,6 +44,7 @@ bindings:
   - { role: live, identities: [live] }
   - { role: viewer, identities: [viewer, barred] }
   - { role: operator, identities: ["op-*"] }
+  - { role: overseer, identities: [overseer] }
   - { role: slow, identities: [slow] }
   - { role: edge, identities: [edge] }
   - { role: two, identities: [two] }
@@ -50,7 +52,19 @@ bindings:
   - { role: no-network, identities: [denied] }
   - { role: barred, identities: [barred] }
 `;
-export const NAMES = ['alice', 'live', 'viewer', 'op-1', 'slow', 'edge', 'two', 'denied', 'barred', 'nobody'];
+export const NAMES = [
+  'alice',
+  'live',
+  'viewer',
+  'op-1',
+  'overseer',
+  'slow',
+  'edge',
+  'two',
+  'denied',
+  'barred',
+  'nobody',
+];
 
 export interface Told {
   /** gRPC's status, HTTP's, and the broker's code. */

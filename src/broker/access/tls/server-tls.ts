@@ -141,8 +141,9 @@ export class ServerTls {
       key: pair.key,
       ...(authorities && { ca: authorities.pem }),
       minVersion: 'TLSv1.2',
-      // A resumed session would be taken for authorized though it brings no certificate.
-      secureOptions: constants.SSL_OP_NO_TICKET,
+      // A resumed session would be taken for authorized though it brings no certificate. In TLS 1.2 a client could begin
+      // again on an open connection with another certificate, which guardConnections() never sees.
+      secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
     };
     try {
       // What is behind the first certificate of a file is looked at here only.
