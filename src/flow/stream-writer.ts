@@ -58,6 +58,13 @@ export class StreamWriter<T> {
     return true;
   }
 
+  /** Resolves when the transport has taken all that was written, or the stream has ended. */
+  async flushed(): Promise<void> {
+    while (this.inFlightBytes > 0 && !this.closed.aborted) {
+      await new Promise<void>((resolve) => this.#waiters.push(resolve));
+    }
+  }
+
   /** Lets the transport finish what is in flight, then ends the stream. */
   end(): void {
     if (this.#ending || this.closed.aborted) return;

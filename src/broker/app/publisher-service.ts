@@ -50,11 +50,13 @@ export class PublisherService {
     let isCounted = false;
     let isOver = false;
     const { signal } = this.#drained;
-    const refuse = (failure: typeof DRAINING) => {
+    const refuse = async (failure: typeof DRAINING) => {
       if (isOver || writer.closed.aborted) return;
       isOver = true;
       call.resume();
-      call.emit('error', failure);
+      // The status would overtake acknowledgements that the transport has not taken.
+      await writer.flushed();
+      if (!writer.closed.aborted) call.emit('error', failure);
     };
     const drain = () => {
       void acknowledged.catch(() => undefined).then(() => refuse(DRAINING));
@@ -76,7 +78,7 @@ export class PublisherService {
         accepted.catch(() => undefined);
         acknowledged = acknowledged.then(async () => writer.write(publishResponseCodec.encode(await accepted)));
         // Whoever waits for this one sends nothing, so that the loop has nothing to end with.
-        acknowledged.catch((cause) => refuse(callFailure(asBackplaneError(cause))));
+        acknowledged.catch((cause) => void refuse(callFailure(asBackplaneError(cause))));
         if (++waiting < PUBLISH_BATCHES_WAITING_MAX) continue;
         await acknowledged;
         waiting = 0;
@@ -86,7 +88,7 @@ export class PublisherService {
     } catch (cause) {
       // Those before the refused one are acknowledged first.
       await acknowledged.catch(() => undefined);
-      refuse(callFailure(asBackplaneError(cause)));
+      void refuse(callFailure(asBackplaneError(cause)));
     } finally {
       signal.removeEventListener('abort', drain);
     }
