@@ -43,7 +43,8 @@ export function defineList<Answer extends object>(command: Command, list: List<A
   command.action(async () => {
     // A parent command with the same flags takes them wherever they stand.
     const { output, watch } = command.optsWithGlobals<ListOptions>();
-    const intervalMs = watch === undefined ? undefined : watchInterval(watch === true ? WATCH_DEFAULT : watch);
+    const intervalMs =
+      watch === undefined ? undefined : intervalMsOf('--watch', watch === true ? WATCH_DEFAULT : watch);
     const client = clientOf(commandConfig(command, CLIENT_KEYS));
     const screen = new Screen(process.stdout, process.stderr);
     const show = async (clear: string) => {
@@ -95,10 +96,11 @@ async function watchList(show: (clear: string) => Promise<void>, screen: Screen,
   return interrupt.signal.aborted ? INTERRUPTED : 0;
 }
 
-function watchInterval(text: string): number {
+/** Between two looks. Throws invalid_argument that names the flag. */
+export function intervalMsOf(flag: string, text: string): number {
   const ms = parseDurationMs(text);
   if (ms !== undefined && ms >= WATCH_INTERVAL_MS_MIN && ms <= WATCH_INTERVAL_MS_MAX) return ms;
-  throw new BackplaneError('invalid_argument', `--watch must be a duration of 100ms to 1d, like 2s, got ${text}`);
+  throw new BackplaneError('invalid_argument', `${flag} must be a duration of 100ms to 1d, like 2s, got ${text}`);
 }
 
 function jsonLines<Answer extends object>(list: List<Answer>, answer: Answer): string {

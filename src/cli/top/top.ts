@@ -4,10 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Command, Option } from 'commander';
 import type { Client } from '../../client/client.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { WATCH_INTERVAL_MS_MAX, WATCH_INTERVAL_MS_MIN } from '../../limits.js';
-import { parseDurationMs } from '../../text/time-text.js';
 import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
-import { jsonLine } from '../lists/list.js';
+import { intervalMsOf, jsonLine } from '../lists/list.js';
 import { Screen } from '../observe/screen.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { takesEscapes } from '../render/palette.js';
@@ -45,7 +43,7 @@ export function define(command: Command): void {
   command.action(async () => {
     const options = command.opts<TopOptions>();
     const state = initialState(options.view, orderOf(options), options.filter);
-    const looks = { intervalMs: intervalOf(options.interval), count: countOf(options.count) };
+    const looks = { intervalMs: intervalMsOf('--interval', options.interval), count: countOf(options.count) };
     const client = clientOf(commandConfig(command, CLIENT_KEYS));
     try {
       const interactive = options.output === 'table' && takesEscapes(process.stdout, process.env);
@@ -79,7 +77,7 @@ async function print(client: Client, looks: Looks, text: (rates: Rates) => strin
 
 /** Shows the latest look on the whole terminal and takes keys. Returns the exit code. */
 async function interact(client: Client, start: TopState, looks: Looks): Promise<number> {
-  const { stdin, stdout } = process;
+  const { stdout } = process;
   let state = start;
   let rates: Rates | undefined;
   let trouble = '';
@@ -120,7 +118,6 @@ async function interact(client: Client, start: TopState, looks: Looks): Promise<
     stdout.off('resize', draw);
     keys.release();
     interrupt.release();
-    stdin.unref?.();
   }
   return interrupt.signal.aborted ? INTERRUPTED : 0;
 }
@@ -189,12 +186,6 @@ function orderOf({ view, sort }: TopOptions): Order | undefined {
   const column = titles.indexOf(sort.toUpperCase());
   if (column >= 0) return { column, descending: true };
   throw new BackplaneError('invalid_argument', `--sort must be one of ${titles.join(', ')}, got ${sort}`);
-}
-
-function intervalOf(text: string): number {
-  const ms = parseDurationMs(text);
-  if (ms !== undefined && ms >= WATCH_INTERVAL_MS_MIN && ms <= WATCH_INTERVAL_MS_MAX) return ms;
-  throw new BackplaneError('invalid_argument', `--interval must be a duration of 100ms to 1d, like 2s, got ${text}`);
 }
 
 function countOf(text: string | undefined): number {
