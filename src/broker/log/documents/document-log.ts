@@ -10,6 +10,7 @@ import type { FileOps } from '../../../storage/file-ops.js';
 import type { LogReader } from '../../../storage/segment-log/log-reader.js';
 import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment-log.js';
 import type { DocumentLogName } from '../../../wire/event/document-topics.js';
+import { hasMark } from '../has-mark.js';
 import {
   batchKind,
   DocumentBatch,
@@ -146,16 +147,7 @@ export class DocumentLog {
 
   /** False when the record before the offset has another checksum, or there is none where one should be. */
   hasMark(offset: number, mark: number): boolean {
-    // A removed record cannot be compared; a reader from there reports that it is gone.
-    if (offset <= this.#log.firstOrdinal) return true;
-    if (offset > this.#log.nextOrdinal) return false;
-    const reader = this.#log.reader(offset - 1, () => false);
-    try {
-      const item = reader.next();
-      return item?.kind !== 'record' || item.crc === mark;
-    } finally {
-      reader.close();
-    }
+    return hasMark(this.#log, offset, mark);
   }
 
   /** @param topics undefined for all of them; a topic that was not named may come all the same */

@@ -7,6 +7,7 @@ import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { Position } from '../../../wire/position.js';
 import { CoveredPositions } from '../covered-positions.js';
+import { hasMark } from '../has-mark.js';
 import type { LogEntry, LogItem, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
 import {
   CHECKPOINT_RECORD,
@@ -149,16 +150,7 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   async hasMark(offset: number, mark: number): Promise<boolean> {
-    // A removed record cannot be compared; a reader from there reports that it is gone.
-    if (offset <= this.#log.firstOrdinal) return true;
-    if (offset > this.#log.nextOrdinal) return false;
-    const reader = this.#log.reader(offset - 1, () => false);
-    try {
-      const item = reader.next();
-      return item?.kind !== 'record' || item.crc === mark;
-    } finally {
-      reader.close();
-    }
+    return hasMark(this.#log, offset, mark);
   }
 
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader {
