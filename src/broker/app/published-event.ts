@@ -8,6 +8,7 @@ import {
   PUBLISH_TEXT_BYTES_MAX,
   PUBLISH_TYPE_BYTES_MAX,
 } from '../../limits.js';
+import { timestampNs } from '../../subscriptions/timestamp.js';
 import { encodePart } from '../../wire/event/document-event.js';
 import type { AlertContext, AppContext } from '../../wire/event/event.js';
 import { readMessage } from '../../wire/json-reader.js';
@@ -89,11 +90,7 @@ function alertOf(field: string, body: JsonValue | undefined): AlertContext {
     severity,
     occurrences,
     nodes,
-    firstSeenNs: nsOf(firstSeen),
-    lastSeenNs: nsOf(lastSeen),
+    firstSeenNs: firstSeen && timestampNs(firstSeen),
+    lastSeenNs: lastSeen && timestampNs(lastSeen),
   };
-}
-
-function nsOf(time: AlertFields['firstSeen']): bigint | undefined {
-  return time && BigInt(time.seconds) * 1_000_000_000n + BigInt(time.nanos);
 }
