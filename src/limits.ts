@@ -430,6 +430,8 @@ export const STATE_BYTES_MAX = 64 * MiB;
 /** How long, and for how many events at most, `observe` holds live lines to order a node's topics by time. */
 export const LINE_ORDER_MS = 10;
 export const LINE_ORDER_EVENTS_MAX = 1_000;
+/** How long an interrupted command waits for a reader of stdout that does not read. */
+export const OUTPUT_STALLED_MS = 1_000;
 /** Log lines that wait while stderr is blocked. */
 export const LOG_WAITING_BYTES_MAX = 1 * MiB;
 /** Processes and nodes whose names the command line remembers, and the characters of arguments on one event's line. */

@@ -26,6 +26,11 @@ export class TimeOrder {
     this.#print = print;
   }
 
+  /** Whether there are events that are not printed yet. */
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
   /** Resolves when there is room for more. */
   async add(batch: ReceivedBatch): Promise<void> {
     await this.#printed;
