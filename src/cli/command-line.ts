@@ -3,6 +3,7 @@
  * wrong into one line on stderr and an exit code: 0 done, 1 failed, 2 wrong
  * usage, 4 incomplete (observe), 130 interrupted.
  */
+import type { ChildProcess } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { CommanderError } from 'commander';
 import { builtFile } from '../package-files.js';
@@ -25,10 +26,15 @@ process.env.GRPC_VERBOSITY ??= 'NONE';
 // restart its agent from the same one.
 openSync(builtFile(), 'r');
 
-/** Runs a command, and ends the process with its exit code. */
-export async function runCommand(args: readonly string[]): Promise<never> {
+/**
+ * Runs a command, and ends the process with its exit code.
+ * @param agent the process of an agent that waits to be told how to begin, for `up`; it ends when this process does
+ */
+export async function runCommand(args: readonly string[], agent?: ChildProcess): Promise<never> {
   const output = watchOutput(process.stdout, process.stderr);
-  const exitCode = await run(args);
+  const exitCode = await run(args, agent);
+  // Of a command that was refused: nobody has told it to begin.
+  agent?.kill('SIGKILL');
   const lost = await output.end(exitCode === INTERRUPTED);
   process.exit(lost === undefined || isFailure(exitCode) ? exitCode : complain(lost, 1));
 }
@@ -38,9 +44,9 @@ function isFailure(code: number): boolean {
   return code === 1 || code === 2;
 }
 
-async function run(args: readonly string[]): Promise<number> {
+async function run(args: readonly string[], agent: ChildProcess | undefined): Promise<number> {
   try {
-    const program = await commandLine(wantedVerb(args), COMPLETION);
+    const program = await commandLine(wantedVerb(args), COMPLETION, agent);
     if (args.length === 0) {
       program.outputHelp({ error: true });
       return 2;

@@ -1,22 +1,18 @@
 #!/usr/bin/env node
 /**
- * The command line's entry point. It answers `--version` itself, for which nothing else need be loaded, and leaves all
- * else to command-line.ts: in the program that users start, to the copy of it that has the verb (scripts/bundle.js).
+ * The command line's entry point, which loads what is needed before all else is loaded, and nothing beside: it answers
+ * `--version`, and starts the agent of `up`, whose process loads its code while this one does. Everything else is done
+ * by command-line.ts: in the program that users start, by the copy of it that has the verb (scripts/bundle.js).
  */
 import { writeSync } from 'node:fs';
 import { packageVersion } from '../package-files.js';
-import { boundHeap } from './process/heap.js';
 import { wantedVerb } from './wanted-verb.js';
 
 /** Run for long, beside the work of others. */
 const SERVERS: ReadonlySet<string | undefined> = new Set(['up', 'broker', 'agent']);
 
 const args = process.argv.slice(2);
-if (!saidVersion()) {
-  // Before the code is loaded: V8 takes compiled functions only with the flags that it made them with.
-  if (SERVERS.has(wantedVerb(args))) boundHeap();
-  void import('./command-line.js').then(({ runCommand }) => runCommand(args));
-}
+if (!saidVersion()) void start();
 
 /** False also where stdout does not take it at once: the command line waits for it, and tells what is wrong with it. */
 function saidVersion(): boolean {
@@ -27,4 +23,14 @@ function saidVersion(): boolean {
   } catch {
     return false;
   }
+}
+
+async function start(): Promise<void> {
+  const verb = wantedVerb(args);
+  const isHelp = args.some((argument) => ['help', '--help', '-h'].includes(argument));
+  const agent = verb === 'up' && !isHelp ? (await import('./process/agent-spawn.js')).spawnAgent() : undefined;
+  // Before the code is loaded: V8 takes compiled functions only with the flags that it made them with.
+  if (SERVERS.has(verb)) (await import('./process/heap.js')).boundHeap();
+  const { runCommand } = await import('./command-line.js');
+  await runCommand(args, agent);
 }

@@ -1,10 +1,11 @@
 /** The verbs of the command line, each with the file that has its flags and does it. */
+import type { ChildProcess } from 'node:child_process';
 import { Command } from 'commander';
 import { packageVersion } from '../package-files.js';
 import { addExamples } from './examples.js';
 
-/** What a verb's file exports as `define`: its flags, arguments and action. */
-type Define = (command: Command) => void;
+/** What a verb's file exports as `define`: its flags, arguments and action. `agent`: for `up`, where it was started already. */
+type Define = (command: Command, agent?: ChildProcess) => void;
 
 export interface Verb {
   readonly name: string;
@@ -55,7 +56,11 @@ const VERBS: readonly Verb[] = [
  * The whole command line, of which only the wanted verb has flags and does something, because each loads much; or every
  * verb ('all'). `completion` knows all others, so that it is not among them here.
  */
-export async function commandLine(wanted: string | undefined, completion: Verb): Promise<Command> {
+export async function commandLine(
+  wanted: string | undefined,
+  completion: Verb,
+  agent?: ChildProcess,
+): Promise<Command> {
   const program = new Command('backplane');
   program
     .description(
@@ -70,7 +75,7 @@ export async function commandLine(wanted: string | undefined, completion: Verb):
     const command = program.command(verb.name).description(verb.summary);
     command.exitOverride().configureOutput({ outputError: () => {} });
     if (verb.name !== wanted && wanted !== 'all') continue;
-    (await verb.load()).define(command);
+    (await verb.load()).define(command, agent);
     addExamples(command);
   }
   return program;
