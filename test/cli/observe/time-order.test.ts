@@ -7,7 +7,11 @@ import { subscribeResponseCodec } from '../../../src/wire/messages.js';
 import { type ReceivedBatch, receivedBatch } from '../../../src/wire/received-batch.js';
 import { until } from '../../harness/until.js';
 
-function batch(topic: string, times: readonly number[], more: { history?: boolean } = {}): ReceivedBatch {
+function batch(
+  topic: string,
+  times: readonly number[],
+  more: { history?: boolean; node?: string } = {},
+): ReceivedBatch {
   const events = times.map((nanos) => ({ type: `${topic}.x`, time: { seconds: 1, nanos } }));
   const cursor = `after-${topic}-${times.at(-1)}`;
   const batch = { node: 'n', topic, cursor, events, ...more };
@@ -63,6 +67,30 @@ test('held live lines are printed after a while, and history at once, behind the
   assert.deepEqual(told(lines), ['process 7', 'process 8']);
   await order.add(batch('network', [9]));
   await until('the live line', () => lines.length === 3);
+});
+
+test('few live batches of one node are printed in order at the end of the turn, many and those of several nodes later', async () => {
+  const lines: Line[] = [];
+  const order = new TimeOrder(async (some) => {
+    lines.push(...some);
+  });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  await order.add(batch('network', [2]));
+  await order.add(batch('process', [1]));
+  assert.ok(order.holds);
+  await turn();
+  assert.deepEqual(told(lines.splice(0)), ['process 1', 'network 2']);
+  await order.add(batch('network', [4]));
+  await order.add(batch('process', Array.from({ length: 100 }, () => 3)));
+  await turn();
+  assert.equal(lines.length, 0);
+  await until('many', () => lines.length === 101);
+  assert.equal(told(lines.splice(0)).at(-1), 'network 4');
+  await order.add(batch('process', [6], { node: 'm' }));
+  await turn();
+  await order.add(batch('process', [5]));
+  await until('both nodes', () => lines.length === 2);
+  assert.deepEqual(told(lines), ['process 5', 'process 6']);
 });
 
 test('a slow reader is waited for', async () => {
