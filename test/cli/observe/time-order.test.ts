@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { inOrder, type Line, TimeOrder } from '../../../src/cli/observe/time-order.js';
+import { LINE_ORDER_MS } from '../../../src/limits.js';
 import { subscribeResponseCodec } from '../../../src/wire/messages.js';
 import { type ReceivedBatch, receivedBatch } from '../../../src/wire/received-batch.js';
 import { until } from '../../harness/until.js';
@@ -69,7 +70,8 @@ test('held live lines are printed after a while, and history at once, behind the
   await until('the live line', () => lines.length === 3);
 });
 
-test('few live batches of one node are printed in order at the end of the turn, many and those of several nodes later', async () => {
+test('few live batches of one node are printed in order at the end of the turn, many and those of several nodes later', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
   const lines: Line[] = [];
   const order = new TimeOrder(async (some) => {
     lines.push(...some);
@@ -80,17 +82,21 @@ test('few live batches of one node are printed in order at the end of the turn, 
   assert.ok(order.holds);
   await turn();
   assert.deepEqual(told(lines.splice(0)), ['process 1', 'network 2']);
-  await order.add(batch('network', [4]));
-  await order.add(batch('process', Array.from({ length: 100 }, () => 3)));
-  await turn();
-  assert.equal(lines.length, 0);
-  await until('many', () => lines.length === 101);
-  assert.equal(told(lines.splice(0)).at(-1), 'network 4');
-  await order.add(batch('process', [6], { node: 'm' }));
-  await turn();
-  await order.add(batch('process', [5]));
-  await until('both nodes', () => lines.length === 2);
-  assert.deepEqual(told(lines), ['process 5', 'process 6']);
+  for (const [first, second] of [
+    [batch('network', [4]), batch('process', Array(100).fill(3))],
+    [batch('network', [6]), batch('process', [5], { node: 'm' })],
+    [batch('network', [8]), batch('process', [7])],
+  ] as const) {
+    await order.add(second);
+    await turn();
+    assert.equal(lines.length, 0);
+    await order.add(first);
+    t.mock.timers.tick(LINE_ORDER_MS);
+    await turn();
+    const printed = told(lines.splice(0));
+    assert.equal(printed.length, second.received.length + 1);
+    assert.match(printed.at(-1)!, /^network/);
+  }
 });
 
 test('a slow reader is waited for', async () => {
