@@ -308,8 +308,6 @@ export const LOG_SEGMENTS_MIN = 16;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
 /** A log that could not store a frame is tried again this often. */
 export const LOG_RETRY_MS = 1_000;
-/** How often the broker checks that its files are still in their place. */
-export const DATA_WATCH_INTERVAL_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
 
