@@ -2,13 +2,15 @@
  * The protocol's definition, read once from what the build made of the .proto files, one codec per message and one
  * definition per service. Objects have longs as decimal strings, enums as their names, bytes as Buffer, unset messages
  * as null. It is protobufjs as `@grpc/proto-loader` has it, but for the descriptors that the loader makes of every
- * message: each start of a process would pay 0.1 s for them, and nobody reads them.
+ * message: each start of a process would pay 0.1 s for them, and nobody reads them. Its functions per message are made by
+ * the build (scripts/codecs.js), not at run time.
  */
 import { readFileSync } from 'node:fs';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs/light.js';
 import { BackplaneError } from '../errors.js';
 import { builtFile } from '../package-files.js';
+import { CODECS } from './gen/codecs.js';
 import { readMessage } from './json-reader.js';
 
 const PACKAGE = 'backplane.v1';
@@ -16,6 +18,33 @@ const FORM: protobuf.IConversionOptions = { longs: String, enums: String, defaul
 
 const root = protobuf.Root.fromJSON(JSON.parse(readFileSync(builtFile('descriptors/backplane.json'), 'utf8')));
 root.resolveAll();
+useCompiled(root);
+
+/** Has the types take their functions from the build when they are first needed. */
+function useCompiled(namespace: protobuf.NamespaceBase): void {
+  for (const nested of namespace.nestedArray) {
+    if (nested instanceof protobuf.Type) nested.setup = () => setUp(nested);
+    if (nested instanceof protobuf.Namespace) useCompiled(nested);
+  }
+}
+
+type Functions = Pick<protobuf.Type, 'encode' | 'decode' | 'fromObject' | 'toObject'>;
+interface Scope extends Pick<typeof protobuf, 'Writer' | 'Reader' | 'util'> {
+  /** Of the fields, in their order; null where they are not of a message or enum. */
+  readonly types: readonly (protobuf.Type | protobuf.Enum | null)[];
+}
+type Compiled = { readonly [Name in keyof Functions]: (scope: Scope) => Functions[Name] };
+
+function setUp(type: protobuf.Type): protobuf.Type {
+  const compiled = (CODECS as Readonly<Record<string, Compiled>>)[type.fullName]!;
+  const types = type.fieldsArray.map((field) => field.resolve().resolvedType);
+  const scope = { Writer: protobuf.Writer, Reader: protobuf.Reader, util: protobuf.util, types };
+  type.encode = compiled.encode(scope);
+  type.decode = compiled.decode(scope);
+  type.fromObject = compiled.fromObject(scope);
+  type.toObject = compiled.toObject(scope);
+  return type;
+}
 
 /** `name` is that of a message in backplane.v1. */
 export function messageType(name: string): protobuf.Type {
