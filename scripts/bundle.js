@@ -41,8 +41,12 @@ const COMMON = {
   platform: 'node',
   target: 'node20',
   format: 'cjs',
-  // What the code of modules expects to be there, and CommonJS has not.
-  define: { 'import.meta.url': '__url' },
+  define: {
+    // What the code of modules expects to be there, and CommonJS has not.
+    'import.meta.url': '__url',
+    // A library (long) would compile a module at each start, for divisions that it can do without.
+    WebAssembly: 'undefined',
+  },
   // Native code; msgpackr does without where it is not installed.
   external: ['msgpackr-extract'],
   legalComments: 'none',
@@ -129,7 +133,8 @@ function onlyVerbs(modules, verbs) {
     name: 'only-verbs',
     setup(build) {
       build.onResolve({ filter: /^\./ }, ({ kind, importer, path: imported }) => {
-        if (kind !== 'dynamic-import' || path.dirname(importer) !== folder) return undefined;
+        const isOfVerb = kind === 'dynamic-import' && path.dirname(importer) === folder && imported.startsWith('./');
+        if (!isOfVerb) return undefined;
         const file = imported.replace(/^\.\/|\.js$/g, '');
         if (!known.has(file)) throw new Error(`cli/${file}.ts is in no part of the program (scripts/bundle.js)`);
         return wanted.has(file) ? undefined : { path: imported, external: true };

@@ -3,11 +3,11 @@
  * and served by the library from the first call on.
  */
 import {
-  type sendUnaryData,
+  type Server,
   type ServerDuplexStream,
   type ServerUnaryCall,
-  type Server,
   type ServiceDefinition,
+  type sendUnaryData,
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
@@ -41,7 +41,7 @@ export function addLazyService(
       ...{ path: `/${name}/${method}`, ...streams },
       ...{ requestSerialize: asIs, requestDeserialize: asIs, responseSerialize: asIs, responseDeserialize: asIs },
     };
-    implementation[method] = (call: Call, respond?: sendUnaryData<Buffer>) => {
+    const handle = (call: Call, respond?: sendUnaryData<Buffer>) => {
       loaded ??= loadService(name, load);
       const fail = (cause: unknown) => {
         const failure = { code: status.INTERNAL, details: String(cause) };
@@ -50,6 +50,7 @@ export function addLazyService(
       };
       loaded.then((service) => call.cancelled || serve(service, method, call, respond)).catch(fail);
     };
+    implementation[method] = handle as UntypedServiceImplementation[string];
   }
   server.addService(definition, implementation);
 }
@@ -74,18 +75,12 @@ function serve(service: Service, method: string, call: Call, respond: sendUnaryD
     answer?: sendUnaryData<object>,
   ) => void;
   const listen = (event: string, listener: (message: object) => void) =>
-    call.on(
-      event,
-      event !== 'data' ? listener : (bytes: Buffer) => listener(requestDeserialize(bytes) as object),
-    );
+    call.on(event, event !== 'data' ? listener : (bytes: Buffer) => listener(requestDeserialize(bytes) as object));
   const decoded = {
     request: requestStream ? undefined : requestDeserialize(call.request),
     on: listen,
     write: (message: object) => call.write(responseSerialize(message)),
     end: () => call.end(),
   };
-  handle(
-    decoded,
-    respond && ((error, answer) => respond(error, answer ? responseSerialize(answer) : undefined)),
-  );
+  handle(decoded, respond && ((error, answer) => respond(error, answer ? responseSerialize(answer) : undefined)));
 }

@@ -57,10 +57,7 @@ export class DocumentLogs {
         return [name, new DocumentLog({ name, dir: path.join(dir, name), ...bounds[name], givesWay, files })];
       }),
     );
-    this.#retention = setInterval(
-      () => this.#each((log) => log.enforceRetention()),
-      LOG_RETENTION_INTERVAL_MS,
-    ).unref();
+    this.#retention = setInterval(() => this.#each((log) => log.enforceRetention()), LOG_RETENTION_INTERVAL_MS).unref();
     this.#endLooks = everySecond(() => this.#each((log) => log.checkPlace()));
   }
 
