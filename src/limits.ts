@@ -4,7 +4,7 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import { RECONNECT_MS_MAX } from './limits/client.js';
+import { RECONNECT_MS_MAX, STREAM_SILENCE_MS_MAX } from './limits/client.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
@@ -371,8 +371,9 @@ export const HTTP_PIPELINED_MAX = 16;
 /** How long the bytes after a refused request are read and dropped, so that the answer arrives. */
 export const HTTP_LINGER_MS = 1_000;
 
-/** Silence on a stream of server-sent events, after which a comment is sent; and how soon browsers come back. */
-export const EVENT_STREAM_COMMENT_MS = 15_000;
+/** Silence on a stream of events over HTTP, after which something is sent that says nothing. */
+export const STREAM_KEEP_ALIVE_MS = 15_000;
+/** How soon a browser comes back to a stream of server-sent events. */
 export const EVENT_STREAM_RETRY_MS = 2_000;
 /** How soon to ask again where there was no room, or the broker was shutting down. */
 export const RETRY_AFTER_MS = 2_000;
@@ -442,6 +443,7 @@ export const AGENT_STOP_MS = 4_000;
 export const AGENT_RESTART_MS_MIN = 250;
 export const AGENT_RESTART_MS_MAX = 30_000;
 
+assert(3 * STREAM_KEEP_ALIVE_MS <= STREAM_SILENCE_MS_MAX);
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
 assert(
