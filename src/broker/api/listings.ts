@@ -173,7 +173,7 @@ export class Listings {
 
 function selectorOf({ id, predicate }: Selector) {
   const { topics, filter, fields } = predicate.spec;
-  return { id, topics: [...topics], filter, fields: [...fields] };
+  return { id, topics: [...topics, ...(predicate.documents?.topics ?? [])], filter, fields: [...fields] };
 }
 
 function nodeOf(record: NodeRecord): Node {

@@ -199,8 +199,10 @@ export class Subscription {
   }
 
   #openDocuments(start: SubscriptionStart): DocumentDelivery | undefined {
-    if (this.checked.documents === undefined) return undefined;
-    const documents = new DocumentDelivery(this.checked, start, this.#context.documents, this.#wake);
+    // Cursors of selectors name places in the logs of documents, too.
+    if (this.checked.documents === undefined && !this.selectors.named) return undefined;
+    const { documents: logs } = this.#context;
+    const documents = new DocumentDelivery(this.checked, this.selectors, start, logs, this.#wake);
     this.#cleanUp.push(() => documents.close());
     return documents;
   }
