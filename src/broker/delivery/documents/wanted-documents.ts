@@ -30,12 +30,11 @@ export class WantedDocuments {
 
   /** Its wanted events from an index on, in frames that fit the message of any client. */
   *frames(batch: DocumentBatch, from: number): Generator<DocumentFrame> {
-    const { documents, sharesKey } = this.#checked;
+    const { documents } = this.#checked;
     if (documents === undefined || !this.mayWant(batch)) return;
     let chosen: number[] = [];
     let bytes = 0;
     for (let index = from; index < batch.documents.length; index++) {
-      if (sharesKey?.(batch.documents[index]!.key || batch.node) === false) continue;
       if (!documents.matches(batch.event(index))) continue;
       const { length } = batch.element(index);
       if (chosen.length > 0 && bytes + length > DOCUMENT_BATCH_BYTES_MAX) {
