@@ -68,6 +68,7 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
     );
     note('all nodes deliver');
     const [firstMs, first] = [performance.now(), sumReached(members, nodes)];
+    const watch = watchLag(cluster);
     const times = await fault(run, cluster, members, new Random(seed), note);
     const upTo = new Map(nodes.map((node) => [node, reached(members, node) + run.eventsPerSecondAndNode]));
     const behind = () => nodes.filter((node) => reached(members, node) < upTo.get(node)!);
@@ -80,7 +81,7 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
     const events = sumReached(members, nodes) - first;
     const perSecond = Math.round((events * 1000) / (performance.now() - firstMs));
     note(`everybody has caught up: ${events} events since, ${perSecond} a second, ${await lag(cluster)}`);
-    note(`the lag is ${await gone(cluster)}`);
+    note(`the lag is ${await gone(cluster)}, it was ${watch.end()}`);
     await Promise.all(members.map((member) => member.end('SIGTERM')));
     const lines = members.map((member) => ({ name: member.name, lines: member.lines() }));
     const { violations, ...sums } = findings(lines, SLICES, upTo);
@@ -118,6 +119,23 @@ async function lagOf(cluster: Cluster): Promise<{ readonly events: number; reado
 async function lag(cluster: Cluster): Promise<string> {
   const { events, ageMs } = await lagOf(cluster);
   return `lag ${events} events, the oldest for ${(ageMs / 1000).toFixed(1)} s in the log`;
+}
+
+/** The largest lag of all looks at it; while the broker is away there are none. */
+function watchLag(cluster: Cluster): { end(): string } {
+  let [events, ageMs] = [0, 0];
+  const look = async () => {
+    const now = await lagOf(cluster);
+    events = Math.max(events, now.events);
+    ageMs = Math.max(ageMs, now.ageMs);
+  };
+  const timer = setInterval(() => void look().catch(() => undefined), LAG_LOOK_MS).unref();
+  return {
+    end() {
+      clearInterval(timer);
+      return `${events} events at most, the oldest for ${(ageMs / 1000).toFixed(1)} s in the log at most`;
+    },
+  };
 }
 
 /** Whether members that nobody disturbs get as far as the log: for the account, as a crowded machine may need long. */

@@ -81,10 +81,11 @@ export class GroupStore {
     return entry && parkedCursor(entry.value);
   }
 
-  /** Does nothing for a group that was deleted. */
-  async park(name: string, slice: number, parked: ParkedCursor): Promise<void> {
+  /** By slice, written together. Does nothing for a group that was deleted. */
+  async park(name: string, parked: ReadonlyMap<number, ParkedCursor>): Promise<void> {
     if (this.get(name) === undefined) return;
-    await this.#written(() => this.#parkedState.put(parkedKey(name, slice), { ...parked }));
+    const puts = () => [...parked].map(([slice, each]) => this.#parkedState.put(parkedKey(name, slice), { ...each }));
+    await this.#written(() => Promise.all(puts()));
   }
 
   /** Forgets the parked cursors of a group. */

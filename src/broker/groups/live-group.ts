@@ -13,7 +13,7 @@ import type { Subscription } from '../delivery/subscription.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import { Group, type GroupParts } from './group.js';
 import { countLogged, GroupLag } from './group-lag.js';
-import { type GroupRecord, predicateOf } from './group-record.js';
+import { type GroupRecord, type ParkedCursor, predicateOf } from './group-record.js';
 import type { MemberStream } from './member-stream.js';
 import { partitionOfSlice, sliceOf } from './slice.js';
 import type { SliceLease } from './slice-lease.js';
@@ -176,14 +176,18 @@ export class LiveGroup {
   async park(fading: readonly number[] | 'all'): Promise<void> {
     const { context, store } = this.#parts;
     const { name, slices } = this.record;
+    const parked = new Map<number, ParkedCursor>();
+    const done = new Map<number, string>();
     for (const [slice, { cursor }] of slices.entries()) {
       if (this.#parked.get(slice) === cursor || !mayFade(cursor, slice, fading)) continue;
       const isParked = store.parked(name, slice)?.cursor === cursor;
       const own = this.slice(slice);
       const nodes = isParked ? undefined : await parkedNodes(context, own, cursor).catch(() => undefined);
-      if (nodes !== undefined) await store.park(name, slice, { cursor, nodes });
-      this.#parked.set(slice, cursor);
+      if (nodes !== undefined) parked.set(slice, { cursor, nodes });
+      done.set(slice, cursor);
     }
+    if (parked.size > 0) await store.park(name, parked);
+    for (const [slice, cursor] of done) this.#parked.set(slice, cursor);
   }
 
   /** Commits where members stand that have nothing open, in slices of which nothing was committed since this time. */
