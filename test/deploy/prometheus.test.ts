@@ -96,7 +96,8 @@ function startPrometheus(broker: string) {
     async query(expression: string): Promise<unknown[]> {
       const url = `http://${address}/api/v1/query?query=${encodeURIComponent(expression)}`;
       const answer = await fetch(url).catch(() => undefined);
-      if (answer === undefined) return [];
+      // It answers 503 in plain text while it starts.
+      if (answer === undefined || answer.status === 503) return [];
       const { status, data, error } = (await answer.json()) as {
         status: string;
         data?: { result: { value: [number, string] }[] };
