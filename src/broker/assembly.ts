@@ -84,7 +84,7 @@ const GROUP_DEFAULTS = {
 export function assemble(opened: Opened, options: BrokerOptions) {
   const { dir, store, documents, held, delays, token, tls } = opened;
   const { logger } = options;
-  const { interest, setBudgets, groupState } = openState(dir, logger);
+  const { interest, setBudgets, groupState, parkedState } = openState(dir, logger);
   const { trail, refusals } = openTrail(documents, options);
   const access = new AccessFiles({
     ...{ ...NO_ACCESS_FILES, ...options.access },
@@ -99,7 +99,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const shared = { ...nodes, store, fanOut: new FanOut(store.all()), documents, historyPool, totals, delays };
-  const consumers = consumersOf(shared, groupState, trail, control, options);
+  const groupStore = new GroupStore(groupState, parkedState);
+  const consumers = consumersOf(shared, groupStore, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
@@ -180,14 +181,13 @@ function nodesOf(store: LogStore, interest: SharedState, setBudgets: SharedState
 /** Subscriptions, and the groups whose slices are some of them. */
 function consumersOf(
   context: DeliveryContext,
-  state: SharedState,
+  store: GroupStore,
   trail: AuditTrail,
   access: AccessControl,
   { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
 ) {
   const join: JoinGroup = (...member) => groups.join(...member);
   const subscriptions = new Subscriptions(context, join, access, trail);
-  const store = new GroupStore(state);
   const groups: Groups = new Groups({ store, context, subscriptions, access, times, retention: times, logger });
   return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail, access) };
 }

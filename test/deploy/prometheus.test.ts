@@ -37,7 +37,7 @@ test('each panel has data under load, and the alert of a node that goes fires an
   const prometheus = startPrometheus(bus.http);
   try {
     promtool(['check', 'metrics'], await (await bus.get('/metrics')).text());
-    const observe = new Command(['observe', '--follow', '-o', 'json'], bus.env);
+    const observe = new Command(['observe', '--group', 'g', '--all', '-o', 'json'], bus.env);
     for (const [title, expression] of panelQueries()) {
       await until(`data of ${title}`, async () => (await prometheus.query(expression)).length > 0, prometheus.seen);
     }

@@ -52,7 +52,7 @@ export class Subscription {
     sink: Sink,
     signal: AbortSignal,
   ) {
-    const floorNs = checked.scope?.floorNs;
+    const floorNs = checked.scope?.floorNs ?? checked.slice?.floorNs;
     this.#context = floorNs === undefined ? context : { ...context, route: new FlooredRoute(context, floorNs) };
     this.#signal = signal;
     const throttle = checked.throttle && new Throttle(checked.throttle);

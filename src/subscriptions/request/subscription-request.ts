@@ -77,8 +77,6 @@ export interface CheckedSubscription {
   readonly nodes: NodeGlobs;
   /** Whose documents are wanted: `@IDENTITY`. */
   readonly publishers: NodeGlobs;
-  /** Set for a part of a group: whether documents of a key are the part's. Without a key their publisher's name is it. */
-  readonly sharesKey?: ((key: string) => boolean) | undefined;
   /** Topics that are born in the broker, of all selectors; undefined for none. */
   readonly documents: DocumentPredicate | undefined;
   /** At least one; of a request without selectors one whose id is empty. */
@@ -112,6 +110,8 @@ export interface SubscribedSlice {
   readonly groupNodes: NodeGlobs;
   /** All frames of the slice's nodes are in it. */
   readonly partition: number;
+  /** Nothing from before is told to the member, wall nanoseconds; undefined: all may be. */
+  readonly floorNs: bigint | undefined;
 }
 
 const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([

@@ -35,11 +35,9 @@ export class WantedDocuments {
 
   /** Its wanted events from an index on, in frames that fit the message of any client. */
   *frames(batch: DocumentBatch, from: number): Generator<DocumentFrame> {
-    const { sharesKey } = this.#checked;
     if (!this.mayWant(batch)) return;
     let chosen = new ChosenEvents(batch);
     for (let index = from; index < batch.documents.length; index++) {
-      if (sharesKey?.(batch.documents[index]!.key || batch.node) === false) continue;
       const event = batch.event(index);
       const matching = this.#predicates.filter(({ documents }) => documents?.matches(event));
       if (matching.length === 0) continue;
