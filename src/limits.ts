@@ -210,6 +210,9 @@ export const LAST_DEFAULT = 20;
 
 /** An agent waits once this much of its sent frames is unacknowledged. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
+/** Frames are acknowledged when so many bytes of them are durable, and this often, as nobody waits for it. */
+export const ACKNOWLEDGED_BYTES = UNACKNOWLEDGED_BYTES_MAX / 8;
+export const ACKNOWLEDGED_INTERVAL_MS = 500;
 /**
  * Bytes that an agent has written to a data stream and the socket has not taken, whatever the broker acknowledged or
  * granted. Beyond it matching pauses, and the recorder serves as the outbox. The bound on messages holds for any
@@ -305,8 +308,6 @@ export const LOG_SEGMENTS_MIN = 16;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
 /** A log that could not store a frame is tried again this often. */
 export const LOG_RETRY_MS = 1_000;
-/** How often the broker checks that its files are still in their place. */
-export const DATA_WATCH_INTERVAL_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
 
@@ -411,6 +412,12 @@ export const DRAIN_FILLED_SHARE = 0.25;
 export const LINGER_MS_DEFAULT = 100;
 /** Not more often than this for any wish, unless settings say otherwise. */
 export const LINGER_MS_LEAST_DEFAULT = 5;
+/**
+ * Where there was nothing for so long, buffers are read this many times less often, but as often as while nobody listens.
+ * The first event after a silence comes up to 200 ms later than it happened then, by default.
+ */
+export const LINGER_QUIET_AFTER_MS = 1_000;
+export const LINGER_QUIET_FACTOR = 2;
 /** While what was not sent yet is read from the recorder again, a step each time. */
 export const LINGER_BEHIND_MS = 8;
 /** While paths are looked up that descriptors lead to: soon, before the file is closed. */
@@ -431,6 +438,10 @@ export const STATE_BYTES_MAX = 64 * MiB;
 /** How long, and for how many events at most, `observe` holds live lines to order a node's topics by time. */
 export const LINE_ORDER_MS = 10;
 export const LINE_ORDER_EVENTS_MAX = 1_000;
+/** So many live events of one node arrive in one turn, as one read of the connection has them: they need not be held longer. */
+export const LINE_ORDER_TURN_EVENTS_MAX = 64;
+/** How long an interrupted command waits for a reader of stdout that does not read. */
+export const OUTPUT_STALLED_MS = 1_000;
 /** Log lines that wait while stderr is blocked. */
 export const LOG_WAITING_BYTES_MAX = 1 * MiB;
 /** Processes and nodes whose names the command line remembers, and the characters of arguments on one event's line. */

@@ -1,7 +1,6 @@
 /** Puts the parts of a broker together, around what was opened for it. */
 import { join, resolve } from 'node:path';
 import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
@@ -13,6 +12,7 @@ import {
   HISTORY_POOL_BYTES_MAX,
 } from '../limits.js';
 import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
+import { Health } from '../wire/grpc/health.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService, type Service } from '../wire/grpc/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
@@ -137,8 +137,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     Publisher: publishing.handlers(),
     Join: joining.handlers(),
   });
-  const health = healthOf(grpc);
-  const showHealth = () => health.setStatus('', servingStatus(state));
+  const health = new Health(grpc);
+  const showHealth = () => health.show(servingStatus(state));
   addReflection(grpc);
   const http = new HttpApi({
     ...{ ...api, version: options.version, publisher, groups: groupService, gate, tls },
@@ -208,10 +208,4 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTl
 
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
   return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
-}
-
-function healthOf(grpc: Server): HealthImplementation {
-  const health = new HealthImplementation({ '': 'NOT_SERVING' });
-  health.addToServer(grpc);
-  return health;
 }

@@ -1,8 +1,8 @@
 /** All partition logs of a broker, with one identity and one bound in bytes over all of them. */
 import path from 'node:path';
 import { BackplaneError } from '../../errors.js';
+import { everySecond } from '../../flow/long-timer.js';
 import {
-  DATA_WATCH_INTERVAL_MS,
   LOG_RETENTION_INTERVAL_MS,
   LOG_SEGMENT_BYTES,
   LOG_SEGMENTS_MIN,
@@ -39,6 +39,7 @@ export class LogStore {
   readonly #logs: EmbeddedLog[] = [];
   readonly #directory: HeldDirectory;
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #endLooks: () => void;
 
   /** Opens or creates every log, and makes durable what a killed broker wrote but did not sync. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
@@ -58,7 +59,7 @@ export class LogStore {
     const hasFrames = this.#logs.some((log) => log.deliverableOffset > log.firstOffset);
     this.identity = storeIdentity(options.dir, hasFrames, options.warn);
     this.#every(LOG_RETENTION_INTERVAL_MS, () => this.enforceRetention());
-    this.#every(DATA_WATCH_INTERVAL_MS, () => this.#eachGoesOn((log) => log.checkPlace()));
+    this.#endLooks = everySecond(() => this.#eachGoesOn((log) => log.checkPlace()));
     if (options.fsync === 'interval') {
       this.#every(LOG_SYNC_INTERVAL_MS, () => {
         for (const log of this.#logs) log.flush().catch((cause) => options.onFailure(log, cause));
@@ -140,6 +141,7 @@ export class LogStore {
 
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#endLooks();
     this.#directory.close();
     await Promise.all(this.#logs.map((log) => log.close()));
   }

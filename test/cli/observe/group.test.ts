@@ -131,7 +131,7 @@ test('of slices that are fenced the others are committed all the same, and a los
     },
   };
   const notices: string[] = [];
-  const own = new GroupCommits(client, 'g', { flush: async () => undefined }, (text) => notices.push(text));
+  const own = new GroupCommits(client, 'g', { flush: async () => true }, (text) => notices.push(text));
   const events = (slice: number, cursor: string) =>
     own.shown({ kind: 'events', batch: Object.assign(new ReceivedBatch(), { slice, cursor }) });
   const assigned = (slice: number) =>
