@@ -4,7 +4,7 @@
  */
 import { type CallOptions, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { inTheClear, type SecurityFor } from '../access/secure-channel.js';
-import { secureTrouble } from '../access/secure-trouble.js';
+import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS } from '../limits/client.js';
@@ -48,6 +48,8 @@ export interface ClientOptions extends ConnectionOptions {
   readonly callOptions?: CallOptions | undefined;
   /** What to do where no broker answers: the end of a sentence. */
   readonly advice?: string | undefined;
+  /** What errors of TLS call the CA and the certificate; without it the flags of the command line. */
+  readonly tlsNames?: TlsNames | undefined;
 }
 
 /** Any answer will do: what a broker says of itself needs no credential. */
@@ -238,7 +240,8 @@ export class Client {
     const error = clientError(thrown);
     if (error.code === 'unavailable') {
       const { details = '' } = thrown as { details?: unknown };
-      return secureTrouble(broker, String(details), this.#security.get(broker)?.isSecure === true) ?? error;
+      const isSecure = this.#security.get(broker)?.isSecure === true;
+      return secureTrouble(broker, String(details), isSecure, this.#connection.tlsNames) ?? error;
     }
     const from = error.code === 'unauthenticated' ? this.#credentialFor(broker)?.from : undefined;
     return from === undefined

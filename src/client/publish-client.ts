@@ -105,7 +105,8 @@ export class PublishClient {
     if (error.code !== 'unavailable') return error;
     const { details } = thrown as { details?: unknown };
     const said = typeof details === 'string' ? details : '';
-    return secureTrouble(this.#current, said, this.#security?.isSecure === true) ?? error;
+    const isSecure = this.#security?.isSecure === true;
+    return secureTrouble(this.#current, said, isSecure, this.#connection.tlsNames) ?? error;
   }
 
   /** The broker that is asked now. */

@@ -150,7 +150,8 @@ export class Listings {
     return { subscriptions };
   }
 
-  status({ node: may }: Grant): GetStatusResponse {
+  /** Where the broker keeps its data is told only to who manages it. */
+  status({ node: may }: Grant, manages: boolean): GetStatusResponse {
     const facts = this.#facts;
     const ingest = this.#ingest;
     return {
@@ -162,7 +163,7 @@ export class Listings {
       framesIngested: ingest.totals.frames,
       eventsIngested: ingest.totals.events,
       eventsDelivered: this.#deliveredEvents(),
-      dataDir: facts.dataDir,
+      dataDir: manages ? facts.dataDir : '',
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
       logTrouble: this.#trouble() ?? '',

@@ -67,6 +67,9 @@ export async function connect(options: ConnectOptions): Promise<Bus> {
   return new CarriedBus(carrier);
 }
 
+/** What errors name: programs have options where commands have flags. */
+const TLS_NAMES = { ca: 'the option tls.ca', cert: 'the option tls.cert' };
+
 class GrpcCarrier implements Carrier {
   readonly #client: Client;
   readonly #publisher: PublishClient;
@@ -74,7 +77,7 @@ class GrpcCarrier implements Carrier {
   constructor({ brokers, token, tls, credentials: given, callOptions, ...rest }: ConnectOptions) {
     const sent = typeof token === 'function' ? token : () => token;
     const securityFor = securityOf(given, tls);
-    const connection: ClientOptions = { typed: true, ...rest, callOptions, securityFor };
+    const connection: ClientOptions = { typed: true, ...rest, callOptions, securityFor, tlsNames: TLS_NAMES };
     const credentialFor = () => {
       const current = sent();
       return current === undefined ? undefined : { token: current, from: 'the option token' };

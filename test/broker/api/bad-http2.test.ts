@@ -10,6 +10,7 @@ import { RawHttp2 } from '../../harness/broker/raw-http2.js';
 import { type Answer, framed, Witness } from '../../harness/broker/witness.js';
 import { until } from '../../harness/until.js';
 
+const REFUSED_STREAM = 7;
 const ENHANCE_YOUR_CALM = 11;
 const METHODS = (['Backplane', 'Uplink'] as const).flatMap((service) =>
   Object.values(rawService(service)).map(({ path }) => path),
@@ -67,6 +68,18 @@ test('unfinished messages on all streams of one connection together stay within 
     await until('some are refused', () => raw.resets.size > STREAMS_PER_CONNECTION_MAX / 2);
   });
   assert.ok([...raw.resets.values()].every((code) => code === ENHANCE_YOUR_CALM));
+  raw.destroy();
+});
+
+test('of a connection one stream above the bound is refused, and the others stay', async () => {
+  const raw = await RawHttp2.connect(witness.harness.broker.grpcAddress);
+  await raw.ping();
+  for (const stream of range(0, STREAMS_PER_CONNECTION_MAX + 1)) {
+    raw.request(1 + 2 * stream, '/backplane.v1.Backplane/Subscribe');
+  }
+  await until('one is refused', () => raw.resets.size > 0);
+  assert.deepEqual([...raw.resets], [[1 + 2 * STREAMS_PER_CONNECTION_MAX, REFUSED_STREAM]]);
+  assert.ok(!raw.closed);
   raw.destroy();
 });
 

@@ -168,6 +168,10 @@ const REFUSED: readonly [string, RegExp][] = [
   [get('/v1/%ff'), /^HTTP\/1.1 400.*not percent-encoded UTF-8/s],
   [get(`/${'a'.repeat(8 * KiB)}`), /^HTTP\/1.1 404/],
   [get('/v1/nodes', 'Last-Event-ID: \u0001\r\n'), /^HTTP\/1.1 400/],
+  [
+    events('since=2026-11-28T04:00:00+01:00'),
+    /400.*since must have its offset as %2B, as \\"\+\\" in a query is a blank, got.*"suggestion":"2026-11-28T04:00:00%2B01:00"/s,
+  ],
   [events('__proto__=1'), /400.*unknown parameter/s],
   [events('topic=%00'), /400.*unknown topic/s],
   [events('topic=process&limit=-1'), /400.*limit: must be a whole number/s],

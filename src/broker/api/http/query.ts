@@ -40,6 +40,10 @@ export const PARAMETERS: Readonly<Record<string, Parameter>> = {
   slices: { field: 'group', part: 'slices', repeats: false },
 };
 
+const TIMES: ReadonlySet<string> = new Set(['since', 'until']);
+/** A time whose offset had a "+", which in a query means a blank. */
+const LOST_OFFSET = /\d:\d\d(?:\.\d+)? \d\d:?\d\d$/;
+
 const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self', 'refill']);
 
 /** Scheme and authority of an absolute target, as sent to proxies. They are dropped, because Host says the same. */
@@ -75,6 +79,10 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
     const values = query.getAll(name).map((value) => (FLAGS.has(name) && value === '' ? 'true' : value));
     if (values.some((value) => value.trim() === '')) {
       throw refused(`${name} must not be empty: leave it out instead`, { field: name });
+    }
+    if (TIMES.has(name) && values.some((value) => LOST_OFFSET.test(value))) {
+      const problem = `${name} must have its offset as %2B, as "+" in a query is a blank, got ${shown(values[0]!)}`;
+      throw refused(problem, { field: name, suggestion: values[0]!.replace(/ (?=\S*$)/, '%2B') });
     }
     const { field, part, repeats } = parameter;
     if (repeats) request[field] = values;
