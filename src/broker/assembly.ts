@@ -35,6 +35,7 @@ import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import type { Delays } from './delays.js';
 import { LedgerTotals } from './delivery/ledger-totals.js';
+import { SilencePace } from './delivery/live/silence-pace.js';
 import type { DeliveryContext } from './delivery/planned-subscription.js';
 import { type JoinGroup, Subscriptions } from './delivery/subscriptions.js';
 import { GroupService } from './groups/group-service.js';
@@ -98,7 +99,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const shared = { ...nodes, store, fanOut: new FanOut(store.all()), documents, historyPool, totals, delays };
+  const fanOut = new FanOut(store.all());
+  const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
   const groupStore = new GroupStore(groupState, parkedState);
   const consumers = consumersOf(shared, groupStore, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
@@ -144,6 +146,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     ...{ ...api, version: options.version, publisher, groups: groupService, gate, tls },
     metrics: brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls, publisher, refusals, groups }),
     origins: options.httpOrigins ?? [],
+    bounds: options.httpBounds,
     notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const served = { access, grpc, http, uplink, publishing, showHealth, facts, state };

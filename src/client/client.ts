@@ -8,6 +8,7 @@ import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS } from '../limits/client.js';
+import { SUBSCRIPTIONS_MAX } from '../limits/subscribers.js';
 import {
   type ChannelSecurity,
   type ConnectionOptions,
@@ -116,9 +117,18 @@ export class Client {
     return this.#ask((service, options, done) => service.listTopics({}, options, done));
   }
 
-  /** @throws BackplaneError unavailable when no broker answers. */
-  listSubscriptions(): Promise<ListSubscriptionsResponse> {
-    return this.#ask((service, options, done) => service.listSubscriptions({}, options, done));
+  /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
+  async listSubscriptions(): Promise<ListSubscriptionsResponse> {
+    const subscriptions: ListSubscriptionsResponse['subscriptions'] = [];
+    let pageToken = '';
+    do {
+      const page = await this.#ask<ListSubscriptionsResponse>((service, options, done) =>
+        service.listSubscriptions({ pageToken }, options, done),
+      );
+      subscriptions.push(...page.subscriptions);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '' && subscriptions.length < SUBSCRIPTIONS_MAX);
+    return { subscriptions, nextPageToken: pageToken };
   }
 
   /** @throws BackplaneError invalid_argument, not_found when no node matches; unavailable when no broker answers. */

@@ -45,7 +45,7 @@ export function brokerMetrics(sources: MetricSources): Registry {
       name: 'subscription_lag_frames_max',
       help: 'Frames that the slowest subscription is behind the end of the log.',
       type: 'gauge',
-      read: () => Math.max(0, ...[...subscriptions.all()].map(({ lag }) => lag)),
+      read: () => greatestLag(subscriptions),
     },
     {
       name: 'auth_refused_total',
@@ -96,6 +96,12 @@ export function brokerMetrics(sources: MetricSources): Registry {
     ...ledger(totals),
   ];
   return createMetrics(readings, [delays.syncs, delays.deliveries]);
+}
+
+function greatestLag(subscriptions: Subscriptions): number {
+  let greatest = 0;
+  for (const { lag } of subscriptions.all()) greatest = Math.max(greatest, lag);
+  return greatest;
 }
 
 function nodes(registry: NodeRegistry): Reading[] {

@@ -34,7 +34,7 @@ interface Running {
   readonly caller: Caller;
   readonly checked: CheckedSubscription;
   readonly done: Promise<void>;
-  /** Aborted, with the error as its reason, when the subscriber may no longer have what it gets. */
+  /** Aborted, with the error as its reason, when the subscriber went, may no longer have what it gets, or the broker drains. */
   readonly over: AbortController;
 }
 
@@ -42,7 +42,7 @@ export class Subscriptions {
   /** Members of groups, whose slices are subscriptions of their own. */
   readonly #members = new Set<Running>();
   readonly #running = new Map<Subscription, Running>();
-  readonly #drained = new AbortController();
+  #drained = false;
 
   readonly #context: DeliveryContext;
   readonly #joinGroup: JoinGroup;
@@ -82,7 +82,7 @@ export class Subscriptions {
    * may no longer have it.
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<Ending> {
-    if (this.#drained.signal.aborted) throw draining();
+    if (this.#drained) throw draining();
     if (this.#running.size + this.#members.size >= SUBSCRIPTIONS_MAX) {
       const message = `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
@@ -110,10 +110,9 @@ export class Subscriptions {
     caller: Caller,
     isRecorded: boolean,
   ): { readonly subscription: Subscription; readonly done: Promise<void> } {
-    const over = new AbortController();
-    const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
-    const subscription = new Subscription(checked, this.#context, sink, signal);
-    const running = this.#run(subscription, sink, caller, signal, over.signal, isRecorded);
+    const over = this.#overWith(sink);
+    const subscription = new Subscription(checked, this.#context, sink, over.signal);
+    const running = this.#run(subscription, sink, caller, over.signal, isRecorded);
     const done = running.finally(() => {
       this.#running.delete(subscription);
       if (isRecorded) this.#noteRead(subscription, caller);
@@ -124,10 +123,9 @@ export class Subscriptions {
 
   async #runMember(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<never> {
     const end = this.#access.begin(caller, checked);
-    const over = new AbortController();
-    const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
+    const over = this.#overWith(sink);
     const by = { ...caller, group: checked.group?.name };
-    const done = this.#joinGroup(checked, sink, caller, signal, {
+    const done = this.#joinGroup(checked, sink, caller, over.signal, {
       begins: (of) => this.#trail.recordReading({ action: 'subscribe', ...by, ...askedFor(of) }),
       // Each slice begins behind what was processed of it, which is past.
       ended: (subscription, given) => this.#trail.note({ action: 'history', ...by, subscription, ...given }),
@@ -144,9 +142,20 @@ export class Subscriptions {
     throw over.signal.aborted ? over.signal.reason : draining();
   }
 
+  /** One signal, and not one made of several: there is one for each subscriber. */
+  #overWith({ closed }: Sink): AbortController {
+    const over = new AbortController();
+    const went = () => over.abort(new BackplaneError('cancelled', 'the subscriber went'));
+    if (closed.aborted) went();
+    else closed.addEventListener('abort', went, { once: true });
+    if (this.#drained) over.abort(draining());
+    return over;
+  }
+
   /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
   async drain(): Promise<void> {
-    this.#drained.abort();
+    this.#drained = true;
+    for (const { over } of [...this.#running.values(), ...this.#members]) over.abort(draining());
     await Promise.all([...this.#running.values()].map(({ done }) => done));
     await Promise.all([...this.#members].map(({ done }) => done));
   }
@@ -163,7 +172,6 @@ export class Subscriptions {
     subscription: Subscription,
     sink: Sink,
     caller: Caller,
-    signal: AbortSignal,
     over: AbortSignal,
     isRecorded: boolean,
   ): Promise<void> {
@@ -171,13 +179,13 @@ export class Subscriptions {
     try {
       await subscription.run();
     } catch (cause) {
-      if ((!this.#drained.signal.aborted && !over.aborted) || sink.closed.aborted) throw cause;
+      if (!over.aborted || sink.closed.aborted) throw cause;
     }
-    if (!signal.aborted) return;
+    if (!over.aborted) return;
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
     const { cursor } = subscription;
     if (cursor !== '') await subscription.outlet.message({ watermark: { node: '', cursor } });
-    throw over.aborted ? over.reason : draining();
+    throw over.reason;
   }
 
   /** How much somebody got who asked for the past. */

@@ -25,7 +25,7 @@ export type Question = 'explain' | 'listNodes' | 'listTopics' | 'listSubscriptio
 /** How brokers are reached. */
 export interface Carrier extends GroupCarrier {
   readonly publish: SendBatch;
-  /** The answer as protojson. Throws BackplaneError. */
+  /** The answer as protojson; of `listSubscriptions` a page or all of them. Throws BackplaneError. */
   ask(question: Question, body?: object): Promise<unknown>;
   close(): void;
 }
@@ -94,7 +94,14 @@ export class CarriedBus implements Bus {
   }
 
   async subscriptions(): Promise<ListSubscriptionsResponse['subscriptions']> {
-    return listSubscriptionsResponseOf(await this.#ask('listSubscriptions')).subscriptions;
+    const all: ListSubscriptionsResponse['subscriptions'][number][] = [];
+    let pageToken = '';
+    do {
+      const page = listSubscriptionsResponseOf(await this.#ask('listSubscriptions', { pageToken }));
+      all.push(...page.subscriptions);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    return all;
   }
 
   async status(): Promise<GetStatusResponse> {

@@ -57,7 +57,9 @@ export class HttpCarrier implements Carrier {
 
   ask(question: Question, body?: object): Promise<unknown> {
     const [method = '', path = ''] = ROUTES[question].split(' ');
-    return this.#answer(method, path, body);
+    if (question !== 'listSubscriptions') return this.#answer(method, path, body);
+    const { pageToken = '' } = body as { readonly pageToken?: string };
+    return this.#answer(method, `${path}?page_token=${encodeURIComponent(pageToken)}`, undefined);
   }
 
   async commit(group: string, slices: readonly SliceCommit[]): Promise<void> {

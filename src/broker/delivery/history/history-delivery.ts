@@ -105,7 +105,7 @@ export class HistoryDelivery {
         this.#coverage.ended(node, outcome);
         // The counts in `ahead` lack the events that could not be read, so they must not be used.
         const whole = outcome.kind === 'end' && outcome.end.damagedBytes === '0';
-        if (!whole) position.views.get(node)?.ahead.clear();
+        if (!whole) position.views.get(node)?.forgetAhead();
       }
     } catch (cause) {
       if (!enough.signal.aborted) throw cause;
@@ -130,8 +130,8 @@ export class HistoryDelivery {
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const view = position.views.get(node);
     if (view) {
-      const ahead = view.ahead.get(topic);
-      if (ahead) view.ahead.set(topic, { ...ahead, tally: plus(ahead.tally, run.countBehind(ahead.from)) });
+      const ahead = view.ahead(topic);
+      if (ahead) view.setAhead(topic, { ...ahead, tally: plus(ahead.tally, run.countBehind(ahead.from)) });
       view.reached(end.position);
     }
     // Nodes that start late lie before the place in merged order, which does not go back for them.

@@ -15,7 +15,8 @@ export class FieldCut {
   readonly #uniform: boolean;
   /** Of the first. */
   readonly #mask: FieldMask | undefined;
-  readonly #unions = new MaskUnions();
+  /** Made where selectors ask for different fields. */
+  #unions: MaskUnions | undefined;
 
   constructor(selectors: SelectorSet) {
     this.#selectors = selectors;
@@ -35,8 +36,10 @@ export class FieldCut {
     for (const [selector, { indices }] of (selection.matched ?? []).entries()) {
       for (const index of indices) selectors[index]!.push(selector);
     }
+    this.#unions ??= new MaskUnions();
+    const unions = this.#unions;
     return selection.parts.flatMap(elementsOf).map((element, index) => {
-      const mask = this.#unions.of(this.#selectors.predicatesOf(selectors[index] ?? [])) ?? usual(selection);
+      const mask = unions.of(this.#selectors.predicatesOf(selectors[index] ?? [])) ?? usual(selection);
       return mask === undefined ? element : cut(element, mask);
     });
   }

@@ -1,7 +1,7 @@
 /**
  * The records of a log of documents. A batch is one record, so that a crash leaves all of it or nothing.
  *
- *   Batch record (kind 16 to 255, by topic) := node 1 | topic 2 | document 3 *
+ *   Batch record (kind 16 to 255, by topic) := node 1 | topic 2 | document 3 * | by 4
  *   document                                := type 1 | id 2 | key 3 | part 4
  *   Head record (kind 1)                    := epoch u64 | Ends ?        (see topic-ends.ts)
  *
@@ -39,6 +39,8 @@ export interface NewBatch {
   readonly node: string;
   readonly topic: string;
   readonly documents: readonly Document[];
+  /** The kind of the publisher's identity: two of different kinds may have one name. Empty: the broker itself. */
+  readonly by: string;
 }
 
 /** A stored batch, whose events are encoded and decoded once for all who read it. */
@@ -46,6 +48,7 @@ export class DocumentBatch implements NewBatch {
   readonly node: string;
   readonly topic: string;
   readonly documents: readonly Document[];
+  readonly by: string;
   readonly #events: BusEvent[] = [];
   readonly #elements: Buffer[] = [];
   readonly #epoch: number;
@@ -63,6 +66,7 @@ export class DocumentBatch implements NewBatch {
     this.node = batch.node;
     this.topic = batch.topic;
     this.documents = batch.documents;
+    this.by = batch.by;
     this.#epoch = epoch;
   }
 
@@ -112,10 +116,10 @@ export function isBatchKind(kind: number): boolean {
   return kind >= BATCH_RECORD_MIN;
 }
 
-export function encodeBatch({ node, topic, documents }: NewBatch): Buffer {
+export function encodeBatch({ node, topic, documents, by }: NewBatch): Buffer {
   const inner = documents.map(documentBytes);
   const size = inner.reduce((sum, bytes) => sum + fieldBytes(bytes), 0);
-  const writer = new ProtoWriter(size + textBytes(node) + textBytes(topic));
+  const writer = new ProtoWriter(size + textBytes(node) + textBytes(topic) + textBytes(by));
   writer.stringField(1, node);
   writer.stringField(2, topic);
   for (const [at, { type, id, key, part }] of documents.entries()) {
@@ -126,6 +130,7 @@ export function encodeBatch({ node, topic, documents }: NewBatch): Buffer {
     writer.stringField(3, key);
     writer.bytesField(4, part);
   }
+  writer.stringField(4, by);
   return writer.finish();
 }
 
@@ -147,13 +152,15 @@ export function decodeBatch(payload: Buffer): NewBatch {
   const documents: Document[] = [];
   let node = '';
   let topic = '';
+  let by = '';
   while (reader.nextTag()) {
     if (reader.field === 1) node = reader.chunk().toString('utf8');
     else if (reader.field === 2) topic = reader.chunk().toString('utf8');
     else if (reader.field === 3) documents.push(decodeDocument(reader.chunk()));
+    else if (reader.field === 4) by = reader.chunk().toString('utf8');
     else reader.skip();
   }
-  return { node, topic, documents };
+  return { node, topic, documents, by };
 }
 
 function decodeDocument(bytes: Buffer): Document {
