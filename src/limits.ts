@@ -4,7 +4,7 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import { RECONNECT_MS_MAX } from './limits/client.js';
+import { RECONNECT_MS_MAX, STREAM_SILENCE_MS_MAX } from './limits/client.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
@@ -13,6 +13,7 @@ import {
 } from './limits/history.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
+import { SUBSCRIPTIONS_MAX } from './limits/subscribers.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
 export * from './limits/access.js';
@@ -23,6 +24,7 @@ export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
+export * from './limits/subscribers.js';
 export * from './limits/tls.js';
 export * from './limits/units.js';
 
@@ -45,10 +47,12 @@ export const UPLINK_WINDOW_BYTES = 1 * MiB;
 /** HTTP/2 receive window per connection on the broker. */
 export const SESSION_WINDOW_BYTES = 4 * MiB;
 /**
- * A silent connection is asked for a sign of life this often, and given this long. An overloaded machine can keep a
- * process from running for more than ten seconds; if that closed its connections, all of them would come back at once.
+ * A silent connection is asked for a sign of life this often, and given this long: within the minute after which proxies
+ * close what is idle, and no oftener, as thousands of connections are; those of a group's members have a time of their
+ * own. An overloaded machine can keep a process from running for more than ten seconds; if that closed its connections,
+ * all of them would come back at once.
  */
-export const KEEPALIVE_MS = 20_000;
+export const KEEPALIVE_MS = 30_000;
 export const KEEPALIVE_TIMEOUT_MS = 30_000;
 /** Streams on one connection: an agent has three, a client few. */
 export const STREAMS_PER_CONNECTION_MAX = 256;
@@ -56,7 +60,7 @@ export const STREAMS_PER_CONNECTION_MAX = 256;
  * Connections of the gRPC port: every node and subscriber may have one. A connection without a stream is closed after
  * CONNECTION_IDLE_MS.
  */
-export const GRPC_CONNECTIONS_MAX = 8192;
+export const GRPC_CONNECTIONS_MAX = 12_288;
 export const CONNECTION_IDLE_MS = 300_000;
 /**
  * Bytes of incomplete messages on one connection. Each DATA frame counts PIECE_BYTES more, as keeping it costs memory.
@@ -229,7 +233,6 @@ export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 
 /** Bytes that wait in memory in front of one subscriber's stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
-export const SUBSCRIPTIONS_MAX = 4096;
 export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 4 * MiB;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
@@ -335,10 +338,6 @@ export const DRAIN_MS = 5_000;
 export const HISTORY_POOL_BYTES_MAX = 256 * MiB;
 /** Memory of a broker for finding the last N events over all nodes. */
 export const LAST_BYTES_MAX = 32 * MiB;
-/** Watermarks and gaps of one subscription: at most one per node and reason in this time. */
-export const NOTICE_INTERVAL_MS = 1_000;
-/** Nodes whose watermark one subscription is told in one interval; the others follow in the next. */
-export const WATERMARKS_PER_INTERVAL_MAX = 32;
 /** A subscriber with lag policy `skip` skips when it is behind the log by this, unless it states another time. */
 export const LAG_MS_DEFAULT = 30_000;
 export const LAG_MS_MIN = 1_000;
@@ -361,19 +360,27 @@ export const UNTIL_GRACE_MS = 10_000;
 
 /** HTTP API: request line and headers, connections, and how long a request may take to arrive. */
 export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
-export const HTTP_CONNECTIONS_MAX = 1024;
+export const HTTP_CONNECTIONS_MAX = 4_224;
 export const HTTP_REQUEST_MS = 10_000;
 /** Of the name that a problem is about, which may be whatever came. */
 export const PROBLEM_FIELD_CHARACTERS_MAX = 256;
 /** Connections that may carry a stream of events; the others are left for health, metrics and lists. */
-export const HTTP_STREAMS_MAX = 960;
+export const HTTP_STREAMS_MAX = 4_096;
+/**
+ * Answers that were given and not taken, over all connections: beyond it the connection is closed whose answer waits for
+ * longest. A page of a list, or the list of the largest number of nodes, has some MiB.
+ */
+export const ANSWERS_WAITING_BYTES_MAX = 64 * MiB;
+/** Metrics are read this often at most, however many ask for them. */
+export const METRICS_INTERVAL_MS = 100;
 /** Requests of one connection that wait for their turn or are being answered. */
 export const HTTP_PIPELINED_MAX = 16;
 /** How long the bytes after a refused request are read and dropped, so that the answer arrives. */
 export const HTTP_LINGER_MS = 1_000;
 
-/** Silence on a stream of server-sent events, after which a comment is sent; and how soon browsers come back. */
-export const EVENT_STREAM_COMMENT_MS = 15_000;
+/** Silence on a stream of events over HTTP, after which something is sent that says nothing. */
+export const STREAM_KEEP_ALIVE_MS = 15_000;
+/** How soon a browser comes back to a stream of server-sent events. */
 export const EVENT_STREAM_RETRY_MS = 2_000;
 /** How soon to ask again where there was no room, or the broker was shutting down. */
 export const RETRY_AFTER_MS = 2_000;
@@ -453,6 +460,7 @@ export const AGENT_STOP_MS = 4_000;
 export const AGENT_RESTART_MS_MIN = 250;
 export const AGENT_RESTART_MS_MAX = 30_000;
 
+assert(3 * STREAM_KEEP_ALIVE_MS <= STREAM_SILENCE_MS_MAX);
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
 assert(

@@ -16,6 +16,8 @@ export const KEYS_BYTES_MAX = 256 * KiB;
 export const ROLES_MAX = 256;
 export const BINDINGS_MAX = 1_024;
 export const ROLE_NAMES_MAX = 256;
+/** Entries of revoked certificates, all of which each call by a certificate is held against. */
+export const REVOKED_MAX = 1_024;
 /** Groups of a web token that are looked at; those of large organisations have hundreds. */
 export const JWT_GROUPS_MAX = 512;
 /** How far the clocks of whoever issues web tokens and of this machine may be apart, in seconds. */
