@@ -174,7 +174,10 @@ async function main(count: number, filters: number, nodes: number, streams: numb
         BACKPLANE_SYNTHETIC_RATE: NODE_EVENTS_PER_SECOND,
       }),
     );
-    await until('the nodes', async () => ((await fleet.get('/v1/nodes')) as { nodes: object[] }).nodes.length === nodes);
+    await until(
+      'the nodes',
+      async () => ((await fleet.get('/v1/nodes')) as { nodes: object[] }).nodes.length === nodes,
+    );
     const broker = fleet.commands[0]!.child.pid!;
     const pids = agents.map(({ child }) => child.pid!);
     const measure = async (name: string, subscriptions: number, arrivedMs: number) => {
