@@ -172,7 +172,10 @@ test('of a change that is not on record nothing counts that was not granted befo
     nodes: list('web-1', 'web-2', 'web-*', '*-1', 'db-1'),
     history: fc.constantFrom(undefined, '1h', '2h'),
     filter: fc.constantFrom(undefined, 'process.pid == 1', 'process.pid > 1'),
-    deny: fc.option(fc.record({ topics: list('network', 'app.a'), nodes: list('web-2', 'db-*') }), { nil: undefined, freq: 2 }),
+    deny: fc.option(fc.record({ topics: list('network', 'app.a'), nodes: list('web-2', 'db-*') }), {
+      nil: undefined,
+      freq: 2,
+    }),
   };
   const bound = fc.subarray(['r', 's'], { minLength: 1 });
   // A change of some of it.
