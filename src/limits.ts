@@ -4,7 +4,7 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import { RECONNECT_MS_MAX } from './limits/client.js';
+import { RECONNECT_MS_MAX, STREAM_SILENCE_MS_MAX } from './limits/client.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
@@ -13,6 +13,7 @@ import {
 } from './limits/history.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
+import { SUBSCRIPTIONS_MAX } from './limits/subscribers.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
 export * from './limits/access.js';
@@ -23,6 +24,7 @@ export * from './limits/guard.js';
 export * from './limits/history.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
+export * from './limits/subscribers.js';
 export * from './limits/tls.js';
 export * from './limits/units.js';
 
@@ -45,10 +47,12 @@ export const UPLINK_WINDOW_BYTES = 1 * MiB;
 /** HTTP/2 receive window per connection on the broker. */
 export const SESSION_WINDOW_BYTES = 4 * MiB;
 /**
- * A silent connection is asked for a sign of life this often, and given this long. An overloaded machine can keep a
- * process from running for more than ten seconds; if that closed its connections, all of them would come back at once.
+ * A silent connection is asked for a sign of life this often, and given this long: within the minute after which proxies
+ * close what is idle, and no oftener, as thousands of connections are; those of a group's members have a time of their
+ * own. An overloaded machine can keep a process from running for more than ten seconds; if that closed its connections,
+ * all of them would come back at once.
  */
-export const KEEPALIVE_MS = 20_000;
+export const KEEPALIVE_MS = 30_000;
 export const KEEPALIVE_TIMEOUT_MS = 30_000;
 /** Streams on one connection: an agent has three, a client few. */
 export const STREAMS_PER_CONNECTION_MAX = 256;
@@ -56,7 +60,7 @@ export const STREAMS_PER_CONNECTION_MAX = 256;
  * Connections of the gRPC port: every node and subscriber may have one. A connection without a stream is closed after
  * CONNECTION_IDLE_MS.
  */
-export const GRPC_CONNECTIONS_MAX = 8192;
+export const GRPC_CONNECTIONS_MAX = 12_288;
 export const CONNECTION_IDLE_MS = 300_000;
 /**
  * Bytes of incomplete messages on one connection. Each DATA frame counts PIECE_BYTES more, as keeping it costs memory.
@@ -210,6 +214,9 @@ export const LAST_DEFAULT = 20;
 
 /** An agent waits once this much of its sent frames is unacknowledged. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
+/** Frames are acknowledged when so many bytes of them are durable, and this often, as nobody waits for it. */
+export const ACKNOWLEDGED_BYTES = UNACKNOWLEDGED_BYTES_MAX / 8;
+export const ACKNOWLEDGED_INTERVAL_MS = 500;
 /**
  * Bytes that an agent has written to a data stream and the socket has not taken, whatever the broker acknowledged or
  * granted. Beyond it matching pauses, and the recorder serves as the outbox. The bound on messages holds for any
@@ -226,7 +233,6 @@ export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 
 /** Bytes that wait in memory in front of one subscriber's stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
-export const SUBSCRIPTIONS_MAX = 4096;
 export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 4 * MiB;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
@@ -305,8 +311,6 @@ export const LOG_SEGMENTS_MIN = 16;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
 /** A log that could not store a frame is tried again this often. */
 export const LOG_RETRY_MS = 1_000;
-/** How often the broker checks that its files are still in their place. */
-export const DATA_WATCH_INTERVAL_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
 
@@ -334,10 +338,6 @@ export const DRAIN_MS = 5_000;
 export const HISTORY_POOL_BYTES_MAX = 256 * MiB;
 /** Memory of a broker for finding the last N events over all nodes. */
 export const LAST_BYTES_MAX = 32 * MiB;
-/** Watermarks and gaps of one subscription: at most one per node and reason in this time. */
-export const NOTICE_INTERVAL_MS = 1_000;
-/** Nodes whose watermark one subscription is told in one interval; the others follow in the next. */
-export const WATERMARKS_PER_INTERVAL_MAX = 32;
 /** A subscriber with lag policy `skip` skips when it is behind the log by this, unless it states another time. */
 export const LAG_MS_DEFAULT = 30_000;
 export const LAG_MS_MIN = 1_000;
@@ -360,19 +360,27 @@ export const UNTIL_GRACE_MS = 10_000;
 
 /** HTTP API: request line and headers, connections, and how long a request may take to arrive. */
 export const HTTP_HEADER_BYTES_MAX = 32 * KiB;
-export const HTTP_CONNECTIONS_MAX = 1024;
+export const HTTP_CONNECTIONS_MAX = 4_224;
 export const HTTP_REQUEST_MS = 10_000;
 /** Of the name that a problem is about, which may be whatever came. */
 export const PROBLEM_FIELD_CHARACTERS_MAX = 256;
 /** Connections that may carry a stream of events; the others are left for health, metrics and lists. */
-export const HTTP_STREAMS_MAX = 960;
+export const HTTP_STREAMS_MAX = 4_096;
+/**
+ * Answers that were given and not taken, over all connections: beyond it the connection is closed whose answer waits for
+ * longest. A page of a list, or the list of the largest number of nodes, has some MiB.
+ */
+export const ANSWERS_WAITING_BYTES_MAX = 64 * MiB;
+/** Metrics are read this often at most, however many ask for them. */
+export const METRICS_INTERVAL_MS = 100;
 /** Requests of one connection that wait for their turn or are being answered. */
 export const HTTP_PIPELINED_MAX = 16;
 /** How long the bytes after a refused request are read and dropped, so that the answer arrives. */
 export const HTTP_LINGER_MS = 1_000;
 
-/** Silence on a stream of server-sent events, after which a comment is sent; and how soon browsers come back. */
-export const EVENT_STREAM_COMMENT_MS = 15_000;
+/** Silence on a stream of events over HTTP, after which something is sent that says nothing. */
+export const STREAM_KEEP_ALIVE_MS = 15_000;
+/** How soon a browser comes back to a stream of server-sent events. */
 export const EVENT_STREAM_RETRY_MS = 2_000;
 /** How soon to ask again where there was no room, or the broker was shutting down. */
 export const RETRY_AFTER_MS = 2_000;
@@ -410,6 +418,12 @@ export const DRAIN_FILLED_SHARE = 0.25;
 export const LINGER_MS_DEFAULT = 100;
 /** Not more often than this for any wish, unless settings say otherwise. */
 export const LINGER_MS_LEAST_DEFAULT = 5;
+/**
+ * Where there was nothing for so long, buffers are read this many times less often, but as often as while nobody listens.
+ * The first event after a silence comes up to 200 ms later than it happened then, by default.
+ */
+export const LINGER_QUIET_AFTER_MS = 1_000;
+export const LINGER_QUIET_FACTOR = 2;
 /** While what was not sent yet is read from the recorder again, a step each time. */
 export const LINGER_BEHIND_MS = 8;
 /** While paths are looked up that descriptors lead to: soon, before the file is closed. */
@@ -430,6 +444,10 @@ export const STATE_BYTES_MAX = 64 * MiB;
 /** How long, and for how many events at most, `observe` holds live lines to order a node's topics by time. */
 export const LINE_ORDER_MS = 10;
 export const LINE_ORDER_EVENTS_MAX = 1_000;
+/** So many live events of one node arrive in one turn, as one read of the connection has them: they need not be held longer. */
+export const LINE_ORDER_TURN_EVENTS_MAX = 64;
+/** How long an interrupted command waits for a reader of stdout that does not read. */
+export const OUTPUT_STALLED_MS = 1_000;
 /** Log lines that wait while stderr is blocked. */
 export const LOG_WAITING_BYTES_MAX = 1 * MiB;
 /** Processes and nodes whose names the command line remembers, and the characters of arguments on one event's line. */
@@ -442,6 +460,7 @@ export const AGENT_STOP_MS = 4_000;
 export const AGENT_RESTART_MS_MIN = 250;
 export const AGENT_RESTART_MS_MAX = 30_000;
 
+assert(3 * STREAM_KEEP_ALIVE_MS <= STREAM_SILENCE_MS_MAX);
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
 assert(

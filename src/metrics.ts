@@ -5,6 +5,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** A value that is counted elsewhere, and read only when the metrics are requested. */
@@ -23,6 +24,22 @@ export function createMetrics(readings: readonly Reading[], histograms: readonly
   for (const reading of [...processReadings(), ...readings]) addReading(registry, reading);
   for (const histogram of histograms) registry.registerMetric(histogram);
   return registry;
+}
+
+/**
+ * The text of the metrics for whoever asks, as they are after the question. It is made so often at most, and once for all
+ * who ask meanwhile: anybody may.
+ */
+export function pacedMetrics(registry: Registry, intervalMs: number): () => Promise<Buffer> {
+  let madeMs = Number.NEGATIVE_INFINITY;
+  let next: Promise<Buffer> | undefined;
+  const make = async () => {
+    await sleep(Math.max(0, madeMs + intervalMs - performance.now()));
+    next = undefined;
+    madeMs = performance.now();
+    return Buffer.from(await registry.metrics());
+  };
+  return () => (next ??= make());
 }
 
 /** In no registry yet. `bounds` in the unit that the name has last. */

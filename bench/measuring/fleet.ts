@@ -22,9 +22,13 @@ export class Fleet {
     readonly http: string,
   ) {}
 
-  /** @param env the broker's settings beyond its directory and addresses */
-  static async start(env: NodeJS.ProcessEnv = {}): Promise<Fleet> {
+  /** @param settings the broker's beyond its directory and addresses; or what makes them, for these hosts */
+  static async start(
+    settings: NodeJS.ProcessEnv | ((hosts: readonly string[]) => Promise<NodeJS.ProcessEnv>) = {},
+  ): Promise<Fleet> {
     const fleet = new Fleet(await ownAddress(), await ownAddress());
+    const hosts = [fleet.grpc, fleet.http].map((address) => address.split(':')[0]!);
+    const env = typeof settings === 'function' ? await settings(hosts) : settings;
     const own = {
       BACKPLANE_DATA_DIR: fleet.#brokerDir,
       BACKPLANE_GRPC_LISTEN: fleet.grpc,

@@ -1,17 +1,22 @@
 /**
  * How fast one client gets events from the log of eight nodes, by each way in: gRPC as the client library decodes it, lines
- * and server-sent events to curl, lines in a browser. Each client is a process of its own, one at a time, in turn; beside
- * them the same bytes from a bare HTTP server. Without chromium its row is left out.
+ * and server-sent events to curl, lines in a browser; in the clear and then under TLS. Each client is a process of its own,
+ * one at a time, in turn; beside them the same bytes, in pieces of the same size, from a bare HTTP server. Without chromium
+ * its row is left out, as under TLS, where it would not know the authority.
  *
  *   node dist/bench/scenarios/api.js [events] [rounds]
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createServer, get as getInTheClear, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer as createSecureServer, get as getSecurely } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { inTheClear, securedBy } from '../../src/access/secure-channel.js';
 import { connect } from '../../src/client/library/grpc.js';
 import { EventWriter } from '../../src/wire/event/event-writer.js';
+import { type Pair, TestAuthority } from '../../test/harness/access/certificates.js';
 import { TestAgent, TestRecorder } from '../../test/harness/broker/test-agent.js';
 import { LibraryPage } from '../../test/harness/library-page.js';
 import { until } from '../../test/harness/until.js';
@@ -23,8 +28,6 @@ const NODES = 8;
 /** Events of a node that are sent together: some 64 KiB. */
 const FRAME_EVENTS = 160;
 const TOPICS = ['process', 'network'];
-/** The server that is compared with. */
-const PIECE_BYTES = 1024 * 1024;
 
 interface Got {
   readonly events: number;
@@ -41,25 +44,50 @@ interface Task {
   readonly token: string;
   readonly cursor: string;
   readonly events: number;
+  /** Under TLS: the file of the authority. Empty: in the clear. */
+  readonly ca: string;
+  /** Of the bare server. */
+  readonly pair?: Pair;
 }
 
 async function compare(events: number, rounds: number): Promise<void> {
+  await inTurn(events, rounds, undefined);
+  await inTurn(events, rounds, await TestAuthority.make('bench'));
+}
+
+async function inTurn(events: number, rounds: number, authority: TestAuthority | undefined): Promise<void> {
   const page = await LibraryPage.start();
-  const fleet = await Fleet.start({ BACKPLANE_HTTP_ORIGINS: page.origin, BACKPLANE_LOG_BYTES_MAX: '4GiB' });
+  let pair: Pair | undefined;
+  const fleet = await Fleet.start(async (hosts) => {
+    pair = authority && (await authority.broker([...hosts, '127.0.0.1']));
+    return {
+      BACKPLANE_HTTP_ORIGINS: page.origin,
+      BACKPLANE_LOG_BYTES_MAX: '4GiB',
+      ...(pair && { BACKPLANE_TLS_CERT: pair.cert, BACKPLANE_TLS_KEY: pair.key }),
+    };
+  });
   try {
-    const { task, end } = await filled(fleet, events);
-    const lines = await byCurl(task, 'application/x-ndjson', `http://${task.http}`);
-    const bare = spawn(process.execPath, [fileURLToPath(import.meta.url), 'bare', `${lines.bytes}`], {
+    const filling = await filled(fleet, events, authority?.ca ?? '');
+    const { end } = filling;
+    const task = { ...filling.task, ...(pair && { pair }) };
+    const bare = spawn(process.execPath, [fileURLToPath(import.meta.url), 'bare', JSON.stringify(task)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const [said] = await once(bare.stdout!.setEncoding('utf8'), 'data');
-    const port = Number(said);
+    const served = { ...task, http: `127.0.0.1:${Number(said)}` };
+    const [lines, sse] = ['application/x-ndjson', 'text/event-stream'];
+    const http1 = ['--http1.1'];
     const ways: Record<string, () => Promise<Got | undefined>> = {
       'gRPC, typed events in batches': () => asChild(task),
-      'NDJSON to curl': () => byCurl(task, 'application/x-ndjson', `http://${task.http}`),
-      'server-sent events to curl': () => byCurl(task, 'text/event-stream', `http://${task.http}`),
-      'NDJSON to a browser': () => inBrowser(page, task),
-      'as many bytes as NDJSON from a bare server to curl': () => byCurl(task, '*/*', `http://127.0.0.1:${port}`),
+      'NDJSON to curl': () => byCurl(task, lines, http1),
+      'server-sent events to curl': () => byCurl(task, sse, http1),
+      ...(task.ca === ''
+        ? { 'NDJSON to a browser': () => inBrowser(page, task) }
+        : {
+            'NDJSON to curl, HTTP/2': () => byCurl(task, lines, []),
+            'server-sent events to curl, HTTP/2': () => byCurl(task, sse, []),
+          }),
+      'the same NDJSON from a bare server to curl': () => byCurl(served, lines, http1),
     };
     const results = new Map<string, Got[]>();
     for (let at = 0; at < rounds; at += 1) {
@@ -73,7 +101,7 @@ async function compare(events: number, rounds: number): Promise<void> {
     bare.kill();
     await end();
     report(
-      `one client, from the log of ${NODES} nodes`,
+      `one client, from the log of ${NODES} nodes, ${task.ca === '' ? 'in the clear' : 'under TLS'}`,
       [...results].map(([way, all]) => ({
         way,
         'events/s (median)': Math.round(median(all.map((got) => got.events / got.seconds))),
@@ -99,17 +127,16 @@ async function compare(events: number, rounds: number): Promise<void> {
 async function filled(
   fleet: Fleet,
   events: number,
+  ca: string,
 ): Promise<{ readonly task: Task; readonly end: () => Promise<void> }> {
-  await until('the broker', () =>
-    fetch(`http://${fleet.http}/readyz`).then(
-      ({ ok }) => ok,
-      () => false,
-    ),
-  );
+  await fleet.commands[0]!.says(/listening on/);
   const { token } = fleet;
-  const bus = await connect({ brokers: [fleet.grpc], token });
+  const bus = await connect({ brokers: [fleet.grpc], token, ...secured(ca) });
+  const securityFor = ca === '' ? inTheClear : securedBy({ ca, own: undefined });
   const agents = await Promise.all(
-    Array.from({ length: NODES }, (_, at) => TestAgent.connect(fleet.grpc, `node-${at}`, recorder(at), {}, token)),
+    Array.from({ length: NODES }, (_, at) =>
+      TestAgent.connect(fleet.grpc, `node-${at}`, recorder(at), {}, token, securityFor),
+    ),
   );
   const sources = agents.map((agent) => new Source(agent));
   let had = 0;
@@ -141,7 +168,7 @@ async function filled(
     () => had === NODES + events,
     () => had,
   );
-  const task = { grpc: fleet.grpc, http: fleet.http, token, cursor, events };
+  const task = { grpc: fleet.grpc, http: fleet.http, token, cursor, events, ca };
   const end = async () => {
     await bus.close();
     await held;
@@ -190,9 +217,13 @@ async function asChild(task: Task): Promise<Got> {
   return JSON.parse(said) as Got;
 }
 
+function secured(ca: string): { readonly tls?: { readonly ca: Buffer } } {
+  return ca === '' ? {} : { tls: { ca: readFileSync(ca) } };
+}
+
 /** Twice: the first time the code is compiled. */
-async function byGrpc({ grpc, token, cursor, events }: Task): Promise<void> {
-  const bus = await connect({ brokers: [grpc], token });
+async function byGrpc({ grpc, token, cursor, events, ca }: Task): Promise<void> {
+  const bus = await connect({ brokers: [grpc], token, ...secured(ca) });
   let got: Got | undefined;
   for (let time = 0; time < 2; time += 1) {
     const [began, usage] = [performance.now(), process.cpuUsage()];
@@ -206,10 +237,17 @@ async function byGrpc({ grpc, token, cursor, events }: Task): Promise<void> {
   console.log(JSON.stringify(got));
 }
 
-async function byCurl({ token, cursor, events }: Task, accept: string, origin: string): Promise<Got> {
+/** What is asked for, whoever answers. */
+function urlOf({ http, cursor, events, ca }: Task): string {
   const query = new URLSearchParams({ cursor, follow: 'true', limit: String(events) });
-  const topics = TOPICS.map((topic) => `&topic=${topic}`).join('');
-  const count = `curl -sN -H @- -w '%{stderr}%{size_download} %{time_total}' '${origin}/v1/events?${query}${topics}' | grep -c '"type":'`;
+  for (const topic of TOPICS) query.append('topic', topic);
+  return `${ca === '' ? 'http' : 'https'}://${http}/v1/events?${query}`;
+}
+
+async function byCurl(task: Task, accept: string, options: readonly string[]): Promise<Got> {
+  const { token, ca } = task;
+  const all = [...options, ...(ca === '' ? [] : ['--cacert', ca])].join(' ');
+  const count = `curl -sN ${all} -H @- -w '%{stderr}%{size_download} %{time_total}' '${urlOf(task)}' | grep -c '"type":'`;
   const child = spawn('sh', ['-c', count], { stdio: ['pipe', 'pipe', 'pipe'] });
   child.stdin.end(`Authorization: Bearer ${token}\nAccept: ${accept}\n`);
   let [out, err] = ['', ''];
@@ -221,8 +259,7 @@ async function byCurl({ token, cursor, events }: Task, accept: string, origin: s
   });
   await once(child, 'close');
   const [bytes, seconds] = err.trim().split(' ').map(Number);
-  const isBare = accept === '*/*';
-  return { events: isBare ? events : Number(out), seconds: seconds!, bytes: bytes! };
+  return { events: Number(out), seconds: seconds!, bytes: bytes! };
 }
 
 async function inBrowser(page: LibraryPage, { http, token, cursor, events }: Task): Promise<Got | undefined> {
@@ -242,15 +279,33 @@ async function inBrowser(page: LibraryPage, { http, token, cursor, events }: Tas
   )) as Got;
 }
 
-/** Sends so many bytes to whoever asks. */
-async function bareServer(bytes: number): Promise<void> {
-  const piece = Buffer.alloc(PIECE_BYTES, 'a');
-  const server = createServer(async (_request, response) => {
-    for (let left = bytes; left > 0; left -= piece.length) {
-      if (!response.write(left < piece.length ? piece.subarray(0, left) : piece)) await once(response, 'drain');
+/**
+ * Asks for the lines once, and sends the same to whoever asks then, as many bytes at a time as the events of a frame have:
+ * lines, because what counts them would be slow to read one that does not end.
+ */
+async function bareServer(task: Task): Promise<void> {
+  const { token, events, ca, pair } = task;
+  const asked = { headers: { authorization: `Bearer ${token}`, accept: 'application/x-ndjson' } };
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const request =
+      ca === '' ? getInTheClear(urlOf(task), asked) : getSecurely(urlOf(task), { ...asked, ca: readFileSync(ca) });
+    request.on('response', resolve).on('error', reject);
+  });
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  const lines = Buffer.concat(chunks);
+  const pieceBytes = Math.round((lines.length / events) * FRAME_EVENTS);
+  const serve: RequestListener = async (_request, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-ndjson; charset=utf-8' });
+    for (let at = 0; at < lines.length; at += pieceBytes) {
+      if (!response.write(lines.subarray(at, at + pieceBytes))) await once(response, 'drain');
     }
     response.end();
-  });
+  };
+  const server =
+    pair === undefined
+      ? createServer(serve)
+      : createSecureServer({ cert: readFileSync(pair.cert), key: readFileSync(pair.key) }, serve);
   server.listen(0, '127.0.0.1', () => console.log((server.address() as AddressInfo).port));
 }
 
@@ -258,5 +313,5 @@ const POOL = eventPool();
 
 const [, , role, given] = process.argv;
 if (role === 'grpc') await byGrpc(JSON.parse(given!) as Task);
-else if (role === 'bare') await bareServer(Number(given));
+else if (role === 'bare') await bareServer(JSON.parse(given!) as Task);
 else await compare(Number(role ?? 400_000), Number(given ?? 5));

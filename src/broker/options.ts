@@ -9,6 +9,13 @@ import type { GroupRetention } from './groups/groups.js';
 import type { DocumentLogsOptions } from './log/documents/document-logs.js';
 import type { FsyncMode } from './log/embedded/embedded-log.js';
 
+/** Of the HTTP port. */
+export interface HttpBounds {
+  readonly connections: number;
+  /** Connections that may carry streams of events. */
+  readonly streams: number;
+}
+
 export interface BrokerOptions {
   /** The broker writes to `broker/` below this directory, and its token file into it. */
   readonly dataDir: string;
@@ -17,6 +24,8 @@ export interface BrokerOptions {
   readonly httpListen: string;
   /** Origins of pages of other sites that HTTP serves; none by default. */
   readonly httpOrigins?: readonly string[];
+  /** HTTP_CONNECTIONS_MAX and HTTP_STREAMS_MAX by default. */
+  readonly httpBounds?: HttpBounds | undefined;
   /** Both ports use TLS, with this certificate; undefined: nothing is encrypted. */
   readonly tls?: TlsFiles | undefined;
   /** Allows listening on addresses beyond loopback, without encryption. */

@@ -8,6 +8,7 @@ import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS } from '../limits/client.js';
+import { SUBSCRIPTIONS_MAX } from '../limits/subscribers.js';
 import {
   type ChannelSecurity,
   type ConnectionOptions,
@@ -64,6 +65,7 @@ export class Client {
   readonly #credentialFor: CredentialFor;
   readonly #connection: ClientOptions;
   readonly #services = new Map<string, BackplaneClient>();
+  #closed = false;
   /** Of the last connection to each broker. */
   readonly #security = new Map<string, ChannelSecurity>();
   readonly #source: StreamSource<SubscribeRequest, SubscribeItem> = {
@@ -77,7 +79,7 @@ export class Client {
 
   /**
    * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
-   * returns the credential for a broker, and is called for each connection; without it no credential is sent.
+   * returns the credential for a broker, and is called for each call; without it no credential is sent.
    */
   constructor(
     brokers: readonly string[],
@@ -115,9 +117,18 @@ export class Client {
     return this.#ask((service, options, done) => service.listTopics({}, options, done));
   }
 
-  /** @throws BackplaneError unavailable when no broker answers. */
-  listSubscriptions(): Promise<ListSubscriptionsResponse> {
-    return this.#ask((service, options, done) => service.listSubscriptions({}, options, done));
+  /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
+  async listSubscriptions(): Promise<ListSubscriptionsResponse> {
+    const subscriptions: ListSubscriptionsResponse['subscriptions'] = [];
+    let pageToken = '';
+    do {
+      const page = await this.#ask<ListSubscriptionsResponse>((service, options, done) =>
+        service.listSubscriptions({ pageToken }, options, done),
+      );
+      subscriptions.push(...page.subscriptions);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '' && subscriptions.length < SUBSCRIPTIONS_MAX);
+    return { subscriptions, nextPageToken: pageToken };
   }
 
   /** @throws BackplaneError invalid_argument, not_found when no node matches; unavailable when no broker answers. */
@@ -181,8 +192,9 @@ export class Client {
     await this.#askGroups<object>((service, options, done) => service.commit(request, options, done));
   }
 
-  /** Ends all running calls. */
+  /** Ends all running calls; there can be none afterwards. */
   close(): void {
+    this.#closed = true;
     for (const service of this.#services.values()) service.close();
     this.#services.clear();
   }
@@ -248,12 +260,14 @@ export class Client {
   }
 
   #service(broker: string): BackplaneClient {
+    // A call that fails as this is closed would be tried again, over a connection that nobody closes.
+    if (this.#closed) throw new BackplaneError('failed_precondition', 'the connection was closed');
     const known = this.#services.get(broker);
     if (known !== undefined) return known;
     const { securityFor = inTheClear } = this.#connection;
     const security = securityFor(broker);
     this.#security.set(broker, security);
-    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token, security, this.#connection);
+    const service = createBackplaneClient(broker, this.#tokenFor(broker), security, this.#connection);
     this.#services.set(broker, service);
     return service;
   }
@@ -261,7 +275,11 @@ export class Client {
   /** On the same connection. */
   #groups(broker: string): GroupsClient {
     const options = { ...this.#connection, channel: this.#service(broker).getChannel() };
-    return createGroupsClient(broker, this.#credentialFor(broker)?.token, this.#security.get(broker), options);
+    return createGroupsClient(broker, this.#tokenFor(broker), this.#security.get(broker), options);
+  }
+
+  #tokenFor(broker: string): () => string | undefined {
+    return () => this.#credentialFor(broker)?.token;
   }
 
   /** Drops a failed channel: it would back off for up to minutes, but subscribe() sets its own delays. */

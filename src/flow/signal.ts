@@ -15,8 +15,11 @@ export class Signal {
     resolve?.();
   }
 
-  /** Resolves at the next notification, after `timeoutMs`, or when `abort` fires. One waiter at a time. */
-  async wait(abort: AbortSignal, timeoutMs: number): Promise<void> {
+  /**
+   * Resolves at the next notification, after `timeoutMs`, or when `abort` fires: with false after the time, else true.
+   * One waiter at a time.
+   */
+  async wait(abort: AbortSignal, timeoutMs: number): Promise<boolean> {
     if (!this.#pending && !abort.aborted) {
       this.#endBy(abort);
       await new Promise<void>((resolve) => {
@@ -28,7 +31,9 @@ export class Signal {
       });
       this.#resolve = undefined;
     }
+    const notified = this.#pending;
     this.#pending = false;
+    return notified;
   }
 
   /** Listens once, not at each wait: adding and removing listeners would be most of what a wait costs. */

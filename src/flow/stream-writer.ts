@@ -29,7 +29,8 @@ export class StreamWriter<T> {
     this.#stream = stream;
     this.#options = options;
     this.closed = this.#controller.signal;
-    for (const event of ['cancelled', 'close', 'error', 'finish']) stream.on(event, () => this.#close());
+    const close = () => this.#close();
+    for (const event of ['cancelled', 'close', 'error', 'finish']) stream.on(event, close);
     if (stream.destroyed) this.#close();
   }
 

@@ -12,8 +12,6 @@ export const TOKEN_DAYS_MAX = 3_650;
 export const TOKENS_BYTES_MAX = 4 * MiB;
 export const ROLES_BYTES_MAX = 256 * KiB;
 export const KEYS_BYTES_MAX = 256 * KiB;
-/** How often such files are looked at: that much later a token that was revoked holds no longer. */
-export const ACCESS_FILES_INTERVAL_MS = 1_000;
 /** Roles, bindings, and the names of one list of them. A role's nodes are part of what nodes are asked. */
 export const ROLES_MAX = 256;
 export const BINDINGS_MAX = 1_024;

@@ -11,6 +11,13 @@ const GROUP_MIN = 4;
 /** Events are sorted by type before they come here, so these fields distinguish nothing. */
 const OF_TYPE: ReadonlySet<string> = new Set(['event.type', 'event.topic']);
 
+/** The constants that predicates compare a field with. */
+interface Constants {
+  predicates: number;
+  /** Number of predicates of each. */
+  readonly byValue: Map<FieldConstant, number>;
+}
+
 interface Group {
   readonly read: (event: BusEvent) => FieldConstant;
   readonly byValue: ReadonlyMap<FieldConstant, readonly Predicate[]>;
@@ -21,15 +28,20 @@ export class PredicateIndex {
   readonly #others: readonly Predicate[];
 
   constructor(predicates: readonly Predicate[]) {
-    const counts = new Map<string, number>();
+    const fields = new Map<string, Constants>();
     for (const predicate of predicates) {
-      for (const { field } of equalitiesOf(predicate)) counts.set(field.name, (counts.get(field.name) ?? 0) + 1);
+      for (const { field, values } of equalitiesOf(predicate)) {
+        const constants = fields.get(field.name) ?? { predicates: 0, byValue: new Map() };
+        fields.set(field.name, constants);
+        constants.predicates++;
+        for (const value of values) constants.byValue.set(value, (constants.byValue.get(value) ?? 0) + 1);
+      }
     }
     const members = new Map<string, { readonly equality: RequiredEquality; readonly predicate: Predicate }[]>();
     const others: Predicate[] = [];
     for (const predicate of predicates) {
-      const equality = mostShared(equalitiesOf(predicate), counts);
-      if (!equality || counts.get(equality.field.name)! < GROUP_MIN) others.push(predicate);
+      const equality = mostTelling(equalitiesOf(predicate), fields);
+      if (!equality) others.push(predicate);
       else members.set(equality.field.name, [...(members.get(equality.field.name) ?? []), { equality, predicate }]);
     }
     this.#others = others;
@@ -50,13 +62,22 @@ function equalitiesOf(predicate: Predicate): readonly RequiredEquality[] {
   return predicate.equalities.filter(({ field }) => !OF_TYPE.has(field.name));
 }
 
-function mostShared(
+/**
+ * Of those whose fields enough predicates ask for, the one of whose constants the fewest predicates ask for: many filters
+ * may differ in a path and agree in a user.
+ */
+function mostTelling(
   equalities: readonly RequiredEquality[],
-  counts: ReadonlyMap<string, number>,
+  fields: ReadonlyMap<string, Constants>,
 ): RequiredEquality | undefined {
   let best: RequiredEquality | undefined;
+  let fewest = Number.POSITIVE_INFINITY;
   for (const equality of equalities) {
-    if (!best || counts.get(equality.field.name)! > counts.get(best.field.name)!) best = equality;
+    const { predicates, byValue } = fields.get(equality.field.name)!;
+    const together = Math.max(...equality.values.map((value) => byValue.get(value)!));
+    if (predicates < GROUP_MIN || together >= fewest) continue;
+    best = equality;
+    fewest = together;
   }
   return best;
 }

@@ -107,17 +107,43 @@ const checkedFilters = new LRUCache<string, CheckedFilter>({
   sizeCalculation: (_checked, text) => text.length,
 });
 
+/** Predicates that somebody has, by what they were compiled from. */
+const predicatesHeld = new Map<string, WeakRef<Predicate>>();
+const dropped = new FinalizationRegistry<string>((key) => {
+  // Another one may have been compiled meanwhile.
+  if (predicatesHeld.get(key)?.deref() === undefined) predicatesHeld.delete(key);
+});
+
 /**
+ * Who asks for the same shares one predicate: thousands of subscriptions have some hundred filters, and a node's interest
+ * is sent again at every change.
  * @throws BackplaneError filter_invalid, with the column; invalid_argument for a topic; permission_denied where `filter`
  *   and `conjunct` exclude each other.
  */
 export function compilePredicate(options: PredicateOptions): Predicate {
+  const { topics, documents, filter, includeSelf, fields, refuseImpossible, conjunct, hostName } = options;
+  // Far too long a filter is refused before it is copied.
+  if (filter.length > FILTER_BYTES_MAX) return compiled(options);
+  const key = JSON.stringify([
+    ...[topics, documents, filter, includeSelf, fields],
+    ...[refuseImpossible, conjunct, hostName],
+  ]);
+  const held = predicatesHeld.get(key)?.deref();
+  if (held !== undefined) return held;
+  const predicate = compiled(options);
+  predicatesHeld.set(key, new WeakRef(predicate));
+  dropped.register(predicate, key);
+  return predicate;
+}
+
+function compiled(options: PredicateOptions): Predicate {
   const { documents = [] } = options;
   const topics = options.topics.length === 0 && documents.length > 0 ? [] : checkTopics(options.topics);
   const own = checkText(options.filter);
   const { root, canonical } = options.conjunct === undefined ? own : joined(own, options.conjunct);
   const { includeSelf, hostName } = options;
-  const accepts = compileFilter(root, hostName ?? '');
+  // Brokers evaluate no filter over the kernel's events.
+  let accepts: ((event: BusEvent) => boolean) | undefined;
   const wanted = new Set(topics);
   const fields = checkFields(options.fields ?? []);
   const mask = fields.length === 0 ? undefined : compileFieldMask(fields);
@@ -141,7 +167,11 @@ export function compilePredicate(options: PredicateOptions): Predicate {
     namesMore: (mask !== undefined && namesMore(mask)) || NAMED_FIELDS.some((field) => canonical.includes(field)),
     spec: { id, topics, filter: canonical, includeSelf, fields },
     equalities: requiredEqualities(root),
-    matches: (event) => wanted.has(event.topic) && (includeSelf || event.self !== true) && accepts(event),
+    matches(event) {
+      if (!wanted.has(event.topic) || (!includeSelf && event.self === true)) return false;
+      accepts ??= compileFilter(root, hostName ?? '');
+      return accepts(event);
+    },
     mayMatchType: mayMatch,
     rawForm(type) {
       return wanted.has(topicOf(type)) ? rawForm(root, type, hostName) : { expr: NEVER, exact: true };
@@ -155,6 +185,16 @@ function documentPredicate(topics: readonly string[], root: CheckedExpr): Docume
   const named = new Set(topics);
   const wants = (topic: string) => named.has(topic) || (named.has(EVERY_APP_TOPIC) && documentLogOf(topic) === 'app');
   return { topics, wants, matches: (event) => wants(event.topic) && accepts(event) };
+}
+
+/** What any of them wants; undefined for none. */
+export function anyDocuments(predicates: readonly DocumentPredicate[]): DocumentPredicate | undefined {
+  if (predicates.length <= 1) return predicates[0];
+  return {
+    topics: [...new Set(predicates.flatMap(({ topics }) => topics))].sort(),
+    wants: (topic) => predicates.some(({ wants }) => wants(topic)),
+    matches: (event) => predicates.some(({ matches }) => matches(event)),
+  };
 }
 
 /** What is said of the filter alone, where that is enough, so that nobody is told of a role for a mistake of their own. */

@@ -27,6 +27,7 @@ import type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse
 import type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
 import type { ListGroupsResponse } from './gen/backplane/v1/ListGroupsResponse.js';
 import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js';
+import type { ListSubscriptionsRequest__Output } from './gen/backplane/v1/ListSubscriptionsRequest.js';
 import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
 import type { ListTopicsResponse } from './gen/backplane/v1/ListTopicsResponse.js';
 import type { Position__Output } from './gen/backplane/v1/Position.js';
@@ -123,6 +124,9 @@ export const explainRequestCodec = messageCodec<object, ExplainRequest__Output>(
 export const explainResponseCodec = messageCodec<ExplainResponse, unknown>('ExplainResponse');
 export const listNodesResponseCodec = messageCodec<ListNodesResponse, unknown>('ListNodesResponse');
 export const listTopicsResponseCodec = messageCodec<ListTopicsResponse, unknown>('ListTopicsResponse');
+export const listSubscriptionsRequestCodec = messageCodec<object, ListSubscriptionsRequest__Output>(
+  'ListSubscriptionsRequest',
+);
 export const listSubscriptionsResponseCodec = messageCodec<ListSubscriptionsResponse, unknown>(
   'ListSubscriptionsResponse',
 );

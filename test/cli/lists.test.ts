@@ -73,7 +73,7 @@ test('subscriptions: what matched is what was delivered, throttled, shed and ski
     ...{ eventsMatched: '30', eventsDelivered: '15', eventsShed: '7', eventsSkipped: '5', eventsThrottled: '3' },
     ...{ eventsRefilled: '0', bytesDelivered: '0', lagFrames: '0', selectors: [], selectorLedgers: [] },
   };
-  const [titles, cells] = subscriptionsText({ subscriptions: [subscription] }, 0n)
+  const [titles, cells] = subscriptionsText({ subscriptions: [subscription], nextPageToken: '' }, 0n)
     .split('\n')
     .map((line) => line.split(/ {2,}/));
   const cell = (title: string) => cells![titles!.indexOf(title)];

@@ -12,6 +12,7 @@ import {
   explainResponseCodec,
   getStatusResponseCodec,
   listNodesResponseCodec,
+  listSubscriptionsRequestCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
   nsToTimestamp,
@@ -22,7 +23,7 @@ import {
 } from '../../src/wire/messages.js';
 
 type Call = ServerWritableStream<Buffer, Buffer>;
-type Unary = (call: unknown, done: (error: object | null, answer?: Buffer) => void) => void;
+type Unary = (call: { readonly request: Buffer }, done: (error: object | null, answer?: Buffer) => void) => void;
 
 /** SubscribeResponse.events: field 2, length-delimited. */
 const EVENTS_TAG = 0x12;
@@ -62,9 +63,9 @@ export class ScriptedBroker {
   static async start(options: ScriptedBrokerOptions): Promise<ScriptedBroker> {
     const broker = new ScriptedBroker(options);
     const unary =
-      (bytes: () => Buffer): Unary =>
-      (_call, done) =>
-        done(null, bytes());
+      (answer: (request: Buffer) => Buffer): Unary =>
+      ({ request }, done) =>
+        done(null, answer(request));
     broker.#server.addService(rawService('Backplane'), {
       Subscribe: (call: Call) => void broker.#subscribe(call),
       Explain: unary(() =>
@@ -93,9 +94,15 @@ export class ScriptedBroker {
       ListTopics: unary(() =>
         listTopicsResponseCodec.encode({ topics: [{ name: 'process', description: 'programs' }] }),
       ),
-      ListSubscriptions: unary(() =>
-        listSubscriptionsResponseCodec.encode({ subscriptions: [{ id: 's1', client: 'me' }] }),
-      ),
+      // In two pages.
+      ListSubscriptions: unary((bytes) => {
+        const { pageToken } = listSubscriptionsRequestCodec.decode(bytes, bytes.length);
+        return listSubscriptionsResponseCodec.encode(
+          pageToken === ''
+            ? { subscriptions: [{ id: 's1', client: 'me' }], nextPageToken: '1' }
+            : { subscriptions: [{ id: 's2', client: pageToken }] },
+        );
+      }),
       GetStatus: unary(() => getStatusResponseCodec.encode({ version: '1.2.3', nodes: 1, eventsIngested: '7' })),
     });
     const port = await new Promise<number>((resolve, reject) => {

@@ -6,6 +6,7 @@ import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { PredicateIndex } from '../../src/subscriptions/predicate-index.js';
 import { topicOf } from '../../src/wire/event/event.js';
 import { filter as anyFilter, event, PLAIN, written } from '../harness/filters/grammar.js';
+import { range } from '../harness/broker/harness.js';
 import { runs } from '../harness/runs.js';
 
 const pid = fc.integer({ min: 0, max: 6 });
@@ -61,4 +62,24 @@ test('an index finds exactly the matching predicates, whatever they ask for', ()
     { numRuns: runs(400) },
   );
   assert.ok(matches > 100, `${matches} matches`);
+});
+
+test('of two constants that filters compare with, the one in which they differ finds those that may match', () => {
+  let tried = 0;
+  const predicates = range(0, 100).map((number) => {
+    const filter = `process.user.id == 0 && process.executable.path == "/x/${number}"`;
+    const predicate = compilePredicate({ topics: [], filter, includeSelf: true });
+    const matches: typeof predicate.matches = (event) => {
+      tried++;
+      return predicate.matches(event);
+    };
+    return { ...predicate, matches };
+  });
+  const process = { pid: 1, user: { id: 0 }, executable: { path: '/x/7', name: '7' } };
+  const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
+  const found = new PredicateIndex(predicates).match({
+    ...{ type: 'process.exec', topic: 'process', position, wallNs: 1n, process },
+  });
+  assert.deepEqual(found, [predicates[7]]);
+  assert.equal(tried, 1);
 });

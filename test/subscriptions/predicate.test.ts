@@ -219,3 +219,19 @@ test('a filter that some event type can match is accepted, whatever else it name
     compilePredicate({ topics: [], filter, includeSelf: false, refuseImpossible: true });
   }
 });
+
+test('who asks for the same, word for word, shares one predicate; who asks for anything else does not', () => {
+  const asked: PredicateOptions = { topics: ['process'], filter: 'process.pid == 1', includeSelf: false };
+  const one = compilePredicate(asked);
+  assert.equal(compilePredicate({ ...asked, topics: ['process'] }), one);
+  const others: Partial<PredicateOptions>[] = [
+    { topics: [] },
+    { filter: 'process.pid == 2' },
+    { includeSelf: true },
+    { fields: ['process.pid'] },
+    { conjunct: 'process.pid < 9' },
+    { hostName: 'a' },
+    { documents: ['alert'] },
+  ];
+  for (const other of others) assert.notEqual(compilePredicate({ ...asked, ...other }), one, JSON.stringify(other));
+});

@@ -45,7 +45,7 @@ export function brokerMetrics(sources: MetricSources): Registry {
       name: 'subscription_lag_frames_max',
       help: 'Frames that the slowest subscription is behind the end of the log.',
       type: 'gauge',
-      read: () => Math.max(0, ...[...subscriptions.all()].map(({ lag }) => lag)),
+      read: () => greatestLag(subscriptions),
     },
     {
       name: 'auth_refused_total',
@@ -98,6 +98,12 @@ export function brokerMetrics(sources: MetricSources): Registry {
   return createMetrics(readings, [delays.syncs, delays.deliveries]);
 }
 
+function greatestLag(subscriptions: Subscriptions): number {
+  let greatest = 0;
+  for (const { lag } of subscriptions.all()) greatest = Math.max(greatest, lag);
+  return greatest;
+}
+
 function nodes(registry: NodeRegistry): Reading[] {
   return [
     {
@@ -132,7 +138,10 @@ function nodesByState(registry: NodeRegistry): [string, number][] {
 /** In the order of their names, so that the same groups are measured each time. */
 function groupLags(groups: Groups): (readonly [labels: readonly string[], events: number])[] {
   return measured(groups).flatMap(({ group, lag }) =>
-    Array.from({ length: group.slots.count }, (_, slice) => [[group.name, String(slice)], lag.of(slice)] as const),
+    Array.from(
+      { length: group.slots.count },
+      (_, slice) => [[group.name, String(slice)], lag.of(slice).events] as const,
+    ),
   );
 }
 

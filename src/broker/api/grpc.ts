@@ -9,6 +9,7 @@ import {
   forgetNodesResponseCodec,
   getStatusResponseCodec,
   listNodesResponseCodec,
+  listSubscriptionsRequestCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
   setBudgetRequestCodec,
@@ -26,6 +27,7 @@ import type { NodeRegistry } from '../nodes/node-registry.js';
 import { explainRequest } from './explain.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
+import { pageOf } from './page.js';
 import { inProtoNames } from './proto-names.js';
 
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
@@ -56,8 +58,9 @@ export class GrpcApi {
       }),
       ListNodes: this.#listing((grant) => listNodesResponseCodec.encode(listings.nodes(grant))),
       ListTopics: this.#listing((grant) => listTopicsResponseCodec.encode(listings.topics(grant))),
-      ListSubscriptions: this.#listing((grant, caller) => {
-        return listSubscriptionsResponseCodec.encode(listings.subscriptionList(grant, caller));
+      ListSubscriptions: this.#listing((grant, caller, bytes) => {
+        const page = pageOf(listSubscriptionsRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
+        return listSubscriptionsResponseCodec.encode(listings.subscriptionList(grant, caller, page));
       }),
       SetBudget: this.#managing(async (bytes, caller) => {
         const request = setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
@@ -75,8 +78,8 @@ export class GrpcApi {
     };
   }
 
-  #listing(answer: (grant: Grant, caller: Caller) => Buffer): handleUnaryCall<Buffer, Buffer> {
-    return unary((_bytes, caller) => answer(this.#parts.access.enter(caller, { verbs: ['view'] }), caller));
+  #listing(answer: (grant: Grant, caller: Caller, request: Buffer) => Buffer): handleUnaryCall<Buffer, Buffer> {
+    return unary((bytes, caller) => answer(this.#parts.access.enter(caller, { verbs: ['view'] }), caller, bytes));
   }
 
   /** Who has not the verb learns nothing of what is wrong with the request, as over HTTP. */

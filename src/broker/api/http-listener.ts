@@ -15,7 +15,6 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { ConnectionPlaces } from '../../flow/connection-places.js';
 import {
-  HTTP_CONNECTIONS_MAX,
   HTTP_HEADER_BYTES_MAX,
   HTTP_PIPELINED_MAX,
   HTTP_REQUEST_MS,
@@ -52,7 +51,7 @@ const OPTIONS: ServerOptions = {
 export class HttpListener {
   readonly server: Server | HttpsServer;
   /** Connections in use keep theirs. */
-  readonly places = new ConnectionPlaces<Socket>(HTTP_CONNECTIONS_MAX);
+  readonly places: ConnectionPlaces<Socket>;
   readonly #serve: Serve;
   readonly #idleMs: number;
   readonly #lines = new WeakMap<Socket, RequestLine>();
@@ -61,7 +60,8 @@ export class HttpListener {
   #ended: Promise<void> | undefined;
 
   /** `idleMs`: connections of HTTP/2 that are idle, or take none of their answers, are closed after it. */
-  constructor(serve: Serve, tls: ServerTls | undefined, idleMs = HTTP_REQUEST_MS) {
+  constructor(serve: Serve, tls: ServerTls | undefined, connectionsMax: number, idleMs = HTTP_REQUEST_MS) {
+    this.places = new ConnectionPlaces(connectionsMax);
     this.#serve = serve;
     this.#idleMs = idleMs;
     const requested: Serve = (request, response) => this.#requested(request, response);

@@ -2,10 +2,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { statedIdentity } from '../../access/certificate-identity.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX } from '../../limits.js';
 import type { AccessControl } from '../access/access-control.js';
 import { type Grant, NOTHING } from '../access/authorize.js';
 import { type Caller, type Gate, type Identity, NOBODY } from '../access/gate.js';
 import type { ServerTls } from '../access/tls/server-tls.js';
+import type { HttpBounds } from '../options.js';
 import { checkHost, checkSite, hostOf } from './host.js';
 import { sendProblem } from './http/answer.js';
 import { clientCertificate, headerValues, peerOf } from './http/connection.js';
@@ -23,8 +25,10 @@ export interface HttpApiOptions extends HttpParts {
   readonly tls: ServerTls | undefined;
   /** Origins of pages that are served although they are of another site. */
   readonly origins: readonly string[];
+  readonly bounds?: HttpBounds | undefined;
 }
 
+const BOUNDS: HttpBounds = { connections: HTTP_CONNECTIONS_MAX, streams: HTTP_STREAMS_MAX };
 /** Whose routes ask for what their request needs, when they have read it. */
 const ASKING: ReadonlySet<Role> = new Set(['subscribe', 'publish', 'groups']);
 /** Requests below this path need the token, whatever is there. */
@@ -42,8 +46,9 @@ export class HttpApi {
     this.#gate = options.gate;
     this.#access = options.access;
     this.#origins = new Origins(options.origins);
-    this.listener = new HttpListener((...call) => void this.#serve(...call), options.tls);
-    this.#router = new Router(routeTable(options, new Streams(this.listener.places)));
+    const { bounds = BOUNDS } = options;
+    this.listener = new HttpListener((...call) => void this.#serve(...call), options.tls, bounds.connections);
+    this.#router = new Router(routeTable(options, new Streams(this.listener.places, bounds.streams)));
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -24,6 +24,7 @@ import type { LogStore } from '../log/log-store.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { NodeRecord } from '../nodes/node-record.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import { onePage, type Page } from './page.js';
 
 export interface BrokerFacts {
   readonly version: string;
@@ -116,13 +117,11 @@ export class Listings {
    * All of them for who may see all nodes and topics, but those to documents that are not granted by their names; for
    * others their own: filters say what somebody looks for.
    */
-  subscriptionList({ whole, topic: may }: Grant, { identity }: Caller): ListSubscriptionsResponse {
-    const seen = [...this.#subscriptions.all()].filter((each) => {
-      const owner = this.#subscriptions.callerOf(each)?.identity;
-      const { topics = [] } = each.checked.documents ?? {};
-      return (whole && topics.every(may)) || (owner?.kind === identity.kind && owner.name === identity.name);
+  subscriptionList(grant: Grant, caller: Caller, page: Page): ListSubscriptionsResponse {
+    const { items, nextPageToken } = onePage(this.#seenBy(grant, caller), page, (each) => {
+      return textBytes(each) + Buffer.byteLength(this.#subscriptions.callerOf(each)?.identity.name ?? '');
     });
-    const subscriptions = seen.map((subscription) => {
+    const subscriptions = items.map((subscription) => {
       const { id, checked, selectors, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
       const caller = this.#subscriptions.callerOf(subscription);
@@ -147,7 +146,16 @@ export class Listings {
         selectorLedgers: ledgerMessage(outlet, selectors).selectors,
       };
     });
-    return { subscriptions };
+    return { subscriptions, nextPageToken };
+  }
+
+  *#seenBy({ whole, topic: may }: Grant, { identity }: Caller): Generator<Subscription> {
+    for (const each of this.#subscriptions.all()) {
+      const owner = this.#subscriptions.callerOf(each)?.identity;
+      const { topics = [] } = each.checked.documents ?? {};
+      const isOwn = owner?.kind === identity.kind && owner.name === identity.name;
+      if (isOwn || (whole && topics.every(may))) yield each;
+    }
   }
 
   /** Where the broker keeps its data is told only to who manages it. */
@@ -172,9 +180,19 @@ export class Listings {
   }
 }
 
+/** Of what may be long in a subscription's entry, whose identity is not among it. */
+function textBytes({ checked: { selectors, client } }: Subscription): number {
+  let bytes = Buffer.byteLength(client);
+  for (const { id, predicate } of selectors) {
+    const { topics, filter, fields } = predicate.spec;
+    bytes += id.length + Buffer.byteLength(filter) + topics.join().length + fields.join().length;
+  }
+  return bytes;
+}
+
 function selectorOf({ id, predicate }: Selector) {
   const { topics, filter, fields } = predicate.spec;
-  return { id, topics: [...topics], filter, fields: [...fields] };
+  return { id, topics: [...topics, ...(predicate.documents?.topics ?? [])], filter, fields: [...fields] };
 }
 
 function nodeOf(record: NodeRecord): Node {

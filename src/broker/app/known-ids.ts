@@ -19,7 +19,7 @@ interface Known {
 const ID_CHARACTERS_MAX = 40;
 
 export class KnownIds {
-  /** By node and topic, those used least recently first; ids in the order of their times. */
+  /** By publisher and topic, those used least recently first; ids in the order of their times. */
   readonly #windows = new Map<string, Map<string, Known>>();
   #count = 0;
   readonly #windowOf: (topic: string) => IdWindow;
@@ -29,14 +29,14 @@ export class KnownIds {
   }
 
   /** Offset of the batch with that event; undefined where the id is not known, or not any more. */
-  offset(node: string, topic: string, id: string, nowMs: number): number | undefined {
-    const known = this.#windows.get(keyOf(node, topic))?.get(shortened(id));
+  offset(publisher: string, topic: string, id: string, nowMs: number): number | undefined {
+    const known = this.#windows.get(keyOf(publisher, topic))?.get(shortened(id));
     return known !== undefined && known.atMs > nowMs - this.#windowOf(topic).ageMsMax ? known.offset : undefined;
   }
 
   /** Call in the order of times. */
-  add(node: string, topic: string, id: string, offset: number, atMs: number): void {
-    const key = keyOf(node, topic);
+  add(publisher: string, topic: string, id: string, offset: number, atMs: number): void {
+    const key = keyOf(publisher, topic);
     const ids = this.#windows.get(key) ?? new Map<string, Known>();
     this.#windows.delete(key);
     this.#windows.set(key, ids);
@@ -75,8 +75,8 @@ export class KnownIds {
   }
 }
 
-function keyOf(node: string, topic: string): string {
-  return `${topic} ${node}`;
+function keyOf(publisher: string, topic: string): string {
+  return `${topic} ${publisher}`;
 }
 
 function shortened(id: string): string {

@@ -64,8 +64,8 @@ export class Publisher {
     this.#ids = new KnownIds(windowOf);
     for (const name of this.published.keys()) {
       const sinceNs = wallNowNs() - msToNs(windowMsMax[name]);
-      for (const { node, topic, documents, offset, timeNs } of logs.of(name).since(sinceNs)) {
-        for (const { id } of documents) this.#ids.add(node, topic, id, offset, nsToMs(timeNs));
+      for (const { node, topic, documents, by, offset, timeNs } of logs.of(name).since(sinceNs)) {
+        for (const { id } of documents) this.#ids.add(publisherKey(by, node), topic, id, offset, nsToMs(timeNs));
       }
     }
   }
@@ -83,13 +83,14 @@ export class Publisher {
     const documents = events.map((event, at) => documentOf(event, topic, identity, one ? '' : `events[${at}]`));
     const log = this.#logs.of(name);
     const node = publisherName(identity);
-    const { fresh, knownAt } = this.#fresh(node, topic, documents);
+    const publisher = publisherKey(kind, node);
+    const { fresh, knownAt } = this.#fresh(publisher, topic, documents);
     const duplicates = documents.length - fresh.length;
     this.duplicates += duplicates;
     if (fresh.length === 0) return this.#acknowledge(log.settled(), { seq, offset: knownAt, duplicates });
-    const { offset, durable } = log.append({ node, topic, documents: fresh });
+    const { offset, durable } = log.append({ node, topic, documents: fresh, by: kind });
     const nowMs = Date.now();
-    for (const { id } of fresh) this.#ids.add(node, topic, id, offset, nowMs);
+    for (const { id } of fresh) this.#ids.add(publisher, topic, id, offset, nowMs);
     this.published.set(name, (this.published.get(name) ?? 0) + fresh.length);
     return this.#acknowledge(durable, { seq, offset, duplicates });
   }
@@ -101,17 +102,22 @@ export class Publisher {
   }
 
   /** The documents whose ids are not known, each id once; and the offset of the last known one. */
-  #fresh(node: string, topic: string, documents: readonly Document[]) {
+  #fresh(publisher: string, topic: string, documents: readonly Document[]) {
     const nowMs = Date.now();
     const fresh = new Map<string, Document>();
     let knownAt = 0;
     for (const document of documents) {
-      const known = this.#ids.offset(node, topic, document.id, nowMs);
+      const known = this.#ids.offset(publisher, topic, document.id, nowMs);
       if (known !== undefined) knownAt = known;
       else if (!fresh.has(document.id)) fresh.set(document.id, document);
     }
     return { fresh: [...fresh.values()], knownAt };
   }
+}
+
+/** Whoever issues web tokens chooses their names: what one publishes must not pass for known because of another's. */
+function publisherKey(kind: string, node: string): string {
+  return `${kind} ${node}`;
 }
 
 function logOf(topic: string): PublishedLog {

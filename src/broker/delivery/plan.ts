@@ -210,9 +210,9 @@ export class Planner {
     for (const topic of hold === undefined ? [] : this.#checked.topics) {
       const from = laterPosition(hold!, this.#registry.coveredTo(view.node, [topic]));
       const floor = view.floor(topic);
-      const before = view.ahead.get(topic);
-      if (floor === undefined || comparePositions(from, floor) >= 0) view.ahead.set(topic, { from, tally: NONE });
-      else if (!before || comparePositions(before.from, from) !== 0) view.ahead.delete(topic);
+      const before = view.ahead(topic);
+      if (floor === undefined || comparePositions(from, floor) >= 0) view.setAhead(topic, { from, tally: NONE });
+      else if (!before || comparePositions(before.from, from) !== 0) view.setAhead(topic, undefined);
     }
   }
 

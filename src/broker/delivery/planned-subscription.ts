@@ -13,6 +13,7 @@ import type { NodeRoute } from '../nodes/node-route.js';
 import type { SubscriptionPosition } from './cursor/subscription-position.js';
 import type { DocumentDelivery } from './documents/document-delivery.js';
 import type { LedgerTotals } from './ledger-totals.js';
+import type { SilencePace } from './live/silence-pace.js';
 import type { Outlet } from './outlet.js';
 import type { Planner } from './plan.js';
 import type { SelectorSet } from './selectors/selector-set.js';
@@ -30,6 +31,7 @@ export interface DeliveryContext {
   readonly historyPool: BytePool;
   readonly totals: LedgerTotals;
   readonly delays: Delays;
+  readonly silence: SilencePace;
 }
 
 /** One subscription once it is planned. Each part is made before any delivery begins and stays the same to the end. */
@@ -40,7 +42,7 @@ export interface PlannedSubscription {
   readonly start: SubscriptionStart;
   readonly planner: Planner;
   readonly position: SubscriptionPosition;
-  /** Undefined when no documents are wanted. */
+  /** Undefined when no documents are wanted, and cursors need not name their logs. */
   readonly documents: DocumentDelivery | undefined;
   readonly outlet: Outlet;
   /** Wakes the live loop. */

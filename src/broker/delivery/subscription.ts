@@ -9,7 +9,7 @@ import { INTEREST_DEADLINE_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import { nsToTimestamp } from '../../wire/messages.js';
-import type { LogPlace } from '../log/fan-out.js';
+import type { Follower, LogPlace } from '../log/fan-out.js';
 import { CursorNotes } from './cursor/cursor-notes.js';
 import { SubscriptionPosition } from './cursor/subscription-position.js';
 import { DocumentDelivery } from './documents/document-delivery.js';
@@ -33,8 +33,12 @@ type Stage =
   | { readonly kind: 'planning' }
   | { readonly kind: 'history' | 'live'; readonly position: SubscriptionPosition };
 
+let begun = 0;
+
 export class Subscription {
   readonly id = randomUUID();
+  /** Of those that this process has begun: lists are in this order. */
+  readonly number = ++begun;
   readonly startedMs = Date.now();
   readonly outlet: Outlet;
   readonly selectors: SelectorSet;
@@ -52,7 +56,7 @@ export class Subscription {
     sink: Sink,
     signal: AbortSignal,
   ) {
-    const floorNs = checked.scope?.floorNs;
+    const floorNs = checked.scope?.floorNs ?? checked.slice?.floorNs;
     this.#context = floorNs === undefined ? context : { ...context, route: new FlooredRoute(context, floorNs) };
     this.#signal = signal;
     const throttle = checked.throttle && new Throttle(checked.throttle);
@@ -90,6 +94,15 @@ export class Subscription {
   /** Claim, plan, replay, seam, live. */
   async #follow(start: SubscriptionStart): Promise<void> {
     const watch = this.#watchNodes();
+    const live = await this.#untilLive(start, watch);
+    if (live !== undefined) await new LiveDelivery(live.planned, watch).run(live.failed);
+  }
+
+  /** Resolves with the nodes that failed to answer; with undefined where nothing is left to deliver. */
+  async #untilLive(
+    start: SubscriptionStart,
+    watch: NodeWatch,
+  ): Promise<{ readonly planned: PlannedSubscription; readonly failed: ReadonlySet<string> } | undefined> {
     const missing = await this.#claim();
     const planned = this.#plan(start);
     // No await since the plan began: places, positions and holds must all be of the same moment.
@@ -100,11 +113,11 @@ export class Subscription {
     const asked = plans.filter((plan) => plan.query !== undefined);
     const history = new HistoryDelivery(planned);
     const failed = await history.deliverWindow(asked.flatMap(({ query }) => query ?? []));
-    if (this.outlet.left <= 0) return;
+    if (this.outlet.left <= 0) return undefined;
     this.#joinLog(planned, asked, failed);
     if (asked.length > 0 || this.checked.window.history) await history.tellCoverage();
     this.#stage = { kind: 'live', position: planned.position };
-    await new LiveDelivery(planned, watch).run(failed);
+    return { planned, failed };
   }
 
   /** Plan, replay, end. */
@@ -124,7 +137,8 @@ export class Subscription {
   }
 
   #watchNodes(): NodeWatch {
-    const watch = new NodeWatch(this.#context.registry, this.checked.nodes.matches, this.#wake);
+    const { predicateIds } = this.selectors;
+    const watch = new NodeWatch(this.#context.registry, this.checked.nodes.matches, predicateIds, this.#wake);
     this.#cleanUp.push(() => watch.close());
     return watch;
   }
@@ -199,25 +213,34 @@ export class Subscription {
   }
 
   #openDocuments(start: SubscriptionStart): DocumentDelivery | undefined {
-    if (this.checked.documents === undefined) return undefined;
-    const documents = new DocumentDelivery(this.checked, start, this.#context.documents, this.#wake);
+    // Cursors of selectors name places in the logs of documents, too.
+    if (this.checked.documents === undefined && !this.selectors.named) return undefined;
+    const { documents: logs } = this.#context;
+    const documents = new DocumentDelivery(this.checked, this.selectors, start, logs, this.#wake);
     this.#cleanUp.push(() => documents.close());
     return documents;
   }
 
-  #openPlaces(start: SubscriptionStart): LogPlace[] {
+  #openPlaces(start: SubscriptionStart): readonly LogPlace[] {
     const { store, fanOut } = this.#context;
     const topics = new Set(this.checked.topics);
     if (topics.size === 0) return [];
     store.checkPlace();
     const { slice } = this.checked;
-    return store.all().map((log) => {
-      if (slice !== undefined && log.partition !== slice.partition) return fanOut.idlePlace(log);
-      const offset = start.resumed?.state.places[log.partition]?.offset ?? log.deliverableOffset;
-      const place = fanOut.place(log, offset, topics, () => this.#wake.notify());
-      this.#cleanUp.push(() => place.close());
-      return place;
+    const follower: Follower = {
+      topics,
+      predicateIds: this.selectors.predicateIds,
+      notify: () => this.#wake.notify(),
+      passed: (end) => {
+        if (this.#stage.kind !== 'planning') this.#stage.position.passed(end);
+      },
+    };
+    const { places, close } = fanOut.join(follower, (log) => {
+      if (slice !== undefined && log.partition !== slice.partition) return undefined;
+      return start.resumed?.state.places[log.partition]?.offset ?? log.deliverableOffset;
     });
+    this.#cleanUp.push(close);
+    return places;
   }
 
   /** Plans how each node is served. Nodes that cannot be served yet keep what cursors must not forget of them. */

@@ -13,23 +13,28 @@ import { Subscription } from './subscription.js';
 /** The window's end was reached, or so many events as were asked for were delivered. */
 export type Ending = 'window' | 'limit';
 
-/**
- * A member's part of a group, until the member went or the broker drains. Calls `record` once the member may have it, and
- * before it gets anything. Throws BackplaneError.
- */
+/** Puts on record what a member of a group reads. */
+export interface MemberReading {
+  /** Call it once the member may have what the group has, `of`, and before it gets anything. */
+  begins(of: CheckedSubscription): Promise<void>;
+  /** Call it when its stream has ended. */
+  ended(member: string, given: { readonly events: number; readonly bytes: number }): void;
+}
+
+/** A member's part of a group, until the member went or the broker drains. Throws BackplaneError. */
 export type JoinGroup = (
   checked: CheckedSubscription,
   sink: Sink,
   caller: Caller,
   signal: AbortSignal,
-  record: () => Promise<void>,
+  reading: MemberReading,
 ) => Promise<void>;
 
 interface Running {
   readonly caller: Caller;
   readonly checked: CheckedSubscription;
   readonly done: Promise<void>;
-  /** Aborted, with the error as its reason, when the subscriber may no longer have what it gets. */
+  /** Aborted, with the error as its reason, when the subscriber went, may no longer have what it gets, or the broker drains. */
   readonly over: AbortController;
 }
 
@@ -37,7 +42,7 @@ export class Subscriptions {
   /** Members of groups, whose slices are subscriptions of their own. */
   readonly #members = new Set<Running>();
   readonly #running = new Map<Subscription, Running>();
-  readonly #drained = new AbortController();
+  #drained = false;
 
   readonly #context: DeliveryContext;
   readonly #joinGroup: JoinGroup;
@@ -77,7 +82,7 @@ export class Subscriptions {
    * may no longer have it.
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<Ending> {
-    if (this.#drained.signal.aborted) throw draining();
+    if (this.#drained) throw draining();
     if (this.#running.size + this.#members.size >= SUBSCRIPTIONS_MAX) {
       const message = `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
@@ -105,10 +110,9 @@ export class Subscriptions {
     caller: Caller,
     isRecorded: boolean,
   ): { readonly subscription: Subscription; readonly done: Promise<void> } {
-    const over = new AbortController();
-    const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
-    const subscription = new Subscription(checked, this.#context, sink, signal);
-    const running = this.#run(subscription, sink, caller, signal, over.signal, isRecorded);
+    const over = this.#overWith(sink);
+    const subscription = new Subscription(checked, this.#context, sink, over.signal);
+    const running = this.#run(subscription, sink, caller, over.signal, isRecorded);
     const done = running.finally(() => {
       this.#running.delete(subscription);
       if (isRecorded) this.#noteRead(subscription, caller);
@@ -119,14 +123,13 @@ export class Subscriptions {
 
   async #runMember(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<never> {
     const end = this.#access.begin(caller, checked);
-    const over = new AbortController();
-    const signal = AbortSignal.any([sink.closed, this.#drained.signal, over.signal]);
-    const record = () =>
-      this.#trail.recordReading({
-        ...{ action: 'subscribe', ...caller, group: checked.group?.name },
-        ...askedFor(checked),
-      });
-    const done = this.#joinGroup(checked, sink, caller, signal, record);
+    const over = this.#overWith(sink);
+    const by = { ...caller, group: checked.group?.name };
+    const done = this.#joinGroup(checked, sink, caller, over.signal, {
+      begins: (of) => this.#trail.recordReading({ action: 'subscribe', ...by, ...askedFor(of) }),
+      // Each slice begins behind what was processed of it, which is past.
+      ended: (subscription, given) => this.#trail.note({ action: 'history', ...by, subscription, ...given }),
+    });
     const member = { caller, checked, done: done.catch(() => undefined), over };
     this.#members.add(member);
     try {
@@ -139,9 +142,20 @@ export class Subscriptions {
     throw over.signal.aborted ? over.signal.reason : draining();
   }
 
+  /** One signal, and not one made of several: there is one for each subscriber. */
+  #overWith({ closed }: Sink): AbortController {
+    const over = new AbortController();
+    const went = () => over.abort(new BackplaneError('cancelled', 'the subscriber went'));
+    if (closed.aborted) went();
+    else closed.addEventListener('abort', went, { once: true });
+    if (this.#drained) over.abort(draining());
+    return over;
+  }
+
   /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
   async drain(): Promise<void> {
-    this.#drained.abort();
+    this.#drained = true;
+    for (const { over } of [...this.#running.values(), ...this.#members]) over.abort(draining());
     await Promise.all([...this.#running.values()].map(({ done }) => done));
     await Promise.all([...this.#members].map(({ done }) => done));
   }
@@ -158,7 +172,6 @@ export class Subscriptions {
     subscription: Subscription,
     sink: Sink,
     caller: Caller,
-    signal: AbortSignal,
     over: AbortSignal,
     isRecorded: boolean,
   ): Promise<void> {
@@ -166,13 +179,13 @@ export class Subscriptions {
     try {
       await subscription.run();
     } catch (cause) {
-      if ((!this.#drained.signal.aborted && !over.aborted) || sink.closed.aborted) throw cause;
+      if (!over.aborted || sink.closed.aborted) throw cause;
     }
-    if (!signal.aborted) return;
+    if (!over.aborted) return;
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
     const { cursor } = subscription;
     if (cursor !== '') await subscription.outlet.message({ watermark: { node: '', cursor } });
-    throw over.aborted ? over.reason : draining();
+    throw over.reason;
   }
 
   /** How much somebody got who asked for the past. */

@@ -6,7 +6,6 @@
  * subscription is resumed, another event may be admitted too early.
  */
 import { createHash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import { THROTTLE_EVENTS_MAX } from '../../limits.js';
 import type { ThrottleRequest } from '../../subscriptions/request/throttle-request.js';
 import { eventWallNs } from '../../wire/event/event-time.js';
@@ -17,8 +16,8 @@ const KEY_BYTES_MAX = 32;
 
 export class Throttle {
   readonly #mask: FieldMask;
-  /** Key and interval to the wall time (nanoseconds) of the one event that was admitted in it. */
-  readonly #delivered = new LRUCache<string, bigint>({ max: THROTTLE_EVENTS_MAX });
+  /** Key and interval to the wall time (nanoseconds) of the one event that was admitted in it, the oldest first. */
+  readonly #delivered = new Map<string, bigint>();
 
   readonly #request: ThrottleRequest;
 
@@ -38,6 +37,7 @@ export class Throttle {
       if (otherNs !== undefined && timeNs < otherNs + intervalNs && otherNs < timeNs + intervalNs) return false;
     }
     this.#delivered.set(`${slot} ${key}`, timeNs);
+    if (this.#delivered.size > THROTTLE_EVENTS_MAX) this.#delivered.delete(this.#delivered.keys().next().value!);
     return true;
   }
 }

@@ -3,87 +3,183 @@
  * its partition. Each subscription has its own place in each partition: near the
  * end it reads the shared tail, further back the log. No subscription waits for
  * another.
+ *
+ * Whoever has read everything follows: its place moves with the log's end past
+ * every frame that does not concern it, and it is woken by the first one that does.
  */
 import { SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
-import type { LogItem, PartitionLog, PartitionReader } from './partition-log.js';
+import type { Frame } from '../../wire/frame/frame.js';
+import type { LogEntry, LogItem, PartitionLog, PartitionReader } from './partition-log.js';
 import { PartitionTail, TailCache } from './tail-cache.js';
+import { type TopicEnd, TopicEnds } from './topic-ends.js';
 
-interface Listener {
+/** One subscription, as its places see it. */
+export interface Follower {
   readonly topics: ReadonlySet<string>;
+  readonly predicateIds: readonly bigint[];
+  /** Called whenever there is another frame to read that concerns it. */
   readonly notify: () => void;
+  /** Told how far a node's topic reaches of which frames were passed over. */
+  readonly passed: (end: TopicEnd) => void;
 }
 
+/** What all places of a partition share. */
 interface Fed {
+  readonly log: PartitionLog;
   readonly tail: PartitionTail;
-  /** Of the places in this partition. */
-  readonly listeners: Set<Listener>;
+  readonly ends: TopicEnds;
 }
 
-/** Of places that are not read. */
-const NO_TOPICS: ReadonlySet<string> = new Set();
+/** A follower and its places, by partition. */
+interface Joined {
+  readonly follower: Follower;
+  readonly places: readonly LogPlace[];
+}
 
 export class FanOut {
   readonly #cache = new TailCache(SUBSCRIPTION_FRAME_CACHE_BYTES_MAX);
-  readonly #fed = new Map<PartitionLog, Fed>();
+  readonly #fed: readonly Fed[];
+  /** Followers by what may concern them. */
+  readonly #byPredicate = new Map<bigint, Set<Joined>>();
+  readonly #byTopic = new Map<string, Set<Joined>>();
 
-  /** @param logs all logs; nothing may have been appended since they were opened */
-  constructor(logs: Iterable<PartitionLog>) {
-    for (const log of logs) {
-      const tail = new PartitionTail(this.#cache, log.snapshot().offset);
-      const listeners = new Set<Listener>();
-      this.#fed.set(log, { tail, listeners });
-      log.follow((entry) => {
-        tail.add(entry);
-        for (const { topics, notify } of listeners) if (topics.has(entry.frame.topic)) notify();
-      });
-    }
+  /** @param logs all logs, by partition; nothing may have been appended since they were opened */
+  constructor(logs: readonly PartitionLog[]) {
+    this.#fed = logs.map((log) => {
+      const fed = { log, tail: new PartitionTail(this.#cache, log.snapshot().offset), ends: new TopicEnds() };
+      log.follow((entry) => this.#take(fed, entry));
+      return fed;
+    });
   }
 
-  /** @param notify called whenever there is another frame of the topics to read */
-  place(log: PartitionLog, offset: number, topics: ReadonlySet<string>, notify: () => void): LogPlace {
-    const { tail, listeners } = this.#fed.get(log)!;
-    const listener = { topics, notify };
-    listeners.add(listener);
-    return new LogPlace(log, tail, topics, offset, () => listeners.delete(listener));
+  /**
+   * @param offsetOf where to begin in a log; undefined where nothing is wanted of it: the place then stays at its end, and
+   *   never has anything to read
+   * @returns the places by partition, and a function that closes them
+   */
+  join(
+    follower: Follower,
+    offsetOf: (log: PartitionLog) => number | undefined,
+  ): { readonly places: readonly LogPlace[]; readonly close: () => void } {
+    const places = this.#fed.map((fed) => new LogPlace(fed, follower, offsetOf(fed.log)));
+    const joined = { follower, places };
+    for (const id of follower.predicateIds) addTo(this.#byPredicate, id, joined);
+    for (const topic of follower.topics) addTo(this.#byTopic, topic, joined);
+    const close = () => {
+      for (const place of places) place.close();
+      for (const id of follower.predicateIds) removeFrom(this.#byPredicate, id, joined);
+      for (const topic of follower.topics) removeFrom(this.#byTopic, topic, joined);
+    };
+    return { places, close };
   }
 
-  /** A place at the end of a partition of which nothing is wanted: it stays there, and never has anything to read. */
-  idlePlace(log: PartitionLog): LogPlace {
-    const { tail } = this.#fed.get(log)!;
-    return new LogPlace(log, tail, NO_TOPICS, log.deliverableOffset, () => undefined);
+  #take({ log: { partition }, tail, ends }: Fed, entry: LogEntry): void {
+    tail.add(entry);
+    const concerned = this.#concernedBy(entry, ends);
+    for (const { places } of concerned) places[partition]!.stopBefore(entry.offset);
+    ends.take(entry);
+    for (const { follower, places } of concerned) if (places[partition]!.isRead) follower.notify();
   }
+
+  /** Those for whom an event matches or was shed; all of the topic, if the frame tells more than that there was none. */
+  #concernedBy(entry: LogEntry, ends: TopicEnds): Iterable<Joined> {
+    const { frame } = entry;
+    if (tellsAll(frame) || !ends.continuedBy(entry)) return this.#byTopic.get(frame.topic) ?? [];
+    const ids = new Set(frame.matches.map(({ predicateId }) => predicateId));
+    for (const { predicateIds } of frame.shed) for (const id of predicateIds) ids.add(id);
+    const concerned = new Set<Joined>();
+    for (const id of ids) for (const joined of this.#byPredicate.get(id) ?? []) concerned.add(joined);
+    return concerned;
+  }
+}
+
+/** Whether a frame states what everybody must be told who asks for its topic. */
+function tellsAll({ lost, lostUnknown, losses, late, refused }: Frame): boolean {
+  return lost > 0 || lostUnknown || losses.length > 0 || late > 0 || refused;
+}
+
+function addTo<Key>(index: Map<Key, Set<Joined>>, key: Key, joined: Joined): void {
+  const known = index.get(key);
+  if (known) known.add(joined);
+  else index.set(key, new Set([joined]));
+}
+
+function removeFrom<Key>(index: Map<Key, Set<Joined>>, key: Key, joined: Joined): void {
+  const known = index.get(key);
+  known?.delete(joined);
+  if (known?.size === 0) index.delete(key);
 }
 
 /** One subscription's place in one partition. */
 export class LogPlace {
-  /** Everything before this offset was delivered or passed over, so a cursor may name it. */
-  delivered: number;
+  readonly #fed: Fed;
+  readonly #follower: Follower;
+  /** False for a place of which nothing is wanted. */
+  readonly isRead: boolean;
+  #offset: number;
+  #delivered: number;
+  /** Frames at or after this offset are passed over since follow(); undefined: the place is read frame by frame. */
+  #passedFrom: number | undefined;
   #reader: PartitionReader | undefined;
   /** Mark of the item that the reader read last, which ends at `offset`. */
   #readMark: { readonly offset: number; readonly mark: number | undefined } | undefined;
 
-  readonly #tail: PartitionTail;
-  readonly #topics: ReadonlySet<string>;
-  readonly #leave: () => void;
+  constructor(fed: Fed, follower: Follower, offset: number | undefined) {
+    this.#fed = fed;
+    this.#follower = follower;
+    this.isRead = offset !== undefined;
+    this.#offset = offset ?? fed.log.deliverableOffset;
+    this.#delivered = this.#offset;
+  }
 
-  constructor(
-    readonly log: PartitionLog,
-    tail: PartitionTail,
-    topics: ReadonlySet<string>,
-    /** The next offset to read. */
-    public offset: number,
-    leave: () => void,
-  ) {
-    this.#tail = tail;
-    this.#topics = topics;
-    this.#leave = leave;
-    this.delivered = offset;
+  get log(): PartitionLog {
+    return this.#fed.log;
+  }
+
+  /** The next offset to read. */
+  get offset(): number {
+    return this.#passedFrom === undefined ? this.#offset : this.log.deliverableOffset;
+  }
+
+  /** Everything before this offset was delivered or passed over, so a cursor may name it. */
+  get delivered(): number {
+    return this.#passedFrom === undefined ? this.#delivered : this.log.deliverableOffset;
+  }
+
+  /** What was read is delivered. */
+  deliveredAll(): void {
+    this.#delivered = this.#offset;
   }
 
   /** Approximate number of frames between here and the log's end, of all topics. */
   get lag(): number {
-    if (this.#topics === NO_TOPICS) return 0;
+    if (!this.isRead) return 0;
     return Math.max(0, this.log.deliverableOffset - this.offset);
+  }
+
+  /** Call this where all was read and delivered: the place then passes frames by itself until one concerns it. */
+  follow(): void {
+    if (!this.isRead || this.#passedFrom !== undefined || this.#offset < this.log.deliverableOffset) return;
+    this.#closeReader();
+    this.#passedFrom = this.#offset;
+  }
+
+  /** Tells the follower what was passed since it was told last. */
+  tellPassed(): void {
+    if (this.#passedFrom === undefined) return;
+    for (const end of this.#fed.ends.since(this.#passedFrom)) {
+      if (this.#follower.topics.has(end.topic)) this.#follower.passed(end);
+    }
+    this.#passedFrom = this.log.deliverableOffset;
+  }
+
+  /** @internal called by FanOut only, before the frame at this offset counts as passed */
+  stopBefore(offset: number): void {
+    if (this.#passedFrom === undefined) return;
+    this.tellPassed();
+    this.#passedFrom = undefined;
+    this.#offset = offset;
+    this.#delivered = offset;
   }
 
   /** See PartitionLog.markBefore. */
@@ -93,34 +189,42 @@ export class LogPlace {
 
   /** The next item, or undefined when there is none at this moment. `offset` is moved past it. */
   async next(): Promise<LogItem | undefined> {
+    if (this.#passedFrom !== undefined) return undefined;
     const end = this.log.deliverableOffset;
-    if (this.offset >= end) return undefined;
-    if (this.#tail.covers(this.offset)) {
+    if (this.#offset >= end) return undefined;
+    const { tail } = this.#fed;
+    const { topics } = this.#follower;
+    if (tail.covers(this.#offset)) {
       this.#closeReader();
-      const entry = this.#tail.find(this.offset, this.#topics);
+      const entry = tail.find(this.#offset, topics);
       // Offsets without a frame are checkpoints and notes, or other topics' frames.
       if (entry === undefined || entry.offset >= end) {
-        this.offset = entry === undefined ? end : Math.min(entry.offset, end);
+        this.#offset = entry === undefined ? end : Math.min(entry.offset, end);
         return undefined;
       }
-      this.offset = entry.offset + 1;
+      this.#offset = entry.offset + 1;
       return entry;
     }
-    if (this.#reader?.offset !== this.offset) {
+    if (this.#reader?.offset !== this.#offset) {
       this.#closeReader();
-      this.#reader = this.log.reader(this.offset, this.#topics);
+      this.#reader = this.log.reader(this.#offset, topics);
     }
     const item = await this.#reader.next();
     // The reader may have passed records that are no items.
-    if (item === undefined) this.offset = this.#reader?.offset ?? this.offset;
-    else this.offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
-    if (this.#reader) this.#readMark = { offset: this.offset, mark: this.#reader.mark };
+    if (item === undefined) this.#offset = this.#reader?.offset ?? this.#offset;
+    else this.#offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
+    if (this.#reader) this.#readMark = { offset: this.#offset, mark: this.#reader.mark };
     return item;
   }
 
+  /** The last cursors are made after it: the place stays where it is. */
   close(): void {
     this.#closeReader();
-    this.#leave();
+    this.tellPassed();
+    if (this.#passedFrom === undefined) return;
+    this.#offset = this.#passedFrom;
+    this.#delivered = this.#passedFrom;
+    this.#passedFrom = undefined;
   }
 
   #closeReader(): void {

@@ -73,6 +73,11 @@ export class InterestBook {
     };
   }
 
+  /** Number of claims. */
+  get size(): number {
+    return this.#claims.size;
+  }
+
   /** The predicates that this node is asked for, each once, in order of their ids. */
   forNode(node: string): PredicateSpec[] {
     const byId = new Map<bigint, PredicateSpec>();

@@ -149,25 +149,25 @@ export class NodeRecord {
 
   /**
    * Takes the node's answer to one generation. A predicate holds from `position`
-   * if it was asked in that generation and in every later one. Returns true when
-   * a hold was added or dropped.
+   * if it was asked in that generation and in every later one. Returns the
+   * predicates whose holds were added or dropped.
    */
-  acknowledge(generation: number, position: Position, errors: ReadonlyMap<bigint, string>): boolean {
+  acknowledge(generation: number, position: Position, errors: ReadonlyMap<bigint, string>): ReadonlySet<bigint> {
+    const changed = new Set<bigint>();
     const at = this.#pending.findIndex((interest) => interest.generation === generation);
-    if (at < 0) return false;
+    if (at < 0) return changed;
     const [answered, ...later] = this.#pending.slice(at);
     this.#pending = later;
-    let changed = false;
     for (const id of answered!.ids) {
       if (!later.every(({ ids }) => ids.has(id))) continue;
       const error = errors.get(id);
       if (error !== undefined) {
         this.errors.set(id, error);
-        changed = this.holds.delete(id) || changed;
+        if (this.holds.delete(id)) changed.add(id);
       } else if (!this.holds.has(id)) {
         this.errors.delete(id);
         this.holds.set(id, position);
-        changed = true;
+        changed.add(id);
       }
     }
     return changed;

@@ -4,9 +4,16 @@
  * listen here for changes of nodes.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../errors.js';
 import { OneAtATime } from '../../flow/one-at-a-time.js';
-import { NODE_REPORT_INTERVAL_MS, NODE_SEEN_SAVE_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../limits.js';
+import {
+  INTEREST_GATHER_MS_PER_PREDICATE,
+  NODE_REPORT_INTERVAL_MS,
+  NODE_SEEN_SAVE_MS,
+  NODES_MAX,
+  NODES_PER_PEER_MAX,
+} from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event/event.js';
@@ -42,8 +49,11 @@ export interface Admission {
   readonly frameEpochMin: number;
 }
 
-/** Called with the name of a node that connected, disconnected, or whose holds or state changed. */
-export type NodeListener = (node: string) => void;
+/**
+ * Called with the name of a node that connected, disconnected, or whose holds or state changed. `acknowledged`: nothing
+ * changed but the holds of these predicates.
+ */
+export type NodeListener = (node: string, acknowledged?: ReadonlySet<bigint>) => void;
 
 /** Delay of a save, so that answers of many nodes that arrive together are written once. */
 const SAVE_DELAY_MS = 20;
@@ -73,6 +83,8 @@ export class NodeRegistry {
   #drops = { made: 0, saved: 0 };
   /** Set while a change of interest is being saved and nodes have not been told of it yet. */
   #reconciling: Promise<void> | undefined;
+  /** When nodes were told of a change last. */
+  #toldMs = 0;
 
   readonly #book: InterestBook;
   readonly #store: LogStore;
@@ -211,9 +223,12 @@ export class NodeRegistry {
   }
 
   acknowledged(record: NodeRecord, generation: number, position: Position, errors: ReadonlyMap<bigint, string>): void {
-    if (!record.acknowledge(generation, position, errors) && errors.size === 0) return;
+    const degradedBefore = record.degraded;
+    const changed = record.acknowledge(generation, position, errors);
+    if (changed.size === 0 && errors.size === 0) return;
     this.#scheduleSave();
-    this.#changed(record.name);
+    const alone = errors.size === 0 && record.degraded === degradedBefore;
+    this.#changed(record.name, alone ? changed : undefined);
   }
 
   /** Called when a frame of the node became durable; it is kept for longer from then on. */
@@ -311,6 +326,9 @@ export class NodeRegistry {
   async #carryOut(): Promise<void> {
     let saved: boolean;
     let generation: number;
+    // Each node is told its whole interest: where that is large, changes that come together are told together.
+    const gatherMs = this.#toldMs + this.#book.size * INTEREST_GATHER_MS_PER_PREDICATE - performance.now();
+    if (gatherMs > 0) await sleep(gatherMs, undefined, { ref: false });
     do {
       ({ generation } = this.#book);
       for (const record of this.#records.values()) this.#narrow(record);
@@ -326,6 +344,7 @@ export class NodeRegistry {
       this.#retryTimer.unref();
       if (this.#drops.saved < this.#drops.made) return;
     }
+    this.#toldMs = performance.now();
     for (const session of this.#sessions.values()) this.#tell(session.record, session);
   }
 
@@ -388,8 +407,8 @@ export class NodeRegistry {
     this.#changed(node);
   }
 
-  #changed(node: string): void {
-    for (const listener of this.#listeners) listener(node);
+  #changed(node: string, acknowledged?: ReadonlySet<bigint>): void {
+    for (const listener of this.#listeners) listener(node, acknowledged);
   }
 
   #scheduleSave(): void {

@@ -11,6 +11,7 @@ export interface Sample {
   readonly atMs: number;
   readonly status: GetStatusResponse__Output;
   readonly nodes: ListNodesResponse__Output['nodes'];
+  /** None where nobody looks at them: there may be thousands. */
   readonly subscriptions: ListSubscriptionsResponse__Output['subscriptions'];
 }
 
@@ -48,6 +49,7 @@ export interface SubscriptionRates {
 export interface BrokerRates {
   readonly version: string;
   readonly nodesConnected: number;
+  readonly subscriptions: number;
   readonly ingested: Rate;
   readonly delivered: Rate;
   readonly logBytes: number;
@@ -94,6 +96,7 @@ export class RateMeter {
       broker: {
         version: now.status.version,
         nodesConnected: now.status.nodes,
+        subscriptions: now.status.subscriptions,
         ingested: total('eventsIngested'),
         delivered: total('eventsDelivered'),
         logBytes: Number(now.status.logBytes),

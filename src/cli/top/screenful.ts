@@ -106,10 +106,10 @@ export function plainText(state: TopState, rates: Rates): string {
   return `${[summary(rates).join('\n'), ...tables].join('\n\n')}\n`;
 }
 
-function summary({ broker, nodes, subscriptions }: Rates): string[] {
+function summary({ broker, nodes }: Rates): string[] {
   const facts = [
     `nodes ${broker.nodesConnected} of ${nodes.length}`,
-    `subscriptions ${subscriptions.length}`,
+    `subscriptions ${broker.subscriptions}`,
     `in ${rate(broker.ingested)}`,
     `out ${rate(broker.delivered)}`,
     `log ${compactBytes(broker.logBytes)}`,

@@ -65,9 +65,11 @@ interface Looks {
 async function print(client: Client, looks: Looks, text: (rates: Rates) => string): Promise<number> {
   const screen = new Screen(process.stdout, process.stderr);
   const interrupt = watchInterrupt();
+  screen.endsBy(interrupt.signal);
   const signal = AbortSignal.any([interrupt.signal, screen.gone]);
   let printed = 0;
-  for await (const rates of rateSeries(client, looks.intervalMs, signal, (trouble) => screen.notice(trouble))) {
+  const onTrouble = (trouble: string) => screen.notice(trouble);
+  for await (const rates of rateSeries(client, looks.intervalMs, signal, () => true, onTrouble)) {
     await screen.print(text(rates));
     if (++printed >= looks.count) break;
   }
@@ -103,7 +105,8 @@ async function interact(client: Client, start: TopState, looks: Looks): Promise<
   const keys = takeKeys(onKey);
   stdout.write(ENTER);
   try {
-    const series = rateSeries(client, looks.intervalMs, signal, (message) => {
+    const wanted = () => state.view === 'subscriptions';
+    const series = rateSeries(client, looks.intervalMs, signal, wanted, (message) => {
       trouble = message;
       draw();
     });
@@ -139,16 +142,20 @@ function takeKeys(onKey: (text: string | undefined, key: Key) => void): { releas
   };
 }
 
-/** Rates from each look on, until `signal`. Waits for a broker that does not answer, and tells `onTrouble` of it. */
+/**
+ * Rates from each look on, until `signal`. Waits for a broker that does not answer, and tells `onTrouble` of it.
+ * @param wanted whether subscriptions are looked at
+ */
 async function* rateSeries(
   client: Client,
   intervalMs: number,
   signal: AbortSignal,
+  wanted: () => boolean,
   onTrouble: (message: string) => void,
 ): AsyncGenerator<Rates> {
   const meter = new RateMeter();
   for (let begun = false; !signal.aborted; ) {
-    const now = await sampleOf(client, begun ? onTrouble : undefined);
+    const now = await sampleOf(client, wanted(), begun ? onTrouble : undefined);
     const rates = now && meter.take(now);
     begun = true;
     if (rates !== undefined) yield rates;
@@ -163,13 +170,14 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 /** Undefined when the broker did not answer; without `onTrouble` that is an error. */
 async function sampleOf(
   client: Client,
+  wanted: boolean,
   onTrouble: ((message: string) => void) | undefined,
 ): Promise<Sample | undefined> {
   try {
     const [status, { nodes }, { subscriptions }] = await Promise.all([
       client.getStatus(),
       client.listNodes(),
-      client.listSubscriptions(),
+      wanted ? client.listSubscriptions() : { subscriptions: [] },
     ]);
     return { atMs: performance.now(), status, nodes, subscriptions };
   } catch (cause) {

@@ -13,6 +13,7 @@ import {
   listSubscriptionsResponseOf,
   listTopicsResponseOf,
 } from '../../wire/typed/messages.js';
+import { checkOpen } from './closable.js';
 import { type Feed, ResumingFeed } from './feed.js';
 import { CarriedGroup, type Group, type GroupCarrier, type GroupOptions } from './group.js';
 import { requestOf, type Subscription } from './items.js';
@@ -24,12 +25,12 @@ export type Question = 'explain' | 'listNodes' | 'listTopics' | 'listSubscriptio
 /** How brokers are reached. */
 export interface Carrier extends GroupCarrier {
   readonly publish: SendBatch;
-  /** The answer as protojson. Throws BackplaneError. */
+  /** The answer as protojson; of `listSubscriptions` a page or all of them. Throws BackplaneError. */
   ask(question: Question, body?: object): Promise<unknown>;
   close(): void;
 }
 
-/** A connection to the brokers of one bus. Its methods throw BackplaneError. */
+/** A connection to the brokers of one bus. Its methods throw BackplaneError: once it is closed `failed_precondition`. */
 export interface Bus extends AsyncDisposable {
   /** Events that match, from the past, live, or both. Nothing is asked before the feed is read. */
   subscribe(subscription?: Subscription): Feed;
@@ -81,23 +82,35 @@ export class CarriedBus implements Bus {
   }
 
   async explain(subscription: Subscription): Promise<ExplainResponse> {
-    return explainResponseOf(await this.#carrier.ask('explain', { subscription: requestOf(subscription) }));
+    return explainResponseOf(await this.#ask('explain', { subscription: requestOf(subscription) }));
   }
 
   async nodes(): Promise<ListNodesResponse['nodes']> {
-    return listNodesResponseOf(await this.#carrier.ask('listNodes')).nodes;
+    return listNodesResponseOf(await this.#ask('listNodes')).nodes;
   }
 
   async topics(): Promise<ListTopicsResponse['topics']> {
-    return listTopicsResponseOf(await this.#carrier.ask('listTopics')).topics;
+    return listTopicsResponseOf(await this.#ask('listTopics')).topics;
   }
 
   async subscriptions(): Promise<ListSubscriptionsResponse['subscriptions']> {
-    return listSubscriptionsResponseOf(await this.#carrier.ask('listSubscriptions')).subscriptions;
+    const all: ListSubscriptionsResponse['subscriptions'][number][] = [];
+    let pageToken = '';
+    do {
+      const page = listSubscriptionsResponseOf(await this.#ask('listSubscriptions', { pageToken }));
+      all.push(...page.subscriptions);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    return all;
   }
 
   async status(): Promise<GetStatusResponse> {
-    return getStatusResponseOf(await this.#carrier.ask('getStatus'));
+    return getStatusResponseOf(await this.#ask('getStatus'));
+  }
+
+  async #ask(question: Question, body?: object): Promise<unknown> {
+    checkOpen(this.#closing.signal);
+    return this.#carrier.ask(question, body);
   }
 
   async close(): Promise<void> {

@@ -57,7 +57,9 @@ export class HttpCarrier implements Carrier {
 
   ask(question: Question, body?: object): Promise<unknown> {
     const [method = '', path = ''] = ROUTES[question].split(' ');
-    return this.#answer(method, path, body);
+    if (question !== 'listSubscriptions') return this.#answer(method, path, body);
+    const { pageToken = '' } = body as { readonly pageToken?: string };
+    return this.#answer(method, `${path}?page_token=${encodeURIComponent(pageToken)}`, undefined);
   }
 
   async commit(group: string, slices: readonly SliceCommit[]): Promise<void> {
@@ -71,6 +73,7 @@ export class HttpCarrier implements Carrier {
         const response = await this.#request(broker, method, path, body, asking.signal);
         return await response.json().catch(unavailable);
       } catch (thrown) {
+        if (this.#closing.signal.aborted) throw new BackplaneError('cancelled', 'the bus was closed');
         throw asking.reason(thrown);
       } finally {
         asking.end();

@@ -21,8 +21,12 @@ export interface NodeGlobs {
   matches(name: string): boolean;
 }
 
+/** Shared by all who name none. */
+const EVERY_NODE: NodeGlobs = { globs: [], matches: () => true };
+
 /** @throws BackplaneError invalid_argument. */
 export function compileNodeGlobs(globs: readonly string[]): NodeGlobs {
+  if (globs.length === 0) return EVERY_NODE;
   if (globs.length > NODE_GLOBS_MAX) {
     throw invalid('node', `at most ${NODE_GLOBS_MAX} names or globs may be given, got ${globs.length}`);
   }
@@ -30,8 +34,7 @@ export function compileNodeGlobs(globs: readonly string[]): NodeGlobs {
     checkNameText('node', glob, GLOB, 'letters, digits, "_", ".", "-", "*" and "?", and not begin with "-"');
   }
   const distinct = [...new Set(globs)].sort();
-  const matches = distinct.length === 0 ? () => true : compileGlobs(distinct);
-  return { globs: distinct, matches };
+  return { globs: distinct, matches: compileGlobs(distinct) };
 }
 
 /** Whether a text is one of the names, or matches one of the globs. They are not checked; none match nothing. */

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { type CursorState, decodeCursor, encodeCursor } from '../../../src/wire/cursor.js';
 import type { SubscribeRequest } from '../../../src/wire/messages.js';
 import { DENIED, events, eventsIn, explain, GuardedBroker, ROLES } from '../../harness/access/guarded-broker.js';
+import { TestRecorder } from '../../harness/broker/test-agent.js';
 import { until } from '../../harness/until.js';
 
 let guarded: GuardedBroker;
@@ -75,6 +76,22 @@ test('a live cursor that stands before the depth is denied with the earliest', a
   const again = guarded.harness.subscribe({ ...request, cursor: back }, token);
   await again.has(1);
   again.cancel();
+  // As if live from long ago, of nodes of which nothing was delivered: recorders are asked for what is granted.
+  const late = ['prod-old', 'prod-1', 'prod-secret'].map(
+    (node) => ({ node, standing: 'late', position: undefined, floors: new Map(), owed: new Map() }) as const,
+  );
+  const always = guarded.harness.subscribe({ ...request, cursor: forged(cursor, { sinceNs: 1n, nodes: late }) }, token);
+  const told = (node: string) => always.responses.some(({ coverage }) => coverage?.nodes.some((of) => of.node === node));
+  await until('the past', () => told('prod-old') && told('prod-1'));
+  const longAgo = new TestRecorder('r-8', 1, BigInt(Date.now() - 7_200_000) * 1_000_000n);
+  for (const pid of [80, 81]) longAgo.record('process.exec', pid);
+  await guarded.harness.agent('prod-8', longAgo);
+  await until('the past of a node that comes later', () => told('prod-8'));
+  assert.deepEqual(
+    always.pids.toSorted((a, b) => a - b),
+    [10, 11],
+  );
+  always.cancel();
   // By the same role with hardly any depth the frame lies before the floor.
   guarded.identities.write(ROLES.replace('history: 1h', 'history: 1ms'));
   await until('the new roles', async () => {

@@ -349,6 +349,7 @@ test('a connection of HTTP/2 that is idle, or takes none of its answers, is clos
   const listener = new HttpListener(
     (request, response) => void response.end(request.url === '/big' ? BIG : 'ok'),
     tls,
+    16,
     200,
   );
   listener.server.listen(0, '127.0.0.1');

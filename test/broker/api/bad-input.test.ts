@@ -7,7 +7,7 @@ import { type ClientHttp2Session, connect as connectHttp2, constants } from 'nod
 import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { HTTP_CONNECTIONS_MAX, KiB, MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../../src/limits.js';
+import { KiB, MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../../src/limits.js';
 import { createBackplaneClient } from '../../../src/wire/grpc/rpc.js';
 import { type Harness, range } from '../../harness/broker/harness.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
@@ -140,7 +140,7 @@ test('connections that send nothing, or never end a request, do not keep others 
   const [host, port] = httpAddress.split(':') as [string, string];
   const sockets: Socket[] = [];
   try {
-    for (let count = 0; count < HTTP_CONNECTIONS_MAX + 50; count++) {
+    for (let count = 0; count < Witness.httpConnections + 50; count++) {
       const socket = connect(Number(port), host);
       socket.on('error', () => undefined);
       socket.resume();

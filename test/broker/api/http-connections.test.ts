@@ -3,14 +3,18 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
-import { HTTP_CONNECTIONS_MAX, HTTP_PIPELINED_MAX, HTTP_STREAMS_MAX } from '../../../src/limits.js';
+import { HTTP_PIPELINED_MAX } from '../../../src/limits.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
+
+const BOUNDS = { connections: 512, streams: 448 };
 
 let harness: Harness;
 let sockets: Socket[];
 beforeEach(async () => {
   sockets = [];
-  harness = await Harness.start();
+  harness = new Harness();
+  harness.httpBounds = BOUNDS;
+  await harness.startBroker();
 });
 afterEach(async () => {
   for (const socket of sockets) socket.destroy();
@@ -90,21 +94,21 @@ test('pipelined requests are answered in order and each completely, even after a
 
 test('connections that send nothing, or never a whole request, keep nobody out', async () => {
   for (const text of ['', 'GET /healthz HTTP/1.1\r\nHost: x', get('/healthz')]) {
-    for (let left = HTTP_CONNECTIONS_MAX; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(text)));
+    for (let left = BOUNDS.connections; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(text)));
     const { received } = await answered(get('/healthz'));
     assert.match(received, /^HTTP\/1\.1 200 /, JSON.stringify(text));
   }
 });
 
 test('with the most streams open, health is still served, and the next stream is refused with the reason', async () => {
-  for (let left = HTTP_STREAMS_MAX; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(FOLLOW)));
-  await has(HTTP_STREAMS_MAX);
+  for (let left = BOUNDS.streams; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(FOLLOW)));
+  await has(BOUNDS.streams);
   assert.match((await answered(get('/healthz'))).received, /^HTTP\/1\.1 200 /);
-  assert.match((await answered(FOLLOW)).received, /^HTTP\/1\.1 429 [\s\S]*at most 960 streams of events run at once/);
+  assert.match((await answered(FOLLOW)).received, /^HTTP\/1\.1 429 [\s\S]*at most 448 streams of events run at once/);
   // Who says nothing makes room for others, streams do not.
-  await Promise.all(range(0, 2 * (HTTP_CONNECTIONS_MAX - HTTP_STREAMS_MAX)).map(() => peer('')));
+  await Promise.all(range(0, 2 * (BOUNDS.connections - BOUNDS.streams)).map(() => peer('')));
   assert.match((await answered(get('/healthz'))).received, /^HTTP\/1\.1 200 /);
-  await has(HTTP_STREAMS_MAX);
+  await has(BOUNDS.streams);
 });
 
 async function answered(text: string): Promise<Peer> {

@@ -129,6 +129,19 @@ test('live events are sent as they come, and a client that closes its connection
   const subscriptions = async () =>
     ((await (await fetch(url('/v1/subscriptions'))).json()) as { subscriptions: object[] }).subscriptions.length;
   assert.equal(await subscriptions(), 1);
+  const others = [harness.subscribe({ follow: true }), harness.subscribe({ follow: true })];
+  for (const other of others) await other.isAccepted();
+  const seen: string[] = [];
+  for (let token = ''; seen.length === 0 || token !== ''; ) {
+    const page = await (await fetch(url(`/v1/subscriptions?page_size=2&page_token=${token}`))).json();
+    const { subscriptions: listed, nextPageToken } = page as { subscriptions: { id: string }[]; nextPageToken: string };
+    seen.push(`${listed.length}`, ...listed.map(({ id }) => id));
+    token = nextPageToken;
+  }
+  assert.deepEqual([seen.length, new Set(seen).size, seen[0], seen[3]], [5, 5, '2', '1']);
+  for (const query of ['page_size=x', 'page_token=x', 'page=1', 'page_size=1&page_size=1'])
+    assert.equal((await fetch(url(`/v1/subscriptions?${query}`))).status, 400, query);
+  for (const other of others) other.cancel();
   lines.abort.abort();
   await until('the end of the subscription', async () => (await subscriptions()) === 0);
 });

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
+import { NDJSON } from '../../../src/broker/api/http/stream-formats.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
 import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
 import { responseToJson } from '../../../src/wire/message-json.js';
@@ -157,6 +158,7 @@ for (const [accept, kinds] of Object.entries(KINDS)) {
     await ask('DELETE', '/v1/nodes/{node}', undefined, '/v1/nodes/nobody');
     streams.push(await open('topic=app.*&topic=alert&topic=audit&since=1h&follow=true&limit=4'));
     if (accept === 'text/event-stream') streams.push(await open('cursor=nonsense'));
+    else api.checkItem('GET', '/v1/events', accept, JSON.parse(NDJSON.idle.text));
     await until('live', () => /coverage/.test(live.text) && /accepted/.test(quiet.text));
     agent.shedding = true;
     for (const pid of range(100, 110)) agent.recorder.record('process.exec', pid);

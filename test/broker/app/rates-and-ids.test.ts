@@ -2,10 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import type { Identity } from '../../../src/broker/access/gate.js';
 import { KnownIds } from '../../../src/broker/app/known-ids.js';
 import { PublishRates } from '../../../src/broker/app/publish-rates.js';
+import { PUBLISHING, Publisher } from '../../../src/broker/app/publisher.js';
 import { publisherName } from '../../../src/broker/app/publisher-name.js';
+import { DOCUMENT_BOUNDS, DocumentLogs } from '../../../src/broker/log/documents/document-logs.js';
 import { BackplaneError } from '../../../src/errors.js';
+import { publishBatchOf } from '../../../src/wire/publish-request.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { runs } from '../../harness/runs.js';
 
 test('a batch takes its bytes and events at once, and the wait is as long as said', () => {
@@ -62,4 +67,20 @@ test('any identity has a name that cursors and globs take, and no two have the s
   assert.equal(publisherName('%20'), '@%2520');
   const long = ['x'.repeat(300), `${'x'.repeat(299)}y`].map(publisherName);
   assert.ok(long.every((name) => name.length <= 128) && long[0] !== long[1]);
+});
+
+test('identities of one name and another kind have ids of their own, also after a restart', async () => {
+  const dir = scratchDirectory('two-kinds');
+  const batch = publishBatchOf({ id: '1' }, 'app.a', 10);
+  const identities: readonly Identity[] = [
+    { name: 'ci', kind: 'token' },
+    { name: 'ci', kind: 'jwt' },
+  ];
+  for (const expected of [0, 1]) {
+    const logs = await DocumentLogs.open({ dir, bounds: DOCUMENT_BOUNDS, onFailure: () => assert.fail() });
+    const publisher = new Publisher(logs, PUBLISHING);
+    for (const identity of identities)
+      assert.equal((await publisher.publish(identity, batch)).duplicates, expected, identity.kind);
+    await logs.close();
+  }
 });

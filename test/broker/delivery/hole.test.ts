@@ -97,3 +97,36 @@ test('frames that stand in the log twice are delivered once', async () => {
   await resumed.has(15 - count);
   assert.deepEqual(resumed.pids, range(count, 15));
 });
+
+test('whom frames do not concern stands at the end of the log, is told of a hole in them, and misses nothing', async () => {
+  const { agent, subscriber } = await harness.delivered([1]);
+  const idle = harness.subscribe({ ...FOLLOW, filter: 'process.pid == 100' });
+  await idle.isAccepted();
+  publish(agent, range(2, 20));
+  await subscriber.has(19);
+  const passedNs = agent.recorder.events.at(-1)!.event.wallNs;
+  const reached = () => idle.responses.some(({ watermark }) => nsOf(watermark?.time) >= passedNs);
+  await until('a watermark behind them', reached);
+  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
+  const { subscriptions } = (await answer.json()) as { subscriptions: { lagFrames: string }[] };
+  assert.deepEqual(
+    subscriptions.map(({ lagFrames }) => lagFrames),
+    ['0', '0'],
+  );
+  const { cursor } = idle;
+  publish(agent, range(20, 25), true);
+  publish(agent, [25]);
+  await until('the hole', () => idle.responses.some(({ gap }) => gap?.reason === 'damaged'));
+  publish(agent, [100, 26, 27]);
+  await idle.has(1);
+  assert.deepEqual(idle.pids, [100]);
+  const again = harness.subscribe({ ...FOLLOW, filter: 'process.pid == 100', cursor });
+  await again.has(1);
+  publish(agent, range(28, 40));
+  await subscriber.has(39 + 1);
+  assert.deepEqual([idle.pids, again.pids], [[100], [100]]);
+});
+
+function nsOf(time: { readonly seconds: unknown; readonly nanos: number } | null | undefined): bigint {
+  return time ? BigInt(String(time.seconds)) * 1_000_000_000n + BigInt(time.nanos) : 0n;
+}

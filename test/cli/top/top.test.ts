@@ -25,6 +25,7 @@ function sample(atMs: number, nodes: Record<string, Counted>, startedSeconds = 1
       nodes: 1,
       eventsIngested: String(atMs),
       eventsDelivered: '0',
+      subscriptions: 4_321,
       logBytes: '0',
       logTrouble: '',
     },
@@ -97,6 +98,8 @@ test('a screenful fits the terminal, the busiest first, and what is left out is 
     assert.match(lines.find((line) => line.startsWith('node-'))!, /^node-99/);
   }
   assert.match(screenful(state, rates, 80, 24).at(-1)!, /^\d+ more below/);
+  // Subscriptions are counted by the broker: they are listed only where one looks at them.
+  assert.match(screenful(state, rates, 80, 24)[0]!, /subscriptions 4321 /);
 });
 
 function press(state: TopState, ...keys: (Key | string)[]): TopState | undefined {

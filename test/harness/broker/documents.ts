@@ -96,7 +96,7 @@ export function batchOf(topic: string, ids: readonly string[], body: JsonValue =
   const documents = ids.map((id) => {
     return { type: topic, id, key: '', part: encodePart({ app: { id, source: 'test', body } }) };
   });
-  return { node: '@test', topic, documents };
+  return { node: '@test', topic, documents, by: 'local' };
 }
 
 /** Everything that can be read; what cannot is told by its reason. */

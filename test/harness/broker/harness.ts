@@ -43,6 +43,8 @@ export class Harness {
   groups: BrokerOptions['groups'];
   /** Origins of pages of other sites that HTTP serves. */
   origins: readonly string[] = [];
+  /** Fewer connections than a broker takes by default, where a test opens all of them. */
+  httpBounds: BrokerOptions['httpBounds'];
   /** Whether calls want a token. Tests of what callers may do once they are let in need none. */
   wantsToken = false;
   /** Beyond loopback only with TLS. */
@@ -69,6 +71,7 @@ export class Harness {
       grpcListen: this.grpcListen,
       httpListen: '127.0.0.1:0',
       httpOrigins: this.origins,
+      httpBounds: this.httpBounds,
       tls: this.tls,
       insecure: false,
       token: this.wantsToken,

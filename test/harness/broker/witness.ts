@@ -16,8 +16,12 @@ export class Witness {
     readonly subscriber: Subscriber,
   ) {}
 
+  static readonly httpConnections = 1024;
+
   static async start(): Promise<Witness> {
-    const harness = await Harness.start();
+    const harness = new Harness();
+    harness.httpBounds = { connections: Witness.httpConnections, streams: Witness.httpConnections / 2 };
+    await harness.startBroker();
     const agent = await harness.agent('witness');
     const subscriber = harness.subscribe({ topics: ['process'], nodes: ['witness'], follow: true });
     await subscriber.isAccepted();

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { isDeepStrictEqual } from 'node:util';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import type { ConnectionPlaces } from '../../../flow/connection-places.js';
-import { HTTP_STREAMS_MAX, RETRY_AFTER_MS } from '../../../limits.js';
+import { RETRY_AFTER_MS } from '../../../limits.js';
 import type { CheckedSubscription, SubscriptionRequest } from '../../../subscriptions/request/subscription-request.js';
 import { decodeCursor } from '../../../wire/cursor.js';
 import { subscribeRequestCodec } from '../../../wire/messages.js';
@@ -24,17 +24,19 @@ import { END_ID, EVENT_STREAM, formatOf } from './stream-formats.js';
 export class Streams {
   #running = 0;
   readonly #places: ConnectionPlaces<Socket>;
+  readonly #streamsMax: number;
   /** Streams of each connection that has any. */
   readonly #counts = new Map<Socket, number>();
 
-  constructor(places: ConnectionPlaces<Socket>) {
+  constructor(places: ConnectionPlaces<Socket>, streamsMax: number) {
     this.#places = places;
+    this.#streamsMax = streamsMax;
   }
 
   /** Keeps the request's connection while `run` does. Throws resource_exhausted when there are too many. */
   async keep<T>(request: IncomingMessage, run: () => Promise<T>): Promise<T> {
-    if (this.#running >= HTTP_STREAMS_MAX) {
-      const message = `at most ${HTTP_STREAMS_MAX} streams of events run at once`;
+    if (this.#running >= this.#streamsMax) {
+      const message = `at most ${this.#streamsMax} streams of events run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
     const connection = connectionOf(request);

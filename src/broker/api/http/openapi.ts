@@ -1,6 +1,6 @@
 /** The OpenAPI document, made of the route table and of the messages' JSON Schemas. */
 import { closureOf, type JsonSchema, jsonSchemas, propertyAt, REF_PREFIX } from './json-schemas.js';
-import { PARAMETERS } from './query.js';
+import { PAGE_PARAMETERS, PARAMETERS } from './query.js';
 import type { Route, RouteSchema } from './route.js';
 import { EVENT_NAMES, EVENT_STREAM_TYPE, NDJSON_TYPE } from './stream-formats.js';
 
@@ -51,7 +51,7 @@ function operation({ path, role, schema }: Route): OpenApi {
     required: true,
     schema: { type: 'string' },
   }));
-  const parameters = [...inPath, ...(schema.query === undefined ? [] : queryParameters())];
+  const parameters = [...inPath, ...queryParameters(schema.query)];
   const { body } = schema;
   return {
     operationId: schema.id,
@@ -89,18 +89,23 @@ function contentOf({ answer }: RouteSchema): OpenApi {
   }
 }
 
-function queryParameters(): OpenApi[] {
-  return Object.entries(PARAMETERS).map(([name, { field, part, repeats }]) => {
-    const path = part === undefined ? field : `${field}.${part}`;
-    const { description, ...schema } = propertyAt('SubscribeRequest', path) ?? {};
-    return {
-      name,
-      in: 'query',
-      ...(description === undefined ? {} : { description }),
-      schema,
-      ...(repeats ? { style: 'form', explode: true } : {}),
-    };
-  });
+function queryParameters(message: RouteSchema['query']): OpenApi[] {
+  switch (message) {
+    case undefined:
+      return [];
+    case 'SubscribeRequest':
+      return Object.entries(PARAMETERS).map(([name, { field, part, repeats }]) => ({
+        ...queryParameter(name, message, part === undefined ? field : `${field}.${part}`),
+        ...(repeats ? { style: 'form', explode: true } : {}),
+      }));
+    case 'ListSubscriptionsRequest':
+      return Object.entries(PAGE_PARAMETERS).map(([name, field]) => queryParameter(name, message, field));
+  }
+}
+
+function queryParameter(name: string, message: string, path: string): OpenApi {
+  const { description, ...schema } = propertyAt(message, path) ?? {};
+  return { name, in: 'query', ...(description === undefined ? {} : { description }), schema };
 }
 
 function schemas(routes: readonly Route[]): Record<string, JsonSchema> {

@@ -6,6 +6,7 @@ import { BackplaneError, type ErrorDetails } from '../../../errors.js';
 import type { SubscriptionRequest } from '../../../subscriptions/request/subscription-request.js';
 import { didYouMean, nearest } from '../../../text/nearest.js';
 import { shown } from '../../../text/shown.js';
+import type { PageRequest } from '../page.js';
 
 interface Parameter {
   readonly field: keyof SubscriptionRequest;
@@ -43,6 +44,11 @@ export const PARAMETERS: Readonly<Record<string, Parameter>> = {
 const TIMES: ReadonlySet<string> = new Set(['since', 'until']);
 /** A time whose offset had a "+", which in a query means a blank. */
 const LOST_OFFSET = /\d:\d\d(?:\.\d+)? \d\d:?\d\d$/;
+/** Of a list that has pages. */
+export const PAGE_PARAMETERS: Readonly<Record<string, keyof PageRequest>> = {
+  page_size: 'pageSize',
+  page_token: 'pageToken',
+};
 
 const FLAGS: ReadonlySet<string> = new Set(['follow', 'include_self', 'refill']);
 
@@ -63,18 +69,26 @@ export function checkNoParameters(query: URLSearchParams): void {
   }
 }
 
+/** Throws invalid_argument for a parameter that is unknown or repeated. */
+export function pageRequest(query: URLSearchParams): PageRequest {
+  const request: { -readonly [Field in keyof PageRequest]: string } = {};
+  for (const name of new Set(query.keys())) {
+    const field = Object.hasOwn(PAGE_PARAMETERS, name) ? PAGE_PARAMETERS[name] : undefined;
+    const [value = '', ...others] = query.getAll(name);
+    if (field === undefined) throw unknown(name, Object.keys(PAGE_PARAMETERS));
+    if (others.length > 0) throw refused(`${name} must be given once, got ${others.length + 1}`, { field: name });
+    request[field] = value;
+  }
+  return request;
+}
+
 /** Throws invalid_argument for a parameter that is unknown, empty, or repeated where only one is allowed. */
 export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest {
   const request: Record<string, string | string[]> = {};
   const group: Record<string, string> = {};
   for (const name of new Set(query.keys())) {
     const parameter = Object.hasOwn(PARAMETERS, name) ? PARAMETERS[name] : undefined;
-    if (parameter === undefined) {
-      const known = Object.keys(PARAMETERS);
-      const meant = nearest(name, known);
-      const problem = `unknown parameter ${shown(name)}${didYouMean(meant)} (known: ${known.join(', ')})`;
-      throw refused(problem, { field: name, suggestion: meant });
-    }
+    if (parameter === undefined) throw unknown(name, Object.keys(PARAMETERS));
     // "?follow" without a value means true. Any other empty value is refused, as it would ask for more than was meant.
     const values = query.getAll(name).map((value) => (FLAGS.has(name) && value === '' ? 'true' : value));
     if (values.some((value) => value.trim() === '')) {
@@ -94,6 +108,12 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
     throw refused('group must be given with member or slices, which are of a group', { field: 'group' });
   }
   return group.name === undefined ? request : { ...request, group };
+}
+
+function unknown(name: string, known: readonly string[]): BackplaneError {
+  const meant = nearest(name, known);
+  const problem = `unknown parameter ${shown(name)}${didYouMean(meant)} (known: ${known.join(', ')})`;
+  return refused(problem, { field: name, suggestion: meant });
 }
 
 function refused(problem: string, details: ErrorDetails): BackplaneError {

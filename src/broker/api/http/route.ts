@@ -31,7 +31,7 @@ export interface RouteSchema {
   /** One line. */
   readonly summary: string;
   /** The request's message that query parameters stand for. */
-  readonly query?: 'SubscribeRequest';
+  readonly query?: 'SubscribeRequest' | 'ListSubscriptionsRequest';
   /** Schema of the JSON body: a message, or one of ALTERNATIVES. */
   readonly body?: string;
   readonly answer: AnswerSchema;

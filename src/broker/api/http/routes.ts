@@ -1,7 +1,8 @@
 /** The route table: what the HTTP API has, from which routing, GET / and the OpenAPI document come. */
 import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
-import { PUBLISH_BYTES_MAX } from '../../../limits.js';
+import { METRICS_INTERVAL_MS, PUBLISH_BYTES_MAX } from '../../../limits.js';
+import { pacedMetrics } from '../../../metrics.js';
 import { builtFile } from '../../../package-files.js';
 import {
   explainRequestCodec,
@@ -32,6 +33,7 @@ import type { ForgetService } from '../../nodes/forget-service.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import { explainRequest } from '../explain.js';
 import type { Listings } from '../listings.js';
+import { pageOf } from '../page.js';
 import { inProtoNames } from '../proto-names.js';
 import { JSON_TYPE, send, sendMessage, sendText } from './answer.js';
 import { readJson, readJsonBody } from './body.js';
@@ -40,7 +42,8 @@ import { listFields } from './fields.js';
 import { groupRoutes } from './group-routes.js';
 import { histogram } from './histogram.js';
 import { openApiDocument } from './openapi.js';
-import type { Call, Role, Route } from './route.js';
+import { pageRequest } from './query.js';
+import type { Call, Role, Route, RouteSchema } from './route.js';
 
 /** The parts of the broker that the HTTP API serves. */
 export interface HttpParts {
@@ -175,8 +178,8 @@ function brokerRoutes({ listings, access }: HttpParts): Route[] {
     }),
     listing('/v1/subscriptions', {
       ...{ id: 'listSubscriptions', summary: 'who is subscribed to what', answer: 'ListSubscriptionsResponse' },
-      ...{ codec: listSubscriptionsResponseCodec },
-      read: ({ grant, caller }) => listings.subscriptionList(grant, caller),
+      ...{ codec: listSubscriptionsResponseCodec, query: 'ListSubscriptionsRequest' },
+      read: ({ grant, caller, query }) => listings.subscriptionList(grant, caller, pageOf(pageRequest(query))),
     }),
     listing('/v1/status', {
       ...{ id: 'getStatus', summary: 'this broker' },
@@ -187,6 +190,7 @@ function brokerRoutes({ listings, access }: HttpParts): Route[] {
 }
 
 function openRoutes({ metrics, notReady }: HttpParts): Route[] {
+  const text = pacedMetrics(metrics, METRICS_INTERVAL_MS);
   return [
     open('/healthz', 'getHealth', '200 while it runs', 'text/plain', ({ response }) => {
       sendText(response, 200, 'ok\n');
@@ -196,24 +200,26 @@ function openRoutes({ metrics, notReady }: HttpParts): Route[] {
       sendText(response, reason === undefined ? 200 : 503, `${reason ?? 'ok'}\n`);
     }),
     open('/metrics', 'getMetrics', 'for Prometheus', 'text/plain', async ({ response }) => {
-      send(response, 200, metrics.contentType, await metrics.metrics());
+      send(response, 200, metrics.contentType, await text());
     }),
   ];
 }
 
 /** What the table says of itself. */
 function descriptionRoutes({ version }: HttpParts, table: () => readonly Route[]): Route[] {
-  let document: string | undefined;
+  let document: Buffer | undefined;
+  let descriptors: Buffer | undefined;
   return [
     open('/openapi.json', 'getOpenApi', 'this API as an OpenAPI 3.1 document', 'application/json', ({ response }) => {
-      document ??= `${JSON.stringify(openApiDocument(table(), version))}\n`;
+      document ??= Buffer.from(`${JSON.stringify(openApiDocument(table(), version))}\n`);
       send(response, 200, JSON_TYPE, document);
     }),
     open(
       ...(['/descriptors.binpb', 'getDescriptors', 'the protos, as a FileDescriptorSet'] as const),
       'application/x-protobuf',
       ({ response }) => {
-        send(response, 200, 'application/x-protobuf', readFileSync(builtFile('descriptors/backplane.binpb')));
+        descriptors ??= readFileSync(builtFile('descriptors/backplane.binpb'));
+        send(response, 200, 'application/x-protobuf', descriptors);
       },
     ),
     open('/', 'getContents', 'this list', 'text/plain', ({ response }) => sendText(response, 200, contents(table()))),
@@ -247,10 +253,13 @@ interface Described<In extends object> {
 }
 
 /** A list that is read. */
-function listing<In extends object>(path: string, what: Described<In> & { readonly read: (call: Call) => In }): Route {
-  const { id, summary, answer: name, codec, read } = what;
+function listing<In extends object>(
+  path: string,
+  what: Described<In> & { readonly read: (call: Call) => In; readonly query?: RouteSchema['query'] },
+): Route {
+  const { id, summary, answer: name, codec, read, query } = what;
   const handler = (call: Call) => sendMessage(call.response, codec, read(call));
-  const schema = { id, summary, answer: { kind: 'message', name } } as const;
+  const schema = { id, summary, ...(query === undefined ? {} : { query }), answer: { kind: 'message', name } } as const;
   return { method: 'GET', path, role: 'view', handler, schema };
 }
 

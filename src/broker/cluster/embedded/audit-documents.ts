@@ -29,7 +29,7 @@ export class AuditDocuments implements AuditLog {
   }
 
   async append(entries: readonly object[]): Promise<void> {
-    const { durable } = this.#log.append({ node: NODE, topic: 'audit', documents: entries.map(documentOf) });
+    const { durable } = this.#log.append({ node: NODE, topic: 'audit', documents: entries.map(documentOf), by: '' });
     await durable;
   }
 }

@@ -27,25 +27,39 @@ export interface Ahead {
   readonly tally: Tally;
 }
 
-/** Reports each change to its watcher, so that cursors are always up to date. */
+/** How far one topic of the node was delivered. */
+class TopicView {
+  /** Position up to which events were delivered; it counts where it is further than the node's `skip`. */
+  floor: Position | undefined;
+  /** Position up to which frames of the log were processed. */
+  seen: Position | undefined;
+  /** Where the next frame must begin if it continues the one before; unset if unknown. */
+  chained: Position | undefined;
+  /** Wall nanoseconds. */
+  watermarkNs = 0n;
+
+  constructor(readonly topic: string) {}
+}
+
+/** Most views owe nothing. */
+const NOTHING_OWED: ReadonlyMap<string, readonly Owed[]> = new Map();
+
+/**
+ * Reports each change to its watcher, so that cursors are always up to date. There is one for each node of each
+ * subscription: what few of them need is made where it is first needed.
+ */
 export class NodeView {
   #state: ViewState = 'live';
   #skip: Position | undefined;
-  #onChange: () => void = () => undefined;
-  /** By topic, the position up to which events were delivered; it counts where it is further than `skip`. */
-  readonly #floors = new Map<string, Position>();
-  /** By topic, the position up to which frames of the log were processed. */
-  readonly #seen = new Map<string, Position>();
-  /** By topic, where the next frame must begin if it continues the one before; unset if unknown. */
-  readonly #chained = new Map<string, Position>();
+  #onChange: (view: NodeView) => void = () => undefined;
+  /** Topics of which something is known: mostly one. */
+  readonly #topics: TopicView[] = [];
   /** By topic, in log order. */
-  readonly #owed = new Map<string, readonly Owed[]>();
+  #owed: Map<string, readonly Owed[]> | undefined;
   /** Place in merged order up to which the node's history was delivered. */
   afterKey: HistoryPlace | undefined;
   /** By topic, what history delivered of the log's next frame. Unknown for what came before a resumption. */
-  readonly ahead = new Map<string, Ahead>();
-  /** By topic, the watermark in wall nanoseconds. */
-  readonly watermarksNs = new Map<string, bigint>();
+  #ahead: Map<string, Ahead> | undefined;
   /** The last watermark that was sent to the subscriber. */
   toldWatermarkNs = 0n;
   /** Incremented at every change of `owed`. */
@@ -63,66 +77,86 @@ export class NodeView {
   }
 
   get owed(): ReadonlyMap<string, readonly Owed[]> {
-    return this.#owed;
+    return this.#owed ?? NOTHING_OWED;
   }
 
-  /** @param onChange called after every change that affects cursors */
-  watch(onChange: () => void): void {
+  /** @param onChange called with this view after every change that affects cursors */
+  watch(onChange: (view: NodeView) => void): void {
     this.#onChange = onChange;
+  }
+
+  /** What history delivered of the topic's next frame; undefined if unknown. */
+  ahead(topic: string): Ahead | undefined {
+    return this.#ahead?.get(topic);
+  }
+
+  /** @param ahead undefined: it is not known any more */
+  setAhead(topic: string, ahead: Ahead | undefined): void {
+    if (ahead === undefined) {
+      this.#ahead?.delete(topic);
+      return;
+    }
+    this.#ahead ??= new Map();
+    this.#ahead.set(topic, ahead);
+  }
+
+  forgetAhead(): void {
+    this.#ahead = undefined;
   }
 
   wentLate(): void {
     this.#state = 'late';
-    this.#onChange();
+    this.#onChange(this);
   }
 
   /** @param from position where history meets the log: everything up to it was delivered */
   wentLive(from = this.#skip): void {
     this.#skip = from;
     this.#state = 'live';
-    this.#onChange();
+    this.#onChange(this);
   }
 
   /** Every topic was delivered up to `position`. An earlier position than before changes nothing. */
   reached(position: Position): void {
     this.#skip = laterPosition(position, this.#skip);
-    this.#onChange();
+    this.#onChange(this);
   }
 
   /** One topic was delivered up to `position`. */
   reachedOf(topic: string, position: Position): void {
-    this.#floors.set(topic, laterPosition(position, this.#floors.get(topic)));
-    this.#onChange();
+    const of = this.#of(topic);
+    of.floor = laterPosition(position, of.floor);
+    this.#onChange(this);
   }
 
   /** Frames of the log were processed up to `coveredTo`. */
   workedOff(topic: string, coveredTo: Position): void {
-    this.#chained.set(topic, coveredTo);
+    this.#of(topic).chained = coveredTo;
     this.seenTo(topic, coveredTo);
   }
 
   /** Nothing before `coveredTo` is wanted of the log. Frames before it may still be read: they do not follow it. */
   seenTo(topic: string, coveredTo: Position): void {
-    this.#seen.set(topic, coveredTo);
-    this.#onChange();
+    this.#of(topic).seen = coveredTo;
+    this.#onChange(this);
   }
 
   /** Where the topic's next frame must begin if it continues the one before; undefined if unknown. */
   chainedTo(topic: string): Position | undefined {
-    return this.#chained.get(topic);
+    return this.#known(topic)?.chained;
   }
 
   /** Call this when frames of unknown extent were passed over: the next ones must not be checked for a hole. */
   unchain(): void {
-    this.#chained.clear();
+    for (const of of this.#topics) of.chained = undefined;
   }
 
   /** Call this when frames of the log cannot be read: all after the processed frames then comes from the recorder. */
   lostFrames(topics: readonly string[]): void {
     for (const each of topics) {
-      const seen = this.#seen.get(each);
+      const seen = this.#known(each)?.seen;
       const floor = this.floor(each);
-      if (seen && (!floor || comparePositions(seen, floor) > 0)) this.#floors.set(each, seen);
+      if (seen && (!floor || comparePositions(seen, floor) > 0)) this.#of(each).floor = seen;
     }
     this.unchain();
     this.wentLate();
@@ -130,45 +164,46 @@ export class NodeView {
 
   /** Adds a range. Above OWED_RANGES_MAX the oldest range is dropped, and its events are never refilled. */
   owe(topic: string, owed: Owed): void {
-    this.#setOwed(topic, [...(this.#owed.get(topic) ?? []), owed].slice(-OWED_RANGES_MAX));
+    this.#setOwed(topic, [...(this.owed.get(topic) ?? []), owed].slice(-OWED_RANGES_MAX));
   }
 
   /** Changes the range in place, because live delivery and a refill may both hold a reference to it. */
   changeOwed(owed: Owed, change: Partial<Owed>): void {
     Object.assign(owed, change);
     this.owedVersion++;
-    this.#onChange();
+    this.#onChange(this);
   }
 
   /** Removes a range of which nothing is left to deliver. */
   settleOwed(topic: string, settled: Owed): void {
     this.#setOwed(
       topic,
-      (this.#owed.get(topic) ?? []).filter((owed) => owed !== settled),
+      (this.owed.get(topic) ?? []).filter((owed) => owed !== settled),
     );
   }
 
   #setOwed(topic: string, ranges: readonly Owed[]): void {
     this.owedVersion++;
+    this.#owed ??= new Map();
     if (ranges.length === 0) this.#owed.delete(topic);
     else this.#owed.set(topic, ranges);
-    this.#onChange();
+    this.#onChange(this);
   }
 
   /** Position up to which events of the topic must not be delivered again. */
   floor(topic: string): Position | undefined {
-    const floor = this.#floors.get(topic);
+    const floor = this.#known(topic)?.floor;
     if (floor === undefined || this.#skip === undefined) return floor ?? this.#skip;
     return comparePositions(floor, this.#skip) > 0 ? floor : this.#skip;
   }
 
   /** Whether a cursor must name this node, because offsets of the log do not say how far it was delivered. */
   apart(topics: readonly string[]): boolean {
-    if (this.#state === 'late' || this.#owed.size > 0) return true;
+    if (this.#state === 'late' || this.owed.size > 0) return true;
     const { skip } = this;
     if (skip === undefined) return false;
     return !topics.every((topic) => {
-      const seen = this.#seen.get(topic);
+      const seen = this.#known(topic)?.seen;
       return seen !== undefined && comparePositions(seen, skip) >= 0;
     });
   }
@@ -179,7 +214,9 @@ export class NodeView {
     if (state === 'live' && position === undefined && owed.size > 0) return { node, standing: 'log', owed };
     if (state === 'live') return { node, standing: 'beyond', position: position ?? ORIGIN, owed };
     // Offsets say nothing of a late node, so the cursor must state the floors itself.
-    const further = [...this.#floors].filter(([, floor]) => !position || comparePositions(floor, position) > 0);
+    const further = this.#topics.flatMap(({ topic, floor }): [string, Position][] => {
+      return floor !== undefined && (!position || comparePositions(floor, position) > 0) ? [[topic, floor]] : [];
+    });
     const known = position !== undefined || further.length > 0;
     return {
       node,
@@ -191,13 +228,32 @@ export class NodeView {
     };
   }
 
+  /** No older event of the topic follows. An earlier time than before changes nothing. */
+  reachedTime(topic: string, watermarkNs: bigint): void {
+    const of = this.#of(topic);
+    if (watermarkNs > of.watermarkNs) of.watermarkNs = watermarkNs;
+  }
+
   /** The lowest watermark over the topics; 0n while one of them has none. */
   watermarkNs(topics: readonly string[]): bigint {
     let least: bigint | undefined;
     for (const topic of topics) {
-      const watermark = this.watermarksNs.get(topic) ?? 0n;
+      const watermark = this.#known(topic)?.watermarkNs ?? 0n;
       if (least === undefined || watermark < least) least = watermark;
     }
     return least ?? 0n;
+  }
+
+  #known(topic: string): TopicView | undefined {
+    return this.#topics.find((known) => known.topic === topic);
+  }
+
+  #of(topic: string): TopicView {
+    let of = this.#known(topic);
+    if (of === undefined) {
+      of = new TopicView(topic);
+      this.#topics.push(of);
+    }
+    return of;
   }
 }

@@ -6,6 +6,7 @@ import { CURSOR_NODES_MAX } from '../../../limits.js';
 import type { CursorPlace, CursorState, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
+import type { TopicEnd } from '../../log/topic-ends.js';
 import type { DocumentDelivery } from '../documents/document-delivery.js';
 import { compareKeys } from '../history/history-merge.js';
 import type { CursorNotes } from './cursor-notes.js';
@@ -34,7 +35,7 @@ export interface PositionOptions {
   /** One per partition. Empty for a subscription that does not follow. */
   readonly places: readonly LogPlace[];
   readonly notes: CursorNotes;
-  /** Undefined when no documents are wanted. */
+  /** Undefined when cursors need not name logs of documents. */
   readonly documents?: DocumentDelivery | undefined;
 }
 
@@ -105,11 +106,20 @@ export class SubscriptionPosition {
 
   add(view: NodeView): void {
     this.views.set(view.node, view);
-    view.watch(() => this.#review(view));
+    view.watch(this.#review);
     this.#review(view);
   }
 
-  #review(view: NodeView): void {
+  /** Frames of the log up to there do not concern the subscription. */
+  passed({ node, topic, to, watermarkNs }: TopicEnd): void {
+    const view = this.views.get(node);
+    // Of late nodes all frames are passed over until their history meets the log.
+    if (view?.state !== 'live') return;
+    view.workedOff(topic, to);
+    view.reachedTime(topic, watermarkNs);
+  }
+
+  readonly #review = (view: NodeView): void => {
     this.#size.changed(view);
     const late = view.state === 'late';
     const apart = this.#replayed === undefined ? view.apart(this.topics) : late;
@@ -120,7 +130,7 @@ export class SubscriptionPosition {
     const changed = noted === undefined ? apart : !same;
     if (changed) this.#changed.add(view);
     else this.#changed.delete(view);
-  }
+  };
 
   /**
    * Writes a note to the log when a cursor would have to name too many nodes. Await this before each cursor, with at

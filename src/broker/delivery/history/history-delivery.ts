@@ -5,7 +5,7 @@
  */
 import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
-import { HISTORY_STALL_MS } from '../../../limits.js';
+import { HISTORY_STALL_MS, RETRY_AFTER_MS } from '../../../limits.js';
 import { documentLogOf } from '../../../wire/event/document-topics.js';
 import { positionToMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
@@ -105,7 +105,7 @@ export class HistoryDelivery {
         this.#coverage.ended(node, outcome);
         // The counts in `ahead` lack the events that could not be read, so they must not be used.
         const whole = outcome.kind === 'end' && outcome.end.damagedBytes === '0';
-        if (!whole) position.views.get(node)?.ahead.clear();
+        if (!whole) position.views.get(node)?.forgetAhead();
       }
     } catch (cause) {
       if (!enough.signal.aborted) throw cause;
@@ -130,8 +130,8 @@ export class HistoryDelivery {
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const view = position.views.get(node);
     if (view) {
-      const ahead = view.ahead.get(topic);
-      if (ahead) view.ahead.set(topic, { ...ahead, tally: plus(ahead.tally, run.countBehind(ahead.from)) });
+      const ahead = view.ahead(topic);
+      if (ahead) view.setAhead(topic, { ...ahead, tally: plus(ahead.tally, run.countBehind(ahead.from)) });
       view.reached(end.position);
     }
     // Nodes that start late lie before the place in merged order, which does not go back for them.
@@ -175,6 +175,8 @@ export async function readInTime(write: Promise<void>, pool: BytePool): Promise<
     if (done) return;
     if (!pool.contended) continue;
     const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s, and others wait`;
-    throw new BackplaneError('resource_exhausted', `${message}: resume with the last cursor`);
+    throw new BackplaneError('resource_exhausted', `${message}: resume with the last cursor`, {
+      retryAfterMs: RETRY_AFTER_MS,
+    });
   }
 }

@@ -67,12 +67,13 @@ export class Refill {
   }
 
   async #run(): Promise<void> {
-    const { position } = this.#subscription;
+    const { position, broker } = this.#subscription;
     while (!this.#signal.aborted) {
       const views = [...position.views.values()].filter((view) => this.owes(view));
       const next = views.values();
       await Promise.all(Array.from({ length: REFILL_NODES_MAX }, () => this.#settleAll(next)));
-      await sleep(REFILL_INTERVAL_MS, undefined, { signal: this.#signal }).catch(() => undefined);
+      const ms = views.length > 0 ? REFILL_INTERVAL_MS : Math.max(REFILL_INTERVAL_MS, broker.silence.intervalMs());
+      await sleep(ms, undefined, { signal: this.#signal }).catch(() => undefined);
     }
   }
 

@@ -18,8 +18,13 @@ import { Notices } from './notices.js';
 
 export class LiveDelivery {
   readonly #notices: Notices;
-  #noticedMs = Date.now();
-  readonly #late: LateNodes;
+  #noticedMs = performance.now();
+  /** When notices are due. */
+  #dueMs = this.#noticedMs + NOTICE_INTERVAL_MS;
+  /** Whether something happened since the last notices. */
+  #stirred = true;
+  /** Undefined until a node is late. */
+  #late: LateNodes | undefined;
   readonly #log: LogDelivery;
   /** Undefined when refills were not asked for. */
   readonly #refill: Refill | undefined;
@@ -28,17 +33,9 @@ export class LiveDelivery {
   readonly #watch: NodeWatch;
 
   constructor(subscription: PlannedSubscription, watch: NodeWatch) {
-    const { planner, position, wake, signal } = subscription;
     this.#subscription = subscription;
     this.#watch = watch;
     this.#notices = new Notices(subscription.selectors);
-    this.#late = new LateNodes({
-      meeting: ({ node }) => planner.meeting(node),
-      round: (view, to) => new HistoryDelivery(subscription).deliverLate(view, to),
-      offset: ({ node }) => position.places[partitionOf(node)]!.offset,
-      notify: () => wake.notify(),
-      signal,
-    });
     this.#log = new LogDelivery(subscription, watch, this.#notices);
     this.#refill = subscription.checked.refill ? new Refill(subscription) : undefined;
   }
@@ -52,8 +49,13 @@ export class LiveDelivery {
     // A node that could not be served at the plan may not change again, so every node is looked at once.
     for (const { name } of this.#subscription.broker.registry.all()) this.#watch.changed(name);
     this.#subscription.outlet.precededBy(() => this.#notices.takeGaps());
-    if (this.#refill) await this.#refill.during(() => this.#loop());
-    else await this.#loop();
+    const leave = this.#subscription.broker.silence.join();
+    try {
+      if (this.#refill) await this.#refill.during(() => this.#loop());
+      else await this.#loop();
+    } finally {
+      leave();
+    }
   }
 
   async #loop(): Promise<void> {
@@ -61,19 +63,28 @@ export class LiveDelivery {
     const turns = new Turns();
     while (!signal.aborted) {
       await this.#serveChanged();
-      await this.#late.join((approached) => this.#log.join(approached));
+      await this.#late?.join((approached) => this.#log.join(approached));
       if (outlet.left <= 0) return this.#notify();
       const idle = await this.#log.readRound(turns);
       if (outlet.left <= 0) return this.#notify();
       const none = await this.#readDocuments(turns);
       if (outlet.left <= 0) return this.#notify();
-      if (Date.now() - this.#noticedMs >= NOTICE_INTERVAL_MS) await this.#notify();
+      if (performance.now() >= this.#dueMs) await this.#notify();
       if (this.#ended()) return this.#notify();
-      if (idle && none) {
-        await wake.wait(signal, NOTICE_INTERVAL_MS);
-        turns.waited();
-      } else if (turns.over) await turns.give();
+      if (!(idle && none)) {
+        this.#stir();
+        if (turns.over) await turns.give();
+        continue;
+      }
+      if (await wake.wait(signal, Math.max(0, Math.ceil(this.#dueMs - performance.now())))) this.#stir();
+      turns.waited();
     }
+  }
+
+  /** Who was told of silence less often is told soon again. */
+  #stir(): void {
+    this.#stirred = true;
+    this.#dueMs = Math.min(this.#dueMs, this.#noticedMs + NOTICE_INTERVAL_MS);
   }
 
   /** Returns true when there was none. */
@@ -88,13 +99,32 @@ export class LiveDelivery {
     for (const { node, status } of this.#watch.takeChanged()) {
       if (status) await outlet.message(status);
       const view = position.views.get(node) ?? planner.join(node);
-      if (view?.state === 'late' && broker.route.reaches(node) && planner.meeting(node)) this.#late.add(view);
+      if (view?.state === 'late' && broker.route.reaches(node) && planner.meeting(node)) {
+        this.#late ??= this.#lateNodes();
+        this.#late.add(view);
+      }
     }
   }
 
+  #lateNodes(): LateNodes {
+    const subscription = this.#subscription;
+    const { planner, position, wake, signal } = subscription;
+    return new LateNodes({
+      meeting: ({ node }) => planner.meeting(node),
+      round: (view, to) => new HistoryDelivery(subscription).deliverLate(view, to),
+      offset: ({ node }) => position.places[partitionOf(node)]!.offset,
+      notify: () => wake.notify(),
+      signal,
+    });
+  }
+
   async #notify(): Promise<void> {
-    const { position, outlet } = this.#subscription;
-    this.#noticedMs = Date.now();
+    const { position, outlet, broker, checked } = this.#subscription;
+    const often = this.#stirred || checked.window.untilNs !== undefined;
+    this.#stirred = false;
+    this.#noticedMs = performance.now();
+    this.#dueMs = this.#noticedMs + (often ? NOTICE_INTERVAL_MS : broker.silence.intervalMs());
+    for (const place of position.places) place.tellPassed();
     await outlet.gaps();
     const views = [...position.views.values()];
     await position.makeNotes();

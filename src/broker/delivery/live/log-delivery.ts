@@ -50,6 +50,8 @@ export class LogDelivery {
         idle = false;
         if (outlet.left <= 0 || turns.over) return false;
       }
+      place.follow();
+      if (place.lag > 0) idle = false;
     }
     return idle;
   }
@@ -60,7 +62,7 @@ export class LogDelivery {
     const item = await place.next();
     await position.makeNotes();
     // No await from here to the write: otherwise a cursor could pass this frame before it was written.
-    place.delivered = place.offset;
+    place.deliveredAll();
     if (item === undefined) return true;
     position.readAgain(place);
     if (item.kind === 'frame') await this.#frame(place, item);
@@ -70,8 +72,21 @@ export class LogDelivery {
   }
 
   #evicted({ log }: LogPlace): void {
+    if (this.#subscription.checked.slice !== undefined) {
+      this.#fellBehind(log);
+      return;
+    }
     for (const topic of this.#subscription.position.topics) this.#notices.partition(topic, 'expired');
     for (const view of this.#viewsIn(log)) view.unchain();
+  }
+
+  /** A group misses nothing for being slow: recorders have what the log forgot, and their coverage says what they lack. */
+  #fellBehind(log: PartitionLog): void {
+    for (const view of this.#viewsIn(log)) {
+      if (view.state !== 'live') continue;
+      view.lostFrames(this.#subscription.position.topics);
+      this.#watch.changed(view.node);
+    }
   }
 
   #viewsIn({ partition }: PartitionLog): NodeView[] {
@@ -186,10 +201,10 @@ export class LogDelivery {
     const floor = view.floor(topic);
     const window = { floor, untilNs: planner.untilNs(node) };
     view.workedOff(topic, frame.coveredTo);
-    if (frame.watermarkNs > (view.watermarksNs.get(topic) ?? 0n)) view.watermarksNs.set(topic, frame.watermarkNs);
+    view.reachedTime(topic, frame.watermarkNs);
     // Losses in a stretch that came as history were reported by the coverage of that history.
     if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.#notices.frame(node, frame);
-    const shed = shedOf(frame, selectors, window, view.ahead.get(topic));
+    const shed = shedOf(frame, selectors, window, view.ahead(topic));
     if (shed !== undefined) {
       this.#notices.shed(node, frame, shed);
       outlet.count('shed', topic, shed.tally);
@@ -237,7 +252,7 @@ export class LogDelivery {
     // The open range ends where the new one begins, so that no frame is owed twice.
     if (shedding) view.changeOwed(shedding, { offsetTo: offset });
     const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
-    const taken = after && hadOf(frame, view.ahead.get(topic));
+    const taken = after && hadOf(frame, view.ahead(topic));
     view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken });
   }
 }

@@ -12,22 +12,41 @@ export interface ChangedNode {
   readonly status: SubscribeResponse | undefined;
 }
 
+interface Told {
+  readonly connected: boolean;
+  readonly degraded: string;
+}
+
+/** Most nodes are in one of these states, to each of many subscribers. */
+const CONNECTED: Told = { connected: true, degraded: '' };
+const GONE: Told = { connected: false, degraded: '' };
+
 /** Watches from its construction until close(). */
 export class NodeWatch {
   readonly #changed = new Set<string>();
-  readonly #told = new Map<string, { readonly connected: boolean; readonly degraded: string }>();
+  readonly #told = new Map<string, Told>();
   readonly #unlisten: () => void;
 
   readonly #registry: NodeRegistry;
   readonly #matches: (node: string) => boolean;
   readonly #wake: Signal;
 
-  /** @param wake is notified when a node has changed */
-  constructor(registry: NodeRegistry, matches: (node: string) => boolean, wake: Signal) {
+  /**
+   * @param predicateIds whose acknowledgement by a node counts as a change of it
+   * @param wake is notified when a node has changed
+   */
+  constructor(
+    registry: NodeRegistry,
+    matches: (node: string) => boolean,
+    predicateIds: readonly bigint[],
+    wake: Signal,
+  ) {
     this.#registry = registry;
     this.#matches = matches;
     this.#wake = wake;
-    this.#unlisten = registry.listen((node) => this.changed(node));
+    this.#unlisten = registry.listen((node, acknowledged) => {
+      if (acknowledged === undefined || predicateIds.some((id) => acknowledged.has(id))) this.changed(node);
+    });
   }
 
   close(): void {
@@ -43,7 +62,7 @@ export class NodeWatch {
 
   /** Notes a node that is named in the `accepted` message. */
   named(node: string, connected: boolean): void {
-    this.#told.set(node, { connected, degraded: '' });
+    this.#told.set(node, connected ? CONNECTED : GONE);
   }
 
   /** Each changed node once, also those that change meanwhile. A status that is returned counts as told. */
@@ -56,11 +75,11 @@ export class NodeWatch {
 
   #takeStatus(node: string): SubscribeResponse | undefined {
     const record = this.#registry.record(node);
-    const told = this.#told.get(node) ?? { connected: false, degraded: '' };
+    const told = this.#told.get(node) ?? GONE;
     const connected = record?.connection !== undefined;
     const degraded = connected ? (record?.degraded ?? '') : told.degraded;
     if (connected === told.connected && degraded === told.degraded) return undefined;
-    this.#told.set(node, { connected, degraded });
+    this.#told.set(node, connected && degraded === '' ? CONNECTED : { connected, degraded });
     const state = !connected ? 'NODE_STATE_GONE' : degraded ? 'NODE_STATE_DEGRADED' : 'NODE_STATE_CONNECTED';
     return { nodeStatus: { node, state, message: connected ? degraded : 'the connection was lost' } };
   }

@@ -1,22 +1,25 @@
 /**
  * The records of a log of documents. A batch is one record, so that a crash leaves all of it or nothing.
  *
- *   Batch record (kind 16 to 255, by topic) := node 1 | topic 2 | document 3 *
+ *   Batch record (kind 16 to 255, by topic) := node 1 | topic 2 | document 3 * | by 4
  *   document                                := type 1 | id 2 | key 3 | part 4
- *   Head record (kind 1)                    := epoch u64
+ *   Head record (kind 1)                    := epoch u64 | Ends ?        (see topic-ends.ts)
  *
  * The kind is made of the topic's name, so that a reader of one topic passes over most records of others without reading
- * them. Each segment begins with a head: the epoch that names its events for as long as the log exists.
+ * them. Each segment begins with a head: the epoch that names its events for as long as the log exists, and the last batch of
+ * each topic before it, which heads of earlier versions lack.
  */
 import { crc32 } from 'node:zlib';
 import { type DocumentPart, decodePart, documentElement } from '../../../wire/event/document-event.js';
 import type { BusEvent } from '../../../wire/event/event.js';
 import type { Position } from '../../../wire/position.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../../../wire/protobuf.js';
+import { TopicEnds } from './topic-ends.js';
 
 export const HEAD_RECORD = 1;
 const BATCH_RECORD_MIN = 16;
 const NOTHING: Buffer = Buffer.alloc(0);
+const EPOCH_BYTES = 8;
 const BATCH_KINDS = 256 - BATCH_RECORD_MIN;
 
 export interface Document {
@@ -36,6 +39,8 @@ export interface NewBatch {
   readonly node: string;
   readonly topic: string;
   readonly documents: readonly Document[];
+  /** The kind of the publisher's identity: two of different kinds may have one name. Empty: the broker itself. */
+  readonly by: string;
 }
 
 /** A stored batch, whose events are encoded and decoded once for all who read it. */
@@ -43,6 +48,7 @@ export class DocumentBatch implements NewBatch {
   readonly node: string;
   readonly topic: string;
   readonly documents: readonly Document[];
+  readonly by: string;
   readonly #events: BusEvent[] = [];
   readonly #elements: Buffer[] = [];
   readonly #epoch: number;
@@ -60,6 +66,7 @@ export class DocumentBatch implements NewBatch {
     this.node = batch.node;
     this.topic = batch.topic;
     this.documents = batch.documents;
+    this.by = batch.by;
     this.#epoch = epoch;
   }
 
@@ -109,10 +116,10 @@ export function isBatchKind(kind: number): boolean {
   return kind >= BATCH_RECORD_MIN;
 }
 
-export function encodeBatch({ node, topic, documents }: NewBatch): Buffer {
+export function encodeBatch({ node, topic, documents, by }: NewBatch): Buffer {
   const inner = documents.map(documentBytes);
   const size = inner.reduce((sum, bytes) => sum + fieldBytes(bytes), 0);
-  const writer = new ProtoWriter(size + textBytes(node) + textBytes(topic));
+  const writer = new ProtoWriter(size + textBytes(node) + textBytes(topic) + textBytes(by));
   writer.stringField(1, node);
   writer.stringField(2, topic);
   for (const [at, { type, id, key, part }] of documents.entries()) {
@@ -123,6 +130,7 @@ export function encodeBatch({ node, topic, documents }: NewBatch): Buffer {
     writer.stringField(3, key);
     writer.bytesField(4, part);
   }
+  writer.stringField(4, by);
   return writer.finish();
 }
 
@@ -144,13 +152,15 @@ export function decodeBatch(payload: Buffer): NewBatch {
   const documents: Document[] = [];
   let node = '';
   let topic = '';
+  let by = '';
   while (reader.nextTag()) {
     if (reader.field === 1) node = reader.chunk().toString('utf8');
     else if (reader.field === 2) topic = reader.chunk().toString('utf8');
     else if (reader.field === 3) documents.push(decodeDocument(reader.chunk()));
+    else if (reader.field === 4) by = reader.chunk().toString('utf8');
     else reader.skip();
   }
-  return { node, topic, documents };
+  return { node, topic, documents, by };
 }
 
 function decodeDocument(bytes: Buffer): Document {
@@ -166,13 +176,35 @@ function decodeDocument(bytes: Buffer): Document {
   return document;
 }
 
-export function encodeHead(epoch: number): Buffer {
-  const bytes = Buffer.alloc(8);
+/** Topic and number of events of a batch, without decoding it. */
+export function batchSize(payload: Buffer): { readonly topic: string; readonly events: number } {
+  const reader = new ProtoReader(payload, 'document record');
+  let topic = '';
+  let events = 0;
+  while (reader.nextTag()) {
+    if (reader.field === 2) topic = reader.chunk().toString('utf8');
+    else {
+      if (reader.field === 3) events++;
+      reader.skip();
+    }
+  }
+  return { topic, events };
+}
+
+export interface Head {
+  readonly epoch: number;
+  /** Undefined where an earlier version wrote it. */
+  readonly ends: TopicEnds | undefined;
+}
+
+export function encodeHead(epoch: number, ends: TopicEnds): Buffer[] {
+  const bytes = Buffer.alloc(EPOCH_BYTES);
   bytes.writeBigUInt64LE(BigInt(epoch));
-  return bytes;
+  return [bytes, ends.encode()];
 }
 
 /** Undefined where it has none. */
-export function decodeHead(payload: Buffer): number | undefined {
-  return payload.length === 8 ? Number(payload.readBigUInt64LE()) : undefined;
+export function decodeHead(payload: Buffer): Head | undefined {
+  if (payload.length < EPOCH_BYTES) return undefined;
+  return { epoch: Number(payload.readBigUInt64LE()), ends: TopicEnds.decode(payload.subarray(EPOCH_BYTES)) };
 }

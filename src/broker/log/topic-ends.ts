@@ -1,0 +1,96 @@
+/**
+ * How far the frames of each node and topic of one partition reach, the latest first: who passes frames over learns from
+ * it what passed since, without looking at each of them.
+ */
+import { TOPIC_ENDS_MAX } from '../../limits.js';
+import type { Frame } from '../../wire/frame/frame.js';
+import type { Position } from '../../wire/position.js';
+import { follows } from './chain.js';
+import type { LogEntry } from './partition-log.js';
+
+export interface TopicEnd {
+  readonly node: string;
+  readonly topic: string;
+  readonly to: Position;
+  /** Wall nanoseconds: no older event follows. */
+  readonly watermarkNs: bigint;
+}
+
+interface Linked extends TopicEnd {
+  to: Position;
+  watermarkNs: bigint;
+  /** Of its last frame. */
+  offset: number;
+  newer: Linked | undefined;
+  older: Linked | undefined;
+}
+
+export class TopicEnds {
+  readonly #byNode = new Map<string, Map<string, Linked>>();
+  #newest: Linked | undefined;
+  #oldest: Linked | undefined;
+  #count = 0;
+
+  /** Whether a frame goes on where the one before it ended. False for the first one that is seen. */
+  continuedBy({ node, frame }: LogEntry): boolean {
+    const end = this.#byNode.get(node)?.get(frame.topic);
+    return end !== undefined && follows(frame, end.to) === 'next';
+  }
+
+  /** Call this for every frame, in order. */
+  take({ node, frame, offset }: LogEntry): void {
+    const end = this.#of(node, frame);
+    if (follows(frame, end.to) !== 'duplicate') end.to = frame.coveredTo;
+    if (frame.watermarkNs > end.watermarkNs) end.watermarkNs = frame.watermarkNs;
+    end.offset = offset;
+    this.#toFront(end);
+  }
+
+  /** Those that have frames at or after the offset. */
+  *since(offset: number): Generator<TopicEnd, void, undefined> {
+    for (let end = this.#newest; end !== undefined && end.offset >= offset; end = end.older) yield end;
+  }
+
+  #of(node: string, { topic, coveredFrom }: Frame): Linked {
+    let topics = this.#byNode.get(node);
+    if (topics === undefined) {
+      topics = new Map();
+      this.#byNode.set(node, topics);
+    }
+    let end = topics.get(topic);
+    if (end === undefined) {
+      end = { node, topic, to: coveredFrom, watermarkNs: 0n, offset: 0, newer: undefined, older: undefined };
+      topics.set(topic, end);
+      if (++this.#count > TOPIC_ENDS_MAX) this.#dropOldest();
+    }
+    return end;
+  }
+
+  #dropOldest(): void {
+    const end = this.#oldest;
+    if (end === undefined) return;
+    this.#unlink(end);
+    this.#count--;
+    const topics = this.#byNode.get(end.node);
+    topics?.delete(end.topic);
+    if (topics?.size === 0) this.#byNode.delete(end.node);
+  }
+
+  #toFront(end: Linked): void {
+    if (this.#newest === end) return;
+    this.#unlink(end);
+    end.older = this.#newest;
+    if (this.#newest !== undefined) this.#newest.newer = end;
+    this.#newest = end;
+    this.#oldest ??= end;
+  }
+
+  #unlink(end: Linked): void {
+    if (end.newer !== undefined) end.newer.older = end.older;
+    if (end.older !== undefined) end.older.newer = end.newer;
+    if (this.#newest === end) this.#newest = end.older;
+    if (this.#oldest === end) this.#oldest = end.newer;
+    end.newer = undefined;
+    end.older = undefined;
+  }
+}

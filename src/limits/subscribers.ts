@@ -1,0 +1,25 @@
+/** Bounds of subscriptions, most of which are idle, and of what they are told in silence. */
+import { KiB } from './units.js';
+
+/** Subscriptions at once, members of groups among them. An idle one takes less than 64 KiB of a broker's memory. */
+export const SUBSCRIPTIONS_MAX = 8_192;
+/** Subscriptions on one page of their list, and the text of their filters on it: a page must fit a message. */
+export const SUBSCRIPTIONS_PAGE_MAX = 1_000;
+export const SUBSCRIPTIONS_PAGE_BYTES = 256 * KiB;
+/** Watermarks and gaps of one subscription: at most one per node and reason in this time. */
+export const NOTICE_INTERVAL_MS = 1_000;
+/** Nodes whose watermark one subscription is told in one interval; the others follow in the next. */
+export const WATERMARKS_PER_INTERVAL_MAX = 32;
+/**
+ * Subscriptions that are told of silence in a second, of all for which nothing comes; and the longest time that one of
+ * them waits for it: proxies close streams on which nothing comes for a minute.
+ */
+export const SILENCES_PER_SECOND = 200;
+export const SILENCE_INTERVAL_MS_MAX = 30_000;
+/** Pairs of node and topic of a partition whose ends are known to whoever passes its frames; the silent go first. */
+export const TOPIC_ENDS_MAX = 65_536;
+/**
+ * A node is told its whole interest at every change. Where it has many predicates, changes gather: after it was told,
+ * for so long for each of them.
+ */
+export const INTEREST_GATHER_MS_PER_PREDICATE = 0.5;
