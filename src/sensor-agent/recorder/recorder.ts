@@ -232,11 +232,12 @@ export class Recorder {
 
   /**
    * Records the horizon only while events wait for it, so that a quiet machine writes nothing. Skipped entries count as
-   * waiting: a replay with another interest may hold them until this horizon.
+   * waiting: a replay with another interest may hold them until this horizon. `readOn`: as SourceSink has it; without it
+   * nothing is told of where descriptors lead to.
    */
-  horizon(horizonNs: bigint): void {
+  horizon(horizonNs: bigint, readOn?: () => boolean): void {
     this.settle();
-    this.#readPaths(horizonNs);
+    if (readOn) this.#readPaths(horizonNs, readOn);
     this.#lookAgain();
     const { pending, passedOverNs } = this.#timeline;
     if (pending > 0 || (passedOverNs > 0n && passedOverNs >= this.#horizonNs)) {
@@ -255,11 +256,13 @@ export class Recorder {
   }
 
   /** Records the paths of files opened in earlier pages; called before the horizon, which lets their events be told. */
-  #readPaths(nowNs: bigint): void {
+  #readPaths(nowNs: bigint, readOn: () => boolean): void {
     const opened = this.#timeline.takeOpened();
     if (opened.length === 0) return;
-    const paths = this.#filePaths.read(opened, nowNs);
-    if (paths.length === 0) return;
+    const paths = this.#filePaths.read(opened, nowNs, () => {
+      const { losses } = this;
+      return readOn() && this.losses === losses ? this.#timeline.opened : undefined;
+    });
     for (let at = 0; at < paths.length; at += PATHS_PER_RECORD) {
       const record = { paths: paths.slice(at, at + PATHS_PER_RECORD) };
       this.#append({ kind: RecordKind.PATHS, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });

@@ -233,6 +233,11 @@ export class Timeline {
     this.#opened = [];
   }
 
+  /** The files opened in pages since the last takeOpened(). */
+  get opened(): readonly OpenedFile[] {
+    return this.#opened ?? NONE_OPENED;
+  }
+
   /** Returns the files opened in pages since the last call. */
   takeOpened(): readonly OpenedFile[] {
     const opened = this.#opened;

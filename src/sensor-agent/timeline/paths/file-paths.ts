@@ -1,7 +1,8 @@
 /**
  * Finds the paths of opened files: reads the links of the descriptors that
- * calls returned, when the calls' pages are read. A descriptor may be closed or
- * reused by then; where that is known, no path is given rather than another
+ * calls returned, when the calls' pages are read. A descriptor may be closed by
+ * then, or returned again for another file: so what calls returned until after
+ * the links were read is looked at, too, and no path given rather than another
  * file's.
  */
 import { readlinkSync } from 'node:fs';
@@ -19,26 +20,53 @@ export class FilePaths {
   readonly #pacer = new Pacer(FILE_PATHS_CPU_SHARE, FILE_PATHS_CPU_BURST_MS);
   #restUntilMs = 0;
 
-  /** `nowNs` of the trace clock: files that were opened too long before it are not looked up. */
-  read(opened: readonly OpenedFile[], nowNs: bigint): RecordedPaths['paths'] {
+  /**
+   * @param nowNs of the trace clock: files that were opened too long before it are not looked up
+   * @param since reads what was opened until now; undefined: not all of it is known
+   */
+  read(
+    opened: readonly OpenedFile[],
+    nowNs: bigint,
+    since: () => readonly OpenedFile[] | undefined,
+  ): RecordedPaths['paths'] {
+    const found = this.#links(opened, nowNs);
+    const again = found.length > 0 ? since() : undefined;
+    if (again === undefined) return [];
+    const others = new Set(again.map(keyOf));
+    return found.filter(({ file }) => !others.has(keyOf(file))).map(({ file: { lane, timeNs, tie }, path }) => {
+      return { lane, timeNs, tie, path };
+    });
+  }
+
+  #links(opened: readonly OpenedFile[], nowNs: bigint): readonly Link[] {
     const startMs = performance.now();
     if (opened.length === 0 || startMs < this.#restUntilMs) return [];
     const newest = new Map<string, OpenedFile>();
     for (const file of opened) {
       if (nowNs - file.timeNs > AGE_NS_MAX) continue;
-      const key = `${file.pid}:${file.descriptor}`;
+      const key = keyOf(file);
       const other = newest.get(key);
       if (!other || file.timeNs > other.timeNs) newest.set(key, file);
     }
-    const paths: RecordedPaths['paths'][number][] = [];
-    for (const { lane, timeNs, tie, threadId, descriptor } of newest.values()) {
-      const path = linkOf(threadId, descriptor);
-      if (path !== undefined) paths.push({ lane, timeNs, tie, path });
+    const links: Link[] = [];
+    for (const file of newest.values()) {
+      const path = linkOf(file.threadId, file.descriptor);
+      if (path !== undefined) links.push({ file, path });
     }
     const endMs = performance.now();
     this.#restUntilMs = endMs + this.#pacer.spend(endMs - startMs);
-    return paths;
+    return links;
   }
+}
+
+interface Link {
+  readonly file: OpenedFile;
+  readonly path: string;
+}
+
+/** Threads of a process have its descriptors in common. */
+function keyOf({ pid, descriptor }: OpenedFile): string {
+  return `${pid}:${descriptor}`;
 }
 
 /** Undefined when the descriptor is closed or is no file: sockets, pipes and the like have links without a slash. */

@@ -1,0 +1,79 @@
+/** Files that a program opens as fast as it can, by one descriptor after the other has been closed. */
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Recorder } from '../../../../src/sensor-agent/recorder/recorder.js';
+import { Redactor } from '../../../../src/sensor-agent/redaction/redactor.js';
+import { profileEvents } from '../../../../src/sensor-agent/source/tracefs/profile-events.js';
+import { TracefsSource } from '../../../../src/sensor-agent/source/tracefs/tracefs-source.js';
+import type { BusEvent } from '../../../../src/wire/event/event.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
+import { liveTracefs } from '../../../harness/kernel/live-kernel.js';
+import { EVERYTHING, ORIGIN } from '../../../harness/recording-driver.js';
+import { until } from '../../../harness/until.js';
+
+const live = liveTracefs();
+const perl = spawnSync('perl', ['-e', '1']).status === 0;
+const FILES = 64;
+const OPENS = 20_000;
+/** The last stays open. */
+const PROGRAM = `
+my $n = shift;
+for my $at (0 .. $n - 1) { open(my $f, '<', 'f' . $at % ${FILES}) or die; close $f; }
+open(my $end, '<', 'end') or die;
+<STDIN>;
+`;
+
+test('of a descriptor that is returned again and again no path is told, or the one that was opened', {
+  skip: live.skip || (perl ? false : 'needs perl'),
+}, async (t) => {
+  const dir = scratchDirectory('opened');
+  for (const name of ['end', ...Array.from({ length: FILES }, (_, at) => `f${at}`)]) writeFileSync(join(dir, name), '');
+  const storage = { dir: join(dir, 'recorder'), bytesMax: 256 << 20, ageMsMax: 1e12 };
+  const recorder = new Recorder({ ...storage, redactor: new Redactor([]) }, EVERYTHING);
+  const opens: BusEvent[] = [];
+  let pid = 0;
+  recorder.tellTo({
+    event: (event) => event.type === 'file.open' && event.process?.pid === pid && opens.push(event),
+    loss: () => undefined,
+    late: () => undefined,
+  });
+  const events = profileEvents('file').filter((event) => /\/sys_(?:enter|exit)_open/.test(event));
+  const source = new TracefsSource({ recorderId: `test-${process.pid}-opened`, arguments: 'none', onDemand: events });
+  let draining: NodeJS.Timeout | undefined;
+  t.after(() => {
+    clearInterval(draining);
+    return source.stop();
+  });
+  const sink = { exec: () => undefined, settle: () => undefined, queries: () => undefined, note: () => undefined };
+  await source.start({
+    ...sink,
+    page: (page) => recorder.page(page),
+    horizon: (ns, readOn) => recorder.horizon(ns, readOn),
+  });
+  const selfPids = [process.pid];
+  recorder.begin({ ...ORIGIN, continued: false, formats: source.formats.texts(), selfPids }, source.clock());
+  for (const event of source.onDemand!.events) source.onDemand!.switch(event, true);
+  const child = spawn('perl', ['-e', PROGRAM, String(OPENS)], { cwd: dir, stdio: ['pipe', 'ignore', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  pid = child.pid!;
+  const names = () => opens.map(({ file }) => file!.path);
+  draining = setInterval(() => source.drain(), 1);
+  await until(
+    'the last',
+    () => names().at(-1) === join(dir, 'end'),
+    () => names().length,
+  );
+  child.stdin.end('\n');
+  await once(child, 'close');
+  const inLoop = names().slice(-1 - OPENS, -1);
+  assert.equal(inLoop.length, OPENS);
+  const wrong = inLoop.flatMap((path, at) => {
+    const name = `f${at % FILES}`;
+    return path === '' || path === name || path === join(dir, name) ? [] : [`${name} told as ${path}`];
+  });
+  assert.deepEqual(wrong, []);
+});
