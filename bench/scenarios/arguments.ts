@@ -64,7 +64,10 @@ try {
   }
 
   await reportByTurn('static programs', staticPrograms(ROOTS));
-  await reportByTurn(`the first programs of ${ROOTS} new roots`, [...overlayPrograms(ROOTS), ...containerPrograms(ROOTS)]);
+  await reportByTurn(`the first programs of ${ROOTS} new roots`, [
+    ...overlayPrograms(ROOTS),
+    ...containerPrograms(ROOTS),
+  ]);
 } finally {
   await bus.destroy();
 }

@@ -28,7 +28,10 @@ export class OverlayWatch {
     const text = readFileSync('/proc/self/mountinfo');
     if (!text.equals(this.#text)) {
       this.#text = text;
-      const mounts = text.toString().split('\n').map((line) => [line, mountLine(line)] as const);
+      const mounts = text
+        .toString()
+        .split('\n')
+        .map((line) => [line, mountLine(line)] as const);
       this.#there = new Map(mounts.flatMap(([line, mount]) => (mount?.type === OVERLAY ? [[line, mount.point]] : [])));
       this.#told = new Set([...this.#told].filter((line) => this.#there.has(line)));
     }

@@ -79,7 +79,9 @@ export function atOwnRoot<Result>(pid: number, place: Place, use: (place: Place)
   for (const own of wider(mount)) {
     const root = own.root === '/' ? '' : own.root;
     if (!whole.startsWith(`${root}/`)) continue;
-    const found = atMount(own.point, whole.slice(root.length), (same) => (isSame(same) ? { of: use(same) } : undefined));
+    const found = atMount(own.point, whole.slice(root.length), (same) =>
+      isSame(same) ? { of: use(same) } : undefined,
+    );
     if (found) return found.of;
   }
   return undefined;

@@ -199,13 +199,7 @@ export class LinkerPoints implements ExecPoints {
   }
 
   /** What an overlay shows of a layer on the root's own filesystem is probed there, where it keeps nothing busy. */
-  #probeLayer(
-    place: Place,
-    shown: Executable,
-    pid: number,
-    nowNs: bigint,
-    record: (event: string) => void,
-  ): void {
+  #probeLayer(place: Place, shown: Executable, pid: number, nowNs: bigint, record: (event: string) => void): void {
     const key = keyOf(shown);
     if (this.#files.has(this.#overlaid.get(key)?.name ?? '')) return;
     const name = atLayers(pid, place, (layer) => {

@@ -33,9 +33,11 @@ export class FilePaths {
     const again = found.length > 0 ? since() : undefined;
     if (again === undefined) return [];
     const others = new Set(again.map(keyOf));
-    return found.filter(({ file }) => !others.has(keyOf(file))).map(({ file: { lane, timeNs, tie }, path }) => {
-      return { lane, timeNs, tie, path };
-    });
+    return found
+      .filter(({ file }) => !others.has(keyOf(file)))
+      .map(({ file: { lane, timeNs, tie }, path }) => {
+        return { lane, timeNs, tie, path };
+      });
   }
 
   #links(opened: readonly OpenedFile[], nowNs: bigint): readonly Link[] {

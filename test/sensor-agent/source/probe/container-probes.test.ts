@@ -268,7 +268,11 @@ by(LINKERS, "a container's linker is probed in its image before it begins, and i
   copyPrograms(image!);
   if (statSync(image!).dev !== statSync('/').dev) return t.skip("has no directory on the root's filesystem");
   const mounted = (root: string) => {
-    const layers = [`lowerdir=${image}`, `upperdir=${scratchDirectory('upper')}`, `workdir=${scratchDirectory('work')}`];
+    const layers = [
+      `lowerdir=${image}`,
+      `upperdir=${scratchDirectory('upper')}`,
+      `workdir=${scratchDirectory('work')}`,
+    ];
     cleanups.push(() => spawnSync('umount', ['-l', root]));
     return spawnSync('mount', ['-t', 'overlay', 'overlay', '-o', layers.join(), root]).status === 0;
   };

@@ -34,11 +34,7 @@ test('what a descriptor leads to is told, unless it was returned again by the ti
     [[6n, path]],
     'by another thread of the process',
   );
-  assert.deepEqual(
-    told(() => [{ ...opened(one, 7n), pid: pid + 1 }]).length,
-    2,
-    'by another process',
-  );
+  assert.deepEqual(told(() => [{ ...opened(one, 7n), pid: pid + 1 }]).length, 2, 'by another process');
   assert.deepEqual(
     told(() => undefined),
     [],
