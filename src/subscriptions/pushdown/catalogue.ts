@@ -216,7 +216,7 @@ const LINK_LATER =
   "file without an open (dup2, a file passed over a socket) may have that one's";
 const OTHER_OPENS = 'what io_uring and open_by_handle_at open is not seen';
 
-/** What was given belongs to the open that had begun, and has not returned. */
+/** They have the flags. What was given belongs to the open that had begun and has not returned, and its descriptor may be there. */
 const OPENS_BEGIN = calls('enter', 'openat', 'open', 'openat2', 'creat');
 
 const FILE: readonly CatalogueEntry[] = [
@@ -226,8 +226,8 @@ const FILE: readonly CatalogueEntry[] = [
     'syscalls/sys_exit_openat',
     { 'file.descriptor': { field: 'ret' } },
     {
-      alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
-      pathPoint: { name: pathEvent('open'), beside: OPENS_BEGIN, instead: [] },
+      alsoTraced: [...calls('exit', 'open', 'openat2', 'creat'), ...OPENS_BEGIN],
+      pathPoint: { name: pathEvent('open'), beside: [], instead: [] },
       blindSpot: OTHER_OPENS,
       blindWithoutProbes: LINK_LATER,
     },

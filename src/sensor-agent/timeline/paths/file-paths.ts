@@ -11,7 +11,7 @@ import { FILE_PATHS_AGE_MS_MAX, FILE_PATHS_CPU_BURST_MS, FILE_PATHS_CPU_SHARE } 
 import { msToNs } from '../../../nanoseconds.js';
 import type { RecordedPaths } from '../../recorder/recording.js';
 import { cut } from '../../source/process-text.js';
-import type { OpenedFile } from './opened-file.js';
+import { keyOf, type OpenedFile, type OpenedFiles } from './opened-file.js';
 
 const AGE_NS_MAX = msToNs(FILE_PATHS_AGE_MS_MAX);
 const DELETED = ' (deleted)';
@@ -21,23 +21,17 @@ export class FilePaths {
   #restUntilMs = 0;
 
   /**
+   * Of the files that were opened in pages since the last call.
    * @param nowNs of the trace clock: files that were opened too long before it are not looked up
-   * @param since reads what was opened until now; undefined: not all of it is known
+   * @param readOn reads what was opened until now; false: not all of it is known
    */
-  read(
-    opened: readonly OpenedFile[],
-    nowNs: bigint,
-    since: () => readonly OpenedFile[] | undefined,
-  ): RecordedPaths['paths'] {
-    const found = this.#links(opened, nowNs);
-    const again = found.length > 0 ? since() : undefined;
-    if (again === undefined) return [];
-    const others = new Set(again.map(keyOf));
+  read(opened: OpenedFiles, nowNs: bigint, readOn: () => boolean): RecordedPaths['paths'] {
+    const found = this.#links(opened.take(), nowNs);
+    if (found.length === 0 || !readOn()) return [];
+    const isAnothers = opened.others();
     return found
-      .filter(({ file }) => !others.has(keyOf(file)))
-      .map(({ file: { lane, timeNs, tie }, path }) => {
-        return { lane, timeNs, tie, path };
-      });
+      .filter(({ file }) => !isAnothers(file))
+      .map(({ file: { lane, timeNs, tie }, path }) => ({ lane, timeNs, tie, path }));
   }
 
   #links(opened: readonly OpenedFile[], nowNs: bigint): readonly Link[] {
@@ -64,11 +58,6 @@ export class FilePaths {
 interface Link {
   readonly file: OpenedFile;
   readonly path: string;
-}
-
-/** Threads of a process have its descriptors in common. */
-function keyOf({ pid, descriptor }: OpenedFile): string {
-  return `${pid}:${descriptor}`;
 }
 
 /** Undefined when the descriptor is closed or is no file: sockets, pipes and the like have links without a slash. */
