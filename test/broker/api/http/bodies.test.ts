@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { PROBLEM_FIELD_CHARACTERS_MAX, REQUEST_BYTES_MAX } from '../../../src/limits.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { HttpStream, type Problem } from '../../harness/broker/http-stream.js';
-import { until } from '../../harness/until.js';
+import { PROBLEM_FIELD_CHARACTERS_MAX, REQUEST_BYTES_MAX } from '../../../../src/limits.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { HttpStream, type Problem } from '../../../harness/broker/http-stream.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {

@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
-import { HttpSink } from '../../../src/broker/api/http/http-sink.js';
-import { EVENT_STREAM, NDJSON } from '../../../src/broker/api/http/stream-formats.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { HttpStream, type Item, type Problem, type ServerSentEvent } from '../../harness/broker/http-stream.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
-import { until } from '../../harness/until.js';
+import { HttpSink } from '../../../../src/broker/api/http/http-sink.js';
+import { EVENT_STREAM, NDJSON } from '../../../../src/broker/api/http/stream-formats.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { HttpStream, type Item, type Problem, type ServerSentEvent } from '../../../harness/broker/http-stream.js';
+import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 let agent: TestAgent;

@@ -5,9 +5,9 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkHost } from '../../../src/broker/api/host.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { until } from '../../harness/until.js';
+import { checkHost } from '../../../../src/broker/api/host.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {
