@@ -5,8 +5,8 @@ import fc from 'fast-check';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
 import { PredicateIndex } from '../../src/subscriptions/predicate-index.js';
 import { topicOf } from '../../src/wire/event/event.js';
-import { filter as anyFilter, event, PLAIN, written } from '../harness/filters/grammar.js';
 import { range } from '../harness/broker/harness.js';
+import { filter as anyFilter, event, PLAIN, written } from '../harness/filters/grammar.js';
 import { runs } from '../harness/runs.js';
 
 const pid = fc.integer({ min: 0, max: 6 });

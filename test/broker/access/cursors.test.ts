@@ -81,7 +81,8 @@ test('a live cursor that stands before the depth is denied with the earliest', a
     (node) => ({ node, standing: 'late', position: undefined, floors: new Map(), owed: new Map() }) as const,
   );
   const always = guarded.harness.subscribe({ ...request, cursor: forged(cursor, { sinceNs: 1n, nodes: late }) }, token);
-  const told = (node: string) => always.responses.some(({ coverage }) => coverage?.nodes.some((of) => of.node === node));
+  const told = (node: string) =>
+    always.responses.some(({ coverage }) => coverage?.nodes.some((of) => of.node === node));
   await until('the past', () => told('prod-old') && told('prod-1'));
   const longAgo = new TestRecorder('r-8', 1, BigInt(Date.now() - 7_200_000) * 1_000_000n);
   for (const pid of [80, 81]) longAgo.record('process.exec', pid);
