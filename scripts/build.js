@@ -16,6 +16,7 @@ import { fileURLToPath } from 'node:url';
 import * as esbuild from 'esbuild';
 import protobuf from 'protobufjs';
 import { bundle } from './bundle.js';
+import { codecs } from './codecs.js';
 import { keepCompiled } from './compiled.js';
 import { jsonSchemas } from './json-schema.js';
 import { library } from './library.js';
@@ -100,7 +101,9 @@ async function make(id) {
     await allEnded([
       (async () => {
         await run('proto-loader-gen-types', ...GENERATOR, `--outDir=${types}`, ...PROTOS);
-        await typedMessages(await protos(), path.join(ROOT, 'src'), path.join(types, 'typed'));
+        const root = await protos();
+        await typedMessages(root, path.join(ROOT, 'src'), path.join(types, 'typed'));
+        codecs(root, path.join(types, 'codecs.ts'));
         replaceChanged(types, GENERATED);
         fs.rmSync(types, { recursive: true });
         await allEnded([check(making), modules(making), library(ROOT, path.join(making, 'client'))]);

@@ -1,9 +1,9 @@
 /**
  * The program that users start: the modules of a build with all that they import from node_modules, in a few files,
  * and for each what V8 made of it when it ran. Node loads these in a third of the time of seven hundred modules.
- *   main.js        finds the verb
- *   NAME.cjs       the verbs that are used in one process (PARTS), loaded by main.js
- *   certificate-library.cjs   what few of them use
+ *   main.js        finds the verb, and loads the part that has it
+ *   NAME.cjs       the command line with the verbs that are used in one process (PARTS); `none` has none, for help
+ *   certificate-library.js   what few of them use
  *   NAME.cjs.V8    its functions compiled, for the version of V8 that is named (compiled.js)
  */
 import fs from 'node:fs';
@@ -11,43 +11,42 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import * as esbuild from 'esbuild';
 
-/** By what they have in common, so that each process loads little that it does not need. */
+/** Verbs and their files, by what they have in common, so that each process loads little that it does not need. */
 const PARTS = {
-  up: ['process/up', 'process/broker'],
-  agent: ['process/agent'],
-  client: [
-    'observe/observe',
-    'publish',
-    'lists/nodes',
-    'lists/topics',
-    'lists/subscriptions',
-    'lists/groups',
-    'lists/status',
-    'top/top',
-    'tokens/tokens',
-  ],
-  local: ['doctor', 'config', 'decode-capture'],
-  certs: ['certs/certs'],
-  // Has all the others, too, whose flags it completes.
-  completion: ['completion/completion'],
+  up: { up: 'process/up', broker: 'process/broker' },
+  agent: { agent: 'process/agent' },
+  client: {
+    observe: 'observe/observe',
+    publish: 'publish',
+    nodes: 'lists/nodes',
+    topics: 'lists/topics',
+    subscriptions: 'lists/subscriptions',
+    groups: 'lists/groups',
+    status: 'lists/status',
+    top: 'top/top',
+    tokens: 'tokens/tokens',
+  },
+  local: { doctor: 'doctor', config: 'config', decode: 'decode-capture' },
+  certs: { certs: 'certs/certs' },
+  none: {},
 };
+/** Has all the others, too, whose flags it completes. */
+const EVERY_VERB = 'completion';
 
 /** A large library that few processes use, and those late: the parts require it when they need it. */
 const APART = 'certificate-library';
-
-/** What the code of modules expects to be there, and CommonJS has not. */
-const AS_MODULE = {
-  define: { 'import.meta.url': '__url' },
-  banner: {
-    js: '(function (exports, require, module, __filename, __dirname) { const __url = require("node:url").pathToFileURL(__filename).href;',
-  },
-  footer: { js: '})' },
-};
 
 const COMMON = {
   bundle: true,
   platform: 'node',
   target: 'node20',
+  format: 'cjs',
+  define: {
+    // What the code of modules expects to be there, and CommonJS has not.
+    'import.meta.url': '__url',
+    // A library (long) would compile a module at each start, for divisions that it can do without.
+    WebAssembly: 'undefined',
+  },
   // Native code; msgpackr does without where it is not installed.
   external: ['msgpackr-extract'],
   legalComments: 'none',
@@ -56,6 +55,7 @@ const COMMON = {
   metafile: true,
   logLevel: 'warning',
 };
+const ITS_URL = 'const __url = require("node:url").pathToFileURL(__filename).href;';
 
 /**
  * @param modules the folder of the compiled src/
@@ -63,39 +63,33 @@ const COMMON = {
  */
 export async function bundle(modules, target) {
   const module = (name) => path.join(modules, name);
+  const parts = [...Object.keys(PARTS), EVERY_VERB];
   const bundles = await Promise.all([
     esbuild.build({
       ...COMMON,
       entryPoints: [
         { in: module('cli/main.js'), out: 'main' },
         { in: module('sensor-agent/source/exec/exec-lane-worker.js'), out: 'exec-lane-worker' },
+        { in: module(`access/${APART}.js`), out: APART },
       ],
       outdir: target,
-      format: 'esm',
-      banner: { js: 'import { createRequire as __from } from "node:module"; const require = __from(import.meta.url);' },
-      plugins: [partsOf(modules)],
+      banner: { js: ITS_URL },
+      plugins: [partByVerb(modules)],
     }),
-    esbuild.build({
-      ...COMMON,
-      entryPoints: [module(`access/${APART}.js`)],
-      outfile: path.join(target, `${APART}.cjs`),
-      format: 'cjs',
-    }),
-    ...Object.entries(PARTS).map(([name, verbs]) =>
+    ...parts.map((name) =>
       esbuild.build({
         ...COMMON,
-        ...AS_MODULE,
-        stdin: {
-          contents: verbs.map((verb) => `export * as ${identifier(verb)} from './cli/${verb}.js';`).join('\n'),
-          resolveDir: modules,
-        },
+        entryPoints: [module('cli/command-line.js')],
         outfile: path.join(target, `${name}.cjs`),
-        format: 'cjs',
-        plugins: [withProtos(target), apart],
+        banner: { js: `(function (exports, require, module, __filename, __dirname) { ${ITS_URL}` },
+        footer: { js: '})' },
+        plugins: [withProtos(target), apart, ...(name === EVERY_VERB ? [] : [onlyVerbs(modules, PARTS[name])])],
         supported: { 'dynamic-import': false },
       }),
     ),
   ]);
+  // Node takes files for modules where the package's own file above says so.
+  fs.writeFileSync(path.join(target, 'package.json'), '{ "type": "commonjs" }\n');
   const inputs = bundles.flatMap(({ metafile }) => Object.keys(metafile.inputs));
   fs.writeFileSync(path.join(target, 'THIRD-PARTY-LICENSES.txt'), licenses(inputs));
 }
@@ -104,33 +98,46 @@ const apart = {
   name: 'apart',
   setup(build) {
     build.onResolve({ filter: new RegExp(`/${APART}\\.js$`) }, ({ kind }) =>
-      kind === 'dynamic-import' ? { path: `./${APART}.cjs`, external: true } : undefined,
+      kind === 'dynamic-import' ? { path: `./${APART}.js`, external: true } : undefined,
     );
   },
 };
 
-function identifier(verb) {
-  return verb.replace(/\W/g, '_');
+/** What main.js imports as the command line comes from the part that has the verb. */
+function partByVerb(modules) {
+  const parts = Object.entries(PARTS).flatMap(([part, verbs]) => Object.keys(verbs).map((verb) => [verb, part]));
+  const contents = `import { load } from './load-part.js';
+    import { wantedVerb } from ${JSON.stringify(path.join(modules, 'cli/wanted-verb.js'))};
+    const PARTS = new Map(${JSON.stringify([...parts, [EVERY_VERB, EVERY_VERB]])});
+    export const { runCommand } = load(PARTS.get(wantedVerb(process.argv.slice(2))) ?? 'none');`;
+  return {
+    name: 'part-by-verb',
+    setup(build) {
+      build.onResolve({ filter: /\/command-line\.js$/ }, ({ kind }) =>
+        kind === 'dynamic-import' ? { path: 'command-line', namespace: 'part' } : undefined,
+      );
+      build.onLoad({ filter: /.*/, namespace: 'part' }, () => ({
+        contents,
+        resolveDir: path.dirname(fileURLToPath(import.meta.url)),
+      }));
+    },
+  };
 }
 
-/** What main.js imports when a verb is used is taken from the part that has it. */
-function partsOf(modules) {
+/** Leaves out of a part what the command line imports for verbs of others, which it is not asked for there. */
+function onlyVerbs(modules, verbs) {
   const folder = path.join(modules, 'cli');
+  const known = new Set([...Object.values(PARTS).flatMap(Object.values), `${EVERY_VERB}/${EVERY_VERB}`]);
+  const wanted = new Set(Object.values(verbs));
   return {
-    name: 'parts',
+    name: 'only-verbs',
     setup(build) {
       build.onResolve({ filter: /^\./ }, ({ kind, importer, path: imported }) => {
-        if (kind !== 'dynamic-import' || path.dirname(importer) !== folder) return undefined;
-        return { path: imported.replace(/^\.\/|\.js$/g, ''), namespace: 'part' };
-      });
-      build.onLoad({ filter: /.*/, namespace: 'part' }, ({ path: verb }) => {
-        const [name] = Object.entries(PARTS).find(([, verbs]) => verbs.includes(verb)) ?? [];
-        if (name === undefined) throw new Error(`cli/${verb}.ts is in no part of the program (scripts/bundle.js)`);
-        return {
-          contents: `import { load } from './load-part.js';
-            export const { define } = load(${JSON.stringify(name)}).${identifier(verb)};`,
-          resolveDir: path.dirname(fileURLToPath(import.meta.url)),
-        };
+        const isOfVerb = kind === 'dynamic-import' && path.dirname(importer) === folder && imported.startsWith('./');
+        if (!isOfVerb) return undefined;
+        const file = imported.replace(/^\.\/|\.js$/g, '');
+        if (!known.has(file)) throw new Error(`cli/${file}.ts is in no part of the program (scripts/bundle.js)`);
+        return wanted.has(file) ? undefined : { path: imported, external: true };
       });
     },
   };

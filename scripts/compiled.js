@@ -42,7 +42,10 @@ export async function keepCompiled(program) {
   if (address !== undefined)
     await ended(start('observe', `--broker=${address}`, '--token-file=token', '--all', '--last=20'));
   bus.kill('SIGTERM');
-  await Promise.all([busEnded, ended(start('config')), ended(start('completion', 'bash'))]);
+  await Promise.all([
+    busEnded,
+    ...[['config'], ['completion', 'bash'], ['--help']].map((args) => ended(start(...args))),
+  ]);
   fs.rmSync(data, { recursive: true, force: true });
 }
 

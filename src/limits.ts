@@ -4,7 +4,7 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import { RECONNECT_MS_MAX } from './limits/client.js';
+import { RECONNECT_MS_MAX, STREAM_SILENCE_MS_MAX } from './limits/client.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
@@ -214,6 +214,9 @@ export const LAST_DEFAULT = 20;
 
 /** An agent waits once this much of its sent frames is unacknowledged. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
+/** Frames are acknowledged when so many bytes of them are durable, and this often, as nobody waits for it. */
+export const ACKNOWLEDGED_BYTES = UNACKNOWLEDGED_BYTES_MAX / 8;
+export const ACKNOWLEDGED_INTERVAL_MS = 500;
 /**
  * Bytes that an agent has written to a data stream and the socket has not taken, whatever the broker acknowledged or
  * granted. Beyond it matching pauses, and the recorder serves as the outbox. The bound on messages holds for any
@@ -308,8 +311,6 @@ export const LOG_SEGMENTS_MIN = 16;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
 /** A log that could not store a frame is tried again this often. */
 export const LOG_RETRY_MS = 1_000;
-/** How often the broker checks that its files are still in their place. */
-export const DATA_WATCH_INTERVAL_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */
 export const LOG_SYNC_INTERVAL_MS = 1_000;
 
@@ -377,8 +378,9 @@ export const HTTP_PIPELINED_MAX = 16;
 /** How long the bytes after a refused request are read and dropped, so that the answer arrives. */
 export const HTTP_LINGER_MS = 1_000;
 
-/** Silence on a stream of server-sent events, after which a comment is sent; and how soon browsers come back. */
-export const EVENT_STREAM_COMMENT_MS = 15_000;
+/** Silence on a stream of events over HTTP, after which something is sent that says nothing. */
+export const STREAM_KEEP_ALIVE_MS = 15_000;
+/** How soon a browser comes back to a stream of server-sent events. */
 export const EVENT_STREAM_RETRY_MS = 2_000;
 /** How soon to ask again where there was no room, or the broker was shutting down. */
 export const RETRY_AFTER_MS = 2_000;
@@ -416,6 +418,12 @@ export const DRAIN_FILLED_SHARE = 0.25;
 export const LINGER_MS_DEFAULT = 100;
 /** Not more often than this for any wish, unless settings say otherwise. */
 export const LINGER_MS_LEAST_DEFAULT = 5;
+/**
+ * Where there was nothing for so long, buffers are read this many times less often, but as often as while nobody listens.
+ * The first event after a silence comes up to 200 ms later than it happened then, by default.
+ */
+export const LINGER_QUIET_AFTER_MS = 1_000;
+export const LINGER_QUIET_FACTOR = 2;
 /** While what was not sent yet is read from the recorder again, a step each time. */
 export const LINGER_BEHIND_MS = 8;
 /** While paths are looked up that descriptors lead to: soon, before the file is closed. */
@@ -436,6 +444,10 @@ export const STATE_BYTES_MAX = 64 * MiB;
 /** How long, and for how many events at most, `observe` holds live lines to order a node's topics by time. */
 export const LINE_ORDER_MS = 10;
 export const LINE_ORDER_EVENTS_MAX = 1_000;
+/** So many live events of one node arrive in one turn, as one read of the connection has them: they need not be held longer. */
+export const LINE_ORDER_TURN_EVENTS_MAX = 64;
+/** How long an interrupted command waits for a reader of stdout that does not read. */
+export const OUTPUT_STALLED_MS = 1_000;
 /** Log lines that wait while stderr is blocked. */
 export const LOG_WAITING_BYTES_MAX = 1 * MiB;
 /** Processes and nodes whose names the command line remembers, and the characters of arguments on one event's line. */
@@ -448,6 +460,7 @@ export const AGENT_STOP_MS = 4_000;
 export const AGENT_RESTART_MS_MIN = 250;
 export const AGENT_RESTART_MS_MAX = 30_000;
 
+assert(3 * STREAM_KEEP_ALIVE_MS <= STREAM_SILENCE_MS_MAX);
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
 assert(

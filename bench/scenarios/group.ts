@@ -1,5 +1,5 @@
 /**
- * How soon a group's slices are with other members when one is killed and when one hangs: eight members as processes of
+ * How soon a group's slices are with other members when one leaves, is killed and hangs: eight members as processes of
  * their own, with the broker's own settings, 16 nodes, events all the time. Counted from the signal to the moment in which
  * the last of its slices was assigned to another, and to the first event of each of them.
  *
@@ -30,6 +30,7 @@ try {
   await until('even shares', () => members.every((member) => held(member).size === 2), shares);
   const rows = [];
   for (const [what, signal] of [
+    ['left', 'SIGTERM'],
     ['killed', 'SIGKILL'],
     ['stopped', 'SIGSTOP'],
   ] as const) {
@@ -41,8 +42,8 @@ try {
       const lost = [...held(member).keys()];
       const others = members.filter((other) => other !== member);
       const beganMs = Date.now();
-      if (signal === 'SIGKILL') await member.end(signal);
-      else member.signal(signal);
+      if (signal === 'SIGSTOP') member.signal(signal);
+      else await member.end(signal);
       const first = (kind: 'a' | 'd', slice: number) =>
         Math.min(
           ...others.flatMap((other) =>
@@ -58,8 +59,8 @@ try {
       const busy = lost.filter((slice) => Number.isFinite(first('d', slice)));
       await sleep(SETTLED_MS);
       delivered.push(Math.max(...busy.map((slice) => first('d', slice)), beganMs) - beganMs);
-      if (signal === 'SIGKILL') member.start();
-      else member.signal('SIGCONT');
+      if (signal === 'SIGSTOP') member.signal('SIGCONT');
+      else member.start();
       await until('even shares', () => members.every((each) => held(each).size === 2), shares);
     }
     rows.push({

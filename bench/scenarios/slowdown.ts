@@ -48,10 +48,15 @@ const WORKLOADS: Readonly<Record<string, Workload>> = {
 
 type Arm = 'none' | 'backplane' | 'bpftrace';
 const ARMS: readonly Arm[] = ['none', 'backplane', 'bpftrace'];
-const wanted = process.argv[3] === undefined ? Object.keys(WORKLOADS) : [process.argv[3]];
+const [, , , asked] = process.argv;
+const wanted = Object.entries(WORKLOADS).filter(([name]) => asked === undefined || name === asked);
+if (wanted.length === 0) {
+  console.error(`slowdown: WORKLOAD must be one of ${Object.keys(WORKLOADS).join(', ')}, got ${JSON.stringify(asked)}`);
+  process.exit(2);
+}
 
 const rows = [];
-for (const name of wanted) rows.push(...(await measure(name, WORKLOADS[name]!)));
+for (const [name, workload] of wanted) rows.push(...(await measure(name, workload)));
 report('slowdown', rows, { pairs: PAIRS });
 
 async function measure(name: string, workload: Workload) {

@@ -18,6 +18,9 @@ from backplane.v1 import subscription_pb2, subscription_pb2_grpc
 BROKER = os.environ.get("BACKPLANE_BROKERS", "127.0.0.1:8484").split(",")[0]
 METADATA = [("authorization", "Bearer " + os.environ.get("BACKPLANE_TOKEN", ""))]
 
+for service in subscription_pb2.DESCRIPTOR.services_by_name.values():
+    print("service", service.full_name, file=sys.stderr)
+
 limit = int(sys.argv[1]) if len(sys.argv) > 1 else 10
 cursor = sys.argv[2] if len(sys.argv) > 2 else ""
 with grpc.insecure_channel(BROKER, [("grpc.keepalive_time_ms", 30_000)]) as channel:

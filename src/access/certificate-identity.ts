@@ -17,6 +17,24 @@ const COMMON_NAME = /^[A-Za-z0-9_][A-Za-z0-9._@-]*$/;
 /** As Node tells it of a peer's certificate, and X509Certificate.toLegacyObject(). */
 export type CertificateNames = Pick<PeerCertificate, 'subject' | 'subjectaltname'>;
 
+/** By which a certificate is told from others of its identity. */
+export interface CertificateFacts {
+  /** Hex. */
+  readonly serial: string;
+  /** Milliseconds since 1970 from which on it holds. */
+  readonly beginsMs: number;
+}
+
+export interface StatedIdentity extends CertificateFacts {
+  readonly name: string;
+}
+
+/** The same as certificateIdentity(), with which certificate it is. */
+export function statedIdentity(certificate: PeerCertificate): StatedIdentity {
+  const { serialNumber: serial, valid_from: begins } = certificate;
+  return { name: certificateIdentity(certificate), serial, beginsMs: Date.parse(begins) };
+}
+
 /**
  * Call only for a certificate that was verified. Returns at most CERTIFICATE_NAME_CHARACTERS_MAX characters of
  * A-Z a-z 0-9 . _ - @ : /.

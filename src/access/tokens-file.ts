@@ -3,7 +3,6 @@ import {
   closeSync,
   constants,
   fchmodSync,
-  fchownSync,
   fsyncSync,
   openSync,
   realpathSync,
@@ -17,6 +16,7 @@ import { asBackplaneError, BackplaneError } from '../errors.js';
 import { TOKENS_BYTES_MAX } from '../limits.js';
 import { readBoundedFile, readFailure } from '../storage/bounded-file.js';
 import { nodeFileOps, systemErrorCode, writeAll } from '../storage/file-ops.js';
+import { giveToOwner } from '../storage/file-owner.js';
 import { type IssuedToken, parseTokens, tokensText } from './issued-tokens.js';
 
 /** In the data directory, where no setting names another file. */
@@ -105,9 +105,8 @@ function reserve(temporary: string): number {
 
 function takeAfter(fd: number, target: string): void {
   const before = statsOf(target);
-  const owner = before ?? statsOf(dirname(target));
   if (before !== undefined) fchmodSync(fd, before.mode & 0o777);
-  if (owner !== undefined && process.geteuid?.() === 0) fchownSync(fd, owner.uid, owner.gid);
+  giveToOwner(fd, target);
 }
 
 function statsOf(path: string): Stats | undefined {

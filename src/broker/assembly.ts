@@ -1,7 +1,6 @@
 /** Puts the parts of a broker together, around what was opened for it. */
 import { join, resolve } from 'node:path';
 import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
-import { HealthImplementation } from 'grpc-health-check';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
@@ -13,6 +12,7 @@ import {
   HISTORY_POOL_BYTES_MAX,
 } from '../limits.js';
 import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
+import { Health } from '../wire/grpc/health.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService, type Service } from '../wire/grpc/rpc.js';
 import { serverOptions, setStreamWindow } from '../wire/grpc/server-options.js';
@@ -85,7 +85,7 @@ const GROUP_DEFAULTS = {
 export function assemble(opened: Opened, options: BrokerOptions) {
   const { dir, store, documents, held, delays, token, tls } = opened;
   const { logger } = options;
-  const { interest, setBudgets, groupState } = openState(dir, logger);
+  const { interest, setBudgets, groupState, parkedState } = openState(dir, logger);
   const { trail, refusals } = openTrail(documents, options);
   const access = new AccessFiles({
     ...{ ...NO_ACCESS_FILES, ...options.access },
@@ -101,7 +101,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all());
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
-  const consumers = consumersOf(shared, groupState, trail, control, options);
+  const groupStore = new GroupStore(groupState, parkedState);
+  const consumers = consumersOf(shared, groupStore, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
@@ -138,8 +139,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     Publisher: publishing.handlers(),
     Join: joining.handlers(),
   });
-  const health = healthOf(grpc);
-  const showHealth = () => health.setStatus('', servingStatus(state));
+  const health = new Health(grpc);
+  const showHealth = () => health.show(servingStatus(state));
   addReflection(grpc);
   const http = new HttpApi({
     ...{ ...api, version: options.version, publisher, groups: groupService, gate, tls },
@@ -183,14 +184,13 @@ function nodesOf(store: LogStore, interest: SharedState, setBudgets: SharedState
 /** Subscriptions, and the groups whose slices are some of them. */
 function consumersOf(
   context: DeliveryContext,
-  state: SharedState,
+  store: GroupStore,
   trail: AuditTrail,
   access: AccessControl,
   { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
 ) {
   const join: JoinGroup = (...member) => groups.join(...member);
   const subscriptions = new Subscriptions(context, join, access, trail);
-  const store = new GroupStore(state);
   const groups: Groups = new Groups({ store, context, subscriptions, access, times, retention: times, logger });
   return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail, access) };
 }
@@ -211,10 +211,4 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTl
 
 function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
   return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
-}
-
-function healthOf(grpc: Server): HealthImplementation {
-  const health = new HealthImplementation({ '': 'NOT_SERVING' });
-  health.addToServer(grpc);
-  return health;
 }

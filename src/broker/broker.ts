@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
-import { ACCESS_FILES_INTERVAL_MS, DATA_WATCH_INTERVAL_MS, DRAIN_MS, LEASE_INTERVAL_MS } from '../limits.js';
+import { everySecond } from '../flow/long-timer.js';
+import { DRAIN_MS, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import { nodeFileOps } from '../storage/file-ops.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
@@ -41,8 +42,6 @@ export interface Broker {
   /** Ends at once, as a kill would, but releases ports and files. For tests. */
   abort(): Promise<void>;
 }
-
-const INTEREST_SWEEP_MS = 1_000;
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -144,20 +143,17 @@ function running(
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
   const { book, registry, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } = parts;
-  const sweep = () => {
+  const endLooks = everySecond(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
     keepNote(note);
-  };
-  const timers = [
-    setInterval(sweep, INTEREST_SWEEP_MS),
-    setInterval(() => budgets.lease(), LEASE_INTERVAL_MS),
-    setInterval(() => watch.look(), DATA_WATCH_INTERVAL_MS),
-    setInterval(() => parts.access.look(), ACCESS_FILES_INTERVAL_MS),
-  ];
-  for (const timer of timers) timer.unref();
+    watch.look();
+    parts.access.look();
+  });
+  const leases = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS).unref();
   const close = async (): Promise<void> => {
-    for (const timer of timers) clearInterval(timer);
+    endLooks();
+    clearInterval(leases);
     note?.forget();
     endConnections();
     await release();

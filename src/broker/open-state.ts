@@ -7,13 +7,13 @@ import { budgetEntriesOfVersion1, checkNodeState, interestEntriesOfVersion1 } fr
 
 /**
  * A damaged file costs work but no events: without the claims the broker does not know for which predicates the log is
- * complete, so resumed subscriptions are served from the recorders. Budgets, which nobody could send again, are in a
- * file of their own that is written seldom.
+ * complete, so resumed subscriptions are served from the recorders. Budgets, which nobody could send again, and parked
+ * cursors, which are long, are in files of their own that are written seldom.
  */
 export function openState(
   dir: string,
   logger: Logger,
-): { interest: SharedState; setBudgets: SharedState; groupState: SharedState } {
+): { interest: SharedState; setBudgets: SharedState; groupState: SharedState; parkedState: SharedState } {
   const common = { dir, check: checkNodeState, warn: (message: string) => logger.warn(message) };
   return {
     interest: new StateFile({
@@ -34,10 +34,19 @@ export function openState(
       ...common,
       check: checkGroupState,
       name: 'groups',
-      upgrade: () => {
-        throw new Error('version 1 had no groups');
-      },
+      upgrade: noGroups,
       consequence: 'Groups and how far they had got are gone: members make them anew, from now on',
     }),
+    parkedState: new StateFile({
+      ...common,
+      check: checkGroupState,
+      name: 'parked',
+      upgrade: noGroups,
+      consequence: 'Groups that the log does not reach back to any more go on behind their last commits, after a gap',
+    }),
   };
+}
+
+function noGroups(): never {
+  throw new Error('version 1 had no groups');
 }

@@ -1,68 +1,36 @@
 #!/usr/bin/env node
 /**
- * The command line's entry point: finds the verb, loads only its file, and
- * turns what goes wrong into one line on stderr and an exit code: 0 done,
- * 1 failed, 2 wrong usage, 4 incomplete (observe), 130 interrupted.
+ * The command line's entry point, which loads what is needed before all else is loaded, and nothing beside: it answers
+ * `--version`, and starts the agent of `up`, whose process loads its code while this one does. Everything else is done
+ * by command-line.ts: in the program that users start, by the copy of it that has the verb (scripts/bundle.js).
  */
-import { openSync } from 'node:fs';
-import { CommanderError } from 'commander';
-import { builtFile } from '../package-files.js';
-import { asTyped } from './command-name.js';
-import { watchOutput } from './standard-output.js';
-import { commandLine, type Verb } from './verbs.js';
+import { writeSync } from 'node:fs';
+import { packageVersion } from '../package-files.js';
+import { wantedVerb } from './wanted-verb.js';
 
-const COMPLETION: Verb = {
-  name: 'completion',
-  summary: 'print a script that completes commands in a shell',
-  load: () => import('./completion/completion.js'),
-};
+/** Run for long, beside the work of others. */
+const SERVERS: ReadonlySet<string | undefined> = new Set(['up', 'broker', 'agent']);
 
-// gRPC also prints its failures on stderr, which the command line prints itself. Read when gRPC is loaded.
-process.env.GRPC_VERBOSITY ??= 'NONE';
+const args = process.argv.slice(2);
+if (!saidVersion()) void start();
 
-// Held open while this runs, so that a build does not remove the program in use (scripts/build.js), and `up` can
-// restart its agent from the same one.
-openSync(builtFile(), 'r');
-
-const output = watchOutput(process.stdout, process.stderr);
-const exitCode = await main(process.argv.slice(2));
-const lost = await output.end();
-process.exit(lost === undefined || isFailure(exitCode) ? exitCode : complain(lost, 1));
-
-/** Exit codes for which an error was already printed. */
-function isFailure(code: number): boolean {
-  return code === 1 || code === 2;
-}
-
-async function main(args: readonly string[]): Promise<number> {
+/** False also where stdout does not take it at once: the command line waits for it, and tells what is wrong with it. */
+function saidVersion(): boolean {
+  if (args.length !== 1 || (args[0] !== '--version' && args[0] !== '-V')) return false;
   try {
-    const wanted = args.find((argument) => argument !== 'help' && !argument.startsWith('-'));
-    const program = await commandLine(wanted, COMPLETION);
-    if (args.length === 0) {
-      program.outputHelp({ error: true });
-      return 2;
-    }
-    await program.parseAsync(args, { from: 'user' });
-    return Number(process.exitCode ?? 0);
-  } catch (thrown) {
-    return report(thrown);
+    writeSync(1, `${packageVersion()}\n`);
+    return true;
+  } catch {
+    return false;
   }
 }
 
-function report(thrown: unknown): number {
-  if (thrown instanceof CommanderError) {
-    // --help and --version also arrive as thrown errors, but with exit code 0.
-    if (thrown.exitCode === 0) return 0;
-    return complain(thrown.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '), 2);
-  }
-  const error = thrown instanceof Error ? thrown : new Error(String(thrown));
-  // Recognised by its shape, because importing the class would load gRPC for `--help`.
-  const exitCode = 'exitCode' in error && typeof error.exitCode === 'number' ? error.exitCode : undefined;
-  if (exitCode === undefined && process.env.BACKPLANE_LOG_LEVEL === 'debug') console.error(error.stack);
-  return complain(exitCode === undefined ? `unexpected: ${error.message}` : error.message, exitCode ?? 1);
-}
-
-function complain(message: string, exitCode: number): number {
-  process.stderr.write(`backplane: ${asTyped(message).replace(/[\x00-\x1f\x7f-\x9f]+/g, ' ')}\n`);
-  return exitCode;
+async function start(): Promise<void> {
+  const verb = wantedVerb(args);
+  const isHelp = args.some((argument) => ['help', '--help', '-h'].includes(argument));
+  const agent = verb === 'up' && !isHelp ? (await import('./process/agent-spawn.js')).spawnAgent() : undefined;
+  // Before the code is loaded: V8 takes compiled functions only with the flags that it made them with.
+  if (SERVERS.has(verb)) (await import('./process/heap.js')).boundHeap();
+  const { runCommand } = await import('./command-line.js');
+  await runCommand(args, agent);
 }

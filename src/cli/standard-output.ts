@@ -4,10 +4,15 @@
  * A stderr that fails is no failure.
  */
 import type { Writable } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OUTPUT_STALLED_MS } from '../limits.js';
 
 export interface StandardOutput {
-  /** Waits until all output is taken. Returns the reason when it was not. */
-  end(): Promise<string | undefined>;
+  /**
+   * Waits until all output is taken; `interrupted`: for OUTPUT_STALLED_MS at most. Returns the reason when it could not be
+   * written.
+   */
+  end(interrupted: boolean): Promise<string | undefined>;
 }
 
 /** Call before anything is written. */
@@ -19,9 +24,10 @@ export function watchOutput(out: Writable, err: Writable): StandardOutput {
   out.on('error', note);
   err.on('error', () => {});
   return {
-    async end() {
+    async end(interrupted) {
       // Calls back behind everything that was written before, also when the stream has failed.
-      await new Promise<void>((resolve) => out.write('', () => resolve()));
+      const taken = new Promise<void>((resolve) => out.write('', () => resolve()));
+      await (interrupted ? Promise.race([taken, sleep(OUTPUT_STALLED_MS)]) : taken);
       // The event comes a turn after the callback.
       await new Promise((resolve) => setImmediate(resolve));
       if (failure === undefined || failure.code === 'EPIPE' || failure.code === 'ERR_STREAM_DESTROYED')

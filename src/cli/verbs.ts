@@ -1,34 +1,22 @@
 /** The verbs of the command line, each with the file that has its flags and does it. */
+import type { ChildProcess } from 'node:child_process';
 import { Command } from 'commander';
 import { packageVersion } from '../package-files.js';
 import { addExamples } from './examples.js';
-import { boundHeap } from './process/heap.js';
 
-/** What a verb's file exports as `define`: its flags, arguments and action. */
-type Define = (command: Command) => void;
+/** What a verb's file exports as `define`: its flags, arguments and action. `agent`: for `up`, where it was started already. */
+type Define = (command: Command, agent?: ChildProcess) => void;
 
 export interface Verb {
   readonly name: string;
   readonly summary: string;
   readonly load: () => Promise<{ readonly define: Define }>;
-  /** Called before it is loaded to be used. */
-  readonly prepare?: () => void;
 }
 
 const VERBS: readonly Verb[] = [
-  {
-    name: 'up',
-    summary: "run a broker and this node's agent",
-    load: () => import('./process/up.js'),
-    prepare: boundHeap,
-  },
-  { name: 'broker', summary: 'run a broker', load: () => import('./process/broker.js'), prepare: boundHeap },
-  {
-    name: 'agent',
-    summary: "run this node's agent",
-    load: () => import('./process/agent.js'),
-    prepare: boundHeap,
-  },
+  { name: 'up', summary: "run a broker and this node's agent", load: () => import('./process/up.js') },
+  { name: 'broker', summary: 'run a broker', load: () => import('./process/broker.js') },
+  { name: 'agent', summary: "run this node's agent", load: () => import('./process/agent.js') },
   { name: 'observe', summary: 'show events, from the past and live', load: () => import('./observe/observe.js') },
   { name: 'publish', summary: 'publish events of your own', load: () => import('./publish.js') },
   { name: 'nodes', summary: 'list the nodes and what they record', load: () => import('./lists/nodes.js') },
@@ -68,7 +56,11 @@ const VERBS: readonly Verb[] = [
  * The whole command line, of which only the wanted verb has flags and does something, because each loads much; or every
  * verb ('all'). `completion` knows all others, so that it is not among them here.
  */
-export async function commandLine(wanted: string | undefined, completion: Verb): Promise<Command> {
+export async function commandLine(
+  wanted: string | undefined,
+  completion: Verb,
+  agent?: ChildProcess,
+): Promise<Command> {
   const program = new Command('backplane');
   program
     .description(
@@ -83,8 +75,7 @@ export async function commandLine(wanted: string | undefined, completion: Verb):
     const command = program.command(verb.name).description(verb.summary);
     command.exitOverride().configureOutput({ outputError: () => {} });
     if (verb.name !== wanted && wanted !== 'all') continue;
-    if (verb.name === wanted) verb.prepare?.();
-    (await verb.load()).define(command);
+    (await verb.load()).define(command, agent);
     addExamples(command);
   }
   return program;

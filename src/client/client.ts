@@ -4,7 +4,7 @@
  */
 import { type CallOptions, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { inTheClear, type SecurityFor } from '../access/secure-channel.js';
-import { secureTrouble } from '../access/secure-trouble.js';
+import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { CLIENT_ANSWER_MS } from '../limits/client.js';
@@ -49,6 +49,8 @@ export interface ClientOptions extends ConnectionOptions {
   readonly callOptions?: CallOptions | undefined;
   /** What to do where no broker answers: the end of a sentence. */
   readonly advice?: string | undefined;
+  /** What errors of TLS call the CA and the certificate; without it the flags of the command line. */
+  readonly tlsNames?: TlsNames | undefined;
 }
 
 /** Any answer will do: what a broker says of itself needs no credential. */
@@ -63,6 +65,7 @@ export class Client {
   readonly #credentialFor: CredentialFor;
   readonly #connection: ClientOptions;
   readonly #services = new Map<string, BackplaneClient>();
+  #closed = false;
   /** Of the last connection to each broker. */
   readonly #security = new Map<string, ChannelSecurity>();
   readonly #source: StreamSource<SubscribeRequest, SubscribeItem> = {
@@ -76,7 +79,7 @@ export class Client {
 
   /**
    * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
-   * returns the credential for a broker, and is called for each connection; without it no credential is sent.
+   * returns the credential for a broker, and is called for each call; without it no credential is sent.
    */
   constructor(
     brokers: readonly string[],
@@ -189,8 +192,9 @@ export class Client {
     await this.#askGroups<object>((service, options, done) => service.commit(request, options, done));
   }
 
-  /** Ends all running calls. */
+  /** Ends all running calls; there can be none afterwards. */
   close(): void {
+    this.#closed = true;
     for (const service of this.#services.values()) service.close();
     this.#services.clear();
   }
@@ -246,7 +250,8 @@ export class Client {
     const error = clientError(thrown);
     if (error.code === 'unavailable') {
       const { details = '' } = thrown as { details?: unknown };
-      return secureTrouble(broker, String(details), this.#security.get(broker)?.isSecure === true) ?? error;
+      const isSecure = this.#security.get(broker)?.isSecure === true;
+      return secureTrouble(broker, String(details), isSecure, this.#connection.tlsNames) ?? error;
     }
     const from = error.code === 'unauthenticated' ? this.#credentialFor(broker)?.from : undefined;
     return from === undefined
@@ -255,12 +260,14 @@ export class Client {
   }
 
   #service(broker: string): BackplaneClient {
+    // A call that fails as this is closed would be tried again, over a connection that nobody closes.
+    if (this.#closed) throw new BackplaneError('failed_precondition', 'the connection was closed');
     const known = this.#services.get(broker);
     if (known !== undefined) return known;
     const { securityFor = inTheClear } = this.#connection;
     const security = securityFor(broker);
     this.#security.set(broker, security);
-    const service = createBackplaneClient(broker, this.#credentialFor(broker)?.token, security, this.#connection);
+    const service = createBackplaneClient(broker, this.#tokenFor(broker), security, this.#connection);
     this.#services.set(broker, service);
     return service;
   }
@@ -268,7 +275,11 @@ export class Client {
   /** On the same connection. */
   #groups(broker: string): GroupsClient {
     const options = { ...this.#connection, channel: this.#service(broker).getChannel() };
-    return createGroupsClient(broker, this.#credentialFor(broker)?.token, this.#security.get(broker), options);
+    return createGroupsClient(broker, this.#tokenFor(broker), this.#security.get(broker), options);
+  }
+
+  #tokenFor(broker: string): () => string | undefined {
+    return () => this.#credentialFor(broker)?.token;
   }
 
   /** Drops a failed channel: it would back off for up to minutes, but subscribe() sets its own delays. */

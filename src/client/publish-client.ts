@@ -7,7 +7,7 @@ import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { inTheClear } from '../access/secure-channel.js';
 import { secureTrouble } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
-import { BackplaneError } from '../errors.js';
+import { BackplaneError, type ErrorCode } from '../errors.js';
 import { reconnectDelayMs } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits.js';
 import { type ChannelSecurity, createPublisherClient } from '../wire/grpc/rpc.js';
@@ -19,6 +19,9 @@ import type {
 } from '../wire/messages.js';
 import type { ClientOptions } from './client.js';
 import { clientError, noBrokerError } from './client-error.js';
+
+/** What says of a stream that was opened before only that another one is needed. */
+const STALE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'unauthenticated']);
 
 type PublishStream = ClientDuplexStream<PublishRequest, PublishResponse>;
 
@@ -45,6 +48,7 @@ export class PublishClient {
   async publish(topic: string, events: readonly PublishedEvent[], signal: AbortSignal): Promise<PublishResponse> {
     for (let failures = 0; ; ) {
       if (signal.aborted) throw new BackplaneError('cancelled', 'interrupted');
+      const wasOpen = this.#stream !== undefined;
       try {
         return await this.#send({ topic, events: [...events] }, signal);
       } catch (thrown) {
@@ -53,6 +57,8 @@ export class PublishClient {
         const { retryAfterMs } = error.details;
         if (error.code === 'resource_exhausted' && retryAfterMs !== undefined) {
           await sleep(retryAfterMs, undefined, { signal }).catch(() => undefined);
+        } else if (wasOpen && STALE.has(error.code)) {
+          // The broker may have been started again, or the token renewed, since the stream was opened.
         } else if (error.code !== 'unavailable') throw error;
         else if (++failures >= this.#brokers.length) throw noBrokerError(this.#brokers, error, this.#connection.advice);
         else {
@@ -99,7 +105,8 @@ export class PublishClient {
     if (error.code !== 'unavailable') return error;
     const { details } = thrown as { details?: unknown };
     const said = typeof details === 'string' ? details : '';
-    return secureTrouble(this.#current, said, this.#security?.isSecure === true) ?? error;
+    const isSecure = this.#security?.isSecure === true;
+    return secureTrouble(this.#current, said, isSecure, this.#connection.tlsNames) ?? error;
   }
 
   /** The broker that is asked now. */
@@ -112,11 +119,14 @@ export class PublishClient {
     const broker = this.#current;
     const { securityFor = inTheClear } = this.#connection;
     this.#security = securityFor(broker);
-    this.#service = createPublisherClient(broker, this.#credentialFor(broker)?.token, this.#security, this.#connection);
-    this.#stream = this.#service.publish() as PublishStream;
-    // What comes between batches, or after the stream was given up, is told to nobody.
-    this.#stream.on('error', () => undefined);
-    return this.#stream;
+    const token = () => this.#credentialFor(broker)?.token;
+    this.#service = createPublisherClient(broker, token, this.#security, this.#connection);
+    const stream = this.#service.publish() as PublishStream;
+    this.#stream = stream;
+    // A stream that ended between batches takes none. Why it did is told to nobody.
+    const drop = () => this.#stream === stream && this.#drop();
+    stream.on('error', drop).on('end', drop);
+    return stream;
   }
 
   #drop(): void {

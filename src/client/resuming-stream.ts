@@ -47,7 +47,8 @@ export interface StreamSource<Request, Item> {
  * break.
  *
  * @throws BackplaneError what the broker refused; unavailable when at the start no broker answers. Once accepted, lost
- * brokers are tried again (0.1 to 0.5 s apart, later up to 2 s, with jitter) until the signal is aborted.
+ * brokers are tried again (0.1 to 0.5 s apart, later up to 2 s, with jitter) until the signal is aborted, and a stream
+ * whose token expires is opened again with the token that there is then.
  */
 export async function* resumingStream<Request extends ResumableRequest, Item extends { readonly kind: string }>(
   source: StreamSource<Request, Item>,
@@ -62,6 +63,7 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
   while (!signal.aborted) {
     const broker = ring.after(failures);
     let cause = new BackplaneError('unavailable', 'the broker ended the stream');
+    let answered = false;
     const gaps = new HeldGaps<Item>();
     try {
       for await (const item of source.open(broker, resumption.request(), signal)) {
@@ -69,6 +71,7 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
         if (facts.kind === 'accepted') {
           if (broken) yield source.link(broker, undefined);
           broken = false;
+          answered = true;
           ring.answered(broker);
           failures = 0;
         }
@@ -83,7 +86,9 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
       if (!signal.aborted && resumption.complete) yield* gaps.take();
       if (signal.aborted || resumption.complete) return;
       cause = source.failure(broker, thrown);
-      if (!mayPass(cause, resumption.accepted, request)) throw cause;
+      // Of a stream that ran the token has expired. By now there may be another one; if not, that is refused.
+      const expired = answered && cause.code === 'unauthenticated';
+      if (!expired && !mayPass(cause, resumption.accepted, request)) throw cause;
     }
     source.lost(broker);
     failures++;

@@ -12,12 +12,12 @@ export const TOKEN_DAYS_MAX = 3_650;
 export const TOKENS_BYTES_MAX = 4 * MiB;
 export const ROLES_BYTES_MAX = 256 * KiB;
 export const KEYS_BYTES_MAX = 256 * KiB;
-/** How often such files are looked at: that much later a token that was revoked holds no longer. */
-export const ACCESS_FILES_INTERVAL_MS = 1_000;
 /** Roles, bindings, and the names of one list of them. A role's nodes are part of what nodes are asked. */
 export const ROLES_MAX = 256;
 export const BINDINGS_MAX = 1_024;
 export const ROLE_NAMES_MAX = 256;
+/** Entries of revoked certificates, all of which each call by a certificate is held against. */
+export const REVOKED_MAX = 1_024;
 /** Groups of a web token that are looked at; those of large organisations have hundreds. */
 export const JWT_GROUPS_MAX = 512;
 /** How far the clocks of whoever issues web tokens and of this machine may be apart, in seconds. */

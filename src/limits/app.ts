@@ -45,6 +45,11 @@ const DAY_MS = 24 * 3600 * 1000;
 export const APP_LOG_AGE_MS_DEFAULT = DAY_MS;
 export const ALERT_LOG_AGE_MS_DEFAULT = 30 * DAY_MS;
 export const AUDIT_LOG_AGE_MS_DEFAULT = 365 * DAY_MS;
+/**
+ * Topics of a log of which each segment says what was last: some 40 bytes each, 160 at most. Of further ones, those
+ * without a batch for longest, a loss may be told that they have not had.
+ */
+export const DOCUMENT_TOPICS_NOTED_MAX = 512;
 /** Decoded batches at the end of each log, for those who follow it. */
 export const DOCUMENT_CACHE_BYTES_MAX = 4 * MiB;
 /** Batches that are read backwards at first where the last N are wanted; further back it is four times as many each time. */

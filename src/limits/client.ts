@@ -17,6 +17,8 @@ export const RECONNECT_SOON_ATTEMPTS = 32;
 export const HELD_GAPS_MAX = 10_000;
 /** One line of a stream of JSON, in characters: coverage of every node is the longest. */
 export const LINE_CHARACTERS_MAX = 16 * 1024 * 1024;
+/** A stream of JSON on which nothing came for so long is dead: brokers fill each silence after a third of it. */
+export const STREAM_SILENCE_MS_MAX = 45_000;
 /** Events of a stream of JSON that wait for their cursor: more than brokers send together. */
 export const LINE_EVENTS_MAX = 16_384;
 /** Batches that one client has waiting to be published. */

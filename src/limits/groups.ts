@@ -30,11 +30,16 @@ export const GROUP_COMMIT_LINGER_MS = 5;
 /** A cursor of a group with its mark (see slice-lease.ts). */
 export const GROUP_CURSOR_MARK_CHARACTERS_MAX = 64;
 /** Where events matched the log, per slice: neighbours are added up beyond it. */
-export const GROUP_LAG_ENTRIES_MAX = 1024;
+export const GROUP_LAG_ENTRIES_MAX = 256;
 /** How often `observe --group` commits what it has printed. */
 export const OBSERVE_COMMIT_INTERVAL_MS = 1_000;
 /** Groups that have metrics of their own. */
 export const GROUPS_MEASURED_MAX = 64;
+/**
+ * While the log takes its bound once, places of groups are looked at so often. Those that lie in its older half are then
+ * written down, which reads a segment each.
+ */
+export const GROUP_UPKEEPS_PER_LOG = 16;
 /** Positions that the answer to a changed filter lists per slice. */
 export const GROUP_POSITIONS_SHOWN_MAX = 256;
 /** Places of nodes of one slice's parked cursor, encoded: some hundred bytes a node. */

@@ -60,7 +60,7 @@ export const HISTORY_PATIENCE_MS = 120_000;
 export const HISTORY_TURN_MS = 60_000;
 /**
  * A query that takes less than a frame of its answer in this time yields its place to waiting ones, and asks again
- * later.
+ * later; so does one of the few that hold much.
  */
 export const HISTORY_PLACE_MS = 10_000;
 export const HISTORY_PLACE_CHECK_MS = 1_000;

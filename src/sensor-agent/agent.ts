@@ -250,7 +250,7 @@ export class Agent {
   #collect(): DrainResult {
     const beganNs = this.#nowNs();
     const result = this.#source.drain();
-    this.#pace.drained(result.filled, performance.now());
+    this.#pace.drained(result, performance.now());
     this.#recorder.expire(this.#nowNs(), this.#drainedNs);
     this.#drainedNs = beganNs;
     return result;

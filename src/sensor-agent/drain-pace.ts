@@ -1,9 +1,17 @@
 /**
  * When the kernel's buffers are read next. Each reading costs much the same however much it finds, so events gather: for
- * as long as nobody waits for them, or subscribers wish, unless the buffers fill before.
+ * as long as nobody waits for them, or subscribers wish, unless the buffers fill before. Where there was nothing for a
+ * while they are read less often, until there is something.
  */
-import { DRAIN_FILLED_SHARE, LINGER_BEHIND_MS, LINGER_PATHS_MS } from '../limits.js';
+import {
+  DRAIN_FILLED_SHARE,
+  LINGER_BEHIND_MS,
+  LINGER_PATHS_MS,
+  LINGER_QUIET_AFTER_MS,
+  LINGER_QUIET_FACTOR,
+} from '../limits.js';
 import type { AgentOptions } from './agent-options.js';
+import type { DrainResult } from './source/source.js';
 
 /** What the agent is doing. */
 export interface Doing {
@@ -22,6 +30,8 @@ export class DrainPace {
   /** How long live events gather at least, whatever is wished. */
   #gatherMs = 0;
   #drainedMs: number | undefined;
+  /** When a drain last found something. */
+  #foundMs = 0;
   /** In what time the buffers fill to the share that is allowed, at the pace of the last drains. */
   #fillsMs = Number.POSITIVE_INFINITY;
 
@@ -43,10 +53,11 @@ export class DrainPace {
     this.#gatherMs = Math.min(ms, this.#idleMs);
   }
 
-  /** After each drain, whatever it was for: at `nowMs` (monotonic), with `filled` of the fullest buffer in use (0 to 1). */
-  drained(filled: number, nowMs: number): void {
+  /** After each drain, whatever it was for, at `nowMs` (monotonic). */
+  drained({ pages, filled }: Pick<DrainResult, 'pages' | 'filled'>, nowMs: number): void {
     const sinceMs = this.#drainedMs === undefined ? 0 : nowMs - this.#drainedMs;
     this.#drainedMs = nowMs;
+    if (pages > 0 || filled > 0) this.#foundMs = nowMs;
     if (filled > 0 && sinceMs > 0) this.#fillsMs = Math.min(this.#fillsMs, (sinceMs * DRAIN_FILLED_SHARE) / filled);
   }
 
@@ -63,6 +74,11 @@ export class DrainPace {
     if (behind) return restMs === undefined ? LINGER_BEHIND_MS : Math.min(pathsMs, Math.max(LINGER_BEHIND_MS, restMs));
     const { lingerMs, lingerMsMin } = this.#live;
     const wishedMs = this.#wishedMs === 0 ? lingerMs : Math.min(lingerMs, Math.max(lingerMsMin, this.#wishedMs));
-    return Math.min(pathsMs, Math.max(wishedMs, this.#gatherMs));
+    const quietMs = this.#isQuiet ? Math.min(LINGER_QUIET_FACTOR * wishedMs, this.#idleMs) : 0;
+    return Math.min(pathsMs, Math.max(wishedMs, quietMs, this.#gatherMs));
+  }
+
+  get #isQuiet(): boolean {
+    return (this.#drainedMs ?? 0) - this.#foundMs >= LINGER_QUIET_AFTER_MS;
   }
 }

@@ -187,6 +187,16 @@ function documentPredicate(topics: readonly string[], root: CheckedExpr): Docume
   return { topics, wants, matches: (event) => wants(event.topic) && accepts(event) };
 }
 
+/** What any of them wants; undefined for none. */
+export function anyDocuments(predicates: readonly DocumentPredicate[]): DocumentPredicate | undefined {
+  if (predicates.length <= 1) return predicates[0];
+  return {
+    topics: [...new Set(predicates.flatMap(({ topics }) => topics))].sort(),
+    wants: (topic) => predicates.some(({ wants }) => wants(topic)),
+    matches: (event) => predicates.some(({ matches }) => matches(event)),
+  };
+}
+
 /** What is said of the filter alone, where that is enough, so that nobody is told of a role for a mistake of their own. */
 function impossible(
   { root }: CheckedFilter,

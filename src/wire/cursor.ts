@@ -61,7 +61,7 @@ export interface CursorState {
 
 /** The selectors of a subscription, in the order of its request. */
 export interface CursorSelectors {
-  /** All topics that any of them asked for. */
+  /** All topics of nodes that any of them asked for. */
   readonly topics: readonly string[];
   readonly each: readonly CursorSelector[];
 }
@@ -216,7 +216,7 @@ function askedOf(asked: unknown): Pick<CursorState, 'predicateId' | 'selectors'>
   const [topics, ...each] = list(asked, 2, SELECTORS_MAX + 1);
   return {
     predicateId: 0n,
-    selectors: { topics: list(topics, 1, TOPICS_PER_REQUEST_MAX).map(name), each: each.map(selectorOf) },
+    selectors: { topics: list(topics, 0, TOPICS_PER_REQUEST_MAX).map(name), each: each.map(selectorOf) },
   };
 }
 

@@ -87,8 +87,6 @@ function textOf(reader: ProtoReader): string {
   return chunk.toString('utf8');
 }
 
-const PUBLISHED_EVENT = messageType('PublishedEvent');
-
 /** One event, a list of them, or an object that has the list as `events`. Throws invalid_argument, too_large. */
 export function publishBatchOf(json: unknown, topic: string, bytes: number): PublishBatch {
   const list = listOf(json);
@@ -114,7 +112,7 @@ function listOf(json: unknown): readonly unknown[] | undefined {
 }
 
 function draftOf(json: unknown, path: string): PublishDraft {
-  const { time, ...given } = readMessage(PUBLISHED_EVENT, json, path) as Partial<PublishDraft> & {
+  const { time, ...given } = readMessage(messageType('PublishedEvent'), json, path) as Partial<PublishDraft> & {
     time?: TimestampFields;
   };
   return { ...NOTHING, ...given, timeNs: time && BigInt(time.seconds) * NS_PER_S + BigInt(time.nanos) };

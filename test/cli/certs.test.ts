@@ -1,7 +1,7 @@
 /** `certs` as whoever sets up TLS types it, and what commands say of connections that are not secure. */
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { chownSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { pinOf } from '../../src/access/authority.js';
@@ -13,6 +13,7 @@ import { run } from '../harness/bus/command.js';
 import { tokenFile } from '../harness/bus/token.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
+const skip = process.getuid?.() === 0 ? false : 'needs root to give files away';
 const dir = join(scratchDirectory('certs'), 'made');
 const file = (name: string) => join(dir, name);
 let harness: Harness;
@@ -51,10 +52,26 @@ test('keys are readable by their owner alone, and certificates by all', () => {
 
 test('a node or client gets a certificate with its SPIFFE ID, for as long as was asked', async () => {
   const made = await run(['certs', 'issue', 'web-1', '--for', 'node', '--days', '2', '--dir', dir]);
-  assert.equal(made.out, `${file('web-1.crt')}, ${file('web-1.key')}: spiffe://backplane/node/web-1\n`);
   const { certificate, endsMs } = readKeyPair(file('web-1.crt'), file('web-1.key'), Date.now());
+  const told = `spiffe://backplane/node/web-1, serial ${certificate.serialNumber}`;
+  assert.equal(made.out, `${file('web-1.crt')}, ${file('web-1.key')}: ${told}\n`);
   assert.equal(certificate.subjectAltName, 'URI:spiffe://backplane/node/web-1');
   assert.ok(Math.abs(endsMs - Date.now() - 2 * 86_400_000) < 60_000);
+});
+
+test('what root replaces belongs to whom it belonged, so that the broker can read it', { skip }, async () => {
+  chownSync(dir, 65_534, 65_534);
+  chownSync(file('web-1.key'), 65_533, 65_533);
+  const args = ['certs', 'issue', '--dir', dir];
+  await Promise.all([run([...args, 'web-1', '--for', 'node', '--force']), run([...args, 'new'])]);
+  const seen = ['web-1.key', 'new.key'].map((name) => statSync(file(name)));
+  assert.deepEqual(
+    seen.map(({ uid, mode }) => [uid, mode & 0o777]),
+    [
+      [65_533, 0o600],
+      [65_534, 0o600],
+    ],
+  );
 });
 
 test('nothing is replaced without --force, and what cannot be is refused in one line', async () => {

@@ -1,8 +1,12 @@
 /** The command line as a whole: wrong usage, help, settings from the environment, `config` and `decode`. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { run } from '../harness/bus/command.js';
+import { MAIN, run } from '../harness/bus/command.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
 
 const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
   ['an unknown verb', ['obsrve'], /^backplane: unknown command 'obsrve' \(Did you mean observe\?\)\n$/],
@@ -123,6 +127,26 @@ test('help and version exit with 0, and a call without a verb does not', async (
   const bare = await run([]);
   assert.match(bare.err, /^Usage: backplane/);
   assert.equal(bare.code, 2);
+});
+
+test('the version is told by the entry point alone, and a verb needs no part of the program but its own', () => {
+  const dir = scratchDirectory('parts');
+  const program = join(dir, 'dist/program');
+  mkdirSync(program, { recursive: true });
+  writeFileSync(join(dir, 'package.json'), '{ "version": "1.2.3" }');
+  const has = (...names: string[]) => {
+    for (const name of names) copyFileSync(join(dirname(MAIN), name), join(program, name));
+  };
+  const told = (...args: string[]) => {
+    const { stdout, stderr, status } = spawnSync(process.execPath, [join(program, 'main.js'), ...args]);
+    return `${status} ${stdout}${stderr}`;
+  };
+  has('main.js', 'package.json');
+  assert.equal(told('--version'), '0 1.2.3\n');
+  assert.match(told('config', '--help'), /^1 /);
+  has('local.cjs');
+  assert.match(told('config', '--help'), /^0 Usage: backplane config/);
+  assert.match(told('observe', '--help'), /^1 /);
 });
 
 test('the help of a command with settings names what their values are, and the choices', async () => {

@@ -101,6 +101,7 @@ test('Python by generated stubs', { skip: withoutGrpc || withoutProtoc }, async 
   await said('protoc', ['-I', 'proto', ...outputs, ...protos]);
   const example = [join(ROOT, 'examples/python/feed_by_stubs.py'), `${LIMIT}`];
   const first = await said(PYTHON, example, { PYTHONPATH: DIR });
+  assert.match(first.err, /^service backplane\.v1\.Backplane$/m);
   assert.match(first.err, /^node node-under-test$/m);
   const [, cursor] = /^cursor (\S+)$/m.exec(first.err)!;
   assertFollows(first.out, (await said(PYTHON, [...example, cursor!], { PYTHONPATH: DIR })).out);
@@ -120,7 +121,13 @@ test('buf by reflection lists the services, streams and resumes', async () => {
       ...['--header', `authorization: Bearer ${env.BACKPLANE_TOKEN}`, ...args],
     ]);
   const services = (await curl('--list-services', `http://${bus.grpc}`)).out;
-  assert.ok(services.includes('backplane.v1.Backplane') && services.includes('grpc.health.v1.Health'), services.join());
+  for (const name of [
+    'backplane.v1.Backplane',
+    'backplane.v1.Groups',
+    'backplane.v1.Publisher',
+    'grpc.health.v1.Health',
+  ])
+    assert.ok(services.includes(name), services.join());
   const batches = async (request: object) => {
     const { out } = await curl('-d', JSON.stringify(request), `http://${bus.grpc}/backplane.v1.Backplane/Subscribe`);
     // Messages of many lines each, one behind the other.

@@ -23,6 +23,8 @@ export interface GroupRun {
   /** Divides 10^9. */
   readonly eventsPerSecondAndNode: number;
   readonly durationMs: number;
+  /** Each kind of fault is done at least so often, however long that takes. */
+  readonly timesMin: number;
   /** Between two faults, at most. */
   readonly pauseMs: number;
   readonly commitTimeoutMs: number;
@@ -31,6 +33,10 @@ export interface GroupRun {
 
 const SLICES = 16;
 const COMMIT_MS = 150;
+/** No lag to speak of; how often it is looked at, and until when. */
+const LAG_MS = 1_000;
+const LAG_LOOK_MS = 200;
+const LAG_LOOKS_MAX = 300;
 
 export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
   const { seed, members: count, commitTimeoutMs, memberTimeoutMs } = run;
@@ -61,22 +67,25 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
       () => progress(members),
     );
     note('all nodes deliver');
-    await fault(run, cluster, members, new Random(seed), note);
+    const [firstMs, first] = [performance.now(), sumReached(members, nodes)];
+    const watch = watchLag(cluster);
+    const times = await fault(run, cluster, members, new Random(seed), note);
     const upTo = new Map(nodes.map((node) => [node, reached(members, node) + run.eventsPerSecondAndNode]));
     const behind = () => nodes.filter((node) => reached(members, node) < upTo.get(node)!);
-    note('the faults are over');
+    note(`the faults are over: ${JSON.stringify(times)}, ${await lag(cluster)}`);
     await until(
       'everybody to catch up',
       () => behind().length === 0,
       () => progress(members),
     );
-    note('everybody has caught up');
+    const events = sumReached(members, nodes) - first;
+    const perSecond = Math.round((events * 1000) / (performance.now() - firstMs));
+    note(`everybody has caught up: ${events} events since, ${perSecond} a second, ${await lag(cluster)}`);
+    note(`the lag is ${await gone(cluster)}, it was ${watch.end()}`);
     await Promise.all(members.map((member) => member.end('SIGTERM')));
     const lines = members.map((member) => ({ name: member.name, lines: member.lines() }));
     const { violations, ...sums } = findings(lines, SLICES, upTo);
-    const seconds = (performance.now() - beganMs) / 1000;
-    const published = [...upTo.values()].reduce((sum, to) => sum + to + 1, 0);
-    note(`${JSON.stringify(sums)}, ${Math.round(published / seconds)} events/s published`);
+    note(`${JSON.stringify(sums)}, after the members' last commits ${await lag(cluster)}`);
     for (const member of members) note(`member ${member.name}: ${member.starts} starts ${member.stderr.slice(-300)}`);
     return { violations: [...violations, ...members.flatMap(({ unexpected }) => unexpected)], history };
   } catch (cause) {
@@ -95,36 +104,82 @@ function reached(members: readonly MemberProcess[], node: string): number {
   return last;
 }
 
+/** Events that somebody processed, as each node's come in order. */
+function sumReached(members: readonly MemberProcess[], nodes: readonly string[]): number {
+  return nodes.reduce((sum, node) => sum + reached(members, node) + 1, 0);
+}
+
+async function lagOf(cluster: Cluster): Promise<{ readonly events: number; readonly ageMs: number }> {
+  const answer = await cluster.get('/v1/groups/work');
+  const { group } = (await answer.json()) as { group: { lagEvents: string; lagSince?: string } };
+  const ageMs = group.lagSince === undefined ? 0 : Date.now() - Date.parse(group.lagSince);
+  return { events: Number(group.lagEvents), ageMs };
+}
+
+async function lag(cluster: Cluster): Promise<string> {
+  const { events, ageMs } = await lagOf(cluster);
+  return `lag ${events} events, the oldest for ${(ageMs / 1000).toFixed(1)} s in the log`;
+}
+
+/** The largest lag of all looks at it; while the broker is away there are none. */
+function watchLag(cluster: Cluster): { end(): string } {
+  let [events, ageMs] = [0, 0];
+  const look = async () => {
+    const now = await lagOf(cluster);
+    events = Math.max(events, now.events);
+    ageMs = Math.max(ageMs, now.ageMs);
+  };
+  const timer = setInterval(() => void look().catch(() => undefined), LAG_LOOK_MS).unref();
+  return {
+    end() {
+      clearInterval(timer);
+      return `${events} events at most, the oldest for ${(ageMs / 1000).toFixed(1)} s in the log at most`;
+    },
+  };
+}
+
+/** Whether members that nobody disturbs get as far as the log: for the account, as a crowded machine may need long. */
+async function gone(cluster: Cluster): Promise<string> {
+  for (let looks = 0; looks < LAG_LOOKS_MAX; looks++) {
+    if ((await lagOf(cluster)).ageMs < LAG_MS) return 'gone';
+    await sleep(LAG_LOOK_MS);
+  }
+  return 'still there';
+}
+
 function progress(members: readonly MemberProcess[]): string {
   return members
     .map((member) => `${member.name}: ${member.lines().length} lines ${member.stderr.slice(-100)}`)
     .join('; ');
 }
 
-/** Every kind comes once, in random order, before any comes again. */
+/** Every kind comes once, in random order, before any comes again. Returns how often each was done. */
 async function fault(
   run: GroupRun,
   cluster: Cluster,
   members: readonly MemberProcess[],
   random: Random,
   note: (text: string) => void,
-): Promise<void> {
+): Promise<Record<GroupFault, number>> {
   const endsMs = performance.now() + run.durationMs;
+  const times = { kill: 0, stop: 0, slow: 0, broker: 0 };
   const acts = new Set<Promise<void>>();
   const busy = new Set<MemberProcess>();
   let left: GroupFault[] = [];
-  while (performance.now() < endsMs || left.length > 0) {
+  while (performance.now() < endsMs || Math.min(...Object.values(times)) < run.timesMin) {
     if (left.length === 0) left = [...GROUP_FAULTS];
     const kind = random.pick(left);
     left.splice(left.indexOf(kind), 1);
     const idle = members.filter((member) => !busy.has(member));
     const member = idle.length > 1 ? random.pick(idle) : undefined;
     if (kind === 'broker' || member === undefined) {
+      times.broker++;
       note('the broker is killed');
       await cluster.broker.end('SIGKILL');
       cluster.broker.start();
       await cluster.broker.serving();
     } else {
+      times[kind]++;
       note(`${kind} member ${member.name}`);
       busy.add(member);
       const act = onMember(kind, member, run, random).finally(() => {
@@ -136,6 +191,7 @@ async function fault(
     await sleep(random.between(run.pauseMs / 3, run.pauseMs));
   }
   await Promise.all(acts);
+  return times;
 }
 
 async function onMember(kind: GroupFault, member: MemberProcess, run: GroupRun, random: Random): Promise<void> {

@@ -153,26 +153,16 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
 }
 
 /**
- * Waits until nothing from before comes any more to those that refill: it is owed to them, and must come. Newer refills
- * come all the time, as somebody is over its budget.
+ * Waits until those that refill have got something from behind this moment as a refill: those come in order, so all that
+ * was owed before has come. Somebody is over its budget all the time, so that there is always something to refill.
  */
 async function refilled({ subscribers }: Cluster, untilNs: number): Promise<void> {
-  const refilling = subscribers.filter(({ asks }) => asks.refill);
+  const nodes = () =>
+    subscribers.filter(({ asks }) => asks.refill).flatMap(({ received }) => [...received.nodes.values()]);
   let before = -1;
   for (let deadlineMs = 0; ; ) {
-    let received = 0;
-    let whole = true;
-    for (const { received: its } of refilling)
-      for (const [node, { runs }] of its.nodes) {
-        for (const [start, numbers] of runs) {
-          const end = Math.max(0, Math.ceil((untilNs - start) / its.periodNs(node)));
-          const count = numbers.countBelow(end);
-          received += count;
-          // Refills come in order: behind the newest run nothing older comes.
-          if (start === Math.max(...runs.keys())) whole &&= count === end - numbers.min;
-        }
-      }
-    if (whole) return;
+    if (nodes().every(({ last }) => last.refill !== undefined && last.refill[1] > untilNs)) return;
+    const received = nodes().reduce((sum, { refilledNs }) => sum + refilledNs.size, 0);
     if (received > before) deadlineMs = performance.now() + REFILL_MS;
     before = received;
     // The invariants check whether it was stated as gone.

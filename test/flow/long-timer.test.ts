@@ -1,7 +1,7 @@
-/** Timers longer than Node can count. */
+/** Timers longer than Node can count, and one that many share. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startLongTimer } from '../../src/flow/long-timer.js';
+import { everySecond, startLongTimer } from '../../src/flow/long-timer.js';
 
 const DAY_MS = 86_400_000;
 
@@ -33,4 +33,21 @@ test('a timer of any length fires once and on time, though Node cannot count tha
     }
   }
   for (const { arguments: given } of asked.mock.calls) assert.ok(Number(given[1]) < 2 ** 31);
+});
+
+test('all looks of a second are done by one timer, which is there only while there are any', (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const timers = t.mock.method(globalThis, 'setInterval');
+  const seen: string[] = [];
+  const ends = ['a', 'b'].map((name) => everySecond(() => seen.push(name)));
+  t.mock.timers.tick(1_000);
+  ends[0]!();
+  t.mock.timers.tick(1_000);
+  assert.deepEqual(seen.splice(0), ['a', 'b', 'b']);
+  assert.equal(timers.mock.callCount(), 1);
+  ends[1]!();
+  t.mock.timers.tick(5_000);
+  everySecond(() => seen.push('c'))();
+  assert.deepEqual(seen, []);
+  assert.equal(timers.mock.callCount(), 2);
 });

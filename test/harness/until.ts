@@ -18,6 +18,14 @@ const PAUSE_MS_MAX = 1_000;
 const CORES = availableParallelism();
 const SHOWN_CHARACTERS_MAX = 4_000;
 
+/** What tells the time, and lets some of it pass. */
+export interface Clock {
+  now(): number;
+  sleep(ms: number): Promise<unknown>;
+}
+
+const REAL: Clock = { now: () => performance.now(), sleep };
+
 /**
  * Resolves to what `holds` returns, once that is neither false nor undefined. What `holds` throws ends the wait.
  * @param what for the message, as in "no gap within 60 s"
@@ -28,18 +36,19 @@ export async function until<T>(
   what: string,
   holds: () => T | Promise<T>,
   seen: () => unknown = () => 'nothing to see progress by',
+  { now, sleep }: Clock = REAL,
 ): Promise<Exclude<T, false | undefined>> {
   let last = show(seen());
   let stillMs = 0;
   let pollMs = POLL_MS_MIN;
-  for (let lookedMs = performance.now(); ; ) {
-    const beganMs = performance.now();
+  for (let lookedMs = now(); ; ) {
+    const beganMs = now();
     const found = await holds();
     if (found !== false && found !== undefined) return found as Exclude<T, false | undefined>;
-    const now = show(seen());
-    const nowMs = performance.now();
-    stillMs = now === last ? stillMs + Math.min(nowMs - lookedMs, PAUSE_MS_MAX) / crowd() : 0;
-    [last, lookedMs] = [now, nowMs];
+    const shown = show(seen());
+    const nowMs = now();
+    stillMs = shown === last ? stillMs + Math.min(nowMs - lookedMs, PAUSE_MS_MAX) / crowd() : 0;
+    [last, lookedMs] = [shown, nowMs];
     if (stillMs > STILL_MS_MAX) assert.fail(`${what}: no progress for ${STILL_MS_MAX / 1000} s; last seen: ${last}`);
     await sleep(Math.min(Math.max(pollMs, (nowMs - beganMs) / POLL_SHARE_MAX), PAUSE_MS_MAX / 2));
     pollMs = Math.min(pollMs * POLL_GROWTH, POLL_MS_MAX);

@@ -9,13 +9,14 @@ import { runs } from '../harness/runs.js';
 const LIVE = { lingerMs: 100, lingerMsMin: 5 };
 const IDLE_MS = 250;
 const IDLE = { live: false, behind: false, paths: false };
+const NOTHING = { pages: 0, filled: 0 };
 const LISTENING = { live: true, behind: false, paths: false };
 
 /** After a drain that found nothing. */
 function wait(doing: Doing, wishedMs = 0): number {
   const pace = new DrainPace(LIVE, IDLE_MS);
   pace.wish(wishedMs);
-  pace.drained(0, 0);
+  pace.drained(NOTHING, 0);
   return pace.next(doing);
 }
 
@@ -28,6 +29,28 @@ test('events gather for as long as nobody waits for them, or as subscribers wish
   assert.equal(wait(LISTENING, 60_000), 100);
   assert.equal(wait({ ...LISTENING, paths: true }), LINGER_PATHS_MS);
   assert.equal(wait({ ...LISTENING, behind: true }), LINGER_BEHIND_MS);
+});
+
+test('where there was nothing for a second buffers are read half as often, until there is something', () => {
+  for (const [wishedMs, soonMs, quietMs] of [
+    [0, 100, 200],
+    [25, 25, 50],
+  ] as const) {
+    const pace = new DrainPace(LIVE, IDLE_MS);
+    pace.wish(wishedMs);
+    const after = (found: Parameters<DrainPace['drained']>[0], nowMs: number) => {
+      pace.drained(found, nowMs);
+      return pace.next(LISTENING);
+    };
+    assert.equal(after({ pages: 1, filled: 0 }, 5_000), soonMs);
+    assert.equal(after(NOTHING, 5_999), soonMs);
+    assert.equal(after(NOTHING, 6_000), quietMs);
+    assert.equal(pace.next({ ...LISTENING, paths: true }), LINGER_PATHS_MS);
+    assert.equal(after({ pages: 0, filled: 0.001 }, 60_000), soonMs, 'a copy of arguments counts too');
+  }
+  const slow = new DrainPace({ lingerMs: 900, lingerMsMin: 5 }, IDLE_MS);
+  slow.drained(NOTHING, 60_000);
+  assert.equal(slow.next(LISTENING), 900, 'never sooner than asked for');
 });
 
 test('where live events are to gather for longer, buffers are read no more often than while nobody listens', () => {
@@ -65,7 +88,7 @@ test('a buffer that was not full at the first look is read before it is, also wh
         const drain = (ms: number, factor: number) => {
           nowMs += ms;
           filled = ms * perMs * factor;
-          pace.drained(Math.min(1, filled), nowMs);
+          pace.drained({ pages: 1, filled: Math.min(1, filled) }, nowMs);
         };
         drain(0, 1);
         // The first comes as late as an idle machine's; from there on the pace is known.

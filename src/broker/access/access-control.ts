@@ -66,8 +66,18 @@ export class AccessControl {
 
   /** Throws permission_denied; unauthenticated when the caller's credential holds no more. */
   authorize(caller: Caller, wish: Wish): Grant {
-    if (!this.#holds(caller.identity)) throw heldNoMore();
+    if (!this.#holds(caller.identity)) throw heldNoMore(caller.identity);
     return this.#recorded(caller, wish.verbs.join(' '), () => authorize(this.#policy(), caller.identity, wish));
+  }
+
+  /** Whether it is granted: to be asked beside a call, as nothing of it goes on record. */
+  may({ identity }: Caller, wish: Wish): boolean {
+    try {
+      authorize(this.#policy(), identity, wish);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /**
@@ -138,7 +148,7 @@ export class AccessControl {
 
   /** Why a running subscription may not go on; undefined: it may. */
   whyOver({ identity }: Caller, { scope }: CheckedSubscription): BackplaneError | undefined {
-    if (!this.#holds(identity)) return heldNoMore();
+    if (!this.#holds(identity)) return heldNoMore(identity);
     if (scope === undefined) return undefined;
     try {
       // As if it were asked now, but by the time of then: otherwise a window would soon be beyond its depth.
@@ -153,7 +163,7 @@ export class AccessControl {
 
   /** Likewise for an agent that is connected as a node. */
   whyAgentOver({ identity }: Caller, node: string): BackplaneError | undefined {
-    if (!this.#holds(identity)) return heldNoMore();
+    if (!this.#holds(identity)) return heldNoMore(identity);
     try {
       authorize(this.#policy(), identity, { verbs: ['uplink'], helloNode: node });
       return undefined;
@@ -191,8 +201,12 @@ export class AccessControl {
   }
 }
 
-function heldNoMore(): BackplaneError {
-  return new BackplaneError('unauthenticated', 'the token with which this began was revoked, or has expired');
+function heldNoMore({ kind }: Identity): BackplaneError {
+  const what =
+    kind === 'certificate'
+      ? 'certificate with which this began was revoked'
+      : 'token with which this began was revoked, or has expired';
+  return new BackplaneError('unauthenticated', `the ${what}`);
 }
 
 function keyOf({ kind, name }: Identity): string {

@@ -10,7 +10,9 @@ import { WatchedFile } from '../../storage/watched-file.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
 import { AccessControl } from './access-control.js';
 import { Gate } from './gate.js';
-import { lessened, NO_ROLES, type Policy, parseRoles } from './roles.js';
+import { lessened } from './lessened.js';
+import { isRevoked } from './revoked.js';
+import { NO_ROLES, type Policy, parseRoles } from './roles.js';
 import type { BrokerToken } from './token-file.js';
 import { SignedWebTokens, type WebTokenOptions } from './web-tokens.js';
 
@@ -62,16 +64,21 @@ export class AccessFiles {
       token,
       issued: this.#tokens,
       webTokens: this.#webTokens,
+      isRevoked: (identity) => isRevoked(this.#policy.revoked, identity),
       onRefused: (peer, reason, { code, message }) => {
         trail.refuse({ action: 'authenticate', peer: `${peer}:0`, reason, code, refused: message });
       },
       logger,
     });
     this.control = new AccessControl(
-      () => this.#roles?.value ?? NO_ROLES,
+      () => this.#policy,
       trail,
       (identity) => this.gate.holds(identity),
     );
+  }
+
+  get #policy(): Policy {
+    return this.#roles?.value ?? NO_ROLES;
   }
 
   /** @param onChange called after every change that counts, and whenever credentials may have ended */

@@ -91,9 +91,9 @@ export function authorize(policy: Policy, identity: Identity, wish: Wish): Grant
     return granted({ ...EVERYTHING, name: 'local', verbs: new Set() }, EVERYTHING.deny, wish, wish.helloNode ?? '');
   }
   const bound = rolesOf(policy, identity);
-  const denied = deniedBy(bound);
-  const had = policy.before && new Set(rolesOf(policy.before, identity).map(({ name }) => name));
-  const roles = bound.filter(({ name }) => had?.has(name) ?? true);
+  const boundBefore = policy.before && rolesOf(policy.before, identity);
+  const denied = deniedBy([...bound, ...(boundBefore ?? [])]);
+  const roles = bound.filter(({ name }) => boundBefore?.some((role) => role.name === name) ?? true);
   let closest: Refusal | undefined;
   for (const role of roles) {
     const answer = tried(role, denied, identity, wish);

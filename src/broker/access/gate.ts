@@ -5,6 +5,7 @@
  */
 import { createHash, timingSafeEqual } from 'node:crypto';
 import type { Logger } from 'pino';
+import type { CertificateFacts, StatedIdentity } from '../../access/certificate-identity.js';
 import { type IssuedTokens, isIssued, type Verdict } from '../../access/issued-tokens.js';
 import { isOversized, tokenOfCredential } from '../../access/token.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
@@ -22,6 +23,8 @@ export interface Identity {
   readonly untilMs?: number | undefined;
   /** token: which one, so that it is noticed when it is revoked. */
   readonly token?: { readonly id: string; readonly sha256: string } | undefined;
+  /** certificate: likewise. */
+  readonly certificate?: CertificateFacts | undefined;
 }
 
 /** The caller of a request. */
@@ -48,6 +51,8 @@ export interface GateOptions {
   readonly token: BrokerToken | undefined;
   readonly issued?: IssuedNow | undefined;
   readonly webTokens?: WebTokens | undefined;
+  /** Whether an identity by certificate stands on one that was revoked. */
+  readonly isRevoked?: ((identity: Identity) => boolean) | undefined;
   /** Told of each refusal. */
   readonly onRefused?: (peer: string, reason: Reason, error: BackplaneError) => void;
   readonly logger: Logger;
@@ -66,6 +71,7 @@ const WHAT_CAME = {
   doubled: 'more than one credential came',
   expired: 'the token has expired',
   certificate: 'the certificate states no identity',
+  revoked: 'the certificate was revoked: join again, or have another one issued',
 } as const;
 export type Reason = keyof typeof WHAT_CAME;
 
@@ -89,14 +95,14 @@ export class Gate {
 
   /**
    * A promise only for web tokens, whose keys may have to be fetched. `authorization` has the values of all headers of
-   * that name, `peer` is the caller's address without its port, `certificate` gives the identity that the connection's
-   * certificate states, where it has one that was verified, or throws unauthenticated.
+   * that name, `peer` is the caller's address without its port, `certificate` gives what the connection's certificate
+   * states, where it has one that was verified, or throws unauthenticated.
    * Throws, or rejects with, BackplaneError unauthenticated.
    */
   identify(
     authorization: readonly string[],
     peer: string,
-    certificate?: (() => string) | undefined,
+    certificate?: (() => StatedIdentity) | undefined,
   ): Identity | Promise<Identity> {
     try {
       const found = this.#identify(authorization, certificate);
@@ -110,8 +116,10 @@ export class Gate {
   }
 
   /** Whether a credential that was let in still holds. */
-  holds({ untilMs, token }: Identity): boolean {
+  holds(identity: Identity): boolean {
+    const { untilMs, token } = identity;
     if (untilMs !== undefined && untilMs <= Date.now()) return false;
+    if (this.#options.isRevoked?.(identity) === true) return false;
     return token === undefined || this.#options.issued?.value.holds(token) === true;
   }
 
@@ -119,10 +127,13 @@ export class Gate {
     clearTimeout(this.#quiet);
   }
 
-  #identify(authorization: readonly string[], certificate: (() => string) | undefined): Identity | Promise<Identity> {
+  #identify(
+    authorization: readonly string[],
+    certificate: (() => StatedIdentity) | undefined,
+  ): Identity | Promise<Identity> {
     const [value] = authorization;
     if (authorization.length + (certificate === undefined ? 0 : 1) > 1) throw new Refused('doubled');
-    if (certificate !== undefined) return { name: certificate(), kind: 'certificate' };
+    if (certificate !== undefined) return this.#certified(certificate());
     const { token: own, webTokens, issued } = this.#options;
     if (own === undefined) return this.#withoutToken(value);
     if (value === undefined) throw new Refused('missing');
@@ -133,6 +144,12 @@ export class Gate {
     if (issued !== undefined && isIssued(token)) return identityOfIssued(issued, token);
     if (webTokens !== undefined && WEB_TOKEN.test(token)) return webTokens.verify(token);
     throw new Refused('wrong');
+  }
+
+  #certified({ name, ...facts }: StatedIdentity): Identity {
+    const identity: Identity = { name, kind: 'certificate', certificate: facts };
+    if (this.#options.isRevoked?.(identity) === true) throw new Refused('revoked');
+    return identity;
   }
 
   /** Nobody is asked for a token, so what is no token of this broker is as good as none. */
@@ -148,7 +165,7 @@ export class Gate {
   #refused(cause: unknown, peer: string, reason: Reason): BackplaneError {
     if (cause instanceof Refused) {
       const { token: own } = this.#options;
-      const hint = own === undefined ? '' : `: ${this.#whereItIs(own, peer)}`;
+      const hint = own === undefined || cause.reason === 'revoked' ? '' : `: ${this.#whereItIs(own, peer)}`;
       const error = new BackplaneError('unauthenticated', `${WHAT_CAME[cause.reason]}${hint}`);
       return this.#count(cause.reason, peer, error);
     }

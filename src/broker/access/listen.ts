@@ -2,7 +2,7 @@
 
 import type { AddressInfo, Server as NetServer } from 'node:net';
 import { type Server as GrpcServer, logVerbosity, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js';
-import { certificateIdentity } from '../../access/certificate-identity.js';
+import { statedIdentity } from '../../access/certificate-identity.js';
 import { BackplaneError } from '../../errors.js';
 import { guardCalls } from '../../wire/grpc/call-guard.js';
 import { http2Servers, setSessionWindow } from '../../wire/grpc/server-options.js';
@@ -78,7 +78,7 @@ export async function bindGrpc(
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
   gateStreams(server, (authorization, peer, certificate) =>
-    gate.identify(authorization, peer, certificate && (() => certificateIdentity(certificate))),
+    gate.identify(authorization, peer, certificate && (() => statedIdentity(certificate))),
   );
   nameConnections(server);
   guardCalls(server);

@@ -14,6 +14,7 @@
  *       deny: { verbs: [], topics: [], nodes: [], groups: [] }
  *   bindings:
  *     - { role: NAME, identities: [alice, "team-*"], groups: [soc], kinds: [token, jwt] }
+ *   revoked: []                         certificates that no longer count: see revoked.ts
  *
  * A role answers a call whole: what two roles grant is not mixed, so that the filter of one is never missed by way of
  * the other. What any role of an identity denies is denied, whatever the others grant.
@@ -36,6 +37,7 @@ import { shown } from '../../text/shown.js';
 import { parseDurationMs } from '../../text/time-text.js';
 import { documentLogOf, EVERY_APP_TOPIC } from '../../wire/event/document-topics.js';
 import { TOPICS } from '../../wire/event/event.js';
+import { compileRevoked, type Revoked, revokedForm } from './revoked.js';
 
 const VERBS = [
   'view',
@@ -109,7 +111,8 @@ export interface Policy {
   readonly fromFile: boolean;
   readonly roles: readonly Role[];
   readonly bindings: readonly Binding[];
-  /** Who has a role must have it by this one, too: see lessened. */
+  readonly revoked: readonly Revoked[];
+  /** Who has a role must have it by this one, too, and what it denies is denied: see lessened. */
   readonly before?: Policy | undefined;
 }
 
@@ -158,6 +161,7 @@ const bindingForm = z.strictObject({
 const policyForm = z.strictObject({
   roles: z.record(z.string().regex(/^[\w.-]{1,64}$/), roleForm).default({}),
   bindings: z.array(bindingForm).max(BINDINGS_MAX, `must be at most ${BINDINGS_MAX}`).default([]),
+  revoked: revokedForm.default([]),
 });
 
 /** Where no file is named: agents by their certificates, and nobody else. */
@@ -171,37 +175,27 @@ export function parseRoles(text: string): Policy {
   } catch (cause) {
     throw refused(cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause));
   }
-  const { roles, bindings } = compile(document ?? {});
+  const { roles, bindings, revoked } = compile(document ?? {});
   const own = roles.some(({ name }) => name === 'agent');
   return {
     fromFile: true,
+    revoked,
     roles: own ? roles : [...roles, ...NO_ROLES.roles],
     bindings: own ? bindings : [...bindings, ...NO_ROLES.bindings],
   };
 }
 
-/**
- * What counts of a change that is not on record: what it takes away. A role that an identity did not have, and a verb that a
- * role did not grant, wait.
- */
-export function lessened(before: Policy, after: Policy): Policy {
-  const verbsOf = new Map(before.roles.map(({ name, verbs }) => [name, verbs]));
-  const roles = after.roles.map((role) => {
-    return { ...role, verbs: new Set([...role.verbs].filter((verb) => verbsOf.get(role.name)?.has(verb))) };
-  });
-  return { ...after, roles, before };
-}
-
-function compile(document: unknown): Pick<Policy, 'roles' | 'bindings'> {
+function compile(document: unknown): Pick<Policy, 'roles' | 'bindings' | 'revoked'> {
   const form = policyForm.safeParse(document);
   if (!form.success) {
     const { path, message } = form.error.issues[0]!;
     throw refused(`${path.length === 0 ? 'the file' : path.join('.')}: ${message}`);
   }
-  const { roles, bindings } = form.data;
+  const { roles, bindings, revoked } = form.data;
   const known = Object.keys(roles);
   if (known.length > ROLES_MAX) throw refused(`roles must be at most ${ROLES_MAX}, got ${known.length}`);
   return {
+    revoked: revoked.map(compileRevoked),
     roles: Object.entries(roles).map(([name, role]) => compileRole(name, role)),
     bindings: bindings.map(({ role, identities, groups, kinds }, index) => {
       if (!known.includes(role)) {
@@ -250,7 +244,7 @@ function compileRole(name: string, role: z.output<typeof roleForm>): Role {
 }
 
 /** No list at all matches everything, an empty one nothing. */
-function namesOf(globs: readonly string[] | undefined): Names {
+export function namesOf(globs: readonly string[] | undefined): Names {
   if (globs === undefined) return { all: true, globs: [], matches: () => true };
   return { all: false, globs, matches: compileGlobs(globs) };
 }
@@ -259,7 +253,7 @@ function namesOf(globs: readonly string[] | undefined): Names {
  * The kernel's topics as names are. What is born in the broker is another matter, so it must be named: by its name, or
  * for applications by a glob that begins with `app.`; neither a star nor a missing list means it.
  */
-function topicsOf(globs: readonly string[] | undefined): Names {
+export function topicsOf(globs: readonly string[] | undefined): Names {
   const names = namesOf(globs);
   const exact = new Set(globs);
   const isOfApplications = compileGlobs((globs ?? []).filter((glob) => glob.startsWith('app.')));

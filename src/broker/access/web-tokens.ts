@@ -29,13 +29,16 @@ export interface WebTokenOptions {
 }
 
 type Jose = typeof import('jose');
+interface KeySet {
+  readonly keys: readonly unknown[];
+}
 
 export class SignedWebTokens implements WebTokens {
   readonly #options: WebTokenOptions;
-  readonly #file: WatchedFile<object> | undefined;
+  readonly #file: WatchedFile<KeySet> | undefined;
   /** Loaded with the first token. */
   #jose: Promise<Jose> | undefined;
-  #keys: { readonly of: object | undefined; readonly find: JWTVerifyGetKey } | undefined;
+  #keys: { readonly of: KeySet | undefined; readonly find: JWTVerifyGetKey } | undefined;
 
   /** @throws BackplaneError invalid_argument for a file of keys that cannot be read, or is none. */
   constructor(options: WebTokenOptions, warn: (message: string) => void, onChange: (file: string) => Promise<void>) {
@@ -46,6 +49,7 @@ export class SignedWebTokens implements WebTokens {
           path: options.keys,
           bytesMax: KEYS_BYTES_MAX,
           parse: parseKeys,
+          lessened: keysOfBoth,
           onChange,
           onApplied: () => undefined,
           warn,
@@ -104,14 +108,22 @@ export class SignedWebTokens implements WebTokens {
   }
 }
 
-function parseKeys(text: string): object {
+/** What counts of a change that is not on record: a key that was taken away verifies nothing any more. */
+function keysOfBoth(before: KeySet, after: KeySet): KeySet {
+  const known = new Set(before.keys.map((key) => JSON.stringify(key)));
+  return { keys: after.keys.filter((key) => known.has(JSON.stringify(key))) };
+}
+
+function parseKeys(text: string): KeySet {
   let keys: unknown;
   try {
     keys = JSON.parse(text);
   } catch {
     throw new BackplaneError('invalid_argument', 'it is no JSON');
   }
-  if (typeof keys === 'object' && keys !== null && 'keys' in keys && Array.isArray(keys.keys)) return keys;
+  if (typeof keys === 'object' && keys !== null && 'keys' in keys && Array.isArray(keys.keys)) {
+    return { keys: keys.keys };
+  }
   throw new BackplaneError('invalid_argument', 'it must be a JSON Web Key Set: {"keys": [...]}');
 }
 

@@ -138,7 +138,10 @@ function nodesByState(registry: NodeRegistry): [string, number][] {
 /** In the order of their names, so that the same groups are measured each time. */
 function groupLags(groups: Groups): (readonly [labels: readonly string[], events: number])[] {
   return measured(groups).flatMap(({ group, lag }) =>
-    Array.from({ length: group.slots.count }, (_, slice) => [[group.name, String(slice)], lag.of(slice)] as const),
+    Array.from(
+      { length: group.slots.count },
+      (_, slice) => [[group.name, String(slice)], lag.of(slice).events] as const,
+    ),
   );
 }
 

@@ -62,22 +62,32 @@ export class GrpcApi {
         const page = pageOf(listSubscriptionsRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
         return listSubscriptionsResponseCodec.encode(listings.subscriptionList(grant, caller, page));
       }),
-      SetBudget: unary(async (bytes, caller) => {
+      SetBudget: this.#managing(async (bytes, caller) => {
         const request = setBudgetRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        const { node } = access.enter(caller, { verbs: ['manage'], nodes: request.nodes });
+        const { node } = access.authorize(caller, { verbs: ['manage'], nodes: request.nodes });
         return setBudgetResponseCodec.encode(await budgets.change(request, caller, node));
       }),
-      ForgetNodes: unary(async (bytes, caller) => {
+      ForgetNodes: this.#managing(async (bytes, caller) => {
         const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        const { node } = access.enter(caller, { verbs: ['manage'], nodes });
+        const { node } = access.authorize(caller, { verbs: ['manage'], nodes });
         return forgetNodesResponseCodec.encode({ nodes: [...(await forgetting.forget(nodes, caller, node))] });
       }),
-      GetStatus: this.#listing((grant) => getStatusResponseCodec.encode(listings.status(grant))),
+      GetStatus: this.#listing((grant, caller) => {
+        return getStatusResponseCodec.encode(listings.status(grant, access.may(caller, { verbs: ['manage'] })));
+      }),
     };
   }
 
   #listing(answer: (grant: Grant, caller: Caller, request: Buffer) => Buffer): handleUnaryCall<Buffer, Buffer> {
     return unary((bytes, caller) => answer(this.#parts.access.enter(caller, { verbs: ['view'] }), caller, bytes));
+  }
+
+  /** Who has not the verb learns nothing of what is wrong with the request, as over HTTP. */
+  #managing(answer: (request: Buffer, caller: Caller) => Promise<Buffer>): handleUnaryCall<Buffer, Buffer> {
+    return unary((bytes, caller) => {
+      this.#parts.access.enter(caller, { verbs: ['manage'] });
+      return answer(bytes, caller);
+    });
   }
 
   async #subscribe(call: SubscribeCall): Promise<void> {

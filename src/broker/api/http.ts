@@ -1,6 +1,6 @@
 /** The HTTP API: who may ask, and which route answers. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { certificateIdentity } from '../../access/certificate-identity.js';
+import { statedIdentity } from '../../access/certificate-identity.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { HTTP_CONNECTIONS_MAX, HTTP_STREAMS_MAX } from '../../limits.js';
 import type { AccessControl } from '../access/access-control.js';
@@ -53,6 +53,8 @@ export class HttpApi {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { path, query } = parseTarget(request.url ?? '/');
+    // What events hold is never taken for a page, whatever it looks like.
+    response.setHeader('x-content-type-options', 'nosniff');
     try {
       this.#checkOrigin(request, response);
       if (this.#origins.isPreflight(request)) {
@@ -109,7 +111,7 @@ export class HttpApi {
     return this.#gate.identify(
       headerValues(request, 'authorization'),
       request.socket.remoteAddress ?? '',
-      certificate && (() => certificateIdentity(certificate)),
+      certificate && (() => statedIdentity(certificate)),
     );
   }
 }

@@ -158,7 +158,8 @@ export class Listings {
     }
   }
 
-  status({ node: may }: Grant): GetStatusResponse {
+  /** Where the broker keeps its data is told only to who manages it. */
+  status({ node: may }: Grant, manages: boolean): GetStatusResponse {
     const facts = this.#facts;
     const ingest = this.#ingest;
     return {
@@ -170,7 +171,7 @@ export class Listings {
       framesIngested: ingest.totals.frames,
       eventsIngested: ingest.totals.events,
       eventsDelivered: this.#deliveredEvents(),
-      dataDir: facts.dataDir,
+      dataDir: manages ? facts.dataDir : '',
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
       logTrouble: this.#trouble() ?? '',
@@ -191,7 +192,7 @@ function textBytes({ checked: { selectors, client } }: Subscription): number {
 
 function selectorOf({ id, predicate }: Selector) {
   const { topics, filter, fields } = predicate.spec;
-  return { id, topics: [...topics], filter, fields: [...fields] };
+  return { id, topics: [...topics, ...(predicate.documents?.topics ?? [])], filter, fields: [...fields] };
 }
 
 function nodeOf(record: NodeRecord): Node {

@@ -21,7 +21,6 @@ import type { Document } from '../log/documents/document-batch.js';
 const UNFIT = /[\p{Cc}\p{Cs}\p{Noncharacter_Code_Point}]/u;
 /** W3C Trace Context, version 00 and what later ones begin with. */
 const TRACEPARENT = /^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$/;
-const ALERT = messageType('Alert');
 const ALERT_TEXTS = ['id', 'state', 'ruleId', 'ruleVersion', 'title', 'key'] as const;
 const SEVERITY_MAX = 5;
 
@@ -73,7 +72,7 @@ interface AlertFields {
 /** The body of an alert: the fields of Alert in protojson. */
 function alertOf(field: string, body: JsonValue | undefined): AlertContext {
   if (body === undefined) throw invalid(field, 'must be given: the fields of an alert');
-  const { nodes = [], firstSeen, lastSeen, ...given } = readMessage(ALERT, body, field) as AlertFields;
+  const { nodes = [], firstSeen, lastSeen, ...given } = readMessage(messageType('Alert'), body, field) as AlertFields;
   if (nodes.length > ALERT_NODES_MAX)
     throw invalid(`${field}.nodes`, `must be at most ${ALERT_NODES_MAX}, got ${nodes.length}`);
   for (const name of ALERT_TEXTS) checkText(`${field}.${name}`, String(given[name] ?? ''), PUBLISH_TEXT_BYTES_MAX);

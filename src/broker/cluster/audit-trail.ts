@@ -27,7 +27,8 @@ type Change =
   | 'delete_group'
   | 'reload'
   | 'create_join_token'
-  | 'join';
+  | 'join'
+  | 'renew';
 /** What was read. */
 type Reading = 'subscribe' | 'history';
 

@@ -23,22 +23,29 @@ import { profileNote } from './profiles.js';
 export type Explained = Pick<CheckedSubscription, 'nodes' | 'window'> & Pick<Selector, 'predicate'>;
 
 export function explain(checked: CheckedSubscription, registry: NodeRegistry): Plan {
-  const { selectors, topics, nodes, window } = checked;
-  const documents = documentStages(checked);
+  const { selectors, topics, nodes, window, publishers } = checked;
   const named = [...topics, ...(checked.documents?.topics ?? [])];
-  if (topics.length === 0) return { filter: selectors[0]!.predicate.canonical, topics: named, stages: documents };
+  const granted = (checked.scope?.notes ?? []).map((text): PlanStage => ({ place: 'broker', text }));
+  const isOfNodes = topics.length > 0;
+  const common = isOfNodes ? streamStages(window) : [];
   const plans = selectors.map(({ id, predicate }) => ({
-    ...{ selector: id, filter: predicate.canonical, topics: [...predicate.topics] },
-    stages: selectorStages({ predicate, nodes, window }, registry),
+    ...{ selector: id, filter: predicate.canonical },
+    topics: [...predicate.topics, ...(predicate.documents?.topics ?? [])],
+    ofNodes: predicate.topics.length === 0 ? [] : selectorStages({ predicate, nodes, window }, registry),
+    ofDocuments: documentStages(predicate, publishers),
   }));
   const [first] = plans;
-  const notes = checked.scope?.notes ?? [];
-  const granted = notes.map((text): PlanStage => ({ place: 'broker', text }));
-  const common = streamStages(window);
-  if (first!.selector === '')
-    return { filter: first!.filter, topics: named, stages: [...granted, ...first!.stages, ...common, ...documents] };
+  if (first!.selector === '') {
+    const { filter, ofNodes, ofDocuments } = first!;
+    return { filter, topics: named, stages: [...granted, ...ofNodes, ...common, ...ofDocuments] };
+  }
   const once = { place: 'agent', text: 'sends an event that several selectors match once, and says which do' };
-  return { filter: '', topics: [...topics], stages: [...granted, once, ...common], selectors: plans };
+  return {
+    filter: '',
+    topics: named,
+    stages: [...granted, ...(isOfNodes ? [once] : []), ...common],
+    selectors: plans.map(({ ofNodes, ofDocuments, ...plan }) => ({ ...plan, stages: [...ofNodes, ...ofDocuments] })),
+  };
 }
 
 /** What is done for one predicate alone. */
@@ -77,11 +84,13 @@ function streamStages(window: CheckedSubscription['window']): PlanStage[] {
 }
 
 /** Of topics that are born in the broker. */
-function documentStages({ selectors, documents, publishers }: CheckedSubscription): PlanStage[] {
+function documentStages(
+  { documents, canonical }: Selector['predicate'],
+  { globs }: CheckedSubscription['publishers'],
+): PlanStage[] {
   if (documents === undefined) return [];
-  const whose = publishers.globs.length === 0 ? 'everybody' : publishers.globs.join(', ');
-  const matching = `that match ${selectors[0]!.predicate.canonical}`;
-  const what = `events of ${documents.topics.join(', ')} of ${whose} ${matching}`;
+  const whose = globs.length === 0 ? 'everybody' : globs.join(', ');
+  const what = `events of ${documents.topics.join(', ')} of ${whose} that match ${canonical}`;
   return [{ place: 'broker', text: `reads ${what}, from its own log: no node is asked` }];
 }
 

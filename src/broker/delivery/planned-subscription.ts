@@ -42,7 +42,7 @@ export interface PlannedSubscription {
   readonly start: SubscriptionStart;
   readonly planner: Planner;
   readonly position: SubscriptionPosition;
-  /** Undefined when no documents are wanted. */
+  /** Undefined when no documents are wanted, and cursors need not name their logs. */
   readonly documents: DocumentDelivery | undefined;
   readonly outlet: Outlet;
   /** Wakes the live loop. */

@@ -25,7 +25,7 @@ export class SubscriptionStart {
     if (cursor === '') return new SubscriptionStart(window, undefined);
     const state = readCursor(cursor, selectors, store.identity);
     const resumed = await ResumedCursor.open(state, topics, selectors, store, slice?.partition);
-    if (scope?.floorNs !== undefined) await checkDepth(state, topics, logs, scope.floorNs);
+    if (scope?.floorNs !== undefined) await checkDepth(state, checked, logs, scope.floorNs);
     return new SubscriptionStart(window, resumed);
   }
 

@@ -56,7 +56,7 @@ export class Subscription {
     sink: Sink,
     signal: AbortSignal,
   ) {
-    const floorNs = checked.scope?.floorNs;
+    const floorNs = checked.scope?.floorNs ?? checked.slice?.floorNs;
     this.#context = floorNs === undefined ? context : { ...context, route: new FlooredRoute(context, floorNs) };
     this.#signal = signal;
     const throttle = checked.throttle && new Throttle(checked.throttle);
@@ -213,8 +213,10 @@ export class Subscription {
   }
 
   #openDocuments(start: SubscriptionStart): DocumentDelivery | undefined {
-    if (this.checked.documents === undefined) return undefined;
-    const documents = new DocumentDelivery(this.checked, start, this.#context.documents, this.#wake);
+    // Cursors of selectors name places in the logs of documents, too.
+    if (this.checked.documents === undefined && !this.selectors.named) return undefined;
+    const { documents: logs } = this.#context;
+    const documents = new DocumentDelivery(this.checked, this.selectors, start, logs, this.#wake);
     this.#cleanUp.push(() => documents.close());
     return documents;
   }

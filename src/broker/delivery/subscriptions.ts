@@ -13,16 +13,21 @@ import { Subscription } from './subscription.js';
 /** The window's end was reached, or so many events as were asked for were delivered. */
 export type Ending = 'window' | 'limit';
 
-/**
- * A member's part of a group, until the member went or the broker drains. Calls `record` once the member may have it, and
- * before it gets anything. Throws BackplaneError.
- */
+/** Puts on record what a member of a group reads. */
+export interface MemberReading {
+  /** Call it once the member may have what the group has, `of`, and before it gets anything. */
+  begins(of: CheckedSubscription): Promise<void>;
+  /** Call it when its stream has ended. */
+  ended(member: string, given: { readonly events: number; readonly bytes: number }): void;
+}
+
+/** A member's part of a group, until the member went or the broker drains. Throws BackplaneError. */
 export type JoinGroup = (
   checked: CheckedSubscription,
   sink: Sink,
   caller: Caller,
   signal: AbortSignal,
-  record: () => Promise<void>,
+  reading: MemberReading,
 ) => Promise<void>;
 
 interface Running {
@@ -119,12 +124,12 @@ export class Subscriptions {
   async #runMember(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<never> {
     const end = this.#access.begin(caller, checked);
     const over = this.#overWith(sink);
-    const record = () =>
-      this.#trail.recordReading({
-        ...{ action: 'subscribe', ...caller, group: checked.group?.name },
-        ...askedFor(checked),
-      });
-    const done = this.#joinGroup(checked, sink, caller, over.signal, record);
+    const by = { ...caller, group: checked.group?.name };
+    const done = this.#joinGroup(checked, sink, caller, over.signal, {
+      begins: (of) => this.#trail.recordReading({ action: 'subscribe', ...by, ...askedFor(of) }),
+      // Each slice begins behind what was processed of it, which is past.
+      ended: (subscription, given) => this.#trail.note({ action: 'history', ...by, subscription, ...given }),
+    });
     const member = { caller, checked, done: done.catch(() => undefined), over };
     this.#members.add(member);
     try {

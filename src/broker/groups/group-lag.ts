@@ -2,6 +2,7 @@
  * How many events a group still has to process: those that match, lie in the log and are not committed. What only
  * recorders have is not counted.
  */
+import { Turns } from '../../flow/turns.js';
 import { GROUP_LAG_ENTRIES_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame/frame.js';
 import type { LogEntry, PartitionLog } from '../log/partition-log.js';
@@ -63,8 +64,8 @@ function merged(stretches: readonly Stretch[]): Stretch[] {
 /** The lag of one group. */
 export class GroupLag {
   readonly #slices: readonly SliceLag[];
-  /** Whether a node is one of the group's. */
-  readonly #matches: (node: string) => boolean;
+  /** Whether a node is one of the group's, and the group begins before the end of a frame, wall nanoseconds of the node. */
+  readonly #includes: (node: string, watermarkNs: bigint) => boolean;
   /** Bytes of frames with events for the group that came since its last member left. */
   unattendedBytes = 0;
 
@@ -72,9 +73,9 @@ export class GroupLag {
     count: number,
     /** Of the filter in force. */
     public predicateId: bigint,
-    matches: (node: string) => boolean,
+    includes: (node: string, watermarkNs: bigint) => boolean,
   ) {
-    this.#matches = matches;
+    this.#includes = includes;
     this.#slices = Array.from({ length: count }, () => new SliceLag());
   }
 
@@ -88,31 +89,53 @@ export class GroupLag {
     return since.length === 0 ? undefined : Math.min(...since);
   }
 
-  of(slice: number): number {
-    return this.#slices[slice]?.events ?? 0;
+  of(slice: number): { readonly events: number; readonly sinceMs: number | undefined } {
+    return this.#slices[slice]!;
   }
 
   /** `when`: whether the frame was in the log before it was followed. */
   frame(when: 'before' | 'later', { node, frame, offset, bytes, appendedMs }: LogEntry): void {
     const events = matchesIn(frame, this.predicateId);
-    if (events === 0 || !this.#matches(node)) return;
+    if (events === 0 || !this.#includes(node, frame.watermarkNs)) return;
     this.#slices[sliceOf(node, this.#slices.length)]!.add(when, offset, events, appendedMs);
-    this.unattendedBytes += bytes;
+    if (when === 'later') this.unattendedBytes += bytes;
   }
 
   committed(slice: number, offset: number): void {
     this.#slices[slice]?.committed(offset);
   }
 
-  /** Of all slices, or of one. */
-  reset(slice?: number): void {
-    for (const [index, each] of this.#slices.entries()) if (slice === undefined || slice === index) each.reset();
+  reset(): void {
+    for (const slice of this.#slices) slice.reset();
   }
 }
 
 function matchesIn({ matches, count }: Frame, predicateId: bigint): number {
   const match = matches.find((each) => each.predicateId === predicateId);
   return match === undefined ? 0 : match.all ? count : match.indices.length;
+}
+
+/** Counts frames that are in the logs already, for as long as `goesOn` says so. Others have their turns meanwhile. */
+export async function countLogged(
+  lag: GroupLag,
+  stretches: readonly { readonly log: PartitionLog; readonly from: number; readonly to: number }[],
+  topics: ReadonlySet<string>,
+  goesOn: () => boolean,
+): Promise<void> {
+  const turns = new Turns();
+  for (const { log, from, to } of stretches) {
+    if (from >= to) continue;
+    const reader = log.reader(from, topics);
+    try {
+      for (let item = await reader.next(); item !== undefined && goesOn(); item = await reader.next()) {
+        if (item.kind === 'frame' && item.offset >= to) break;
+        if (item.kind === 'frame') lag.frame('before', item);
+        if (turns.over) await turns.give();
+      }
+    } finally {
+      reader.close();
+    }
+  }
 }
 
 /** Feeds the groups' lags from the logs. Call it before anything is appended. */

@@ -52,15 +52,17 @@ export class GroupService {
     const live = this.#groups.get(name);
     const { slots } = live.group;
     const slices = live.record.slices.map(({ epoch, cursor, committedMs }, slice) => {
-      const sinceMs = slots.lease(slice)?.uncommittedSinceMs;
+      const uncommittedMs = slots.lease(slice)?.uncommittedSinceMs;
+      const { events, sinceMs } = live.lag.of(slice);
       return {
         slice,
         epoch,
         cursor,
         committed: committedMs === 0 ? null : timestamp(committedMs),
         member: slots.owner(slice)?.id ?? '',
-        lagEvents: live.lag.of(slice),
-        uncommittedSince: sinceMs === undefined ? null : timestamp(sinceMs),
+        lagEvents: events,
+        lagSince: sinceMs === undefined ? null : timestamp(sinceMs),
+        uncommittedSince: uncommittedMs === undefined ? null : timestamp(uncommittedMs),
       };
     });
     return { group: this.#message(live), slices };
@@ -103,7 +105,6 @@ export class GroupService {
     );
     live.aloneSinceMs = aloneSinceMs;
     await this.#store.unpark(name);
-    live.lag.reset();
     return { since };
   }
 
@@ -178,6 +179,7 @@ export class GroupService {
       since: nsToTimestamp(record.sinceNs),
       members: group.members.map((member) => memberMessage(live, member)),
       lagEvents: lag.events,
+      lagSince: lag.sinceMs === undefined ? null : timestamp(lag.sinceMs),
       interestUntil: isUnattended ? timestamp(aloneSinceMs + record.interestMs) : null,
       cursorsUntil: untilMs === undefined ? null : timestamp(untilMs),
       expired: this.#groups.isExpired(live),

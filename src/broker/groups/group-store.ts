@@ -30,10 +30,13 @@ interface Change {
 
 export class GroupStore {
   readonly #state: SharedState;
+  readonly #parkedState: SharedState;
   readonly #waiting = new Map<string, Change[]>();
 
-  constructor(state: SharedState) {
+  /** @param parkedState for parked cursors, which are long and seldom change: commits do not write them again */
+  constructor(state: SharedState, parkedState: SharedState) {
     this.#state = state;
+    this.#parkedState = parkedState;
   }
 
   get(name: string): GroupRecord | undefined {
@@ -74,19 +77,22 @@ export class GroupStore {
   }
 
   parked(name: string, slice: number): ParkedCursor | undefined {
-    const entry = this.#state.get(parkedKey(name, slice));
+    const entry = this.#parkedState.get(parkedKey(name, slice));
     return entry && parkedCursor(entry.value);
   }
 
-  async park(name: string, slice: number, parked: ParkedCursor): Promise<void> {
-    await this.#written(() => this.#state.put(parkedKey(name, slice), { ...parked }));
+  /** By slice, written together. Does nothing for a group that was deleted. */
+  async park(name: string, parked: ReadonlyMap<number, ParkedCursor>): Promise<void> {
+    if (this.get(name) === undefined) return;
+    const puts = () => [...parked].map(([slice, each]) => this.#parkedState.put(parkedKey(name, slice), { ...each }));
+    await this.#written(() => Promise.all(puts()));
   }
 
   /** Forgets the parked cursors of a group. */
   async unpark(name: string): Promise<void> {
-    const keys = this.#state.entries(`${PARKED_PREFIX}${name}.`).map(({ key }) => key);
+    const keys = this.#parkedState.entries(`${PARKED_PREFIX}${name}.`).map(({ key }) => key);
     const own = keys.filter((key) => /^\d+$/.test(key.slice(PARKED_PREFIX.length + name.length + 1)));
-    await this.#written(() => Promise.all(own.map((key) => this.#state.delete(key))));
+    await this.#written(() => Promise.all(own.map((key) => this.#parkedState.delete(key))));
   }
 
   /** Writes what gathers in `changes`, and then what gathered meanwhile. */

@@ -59,7 +59,8 @@ export class Group {
   #working = false;
   #again = false;
   #closed = false;
-  #paused = false;
+  /** For how many reasons no slices are given. */
+  #pauses = 0;
   #retry: NodeJS.Timeout | undefined;
   #gatherMs: number;
 
@@ -173,13 +174,13 @@ export class Group {
     for (const { stream } of this.members) stream?.fail(cause);
   }
 
-  /** No slices are given until resume(). */
+  /** No slices are given until each pause() has its resume(). */
   pause(): void {
-    this.#paused = true;
+    this.#pauses++;
   }
 
   resume(): void {
-    this.#paused = false;
+    this.#pauses--;
     this.rebalance();
   }
 
@@ -205,7 +206,7 @@ export class Group {
   async #work(): Promise<void> {
     this.#working = true;
     try {
-      while (this.#again && !this.#closed && !this.#paused) {
+      while (this.#again && !this.#closed && this.#pauses === 0) {
         this.#again = false;
         const gives = this.#plan();
         if (gives.size > 0) await this.#give(gives);
@@ -244,7 +245,7 @@ export class Group {
       slices: before.slices.map((each, slice) => (gives.has(slice) ? { ...each, epoch: each.epoch + 1 } : each)),
     }));
     // The record may be another by now, and not what is delivered here: see pause().
-    if (this.#paused) return;
+    if (this.#pauses > 0) return;
     for (const [slice, member] of gives) {
       const { stream } = member;
       const isFree = this.#slots.owner(slice) === undefined || this.#slots.owner(slice) === member;

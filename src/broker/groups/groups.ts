@@ -13,20 +13,16 @@ import { explain } from '../delivery/explanation.js';
 import type { Sink } from '../delivery/outlet.js';
 import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import { checkProfiles } from '../delivery/profiles.js';
-import type { Subscriptions } from '../delivery/subscriptions.js';
+import type { MemberReading, Subscriptions } from '../delivery/subscriptions.js';
 import type { GroupTimes, SliceCommit } from './group.js';
 import { followLags } from './group-lag.js';
 import { cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { LiveGroup } from './live-group.js';
 import { MemberStream } from './member-stream.js';
+import { windowFrom } from './slice-place.js';
+import { Upkeep } from './upkeep.js';
 
-/** How often cursors that stand still are brought up to date, and those that may outlive the log are written down. */
-const UPKEEP_INTERVAL_MS = 10_000;
-/** Cursors that nobody has committed for so long: a slice without events stands still. */
-const ADVANCE_AFTER_MS = 60_000;
-/** Cursors that stand still for longer. To write one down reads a segment of the log. */
-const PARK_AFTER_MS = 300_000;
 const SWEEP_INTERVAL_MS_MAX = 1_000;
 /** After a broker was started again, before slices are given to those who have come back. */
 const GATHER_MS = 700;
@@ -53,9 +49,10 @@ export interface GroupsOptions {
 export class Groups {
   readonly #options: GroupsOptions;
   readonly #live = new Map<string, LiveGroup>();
+  /** Groups that are being written down, by their names. */
+  readonly #creating = new Map<string, Promise<LiveGroup>>();
   readonly #sweep: NodeJS.Timeout;
-  readonly #upkeep: NodeJS.Timeout;
-  #upkeeping = false;
+  readonly #upkeep: Upkeep;
 
   /** Call it before anything is appended to the logs. */
   constructor(options: GroupsOptions) {
@@ -65,7 +62,7 @@ export class Groups {
     const { commitMs } = options.times;
     const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
     this.#sweep = setInterval(() => this.#sweepAll(Date.now()), sweepMs).unref();
-    this.#upkeep = setInterval(() => void this.#keepUp(), UPKEEP_INTERVAL_MS).unref();
+    this.#upkeep = new Upkeep(options.context.store, () => [...this.#live.values()], options.logger);
   }
 
   all(): readonly LiveGroup[] {
@@ -89,10 +86,11 @@ export class Groups {
     sink: Sink,
     caller: Caller,
     signal: AbortSignal,
-    recordRead: () => Promise<void>,
+    reading: MemberReading,
   ): Promise<void> {
     const request = checked.group!;
-    const known = this.#live.get(request.name);
+    const creating = this.#creating.get(request.name);
+    const known = creating === undefined ? this.#live.get(request.name) : await creating;
     if (known !== undefined) this.#checkAccess(known.record, caller);
     const live = known ?? (await this.#create(checked, request, caller));
     const record = live.record;
@@ -105,11 +103,12 @@ export class Groups {
       nodes: live.nodes,
     };
     checkProfiles(asked, this.#options.context.registry);
-    await recordRead();
+    await reading.begins({ ...asked, publishers: live.nodes, window: windowFrom(record.sinceNs) });
     await live.claim();
     if (signal.aborted) return;
     // It may have been reset, or its filter changed, since the member was admitted to it.
-    if (live.record.sinceNs !== record.sinceNs || live.predicate !== asked.selectors[0]?.predicate) {
+    const isSame = this.#live.get(record.name) === live && live.predicate === asked.selectors[0]?.predicate;
+    if (!isSame || live.record.sinceNs !== record.sinceNs) {
       throw new BackplaneError('unavailable', `group ${record.name} was changed meanwhile: subscribe again`);
     }
     const stream = new MemberStream(sink, caller, checked, signal);
@@ -140,6 +139,7 @@ export class Groups {
       await Promise.race([stream.ended, aborted(signal)]);
     } finally {
       unwatch?.();
+      reading.ended(member.id, stream.given);
       // Before anything is awaited, so that nothing more is given to somebody who is not there.
       const isNamed = request.member !== '' && !isSilent;
       if (!isNamed) live.group.leave(member, stream, false);
@@ -176,7 +176,7 @@ export class Groups {
 
   close(): void {
     clearInterval(this.#sweep);
-    clearInterval(this.#upkeep);
+    this.#upkeep.close();
     this.drain();
   }
 
@@ -185,7 +185,7 @@ export class Groups {
     // Members that had slices come back within a second, each on its own.
     const live = this.#liveOf(record, record.aloneSinceMs === undefined ? GATHER_MS : 0);
     const { logger } = this.#options;
-    live.countBefore().catch((cause) => logger.warn(`the lag of group ${record.name} is not known: ${cause}`));
+    live.countLogged();
     if (record.aloneSinceMs !== undefined && record.aloneSinceMs + record.interestMs < Date.now()) return;
     live
       .claim()
@@ -205,7 +205,7 @@ export class Groups {
       const message = `there is no group ${request.name}: who makes it says what it subscribes to (topics, or a filter)`;
       throw new BackplaneError('not_found', message, { field: 'group' });
     }
-    if (this.#live.size >= GROUPS_MAX) {
+    if (this.#live.size + this.#creating.size >= GROUPS_MAX) {
       const message = `a broker has at most ${GROUPS_MAX} groups: delete some (backplane groups delete NAME)`;
       throw new BackplaneError('resource_exhausted', message);
     }
@@ -229,15 +229,13 @@ export class Groups {
       aloneSinceMs: nowMs,
       slices: Array.from({ length: request.slices || GROUP_SLICES_DEFAULT }, () => slice),
     };
+    const creating = store.create(record).then(() => this.#liveOf(record));
+    this.#creating.set(record.name, creating);
     try {
-      await store.create(record);
-    } catch (cause) {
-      // Another member may have been first.
-      const first = store.get(request.name);
-      if (first === undefined) throw cause;
-      this.#checkAccess(first, caller);
+      return await creating;
+    } finally {
+      this.#creating.delete(record.name);
     }
-    return this.#live.get(request.name) ?? this.#liveOf(store.get(request.name) ?? record);
   }
 
   /** A member shares all that its group has, from where it begins. */
@@ -272,21 +270,6 @@ export class Groups {
   async #release(live: LiveGroup): Promise<void> {
     const { logger } = this.#options;
     await live.release().catch((cause) => logger.error(`group ${live.group.name}: ${cause}`));
-  }
-
-  async #keepUp(): Promise<void> {
-    if (this.#upkeeping) return;
-    this.#upkeeping = true;
-    try {
-      for (const live of [...this.#live.values()]) {
-        await live.advance(Date.now() - ADVANCE_AFTER_MS);
-        await live.park(Date.now() - PARK_AFTER_MS);
-      }
-    } catch (cause) {
-      this.#options.logger.warn(`cursors of groups cannot be kept up to date: ${cause}`);
-    } finally {
-      this.#upkeeping = false;
-    }
   }
 }
 

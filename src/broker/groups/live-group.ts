@@ -3,19 +3,30 @@
  * without members, and the deliveries of its slices.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { OneAtATime } from '../../flow/one-at-a-time.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import { keptNodeGlobs, type NodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { Sink } from '../delivery/outlet.js';
 import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import type { Subscription } from '../delivery/subscription.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import { Group, type GroupParts } from './group.js';
-import { GroupLag } from './group-lag.js';
-import { type GroupRecord, predicateOf } from './group-record.js';
+import { countLogged, GroupLag } from './group-lag.js';
+import { type GroupRecord, type ParkedCursor, predicateOf } from './group-record.js';
 import type { MemberStream } from './member-stream.js';
 import { partitionOfSlice, sliceOf } from './slice.js';
 import type { SliceLease } from './slice-lease.js';
-import { hasExpired, offsetOf, parkedNodes, rebound, type SliceOfGroup, unparked, windowFrom } from './slice-place.js';
+import {
+  mayFade,
+  offsetOf,
+  parkedNodes,
+  rebound,
+  type SliceOfGroup,
+  type SliceStart,
+  unparked,
+  windowFrom,
+} from './slice-place.js';
 
 /** A slice's delivery that runs. */
 interface Run {
@@ -34,13 +45,19 @@ export class LiveGroup {
   readonly #count: number;
   readonly nodes: NodeGlobs;
   #predicate: Predicate;
+  /** Where it begins, wall nanoseconds. */
+  #sinceNs: bigint;
   readonly #runs = new Map<number, Run>();
   #release: (() => void) | undefined;
-  #claiming: Promise<void> | undefined;
+  /** Changes of what the group subscribes to and of its interest: each begins with what the one before left. */
+  readonly #changes = new OneAtATime();
+  #isOver = false;
   /** Since when it has no member, milliseconds since 1970; undefined while it has some. */
   aloneSinceMs: number | undefined;
-  /** Cursors that are parked, by slice. */
+  /** Cursors that are parked, or cannot be, by slice. */
   readonly #parked = new Map<number, string>();
+  /** Number of the last count of what the log has: an earlier one does not go on. */
+  #counts = 0;
 
   readonly #parts: LiveGroupParts;
 
@@ -51,7 +68,8 @@ export class LiveGroup {
     this.nodes = keptNodeGlobs(record.globs);
     this.#predicate = predicateOf(record);
     this.aloneSinceMs = record.aloneSinceMs ?? Date.now();
-    this.lag = new GroupLag(this.#count, this.#predicate.id, this.nodes.matches);
+    this.#sinceNs = record.sinceNs;
+    this.lag = new GroupLag(this.#count, this.#predicate.id, (node, watermarkNs) => this.#includes(node, watermarkNs));
     const own: GroupParts = {
       ...parts,
       lag: this.lag,
@@ -79,41 +97,47 @@ export class LiveGroup {
 
   /** Asks nodes for the group's events, until release(). */
   claim(): Promise<void> {
-    if (this.#release !== undefined) return Promise.resolve();
-    const { spec } = this.#predicate;
-    this.#claiming ??= this.#parts.context.book
-      .claim(spec, this.nodes.globs, this.nodes.matches)
-      .then((release) => {
-        this.#release = release;
-      })
-      .finally(() => {
-        this.#claiming = undefined;
-      });
-    return this.#claiming;
+    return this.#changes.run(() => this.#claim());
   }
 
   /** Nodes are no longer asked; cursors resume from their recorders. */
-  async release(): Promise<void> {
-    await this.park(Date.now());
-    // A member may have come meanwhile.
-    if (this.aloneSinceMs === undefined) return;
-    this.#release?.();
-    this.#release = undefined;
+  release(): Promise<void> {
+    return this.#changes.run(async () => {
+      if (this.#release === undefined) return;
+      await this.park('all');
+      // A member may have come meanwhile.
+      if (this.aloneSinceMs === undefined) return;
+      this.#release();
+      this.#release = undefined;
+    });
   }
 
   /** Has `write` change what the group subscribes to. Members must subscribe again. */
-  async change(write: () => Promise<GroupRecord>): Promise<GroupRecord> {
+  change(write: () => Promise<GroupRecord>): Promise<GroupRecord> {
+    return this.#changes.run(() => this.#change(write));
+  }
+
+  async #claim(): Promise<void> {
+    if (this.#release !== undefined || this.#isOver) return;
+    const { spec } = this.#predicate;
+    const release = await this.#parts.context.book.claim(spec, this.nodes.globs, this.nodes.matches);
+    this.#release = release;
+    if (this.#isOver) release();
+  }
+
+  async #change(write: () => Promise<GroupRecord>): Promise<GroupRecord> {
     this.group.pause();
     try {
       const record = await write();
       const released = this.#release;
       this.#release = undefined;
       this.#predicate = predicateOf(record);
+      this.#counts++;
       this.lag.predicateId = this.#predicate.id;
       this.lag.reset();
       const message = `the filter of group ${record.name} was changed: subscribe again`;
       this.group.endStreams(new BackplaneError('unavailable', message));
-      if (released !== undefined) await this.claim();
+      if (released !== undefined) await this.#claim();
       released?.();
       return record;
     } finally {
@@ -125,8 +149,10 @@ export class LiveGroup {
   async restart(write: () => Promise<GroupRecord>): Promise<void> {
     this.group.pause();
     try {
-      await write();
-      const { name } = this.group;
+      const { name, sinceNs } = await write();
+      this.#sinceNs = sinceNs;
+      this.lag.reset();
+      this.countLogged();
       this.group.endStreams(new BackplaneError('unavailable', `group ${name} was reset: subscribe again`));
     } finally {
       this.group.resume();
@@ -138,24 +164,30 @@ export class LiveGroup {
   }
 
   end(): void {
+    this.#isOver = true;
     this.close();
     this.#release?.();
   }
 
   /**
-   * Writes down the positions of cursors that were committed before this time: the log may forget them. Each is written
-   * down once.
+   * Writes down the positions of cursors that the log may forget, each once.
+   * @param fading by partition, the offset before which the log may soon forget
    */
-  async park(beforeMs: number): Promise<void> {
+  async park(fading: readonly number[] | 'all'): Promise<void> {
     const { context, store } = this.#parts;
-    const record = this.record;
-    for (const [slice, { cursor, committedMs }] of record.slices.entries()) {
-      if (cursor === '' || committedMs > beforeMs || this.#parked.get(slice) === cursor) continue;
-      const nodes = await parkedNodes(context, this.slice(slice), cursor).catch(() => undefined);
-      if (nodes === undefined) continue;
-      await store.park(record.name, slice, { cursor, nodes });
-      this.#parked.set(slice, cursor);
+    const { name, slices } = this.record;
+    const parked = new Map<number, ParkedCursor>();
+    const done = new Map<number, string>();
+    for (const [slice, { cursor }] of slices.entries()) {
+      if (this.#parked.get(slice) === cursor || !mayFade(cursor, slice, fading)) continue;
+      const isParked = store.parked(name, slice)?.cursor === cursor;
+      const own = this.slice(slice);
+      const nodes = isParked ? undefined : await parkedNodes(context, own, cursor).catch(() => undefined);
+      if (nodes !== undefined) parked.set(slice, { cursor, nodes });
+      done.set(slice, cursor);
     }
+    if (parked.size > 0) await store.park(name, parked);
+    for (const [slice, cursor] of done) this.#parked.set(slice, cursor);
   }
 
   /** Commits where members stand that have nothing open, in slices of which nothing was committed since this time. */
@@ -172,33 +204,33 @@ export class LiveGroup {
     await this.group.advance(places);
   }
 
-  /** Counts what the log had before it was followed, as far as cursors have offsets. */
-  async countBefore(): Promise<void> {
-    const { store } = this.#parts.context;
+  /** Counts what the log has at this moment and is not committed. What comes later is counted as it comes. */
+  countLogged(): void {
+    const { context, logger } = this.#parts;
     const { slices } = this.record;
-    const topics = new Set(this.#predicate.topics);
-    for (const log of store.all()) {
-      const offsets = slices.flatMap(({ cursor }, slice) =>
-        partitionOfSlice(slice) === log.partition ? (offsetOf(cursor, slice) ?? []) : [],
-      );
-      if (offsets.length === 0) continue;
-      const end = log.deliverableOffset;
-      const reader = log.reader(Math.max(log.firstOffset, Math.min(...offsets)), topics);
-      try {
-        for (let item = await reader.next(); item !== undefined; item = await reader.next()) {
-          if (item.kind !== 'frame') continue;
-          if (item.offset >= end) break;
-          this.lag.frame('before', item);
-        }
-      } finally {
-        reader.close();
-      }
-    }
-    for (const [slice, { cursor }] of slices.entries()) {
+    const own = ++this.#counts;
+    const stretches = context.store.all().map((log) => {
+      const its = slices.flatMap(({ cursor }, slice) => (partitionOfSlice(slice) === log.partition ? [cursor] : []));
+      // A replay that goes on has no offset, and what it still brings comes from recorders.
+      const froms = its.flatMap((cursor) => (cursor === '' ? 0 : (offsetOf(cursor, log.partition) ?? [])));
+      return { log, from: Math.max(log.firstOffset, Math.min(...froms)), to: log.deliverableOffset };
+    });
+    const counted = countLogged(this.lag, stretches, new Set(this.#predicate.topics), () => own === this.#counts);
+    counted
+      .then(() => this.#passCommitted())
+      .catch((cause) => logger.warn(`the lag of group ${this.group.name} is not known: ${cause}`));
+  }
+
+  #passCommitted(): void {
+    for (const [slice, { cursor }] of this.record.slices.entries()) {
       const offset = offsetOf(cursor, slice);
       if (offset !== undefined) this.lag.committed(slice, offset);
     }
-    this.lag.unattendedBytes = 0;
+  }
+
+  #includes(node: string, watermarkNs: bigint): boolean {
+    const offsetNs = this.#parts.context.registry.record(node)?.clock.windowOffsetNs ?? 0n;
+    return this.nodes.matches(node) && watermarkNs >= this.#sinceNs + offsetNs;
   }
 
   slice(slice: number): SliceOfGroup {
@@ -230,30 +262,46 @@ export class LiveGroup {
     const sink = stream.begin(lease);
     stream.tell({ group: { assigned: { slice, epoch, cursor: lease.markedStart } } });
     try {
-      const { context, store, subscriptions } = this.#parts;
-      const own = this.slice(slice);
-      let cursor = lease.start;
-      if (cursor !== '' && hasExpired(context, own, cursor)) {
-        const parked = store.parked(record.name, slice);
-        // It may have been written down for a filter before: see rebound().
-        const isOf = parked !== undefined && rebound(parked.cursor, own.predicate) === cursor;
-        const nodes = isOf ? parked.nodes : undefined;
-        const start = await unparked(context, own, record.slices[slice]!, nodes);
-        for (const message of start.gaps) await sink.write({ kind: 'message', message });
-        cursor = start.cursor;
-      }
-      const { subscription, done } = subscriptions.runSlice(
-        this.#checked(stream.asked, own, cursor, record),
-        sink,
-        stream.caller,
-      );
-      this.#runs.set(slice, { lease, subscription });
-      await done;
+      const begun = await this.#run(stream, lease, sink, lease.start, record);
+      if (begun) return;
+      const start = await this.#withoutLog(slice, record);
+      for (const message of start.gaps) await sink.write({ kind: 'message', message });
+      await this.#run(stream, lease, sink, start.cursor, record);
     } catch (cause) {
       if (!sink.closed.aborted) stream.fail(ofSlice(slice, record.name, asBackplaneError(cause)));
     } finally {
       if (this.#runs.get(slice)?.lease === lease) this.#runs.delete(slice);
     }
+  }
+
+  /** Delivers the slice from behind a cursor. Resolves with false, having given nothing, when the log has forgotten it. */
+  async #run(stream: MemberStream, lease: SliceLease, sink: Sink, cursor: string, record: GroupRecord) {
+    const { slice } = lease;
+    const checked = this.#checked(stream.asked, this.slice(slice), cursor, record);
+    const { subscription, done } = this.#parts.subscriptions.runSlice(checked, sink, stream.caller);
+    this.#runs.set(slice, { lease, subscription });
+    const end = stream.counts(subscription.outlet);
+    try {
+      await done;
+      return true;
+    } catch (cause) {
+      const { code } = asBackplaneError(cause);
+      if (code === 'cursor_expired' && cursor === lease.start && subscription.cursor === '') return false;
+      throw cause;
+    } finally {
+      end();
+    }
+  }
+
+  /** Where a slice begins whose committed cursor the log has forgotten. */
+  #withoutLog(slice: number, { name, slices }: GroupRecord): Promise<SliceStart> {
+    const { context, store } = this.#parts;
+    const own = this.slice(slice);
+    const place = slices[slice]!;
+    const parked = store.parked(name, slice);
+    // It may have been written down for a filter before: see rebound().
+    const isOf = parked !== undefined && rebound(parked.cursor, own.predicate) === place.cursor;
+    return unparked(context, own, place, isOf ? parked.nodes : undefined);
   }
 
   /** The slice as a subscription: what the group asks for, delivered as the member asked. */
@@ -266,9 +314,10 @@ export class LiveGroup {
     const { topics } = predicate;
     const nodes = { globs: this.nodes.globs, matches };
     const window = cursor === '' ? windowFrom(sinceNs) : windowFrom(0n);
-    const own = { groupNodes: this.nodes, partition: partitionOfSlice(slice) };
+    const { floorNs } = asked.scope ?? {};
+    const own = { groupNodes: this.nodes, partition: partitionOfSlice(slice), floorNs };
     const selectors = [{ id: '', predicate }];
-    // What bounds the member was compared with what the group has when it joined.
+    // All else that bounds the member was compared with what the group has when it joined.
     return { ...asked, topics, nodes, selectors, includeSelf, window, cursor, slice: own, scope: undefined };
   }
 }

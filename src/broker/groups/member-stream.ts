@@ -6,7 +6,7 @@ import { BackplaneError } from '../../errors.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { SubscribeResponse } from '../../wire/messages.js';
 import type { Caller } from '../access/gate.js';
-import type { Delivery, Sink } from '../delivery/outlet.js';
+import type { Delivery, Outlet, Sink } from '../delivery/outlet.js';
 import type { SliceLease } from './slice-lease.js';
 
 export class MemberStream {
@@ -20,6 +20,10 @@ export class MemberStream {
   readonly #sink: Sink;
   /** By slice, what ends the delivery of its events. */
   readonly #slices = new Map<number, AbortController>();
+  /** Of the slices that are being delivered. */
+  readonly #outlets = new Set<Pick<Outlet, 'ledger' | 'bytes'>>();
+  /** What the others gave, that have ended. */
+  #before = { events: 0, bytes: 0 };
 
   constructor(
     sink: Sink,
@@ -39,6 +43,26 @@ export class MemberStream {
   /** Whether nothing more can be given to the member by this stream. */
   get isOver(): boolean {
     return this.#hasFailed || this.signal.aborted;
+  }
+
+  /** What the member was given by this stream. */
+  get given(): { readonly events: number; readonly bytes: number } {
+    let { events, bytes } = this.#before;
+    for (const outlet of this.#outlets) {
+      events += outlet.ledger.events;
+      bytes += outlet.bytes;
+    }
+    return { events, bytes };
+  }
+
+  /** Counts what is given by an outlet; call the returned function when it has ended. */
+  counts(outlet: Pick<Outlet, 'ledger' | 'bytes'>): () => void {
+    this.#outlets.add(outlet);
+    return () => {
+      if (!this.#outlets.delete(outlet)) return;
+      const { events, bytes } = this.#before;
+      this.#before = { events: events + outlet.ledger.events, bytes: bytes + outlet.bytes };
+    };
   }
 
   /** Ends the stream with an error. */

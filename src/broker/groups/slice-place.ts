@@ -52,10 +52,15 @@ export function offsetOf(cursor: string, slice: number): number | undefined {
   return cursor === '' ? undefined : decodeCursor(cursor).places[partitionOfSlice(slice)]?.offset;
 }
 
-/** Whether the log no longer has all that follows a cursor. */
-export function hasExpired({ store }: PlaceContext, { slice }: SliceOfGroup, cursor: string): boolean {
+/**
+ * Whether the log may forget a place: its offset, or the notes that its cursor names, which are older than the newest.
+ * @param fading by partition, the offset before which the log may soon forget
+ */
+export function mayFade(cursor: string, slice: number, fading: readonly number[] | 'all'): boolean {
   const offset = offsetOf(cursor, slice);
-  return offset !== undefined && offset < store.partition(partitionOfSlice(slice)).firstOffset;
+  if (offset === undefined) return false;
+  const partition = partitionOfSlice(slice);
+  return fading === 'all' || offset < fading[partition]! || decodeCursor(cursor).note !== undefined;
 }
 
 /**
@@ -92,14 +97,16 @@ export async function unparked(
 ): Promise<SliceStart> {
   const { store, registry } = context;
   const state = decodeCursor(cursor);
-  const sinceCommit = keyAtTime(msToNs(committedMs));
+  // By the node's own clock, as its answers are put in order.
+  const sinceCommit = (node: string) =>
+    keyAtTime(msToNs(committedMs) + (registry.record(node)?.clock.windowOffsetNs ?? 0n));
   const known = parked === undefined ? [] : decodeNote(Buffer.from(parked, 'base64')).nodes;
   const named = new Map(known.map((node) => [node.node, node]));
   const names = new Set([...named.keys(), ...allNodes(context, of)]);
   const nodes = [...names].map((node): CursorNode => {
     // A node that came later has all of its past still before it.
     const late = { node, standing: 'late' as const, floors: new Map() };
-    return named.get(node) ?? (parked === undefined ? { ...late, history: sinceCommit } : late);
+    return named.get(node) ?? (parked === undefined ? { ...late, history: state.history ?? sinceCommit(node) } : late);
   });
   const gaps = nodes.flatMap((node): SubscribeResponse[] => {
     const recordedFromNs = registry.record(node.node)?.recordedFromNs;

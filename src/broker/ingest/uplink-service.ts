@@ -2,7 +2,13 @@
 import type { ServerDuplexStream, sendUnaryData, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import type { TokenBucket } from '../../flow/token-bucket.js';
-import { HELLO_MS, MESSAGE_BYTES_MAX, UNACKNOWLEDGED_BYTES_MAX } from '../../limits.js';
+import {
+  ACKNOWLEDGED_BYTES,
+  ACKNOWLEDGED_INTERVAL_MS,
+  HELLO_MS,
+  MESSAGE_BYTES_MAX,
+  UNACKNOWLEDGED_BYTES_MAX,
+} from '../../limits.js';
 
 import { checkName } from '../../subscriptions/request/names.js';
 import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
@@ -180,7 +186,7 @@ export class UplinkService {
           taken();
           pace.goOn();
           this.#registry.delivered(record);
-          acknowledgements.add(topic, coveredTo);
+          acknowledgements.add(topic, coveredTo, frameBytes.length);
         },
         (cause) => this.#end(session, cause),
       );
@@ -290,9 +296,16 @@ class Pace {
   }
 }
 
-/** Frames that became durable together are acknowledged together: one message, with each topic's last position. */
+/**
+ * Tells the agent how far its frames are durable: at once after a silence, else every now and then, as each message wakes
+ * the agent. One message has each topic's last position.
+ */
 class Acknowledgements {
   readonly #pending = new Map<string, Position>();
+  #pendingBytes = 0;
+  #toldMs = Number.NEGATIVE_INFINITY;
+  #next: NodeJS.Immediate | undefined;
+  #latest: NodeJS.Timeout | undefined;
 
   readonly #session: NodeSession;
 
@@ -300,12 +313,23 @@ class Acknowledgements {
     this.#session = session;
   }
 
-  add(topic: string, coveredTo: Position): void {
-    if (this.#pending.size === 0) setImmediate(() => this.#flush());
+  add(topic: string, coveredTo: Position, bytes: number): void {
     this.#pending.set(topic, coveredTo);
+    this.#pendingBytes += bytes;
+    const waits =
+      this.#pendingBytes < ACKNOWLEDGED_BYTES && performance.now() - this.#toldMs < ACKNOWLEDGED_INTERVAL_MS;
+    if (waits) this.#latest ??= setTimeout(() => this.#tell(), ACKNOWLEDGED_INTERVAL_MS).unref();
+    // With the others that became durable in this turn.
+    else this.#next ??= setImmediate(() => this.#tell());
   }
 
-  #flush(): void {
+  #tell(): void {
+    clearTimeout(this.#latest);
+    clearImmediate(this.#next);
+    this.#latest = undefined;
+    this.#next = undefined;
+    this.#pendingBytes = 0;
+    this.#toldMs = performance.now();
     this.#session.acknowledge(this.#pending);
     this.#pending.clear();
   }

@@ -1,16 +1,18 @@
 /** All partition logs of a broker, with one identity and one bound in bytes over all of them. */
 import path from 'node:path';
 import { BackplaneError } from '../../errors.js';
+import { everySecond } from '../../flow/long-timer.js';
 import {
-  DATA_WATCH_INTERVAL_MS,
   LOG_RETENTION_INTERVAL_MS,
   LOG_SEGMENT_BYTES,
   LOG_SEGMENTS_MIN,
   LOG_SYNC_INTERVAL_MS,
   PARTITIONS,
 } from '../../limits.js';
+import { msToNs, wallNowNs } from '../../nanoseconds.js';
 import { type FileOps, makeDirectory } from '../../storage/file-ops.js';
 import { HeldDirectory } from '../../storage/held-directory.js';
+import type { SegmentInfo } from '../../storage/segment-log/segment.js';
 import type { Position } from '../../wire/position.js';
 import { EmbeddedLog, type FsyncMode } from './embedded/embedded-log.js';
 import { putOldLogsAside } from './embedded/old-logs.js';
@@ -37,6 +39,7 @@ export class LogStore {
   readonly #logs: EmbeddedLog[] = [];
   readonly #directory: HeldDirectory;
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #endLooks: () => void;
 
   /** Opens or creates every log, and makes durable what a killed broker wrote but did not sync. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
@@ -56,7 +59,7 @@ export class LogStore {
     const hasFrames = this.#logs.some((log) => log.deliverableOffset > log.firstOffset);
     this.identity = storeIdentity(options.dir, hasFrames, options.warn);
     this.#every(LOG_RETENTION_INTERVAL_MS, () => this.enforceRetention());
-    this.#every(DATA_WATCH_INTERVAL_MS, () => this.#eachGoesOn((log) => log.checkPlace()));
+    this.#endLooks = everySecond(() => this.#eachGoesOn((log) => log.checkPlace()));
     if (options.fsync === 'interval') {
       this.#every(LOG_SYNC_INTERVAL_MS, () => {
         for (const log of this.#logs) log.flush().catch((cause) => options.onFailure(log, cause));
@@ -106,6 +109,30 @@ export class LogStore {
     return bytes;
   }
 
+  /** Bound over all partition logs together. */
+  get bytesMax(): number {
+    return this.#options.bytesMax;
+  }
+
+  /**
+   * By partition, the offset before which frames may soon be forgotten: they lie in the older half of what the logs may
+   * hold, or are kept for half of their time already.
+   */
+  fading(): readonly number[] {
+    const { bytesMax, ageMsMax } = this.#options;
+    const before = this.#logs.map(({ firstOffset }) => firstOffset);
+    const oldNs = wallNowNs() - msToNs(ageMsMax) / 2n;
+    let bytes = 0;
+    const segments = this.#logs.flatMap((log) => log.segments().map((segment) => ({ ...segment, of: log.partition })));
+    // The newest first, as the oldest of all logs is deleted first.
+    for (const { of, bytes: own, lastTimeNs, nextOrdinal } of segments.sort(byEnd)) {
+      bytes += own;
+      if (bytes > bytesMax / 2 || (lastTimeNs > 0n && lastTimeNs < oldNs))
+        before[of] = Math.max(before[of]!, nextOrdinal);
+    }
+    return before;
+  }
+
   /** Deletes old segments: by age in each log, and by bytes over all logs. */
   enforceRetention(): void {
     this.#eachGoesOn((log) => log.enforceRetention());
@@ -114,6 +141,7 @@ export class LogStore {
 
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#endLooks();
     this.#directory.close();
     await Promise.all(this.#logs.map((log) => log.close()));
   }
@@ -149,4 +177,10 @@ export class LogStore {
     timer.unref();
     this.#timers.push(timer);
   }
+}
+
+/** Those that ended last come first; one without a record ends when the next record comes. */
+function byEnd(a: SegmentInfo, b: SegmentInfo): number {
+  if (a.lastTimeNs === b.lastTimeNs) return 0;
+  return a.lastTimeNs === 0n || (b.lastTimeNs !== 0n && a.lastTimeNs > b.lastTimeNs) ? -1 : 1;
 }

@@ -93,7 +93,8 @@ export class HistoryAnswer {
   }
 
   finish(end: HistoryEnd__Output): void {
-    if (end.error !== '') this.#settle({ kind: 'failed', message: end.error });
+    if (end.displaced) this.displace();
+    else if (end.error !== '') this.#settle({ kind: 'failed', message: end.error });
     else this.#settle({ kind: 'end', end });
   }
 

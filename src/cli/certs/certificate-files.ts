@@ -5,6 +5,7 @@ import type { Command } from 'commander';
 import { BackplaneError } from '../../errors.js';
 import { ISSUED_DAYS_DEFAULT, ISSUED_DAYS_MAX } from '../../limits.js';
 import { readFailure } from '../../storage/bounded-file.js';
+import { giveToOwner } from '../../storage/file-owner.js';
 
 const DAY_MS = 86_400_000;
 
@@ -55,12 +56,16 @@ export function checkAbsent({ dir, force }: Pick<FileOptions, 'dir' | 'force'>, 
   throw new BackplaneError('already_exists', `${found.join(', ')}: there already; --force replaces what is there`);
 }
 
-/** Made aside with its mode, so that no key is ever open to others, and renamed. */
+/**
+ * Made aside with its mode, so that no key is ever open to others, and renamed. A broker that runs as another user can
+ * read what root replaces.
+ */
 function writeNewFile(path: string, text: string, mode: number): void {
   const aside = `${path}.new`;
   rmSync(aside, { force: true });
   const fd = openSync(aside, 'wx', mode);
   try {
+    giveToOwner(fd, path);
     writeSync(fd, text);
     fsyncSync(fd);
   } finally {

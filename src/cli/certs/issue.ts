@@ -1,4 +1,5 @@
 /** `backplane certs issue NAME`: a certificate signed by the authority that `certs init` made. */
+import { X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { Authority, type HolderKind, spiffeId } from '../../access/authority.js';
@@ -38,5 +39,7 @@ async function issue(name: string, options: FileOptions & HostOptions & { for: H
     { name: key, text: made.key },
     { name: cert, text: made.cert },
   ]);
-  process.stdout.write(`${join(dir, cert)}, ${join(dir, key)}: ${spiffeId({ kind, name })}\n`);
+  // By it the certificate can be revoked.
+  const { serialNumber } = new X509Certificate(made.cert);
+  process.stdout.write(`${join(dir, cert)}, ${join(dir, key)}: ${spiffeId({ kind, name })}, serial ${serialNumber}\n`);
 }

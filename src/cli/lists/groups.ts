@@ -76,6 +76,10 @@ function inText(time: NonNullable<ListedGroup['created']>, nowNs: bigint): strin
   return agoText(nowNs, leftNs > 0n ? nowNs + leftNs : nowNs);
 }
 
+function lagText({ lagEvents, lagSince }: ListedGroup, nowNs: bigint): string {
+  return `${lagEvents} events${lagSince ? `, the oldest for ${agoText(timestampNs(lagSince), nowNs)} in the log` : ''}`;
+}
+
 /** Lines of facts, then a table of members and one of slices. */
 export function groupText({ group, slices }: GetGroupResponse__Output, nowNs: bigint, width?: number): string {
   if (!group) return '';
@@ -87,7 +91,7 @@ export function groupText({ group, slices }: GetGroupResponse__Output, nowNs: bi
     ['nodes', safeText(group.nodes.join(', ')) || 'every node'],
     ['owner', safeText(group.owner) || '-'],
     ['begins', group.since && timestampNs(group.since) > 0n ? timestampText(group.since) : 'where recordings do'],
-    ['lag', `${group.lagEvents} events`],
+    ['lag', lagText(group, nowNs)],
   ];
   if (group.fields.length > 0) facts.push(['fields', safeText(group.fields.join(', '))]);
   const lines = facts.flatMap(([name, value]) =>
@@ -132,19 +136,21 @@ const SLICE_COLUMNS: readonly Column[] = [
   { title: 'SLICE', align: 'right' },
   { title: 'EPOCH', align: 'right', rank: 2 },
   { title: 'LAG', align: 'right' },
+  { title: 'OLDEST', rank: 3 },
   { title: 'COMMITTED' },
   { title: 'UNCOMMITTED SINCE', rank: 1 },
   { title: 'MEMBER' },
 ];
 
 function sliceRow(
-  { slice, epoch, lagEvents, committed, uncommittedSince, member }: ListedSlice,
+  { slice, epoch, lagEvents, lagSince, committed, uncommittedSince, member }: ListedSlice,
   nowNs: bigint,
 ): string[] {
   return [
     String(slice),
     epoch,
     lagEvents,
+    lagSince ? agoText(timestampNs(lagSince), nowNs) : '-',
     committed ? agoText(timestampNs(committed), nowNs) : 'never',
     uncommittedSince ? agoText(timestampNs(uncommittedSince), nowNs) : '-',
     safeText(member) || '-',

@@ -79,6 +79,7 @@ function listText<Answer extends object>(list: List<Answer>, answer: Answer, out
 /** Repeats until Ctrl-C or until the reader has gone. Waits for a broker that does not answer. */
 async function watchList(show: (clear: string) => Promise<void>, screen: Screen, intervalMs: number): Promise<number> {
   const interrupt = watchInterrupt();
+  screen.endsBy(interrupt.signal);
   const signal = AbortSignal.any([interrupt.signal, screen.gone]);
   const clear = takesEscapes(process.stdout, process.env) ? CLEAR_SCREEN : '\n';
   for (;;) {

@@ -26,7 +26,7 @@ export function statusText(answer: GetStatusResponse__Output, nowNs: bigint, wid
     ...(answer.tlsTrouble ? ([['certificate', answer.tlsTrouble]] as const) : []),
     ['ingested', `${answer.eventsIngested} events in ${answer.framesIngested} frames`],
     ['delivered', `${answer.eventsDelivered} events`],
-    ['data directory', answer.dataDir],
+    ...(answer.dataDir ? ([['data directory', answer.dataDir]] as const) : []),
     ['gRPC', answer.grpcListen],
     ['HTTP', answer.httpListen],
   ];

@@ -20,7 +20,7 @@ interface Due {
 export class GroupCommits {
   readonly #client: { commit(request: CommitRequest): Promise<void> };
   readonly #group: string;
-  readonly #output: { flush(): Promise<void> };
+  readonly #output: { flush(): Promise<boolean> };
   readonly #notice: (text: string) => void;
   readonly #slices = new Map<number, Held>();
   readonly #timer: NodeJS.Timeout;
@@ -29,7 +29,7 @@ export class GroupCommits {
   constructor(
     client: { commit(request: CommitRequest): Promise<void> },
     group: string,
-    output: { flush(): Promise<void> },
+    output: { flush(): Promise<boolean> },
     notice: (text: string) => void,
   ) {
     this.#client = client;
@@ -59,7 +59,7 @@ export class GroupCommits {
     }
   }
 
-  /** Commits all that is printed. Never rejects. */
+  /** Commits what is printed, where stdout takes it. Never rejects. */
   commit(): Promise<void> {
     this.#committing = this.#committing.then(() => this.#commitDue());
     return this.#committing;
@@ -76,7 +76,7 @@ export class GroupCommits {
       return cursor === '' || cursor === committed ? [] : [{ slice, held, cursor }];
     });
     if (due.length === 0) return;
-    await this.#output.flush();
+    if (!(await this.#output.flush())) return;
     if (await this.#send(due)) return;
     // One of them is fenced, and none is committed: each by itself.
     for (const each of due) if (!(await this.#send([each]))) this.#forget(each);

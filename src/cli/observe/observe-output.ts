@@ -49,6 +49,8 @@ export class ObserveOutput {
   #events = 0;
   #loading = true;
   #cursor = '';
+  /** The last of which it is known that stdout took all before it. */
+  #takenCursor = '';
   #accepted = false;
   #bound: WindowBound | undefined;
   /** Nodes of which was said that their recording begins later. */
@@ -61,9 +63,9 @@ export class ObserveOutput {
     screen.status('waiting for the nodes');
   }
 
-  /** Resumes behind what was printed last; '' before there was any. */
+  /** Once ended: resumes behind what stdout took; '' where there was nothing, or it is not known. */
   get cursor(): string {
-    return this.#cursor;
+    return this.#takenCursor;
   }
 
   /** The window's end as the broker resolved it, RFC 3339; '' where there is none. */
@@ -82,16 +84,18 @@ export class ObserveOutput {
       else this.#showNotices(item);
     }
     this.#follow(item);
+    if (this.#screen.idle && !this.#order.holds) this.#takenCursor = this.#cursor;
   }
 
-  /** Resolves when everything that was shown is printed. */
-  async flush(): Promise<void> {
+  /** Prints all that was shown. Resolves with false when stdout did not take it before it was waited for no longer. */
+  async flush(): Promise<boolean> {
     await this.#order.flush();
+    return this.#screen.taken();
   }
 
   /** Prints what is still held, and removes the status line. */
   async end(): Promise<void> {
-    await this.#order.flush();
+    if (await this.flush()) this.#takenCursor = this.#cursor;
     this.#screen.status('');
   }
 

@@ -79,6 +79,7 @@ async function observe(client: Client, command: Command): Promise<number> {
   });
   const completeness = new Completeness(Boolean(request.since || request.cursor), request.refill === true);
   const interrupt = watchInterrupt();
+  screen.endsBy(interrupt.signal);
   const ends = new AbortController();
   const commits =
     options.group === undefined

@@ -1,9 +1,10 @@
 /**
  * The output of a command: results on stdout, notices and a status line on stderr. It waits for a slow reader of
  * stdout, so that nothing is buffered without bound, and keeps the status line below the printed text. A reader that
- * has gone (`| head`) ends the command quietly.
+ * has gone (`| head`) ends the command quietly; one that does not read does not keep an interrupted command from ending.
  */
 import type { Writable } from 'node:stream';
+import { OUTPUT_STALLED_MS } from '../../limits.js';
 import { type Paint, takesEscapes } from '../render/palette.js';
 import { safeText } from '../render/text.js';
 
@@ -21,12 +22,19 @@ export class Screen {
   #statusShown = false;
   #statusTimer: NodeJS.Timeout | undefined;
   #waiting: (() => void) | undefined;
+  /** Resolves when the reader is waited for no longer. */
+  readonly #over: Promise<false>;
+  #giveUp!: () => void;
+  #waits = true;
 
   /** `escapes`: whether stderr takes escape sequences; without them there is no status line. */
   constructor(out: Terminal, err: Terminal, escapes = takesEscapes(err, process.env)) {
     this.#out = out;
     this.#err = err;
     this.#escapes = escapes;
+    this.#over = new Promise((resolve) => {
+      this.#giveUp = () => resolve(false);
+    });
     out.on('error', () => this.#lose());
     out.on('drain', () => this.#release());
     // Nobody can read the error then, so it is no reason to fail.
@@ -38,11 +46,32 @@ export class Screen {
     return this.#gone.signal;
   }
 
-  /** Resolves when there is room for more; at once when the reader has gone. */
+  /** OUTPUT_STALLED_MS after `interrupted` the reader is waited for no longer. */
+  endsBy(interrupted: AbortSignal): void {
+    const begin = () => setTimeout(() => this.#stopWaiting(), OUTPUT_STALLED_MS);
+    if (interrupted.aborted) begin();
+    else interrupted.addEventListener('abort', begin, { once: true });
+  }
+
+  /** Whether stdout has nothing left to take at this moment. */
+  get idle(): boolean {
+    return this.#out.writableLength === 0;
+  }
+
+  /** Resolves with true when stdout has taken all that was printed, with false when its reader is waited for no longer. */
+  taken(): Promise<boolean> {
+    if (this.idle) return Promise.resolve(true);
+    const taken = new Promise<boolean>((resolve) => {
+      this.#out.write('', (failure) => resolve(!failure));
+    });
+    return Promise.race([taken, this.#over]);
+  }
+
+  /** Resolves when there is room for more; at once when the reader has gone, or is waited for no longer. */
   async print(text: string): Promise<void> {
     if (text === '' || this.#gone.signal.aborted) return;
     this.#clearStatus();
-    if (this.#out.write(text)) return;
+    if (this.#out.write(text) || !this.#waits) return;
     await new Promise<void>((resolve) => {
       this.#waiting = resolve;
     });
@@ -80,6 +109,12 @@ export class Screen {
     if (!this.#statusShown) return;
     this.#statusShown = false;
     this.#err.write(CLEAR_LINE);
+  }
+
+  #stopWaiting(): void {
+    this.#waits = false;
+    this.#giveUp();
+    this.#release();
   }
 
   #lose(): void {

@@ -1,9 +1,10 @@
 /**
  * Puts live lines in the order of time. The broker sends each topic of a node separately, so that a program's
  * connection can arrive before the program's start. Batches that arrive close together are held for a moment and
- * printed by the events' times.
+ * printed by the events' times. Where they are few and of one node they arrive in one turn, so that no timer need wake
+ * this process once more.
  */
-import { LINE_ORDER_EVENTS_MAX, LINE_ORDER_MS } from '../../limits.js';
+import { LINE_ORDER_EVENTS_MAX, LINE_ORDER_MS, LINE_ORDER_TURN_EVENTS_MAX } from '../../limits.js';
 import type { ReceivedBatch, ReceivedEvent } from '../../wire/received-batch.js';
 
 export interface Line {
@@ -19,11 +20,19 @@ export class TimeOrder {
   #held: ReceivedBatch[] = [];
   #events = 0;
   #timer: NodeJS.Timeout | undefined;
+  #turn: NodeJS.Immediate | undefined;
+  /** Of all live batches so far; '' where there were several. */
+  #node: string | undefined;
   #printed: Promise<void> = Promise.resolve();
 
   /** `print` must not reject. */
   constructor(print: (lines: readonly Line[]) => Promise<void>) {
     this.#print = print;
+  }
+
+  /** Whether there are events that are not printed yet. */
+  get holds(): boolean {
+    return this.#held.length > 0;
   }
 
   /** Resolves when there is room for more. */
@@ -34,13 +43,30 @@ export class TimeOrder {
     this.#held.push(batch);
     this.#events += batch.received.length;
     if (batch.history || this.#events >= LINE_ORDER_EVENTS_MAX) await this.flush();
-    else this.#timer ??= setTimeout(() => void this.flush(), LINE_ORDER_MS);
+    else this.#flushSoon(batch.node);
+  }
+
+  #flushSoon(node: string): void {
+    this.#node = (this.#node ?? node) === node ? node : '';
+    if (this.#timer !== undefined) return;
+    const inTurn = this.#node !== '' && this.#events <= LINE_ORDER_TURN_EVENTS_MAX;
+    if (inTurn) this.#turn ??= setImmediate(() => void this.flush());
+    else {
+      this.#endWait();
+      this.#timer = setTimeout(() => void this.flush(), LINE_ORDER_MS);
+    }
+  }
+
+  #endWait(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#turn);
+    this.#timer = undefined;
+    this.#turn = undefined;
   }
 
   /** Prints what is held. */
   flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#endWait();
     const held = this.#held;
     this.#held = [];
     this.#events = 0;

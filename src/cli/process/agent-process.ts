@@ -6,10 +6,10 @@
  *
  * The first process is started before anybody knows what it will be told, and loads its code meanwhile.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import type { Logger } from 'pino';
 import { AGENT_RESTART_MS_MAX, AGENT_RESTART_MS_MIN, AGENT_STOP_MS } from '../../limits.js';
-import { builtFile } from '../../package-files.js';
+import { spawnAgent } from './agent-spawn.js';
 
 /** Messages that an agent sends to its parent over the IPC channel. */
 export type AgentMessage =
@@ -23,15 +23,6 @@ export type AgentMessage =
   | { readonly kind: 'failed'; readonly message: string }
   /** The broker has the node (or all of several) and has its answer to the interest; 'absent': it no longer has. */
   | { readonly kind: 'present' | 'absent' };
-
-/**
- * Has the C library give large buffers back to the system when they are freed (glibc; others ignore it). Otherwise an
- * agent that has answered large history queries keeps 10 MiB more.
- */
-const ALLOCATION = { MALLOC_MMAP_THRESHOLD_: '65536', MALLOC_TRIM_THRESHOLD_: '131072' };
-
-/** Set for an agent that waits for an AgentBegin. */
-export const AGENT_WAITS = 'BACKPLANE_AGENT_WAITS';
 
 /** The one message that an agent gets from its parent. */
 export interface AgentBegin {
@@ -55,10 +46,10 @@ export class AgentProcess {
   #startedMs = 0;
   #stopping: Promise<void> | undefined;
 
-  /** The agent records nothing before begin(). */
-  constructor(log: Logger) {
+  /** `waiting`: one that was started already; it records nothing before begin(). */
+  constructor(log: Logger, waiting = spawnAgent()) {
     this.#log = log;
-    this.#start({ [AGENT_WAITS]: 'true' });
+    if (waiting.pid !== undefined && waiting.exitCode === null) this.#watch(waiting);
   }
 
   /** Call it once. */
@@ -87,12 +78,10 @@ export class AgentProcess {
   }
 
   #start(environment: Readonly<Record<string, string>>): void {
-    const child = spawn(process.execPath, [builtFile('program/main.js'), 'agent'], {
-      env: { ...ALLOCATION, ...foreignEnvironment(), ...environment },
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      // A process group of its own: Ctrl-C reaches only `up`, which then stops the agent in order, once.
-      detached: true,
-    });
+    this.#watch(spawnAgent(environment));
+  }
+
+  #watch(child: ChildProcess): void {
     this.#child = child;
     this.#startedMs = performance.now();
     child.on('message', (message) => this.#hear(message));
@@ -132,12 +121,4 @@ export class AgentProcess {
     await closed;
     clearTimeout(timer);
   }
-}
-
-/**
- * The environment without Backplane's own variables: the child gets their settings otherwise, and would repeat warnings
- * about them.
- */
-function foreignEnvironment(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('BACKPLANE_')));
 }

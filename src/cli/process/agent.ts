@@ -14,7 +14,8 @@ import { type Agent, startAgent } from '../../sensor-agent/agent.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { AGENT_KEYS, agentOptions, type Joining, nodeNames } from './agent-options.js';
-import { AGENT_WAITS, type AgentBegin, type AgentMessage } from './agent-process.js';
+import type { AgentBegin, AgentMessage } from './agent-process.js';
+import { AGENT_WAITS } from './agent-spawn.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 

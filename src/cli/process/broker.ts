@@ -6,6 +6,7 @@ import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { BROKER_KEYS, brokerOptions, httpScheme, warnings } from './broker-options.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
+import { tellReady } from './readiness.js';
 
 export function define(command: Command): void {
   addSettingFlags(command, BROKER_KEYS);
@@ -23,6 +24,7 @@ async function runBroker({ settings }: Config): Promise<void> {
   for (const warning of warnings(settings, broker)) process.stdout.write(`${warning}\n`);
   const http = `${httpScheme(settings)}://${broker.httpAddress}`;
   process.stdout.write(`listening on ${broker.grpcAddress} (gRPC) and ${http}\n`);
+  tellReady();
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('draining');
   await broker.drain();

@@ -2,7 +2,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Called before the program's code is loaded: V8 takes compiled functions only with the flags that it made them with. */
+/** Called before the program's code is loaded. */
 export function boundHeap(): void {
   // Otherwise the young generation may grow to 48 MiB, a third of the memory that a whole agent may use.
   setFlagsFromString('--semi-space-growth-factor=1');

@@ -4,6 +4,7 @@
  * other. Ends in order on the first signal: the agent first, so that what it
  * still sends is taken in, then the broker.
  */
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Command } from 'commander';
@@ -28,18 +29,19 @@ const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEY
   (key) => key !== 'brokers' && key !== 'token.file',
 );
 
-export function define(command: Command): void {
+/** `agent`: the process of an agent that was started already, and waits. */
+export function define(command: Command, agent?: ChildProcess): void {
   addSettingFlags(command, UP_KEYS);
-  command.action(() => up(commandConfig(command, UP_KEYS)));
+  command.action(() => up(commandConfig(command, UP_KEYS), agent));
 }
 
-async function up({ settings }: Config): Promise<void> {
+async function up({ settings }: Config, waiting: ChildProcess | undefined): Promise<void> {
   const log = openLog(settings, 'broker');
   // Throws the refusal of an agent here, because `up` would otherwise restart that agent for ever.
   const nodes = nodeNames(settings);
   const ca = ownCa(settings);
   // Its process loads its code while this one does.
-  const agent = new AgentProcess(log);
+  const agent = new AgentProcess(log, waiting);
   const { startBroker } = await import('../../broker/broker.js');
   const { removeInstancesOf } = await import('../../sensor-agent/source/tracefs/strays.js');
   // The agent removes its trace instances itself, unless it was killed or never started.

@@ -65,6 +65,7 @@ interface Looks {
 async function print(client: Client, looks: Looks, text: (rates: Rates) => string): Promise<number> {
   const screen = new Screen(process.stdout, process.stderr);
   const interrupt = watchInterrupt();
+  screen.endsBy(interrupt.signal);
   const signal = AbortSignal.any([interrupt.signal, screen.gone]);
   let printed = 0;
   const onTrouble = (trouble: string) => screen.notice(trouble);

@@ -13,6 +13,7 @@ import {
   listSubscriptionsResponseOf,
   listTopicsResponseOf,
 } from '../../wire/typed/messages.js';
+import { checkOpen } from './closable.js';
 import { type Feed, ResumingFeed } from './feed.js';
 import { CarriedGroup, type Group, type GroupCarrier, type GroupOptions } from './group.js';
 import { requestOf, type Subscription } from './items.js';
@@ -29,7 +30,7 @@ export interface Carrier extends GroupCarrier {
   close(): void;
 }
 
-/** A connection to the brokers of one bus. Its methods throw BackplaneError. */
+/** A connection to the brokers of one bus. Its methods throw BackplaneError: once it is closed `failed_precondition`. */
 export interface Bus extends AsyncDisposable {
   /** Events that match, from the past, live, or both. Nothing is asked before the feed is read. */
   subscribe(subscription?: Subscription): Feed;
@@ -81,22 +82,22 @@ export class CarriedBus implements Bus {
   }
 
   async explain(subscription: Subscription): Promise<ExplainResponse> {
-    return explainResponseOf(await this.#carrier.ask('explain', { subscription: requestOf(subscription) }));
+    return explainResponseOf(await this.#ask('explain', { subscription: requestOf(subscription) }));
   }
 
   async nodes(): Promise<ListNodesResponse['nodes']> {
-    return listNodesResponseOf(await this.#carrier.ask('listNodes')).nodes;
+    return listNodesResponseOf(await this.#ask('listNodes')).nodes;
   }
 
   async topics(): Promise<ListTopicsResponse['topics']> {
-    return listTopicsResponseOf(await this.#carrier.ask('listTopics')).topics;
+    return listTopicsResponseOf(await this.#ask('listTopics')).topics;
   }
 
   async subscriptions(): Promise<ListSubscriptionsResponse['subscriptions']> {
     const all: ListSubscriptionsResponse['subscriptions'][number][] = [];
     let pageToken = '';
     do {
-      const page = listSubscriptionsResponseOf(await this.#carrier.ask('listSubscriptions', { pageToken }));
+      const page = listSubscriptionsResponseOf(await this.#ask('listSubscriptions', { pageToken }));
       all.push(...page.subscriptions);
       pageToken = page.nextPageToken;
     } while (pageToken !== '');
@@ -104,7 +105,12 @@ export class CarriedBus implements Bus {
   }
 
   async status(): Promise<GetStatusResponse> {
-    return getStatusResponseOf(await this.#carrier.ask('getStatus'));
+    return getStatusResponseOf(await this.#ask('getStatus'));
+  }
+
+  async #ask(question: Question, body?: object): Promise<unknown> {
+    checkOpen(this.#closing.signal);
+    return this.#carrier.ask(question, body);
   }
 
   async close(): Promise<void> {

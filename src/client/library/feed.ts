@@ -1,14 +1,15 @@
 /** One subscription as an async iterable. Runs in browsers. */
 import { BackplaneError } from '../../errors.js';
-import { closable } from './closable.js';
+import { checkOpen, closable } from './closable.js';
 import { type BatchItem, cursorOf, type FeedItem } from './items.js';
 
 /**
  * Items in order, without a seam: a lost broker is replaced by another, or by the same one later, and the feed goes on
- * exactly behind the last item. It is read by one loop. `break` ends it at the broker, too; an aborted signal ends the
- * loop without an error.
+ * exactly behind the last item. It is read by one loop. `break` ends it at the broker, too, and so does `return()` of the
+ * iterator, also while a `next()` waits; an aborted signal ends the loop without an error.
  *
- * The loop throws BackplaneError: what the broker refused, or `unavailable` when at the start no broker answers.
+ * The loop throws BackplaneError: what the broker refused, `unavailable` when at the start no broker answers, or
+ * `failed_precondition` when the bus was closed before it began.
  */
 export interface Feed extends AsyncIterable<FeedItem> {
   /**
@@ -41,15 +42,39 @@ export class ResumingFeed implements Feed {
     return this.#cursor;
   }
 
-  async *batches(): AsyncGenerator<BatchItem, void, undefined> {
-    for await (const item of this.#items()) {
+  batches(): AsyncGenerator<BatchItem, void, undefined> {
+    return this.#read((items) => this.#batches(items));
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<FeedItem, void, undefined> {
+    return this.#read((items, signal) => this.#each(items, signal));
+  }
+
+  #read<Item>(
+    form: (items: AsyncIterable<BatchItem>, signal: AbortSignal) => AsyncGenerator<Item, void, undefined>,
+  ): AsyncGenerator<Item, void, undefined> {
+    return closable((signal) => this.#begin(signal), form, this.#signal, this.#closing);
+  }
+
+  #begin(signal: AbortSignal): AsyncIterable<BatchItem> {
+    checkOpen(this.#closing);
+    if (this.#begun) {
+      const message = 'a feed is read by one loop: subscribe again, with its cursor';
+      throw new BackplaneError('failed_precondition', message);
+    }
+    this.#begun = true;
+    return this.#open(signal);
+  }
+
+  async *#batches(items: AsyncIterable<BatchItem>): AsyncGenerator<BatchItem, void, undefined> {
+    for await (const item of items) {
       this.#cursor = cursorOf(item) || this.#cursor;
       yield item;
     }
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<FeedItem, void, undefined> {
-    for await (const item of this.#items()) {
+  async *#each(items: AsyncIterable<BatchItem>, signal: AbortSignal): AsyncGenerator<FeedItem, void, undefined> {
+    for await (const item of items) {
       const cursor = cursorOf(item);
       if (item.kind === 'events') {
         const { node, topic, history, refill, events, selectorsOf } = item;
@@ -59,21 +84,12 @@ export class ResumingFeed implements Feed {
           const event = events[at]!;
           const own = { event, selectors: selectorsOf(at), cursor: at === last ? cursor : '' };
           yield { kind: 'event', node, topic, history, refill, ...own };
-          if (this.#signal?.aborted || this.#closing.aborted) return;
+          if (signal.aborted) return;
         }
       } else {
         this.#cursor = cursor || this.#cursor;
         yield item;
       }
     }
-  }
-
-  #items(): AsyncGenerator<BatchItem, void, undefined> {
-    if (this.#begun) {
-      const message = 'a feed is read by one loop: subscribe again, with its cursor';
-      throw new BackplaneError('failed_precondition', message);
-    }
-    this.#begun = true;
-    return closable(this.#open, this.#signal, this.#closing);
   }
 }

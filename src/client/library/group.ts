@@ -1,6 +1,6 @@
 /** Members of a group, which share the nodes of one subscription and commit how far they have got. Runs in browsers. */
 import type { BackplaneEvent, Gap, SubscribeRequest } from '../../wire/typed/messages.js';
-import { closable } from './closable.js';
+import { checkOpen, closable } from './closable.js';
 import type { BatchItem, Subscription } from './items.js';
 
 /** How a member joins. */
@@ -81,15 +81,29 @@ export class CarriedGroup implements Group {
     this.#requestOf = requestOf;
   }
 
-  async *batches(subscription: GroupSubscription = {}): AsyncGenerator<GroupBatch, void, undefined> {
+  batches(subscription: GroupSubscription = {}): AsyncGenerator<GroupBatch, void, undefined> {
     const group = { name: this.name, ...this.#options };
     const request = { ...this.#requestOf(subscription), follow: true, group };
-    const slices = new Slices((commits) => this.#carrier.commit(this.name, commits));
-    const open = (signal: AbortSignal) => this.#carrier.stream(request, signal);
-    for await (const item of closable(open, subscription.signal, this.#closing)) {
-      const batch = slices.saw(item);
-      if (batch !== undefined) yield batch;
-    }
+    const commit = async (commits: readonly SliceCommit[]) => {
+      checkOpen(this.#closing);
+      await this.#carrier.commit(this.name, commits);
+    };
+    const open = (signal: AbortSignal) => {
+      checkOpen(this.#closing);
+      return this.#carrier.stream(request, signal);
+    };
+    const form = (items: AsyncIterable<BatchItem>) => batchesOf(items, new Slices(commit));
+    return closable(open, form, subscription.signal, this.#closing);
+  }
+}
+
+async function* batchesOf(
+  items: AsyncIterable<BatchItem>,
+  slices: Slices,
+): AsyncGenerator<GroupBatch, void, undefined> {
+  for await (const item of items) {
+    const batch = slices.saw(item);
+    if (batch !== undefined) yield batch;
   }
 }
 

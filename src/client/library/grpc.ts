@@ -7,7 +7,7 @@
 import { X509Certificate } from 'node:crypto';
 import { rootCertificates } from 'node:tls';
 import type { CallOptions, ChannelCredentials, ChannelOptions, Interceptor } from '@grpc/grpc-js';
-import { inTheClear, type SecurityFor, securedWith } from '../../access/secure-channel.js';
+import { inTheClear, type SecurityFor, type Shown, securedWith } from '../../access/secure-channel.js';
 import { BackplaneError, invalid } from '../../errors.js';
 import { BROKERS_MAX } from '../../limits/client.js';
 import { jsonToValue } from '../../wire/event/event-json.js';
@@ -25,27 +25,22 @@ import type { BatchItem } from './items.js';
 import type { SendBatch } from './publishing.js';
 import { typedItem } from './typed-item.js';
 
-export { BackplaneError, type ErrorCode, type ErrorDetails } from '../../errors.js';
-export type * from '../../wire/typed/messages.js';
-export type { Bus } from './bus.js';
-export type { Feed } from './feed.js';
-export type { Group, GroupBatch, GroupOptions, GroupSubscription } from './group.js';
-export type { BatchItem, EventItem, EventsItem, FeedItem, NoticeItem, Subscription } from './items.js';
-export type { Draft, PublishAttributes, Published } from './publishing.js';
+export * from './exports.js';
+
+/** PEM. `ca` alone verifies the broker; `cert` and `key` show who calls. `{}`: the authorities that Node knows. */
+export interface TlsOptions {
+  readonly ca?: string | Uint8Array | undefined;
+  readonly cert?: string | Uint8Array | undefined;
+  readonly key?: string | Uint8Array | undefined;
+}
 
 export interface ConnectOptions {
   /** host:port of each; asked in turn. */
   readonly brokers: readonly string[];
-  /** Sent with every call, unless `tls` shows a certificate; a function is asked anew for each connection. */
+  /** Sent with every call, unless `tls` shows a certificate; a function is asked anew for each. */
   readonly token?: string | (() => string | undefined) | undefined;
-  /** PEM. `ca` alone verifies the broker; `cert` and `key` show who calls. `{}`: the authorities that Node knows. */
-  readonly tls?:
-    | {
-        readonly ca?: string | Uint8Array | undefined;
-        readonly cert?: string | Uint8Array | undefined;
-        readonly key?: string | Uint8Array | undefined;
-      }
-    | undefined;
+  /** A function is asked anew for each connection, as certificates are renewed. */
+  readonly tls?: TlsOptions | (() => TlsOptions) | undefined;
   /** In place of `tls`. */
   readonly credentials?: ChannelCredentials | undefined;
   /** Of grpc-js; they take precedence. */
@@ -72,6 +67,9 @@ export async function connect(options: ConnectOptions): Promise<Bus> {
   return new CarriedBus(carrier);
 }
 
+/** What errors name: programs have options where commands have flags. */
+const TLS_NAMES = { ca: 'the option tls.ca', cert: 'the option tls.cert' };
+
 class GrpcCarrier implements Carrier {
   readonly #client: Client;
   readonly #publisher: PublishClient;
@@ -79,7 +77,7 @@ class GrpcCarrier implements Carrier {
   constructor({ brokers, token, tls, credentials: given, callOptions, ...rest }: ConnectOptions) {
     const sent = typeof token === 'function' ? token : () => token;
     const securityFor = securityOf(given, tls);
-    const connection: ClientOptions = { typed: true, ...rest, callOptions, securityFor };
+    const connection: ClientOptions = { typed: true, ...rest, callOptions, securityFor, tlsNames: TLS_NAMES };
     const credentialFor = () => {
       const current = sent();
       return current === undefined ? undefined : { token: current, from: 'the option token' };
@@ -127,7 +125,12 @@ function securityOf(given: ChannelCredentials | undefined, tls: ConnectOptions['
     return () => ({ isSecure: given._isSecure(), showsCertificate: false, credentials: given, options: {} });
   }
   if (tls === undefined) return inTheClear;
-  const { ca, cert, key } = tls;
+  if (typeof tls === 'function') return (broker) => securedWith(broker, shownBy(tls()));
+  const shown = shownBy(tls);
+  return (broker) => securedWith(broker, shown);
+}
+
+function shownBy({ ca, cert, key }: TlsOptions): Shown {
   if ((cert === undefined) !== (key === undefined)) throw invalid('tls', 'must have cert and key together');
   const own = cert === undefined || key === undefined ? {} : { cert: Buffer.from(cert), key: Buffer.from(key) };
   for (const [field, pem] of [
@@ -135,8 +138,7 @@ function securityOf(given: ChannelCredentials | undefined, tls: ConnectOptions['
     ['tls.cert', cert],
   ] as const)
     checkCertificate(field, pem);
-  const shown = { ca: ca === undefined ? [...rootCertificates] : Buffer.from(ca), ...own };
-  return (broker) => securedWith(broker, shown);
+  return { ca: ca === undefined ? [...rootCertificates] : Buffer.from(ca), ...own };
 }
 
 /** What is no certificate would be passed over. */

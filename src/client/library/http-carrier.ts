@@ -73,6 +73,7 @@ export class HttpCarrier implements Carrier {
         const response = await this.#request(broker, method, path, body, asking.signal);
         return await response.json().catch(unavailable);
       } catch (thrown) {
+        if (this.#closing.signal.aborted) throw new BackplaneError('cancelled', 'the bus was closed');
         throw asking.reason(thrown);
       } finally {
         asking.end();

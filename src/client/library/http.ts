@@ -9,13 +9,7 @@ import { BROKERS_MAX } from '../../limits/client.js';
 import { type Bus, CarriedBus } from './bus.js';
 import { HttpCarrier } from './http-carrier.js';
 
-export { BackplaneError, type ErrorCode, type ErrorDetails } from '../../errors.js';
-export type * from '../../wire/typed/messages.js';
-export type { Bus } from './bus.js';
-export type { Feed } from './feed.js';
-export type { Group, GroupBatch, GroupOptions, GroupSubscription } from './group.js';
-export type { BatchItem, EventItem, EventsItem, FeedItem, NoticeItem, Subscription } from './items.js';
-export type { Draft, PublishAttributes, Published } from './publishing.js';
+export * from './exports.js';
 
 export interface ConnectOptions {
   /**

@@ -6,7 +6,7 @@
  *   NDJSON := ({"result": StreamResult} "\n")* ({"end": StreamEnd} | {"error": Problem}) "\n"
  */
 import { BackplaneError } from '../../errors.js';
-import { LINE_CHARACTERS_MAX, LINE_EVENTS_MAX } from '../../limits/client.js';
+import { LINE_CHARACTERS_MAX, LINE_EVENTS_MAX, STREAM_SILENCE_MS_MAX } from '../../limits/client.js';
 import {
   acceptedOf,
   type BackplaneEvent,
@@ -43,10 +43,16 @@ interface Line {
   readonly error?: Problem;
 }
 
-/** Throws BackplaneError: what the last line says, or unavailable where the stream was cut off. */
-export async function* readItems(response: Response): AsyncGenerator<BatchItem, void, undefined> {
+/**
+ * Throws BackplaneError: what the last line says, or unavailable where the stream was cut off, or where nothing came for
+ * `silenceMs` that was waited for: brokers fill a silence, so that a connection without a sound is a dead one.
+ */
+export async function* readItems(
+  response: Response,
+  silenceMs = STREAM_SILENCE_MS_MAX,
+): AsyncGenerator<BatchItem, void, undefined> {
   const batches = new Batches();
-  for await (const lines of linesOf(response)) {
+  for await (const lines of linesOf(response, silenceMs)) {
     for (const line of lines) {
       const { result = {}, end, error } = JSON.parse(line) as Line;
       if (result.event !== undefined) {
@@ -129,12 +135,12 @@ class Batches {
 }
 
 /** Whole lines, without empty ones, as they come together. Browsers have no async iterator of a body everywhere. */
-async function* linesOf(response: Response): AsyncGenerator<readonly string[], void, undefined> {
+async function* linesOf(response: Response, silenceMs: number): AsyncGenerator<readonly string[], void, undefined> {
   const reader = response.body!.getReader();
   const decoder = new TextDecoder();
   let rest = '';
   for (;;) {
-    const { done, value } = await reader.read().catch(cut);
+    const { done, value } = await readWithin(reader, silenceMs);
     if (done) return;
     const text = rest + decoder.decode(value, { stream: true });
     const lines = text.split('\n');
@@ -144,6 +150,24 @@ async function* linesOf(response: Response): AsyncGenerator<readonly string[], v
       const message = `a line must have at most ${LINE_CHARACTERS_MAX} characters, got more`;
       throw new BackplaneError('too_large', message);
     }
+  }
+}
+
+async function readWithin(reader: ReadableStreamDefaultReader<Uint8Array>, silenceMs: number) {
+  let silent = false;
+  const timer = setTimeout(() => {
+    silent = true;
+    // A read that waits is done then.
+    reader.cancel().catch(() => undefined);
+  }, silenceMs);
+  try {
+    const read = await reader.read();
+    if (silent) throw new Error(`nothing came for ${silenceMs} ms`);
+    return read;
+  } catch (thrown) {
+    return cut(thrown);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

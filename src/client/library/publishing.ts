@@ -2,6 +2,7 @@
 import { BackplaneError } from '../../errors.js';
 import { PUBLISH_WAITING_MAX } from '../../limits/client.js';
 import { type JsonValue, type PublishResponse, publishResponseOf } from '../../wire/typed/messages.js';
+import { checkOpen } from './closable.js';
 
 /** The attributes of CloudEvents 1.0. */
 export interface PublishAttributes {
@@ -48,6 +49,7 @@ export class Publishing {
   }
 
   async publish(topic: string, drafts: readonly Draft[]): Promise<Published> {
+    checkOpen(this.#closing);
     if (this.#waiting >= PUBLISH_WAITING_MAX) {
       const message = `at most ${PUBLISH_WAITING_MAX} batches wait to be published: wait for some, or publish many at once`;
       throw new BackplaneError('resource_exhausted', message);

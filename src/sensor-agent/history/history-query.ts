@@ -4,7 +4,6 @@
  * it has credit. Runs beside the recording, within a share of one core.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BackplaneError } from '../../errors.js';
 import {
   HISTORY_HELD_BYTES_FREE,
   HISTORY_HOLD_RETRY_MS,
@@ -36,6 +35,7 @@ import type { Loss, TimelineInterest, TimelineSink } from '../timeline/timeline-
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { HistoryBuilder, NewestFrames, withoutFirst } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
+import { type HistoryOutlet, ReaderWait } from './reader-wait.js';
 import { execTest, soughtBy } from './sought.js';
 
 /** The part of a recorder that queries read. */
@@ -91,12 +91,6 @@ export interface HistoryResult {
   readonly message: string;
 }
 
-export interface HistoryOutlet {
-  send(frame: HistoryFrame): void;
-  /** Resolves when more may be sent. */
-  ready(signal: AbortSignal): Promise<void>;
-}
-
 interface Tally {
   lost: number;
   lostUnknown: boolean;
@@ -129,7 +123,7 @@ export class HistoryQuery {
   readonly #byType = new Map<string, PredicateIndex>();
   readonly #window: HistoryWindow;
   readonly #outlet: HistoryOutlet;
-  readonly #signal: AbortSignal;
+  readonly #reader: ReaderWait;
   readonly #turns: HistoryTurns;
   readonly #passOver: PassOver;
 
@@ -148,7 +142,7 @@ export class HistoryQuery {
     this.#ids = new Map(predicates.map(({ id, predicate }) => [predicate, id]));
     this.#window = window;
     this.#outlet = outlet;
-    this.#signal = signal;
+    this.#reader = new ReaderWait(outlet, signal);
     this.#turns = turns;
     this.#interest = {
       wants: (type) => this.#wants(type),
@@ -158,7 +152,7 @@ export class HistoryQuery {
     };
   }
 
-  /** Throws `cancelled` when the signal fires. */
+  /** Throws `cancelled` when the signal fires, `resource_exhausted` when its place went to another query. */
   async run(): Promise<HistoryResult> {
     return this.#window.last > 0 ? await this.#newest() : await this.#forward();
   }
@@ -183,7 +177,7 @@ export class HistoryQuery {
           }
           return readOn;
         });
-        await this.#ready();
+        await this.#reader.ready();
       }
     } finally {
       this.#close(replay, upTo);
@@ -247,7 +241,7 @@ export class HistoryQuery {
       const count = frame.eventSizes.length;
       if (before < count) {
         this.#send(withoutFirst(frame, before));
-        await this.#ready();
+        await this.#reader.ready();
       }
       before -= count;
     }
@@ -256,7 +250,7 @@ export class HistoryQuery {
   /** Waits for one of the places of queries that hold much; the returned function leaves it. */
   async #place(): Promise<() => void> {
     for (;;) {
-      const leave = this.#turns.enter();
+      const leave = this.#turns.enter(this.#reader);
       if (leave) return leave;
       await this.#turn(() => undefined);
       await sleep(HISTORY_HOLD_RETRY_MS);
@@ -391,13 +385,7 @@ export class HistoryQuery {
     // Without this empty frame, a long search that finds nothing would look like a node that has gone silent.
     if (performance.now() - this.#saidMs > HISTORY_PROGRESS_MS)
       this.#send(emptyHistoryFrame(this.#predicates[0]!.topics[0]!));
-    return this.#turns.step(this.#signal, work);
-  }
-
-  /** What is cancelled while its last frames wait is not answered: they were never sent. */
-  async #ready(): Promise<void> {
-    await this.#outlet.ready(this.#signal);
-    if (this.#signal.aborted) throw new BackplaneError('cancelled', 'history query cancelled');
+    return this.#turns.step(this.#reader.signal, work);
   }
 
   #send(frame: HistoryFrame): void {

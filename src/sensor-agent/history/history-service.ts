@@ -23,13 +23,13 @@ import { emptyHistoryFrame, encodeHistoryFrame, type HistoryFrame } from '../../
 import type { Position } from '../../wire/position.js';
 import {
   type AskedPredicate,
-  type HistoryOutlet,
   HistoryQuery,
   type HistoryResult,
   type HistoryWindow,
   type Recording,
 } from './history-query.js';
 import type { HistoryTurns } from './history-turns.js';
+import type { HistoryOutlet } from './reader-wait.js';
 
 export interface HistoryReply {
   /** Bytes that the connection takes at this moment, of all queries together. */

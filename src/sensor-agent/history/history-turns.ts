@@ -6,8 +6,16 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { Pacer } from '../../flow/pacer.js';
-import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE, HISTORY_HOLDERS_MAX } from '../../limits.js';
+import { HISTORY_CPU_BURST_MS, HISTORY_CPU_SHARE, HISTORY_HOLDERS_MAX, HISTORY_PLACE_MS } from '../../limits.js';
 import { cpuTimer } from '../cpu-time.js';
+
+/** A query that holds much. */
+export interface Holder {
+  /** Since when it waits for its reader, monotonic; undefined: it does not. */
+  readonly unreadSinceMs: number | undefined;
+  /** Ends it, so that another has its place. */
+  displace(): void;
+}
 
 export class HistoryTurns {
   /** Steps that wait, in order of asking. */
@@ -15,23 +23,36 @@ export class HistoryTurns {
   readonly #pacer: Pacer;
   #restToMs = 0;
   #scheduled = false;
-  #holders = 0;
+  readonly #holders = new Set<Holder>();
 
   /** Told the CPU time that each step took, in milliseconds. */
   readonly #took: (cpuMs: number) => void;
 
-  constructor(cpuShare = HISTORY_CPU_SHARE, took: (cpuMs: number) => void = () => undefined) {
+  readonly #placeMs: number;
+
+  /** @param placeMs how long a query that holds much may wait for its reader while others want its place */
+  constructor(
+    cpuShare = HISTORY_CPU_SHARE,
+    took: (cpuMs: number) => void = () => undefined,
+    placeMs = HISTORY_PLACE_MS,
+  ) {
     this.#took = took;
+    this.#placeMs = placeMs;
     this.#pacer = new Pacer(cpuShare, HISTORY_CPU_BURST_MS);
   }
 
-  /** Takes a place among the queries that hold much, and returns what gives it back; undefined: none is free. */
-  enter(): (() => void) | undefined {
-    if (this.#holders >= HISTORY_HOLDERS_MAX) return undefined;
-    this.#holders += 1;
-    return () => {
-      this.#holders -= 1;
-    };
+  /**
+   * Takes a place among the queries that hold much, and returns what gives it back; undefined: none is free. Then the one
+   * that is unread for longest loses its place: readers of several nodes may each wait for what the other holds.
+   */
+  enter(holder: Holder): (() => void) | undefined {
+    if (this.#holders.size < HISTORY_HOLDERS_MAX) {
+      this.#holders.add(holder);
+      return () => this.#holders.delete(holder);
+    }
+    const [longest] = [...this.#holders].sort((a, b) => sinceMs(a) - sinceMs(b));
+    if (performance.now() - sinceMs(longest!) >= this.#placeMs) longest!.displace();
+    return undefined;
   }
 
   /** Does the work when its turn has come. If the signal fires before, throws `cancelled` and never begins the work. */
@@ -80,4 +101,8 @@ export class HistoryTurns {
     }
     this.#schedule();
   }
+}
+
+function sinceMs({ unreadSinceMs = Number.POSITIVE_INFINITY }: Holder): number {
+  return unreadSinceMs;
 }

@@ -205,7 +205,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   fail(queryId: number, error: BackplaneError): void {
     const message = error.message.slice(0, NODE_MESSAGE_CHARACTERS_MAX);
-    this.#write(this.#history, { queryId, end: { error: message, source: this.#node.source } });
+    const displaced = error.details.retryAfterMs !== undefined;
+    this.#write(this.#history, { queryId, end: { error: message, displaced, source: this.#node.source } });
   }
 
   /** Ends the session; frames that are not acknowledged yet stay so, as the recorder still has their events. */

@@ -1,6 +1,6 @@
 /** The predicates of a subscription: one, or several selectors of which each has an id. */
 import { BackplaneError, invalid } from '../../errors.js';
-import { SELECTOR_ID_CHARACTERS_MAX, SELECTORS_MAX } from '../../limits.js';
+import { SELECTOR_ID_CHARACTERS_MAX, SELECTORS_MAX, TOPICS_PER_REQUEST_MAX } from '../../limits.js';
 import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
 import { NAMED_FIELDS } from '../../wire/event/field-mask.js';
@@ -63,7 +63,7 @@ export function checkSelectors(
     throw invalid('selectors', `must be at most ${SELECTORS_MAX}, got ${given.length}`);
   }
   const ids = new Set<string>();
-  return given.map((each, index) => {
+  const selectors = given.map((each, index) => {
     const at = `selectors[${index}]`;
     const id = checkId(at, each, ids);
     try {
@@ -72,6 +72,16 @@ export function checkSelectors(
       throw ofSelector(cause, at, id);
     }
   });
+  checkDocuments(selectors);
+  return selectors;
+}
+
+/** What is missing of documents is told by topic, so that these are bounded as those of one request. */
+function checkDocuments(selectors: readonly Selector[]): void {
+  const topics = new Set(selectors.flatMap(({ predicate }) => predicate.documents?.topics ?? []));
+  if (topics.size <= TOPICS_PER_REQUEST_MAX) return;
+  const bound = `at most ${TOPICS_PER_REQUEST_MAX} topics of applications together`;
+  throw invalid('selectors', `may name ${bound}, got ${topics.size}: ask for app.*`);
 }
 
 function listOf(selectors: unknown): readonly unknown[] {
@@ -106,8 +116,6 @@ function predicateOf(
   bounds: Bounds | undefined,
 ): Predicate {
   const { kernel, documents } = checkNamedTopics(textsOf('topic', request.topics));
-  if (documents.length > 0 && 'id' in request)
-    throw invalid('topic', `${documents[0]} cannot be asked for in a selector`);
   const namesNone = kernel.length + documents.length === 0;
   const topics = namesNone && bounds !== undefined ? bounds.topics : kernel;
   const filter = textOf('filter', request.filter);

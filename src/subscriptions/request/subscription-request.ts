@@ -7,7 +7,7 @@ import { cursorInvalid, invalid } from '../../errors.js';
 import { CLIENT_NAME_CHARACTERS_MAX, CURSOR_BYTES_MAX, LAST_MAX } from '../../limits.js';
 import { didYouMean, nearest } from '../../text/nearest.js';
 import { shown } from '../../text/shown.js';
-import type { DocumentPredicate } from '../predicate.js';
+import { anyDocuments, type DocumentPredicate } from '../predicate.js';
 import { checkGroup, type GroupRequest } from './group-request.js';
 import { checkLag, checkLatency } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
@@ -77,9 +77,7 @@ export interface CheckedSubscription {
   readonly nodes: NodeGlobs;
   /** Whose documents are wanted: `@IDENTITY`. */
   readonly publishers: NodeGlobs;
-  /** Set for a part of a group: whether documents of a key are the part's. Without a key their publisher's name is it. */
-  readonly sharesKey?: ((key: string) => boolean) | undefined;
-  /** Topics that are born in the broker; undefined for none. */
+  /** Topics that are born in the broker, of all selectors; undefined for none. */
   readonly documents: DocumentPredicate | undefined;
   /** At least one; of a request without selectors one whose id is empty. */
   readonly selectors: readonly Selector[];
@@ -112,6 +110,8 @@ export interface SubscribedSlice {
   readonly groupNodes: NodeGlobs;
   /** All frames of the slice's nodes are in it. */
   readonly partition: number;
+  /** Nothing from before is told to the member, wall nanoseconds; undefined: all may be. */
+  readonly floorNs: bigint | undefined;
 }
 
 const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
@@ -190,7 +190,7 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
     window.follow,
     !given && asked.nodes.globs.length === 0 && !includeSelf,
   );
-  const { documents } = selectors[0]!.predicate;
+  const documents = anyDocuments(selectors.flatMap(({ predicate }) => predicate.documents ?? []));
   if (group !== undefined && documents !== undefined) {
     const problem = `has ${documents.topics.join(', ')}: a group shares topics of the kernel only`;
     throw invalid('topics', problem);

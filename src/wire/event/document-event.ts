@@ -6,7 +6,7 @@
  */
 
 import { encodeJsonValue, type JsonValue } from '../json-value.js';
-import { type EventMessage, eventCodec } from '../messages.js';
+import { type EventMessage, eventCodec, type TimestampFields, timestampToNs } from '../messages.js';
 import type { Position } from '../position.js';
 import { writePosition, writeTimestamp } from '../position-codec.js';
 import { LENGTH, ProtoWriter, varintBytes } from '../protobuf.js';
@@ -140,6 +140,6 @@ function auditOf({ outcome, details, ...others }: NonNullable<EventMessage['audi
   return { ...others, outcome: outcome === 'refused' ? 'refused' : 'done', details: json };
 }
 
-function nsOf(time: { readonly seconds: string; readonly nanos: number } | null | undefined): bigint | undefined {
-  return time ? BigInt(time.seconds) * 1_000_000_000n + BigInt(time.nanos) : undefined;
+function nsOf(time: TimestampFields | null | undefined): bigint | undefined {
+  return time ? timestampToNs('time', time) : undefined;
 }

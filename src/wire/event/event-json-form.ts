@@ -1,7 +1,6 @@
 /** What JSON makes of an event's fields, from the schema, as tables for event-json-bytes.ts. */
-import protobuf from 'protobufjs/light.js';
 import { FIXED64, LENGTH, VARINT } from '../protobuf.js';
-import { messageType } from '../schema.js';
+import { type MessageField, messageFields } from '../schema.js';
 
 /** Kinds of values. */
 export const TEXT = 1;
@@ -39,35 +38,34 @@ export interface FieldForm {
 /** By field number; those that have no form here are left to the slow way. */
 export type MessageForm = readonly (FieldForm | undefined)[];
 
-function messageForm(type: protobuf.Type): MessageForm {
+function messageForm(fullName: string): MessageForm {
   const form: (FieldForm | undefined)[] = [];
-  for (const field of type.fieldsArray) form[field.id] = fieldForm(field);
+  for (const field of messageFields(fullName)!) form[field.id] = fieldForm(field);
   return form;
 }
 
-function fieldForm(field: protobuf.Field): FieldForm | undefined {
+function fieldForm(field: MessageField): FieldForm | undefined {
   const kind = kindOf(field);
   if (kind === undefined) return undefined;
   return {
     kind,
     wireType: kind === FIXED ? FIXED64 : kind === TEXT || kind >= MESSAGE ? LENGTH : VARINT,
     key: Buffer.from(`${JSON.stringify(field.name)}:`),
-    optional: field.options?.proto3_optional === true,
-    inner: kind === MESSAGE ? messageForm(field.resolvedType as protobuf.Type) : [],
+    optional: field.optional === true,
+    inner: kind === MESSAGE ? messageForm(field.of!) : [],
   };
 }
 
-function kindOf(field: protobuf.Field): number | undefined {
-  const { type, repeated, resolvedType } = field;
-  if (field instanceof protobuf.MapField) return undefined;
+function kindOf({ type, repeated, of, keyType }: MessageField): number | undefined {
+  if (keyType !== undefined) return undefined;
   // Any JSON, which nests.
-  if (resolvedType?.fullName === '.google.protobuf.Value') return undefined;
+  if (of === '.google.protobuf.Value') return undefined;
   if (repeated) return type === 'string' ? TEXTS : type === 'fixed64' ? FIXEDS : undefined;
-  if (resolvedType instanceof protobuf.Type) return resolvedType.name === 'Timestamp' ? TIME : MESSAGE;
+  if (of !== undefined && messageFields(of)) return of === '.google.protobuf.Timestamp' ? TIME : MESSAGE;
   return KINDS[type];
 }
 
-const EVENT = messageForm(messageType('Event'));
+const EVENT = messageForm('.backplane.v1.Event');
 export const TOPIC = EVENT[14]!.key;
 export const NODE = EVENT[15]!.key;
 /** A batch has them, so that an event that has its own is unusual. */

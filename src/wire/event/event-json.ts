@@ -3,10 +3,9 @@
  * nanoseconds, and fields at their default left out, except those that the schema marks as optional. Topic and node,
  * which a batch carries once, are set on the event.
  */
-import protobuf from 'protobufjs/light.js';
 import type { JsonValue } from '../json-value.js';
 import type { EventMessage, TimestampFields, ValueMessage } from '../messages.js';
-import { messageType } from '../schema.js';
+import { messageFields } from '../schema.js';
 import { NANOS_MAX, SECONDS_MAX } from './event-shape.js';
 
 export type Json = string | number | boolean | null | Json[] | { [name: string]: Json };
@@ -26,16 +25,17 @@ interface JsonShape {
 }
 
 const VALUE_TYPE = '.google.protobuf.Value';
-const EVENT = shapeOf(messageType('Event'));
+const EVENT = shapeOf('.backplane.v1.Event');
 
-function shapeOf({ fieldsArray }: protobuf.Type): JsonShape {
+function shapeOf(fullName: string): JsonShape {
+  const fields = messageFields(fullName)!;
   const inner = new Map<string, JsonShape>();
   const values = new Set<string>();
-  for (const { name, resolvedType } of fieldsArray) {
-    if (resolvedType?.fullName === VALUE_TYPE) values.add(name);
-    else if (resolvedType instanceof protobuf.Type) inner.set(name, shapeOf(resolvedType));
+  for (const { name, of } of fields) {
+    if (of === VALUE_TYPE) values.add(name);
+    else if (of !== undefined && messageFields(of)) inner.set(name, shapeOf(of));
   }
-  return { longs: new Set(fieldsArray.filter(({ type }) => /64$/.test(type)).map(({ name }) => name)), values, inner };
+  return { longs: new Set(fields.filter(({ type }) => /64$/.test(type)).map(({ name }) => name)), values, inner };
 }
 
 const UNDERSCORE = 95;

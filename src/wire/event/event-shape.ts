@@ -1,6 +1,5 @@
 /** The schema's messages as tables, for code that checks encoded messages without decoding them. */
-import protobuf from 'protobufjs/light.js';
-import { messageType } from '../schema.js';
+import { type MessageField, messageFields } from '../schema.js';
 
 /** 9999-12-31T23:59:59Z, the last second a Timestamp may name. */
 export const SECONDS_MAX = 253_402_300_799;
@@ -56,23 +55,25 @@ const REPEATED: Readonly<Record<number, number>> = {
 
 /** `name` is that of a message in backplane.v1. */
 export function shapeOfMessage(name: string): EventShape {
-  return shapeOf(messageType(name), new Map());
+  return shapeOf(`.backplane.v1.${name}`, new Map());
 }
 
-function shapeOf(type: protobuf.Type, known: Map<protobuf.Type, EventShape>): EventShape {
-  const before = known.get(type);
+function shapeOf(fullName: string, known: Map<string, EventShape>): EventShape {
+  const before = known.get(fullName);
   if (before !== undefined) return before;
-  const shape = emptyShape(Math.max(...type.fieldsArray.map(({ id }) => id)));
-  known.set(type, shape);
-  for (const field of type.fieldsArray) {
-    if (field instanceof protobuf.MapField) {
+  const fields = messageFields(fullName)!;
+  const shape = emptyShape(Math.max(...fields.map(({ id }) => id)));
+  known.set(fullName, shape);
+  for (const field of fields) {
+    const { id, keyType, of } = field;
+    if (keyType !== undefined) {
       // Each entry is a message of its own.
-      shape.kinds[field.id] = MESSAGE;
-      const entry = emptyShape(2, field.resolvedType instanceof protobuf.Type ? 2 : 0);
-      shape.inner[field.id] = entry;
-      entry.kinds[1] = KINDS[field.keyType] ?? NUMBER;
-      addField(entry, 2, field, false, known);
-    } else addField(shape, field.id, field, field.repeated, known);
+      shape.kinds[id] = MESSAGE;
+      const entry = emptyShape(2, of !== undefined && messageFields(of) ? 2 : 0);
+      shape.inner[id] = entry;
+      entry.kinds[1] = KINDS[keyType] ?? NUMBER;
+      addField(entry, 2, field, fullName, known);
+    } else addField(shape, id, field, fullName, known);
   }
   return shape;
 }
@@ -85,16 +86,16 @@ function emptyShape(numberMax: number, required = 0): EventShape {
 function addField(
   shape: EventShape,
   number: number,
-  { name, type, resolvedType, parent }: protobuf.Field,
-  repeated: boolean,
-  known: Map<protobuf.Type, EventShape>,
+  { name, type, repeated, of }: MessageField,
+  parent: string,
+  known: Map<string, EventShape>,
 ): void {
-  if (resolvedType instanceof protobuf.Type) {
+  if (of !== undefined && messageFields(of)) {
     shape.kinds[number] = MESSAGE;
-    shape.inner[number] = shapeOf(resolvedType, known);
+    shape.inner[number] = shapeOf(of, known);
     return;
   }
-  const ofTime = parent?.name === 'Timestamp' ? TIMESTAMP[name] : undefined;
-  const kind = ofTime ?? (resolvedType instanceof protobuf.Enum ? NUMBER32 : (KINDS[type] ?? NUMBER));
+  const ofTime = parent === '.google.protobuf.Timestamp' ? TIMESTAMP[name] : undefined;
+  const kind = ofTime ?? (of === undefined ? (KINDS[type] ?? NUMBER) : NUMBER32);
   shape.kinds[number] = repeated ? (REPEATED[kind] ?? kind) : kind;
 }

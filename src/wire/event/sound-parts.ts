@@ -1,11 +1,8 @@
 /**
  * Picks the decodable events of a batch, for readers that must go on though some are invalid. Frames are checked when
  * they arrive, but a log may hold frames from before that check existed.
- *
- *   part := (0x2a | length varint | Event)*        field 5 of EventBatch
  */
-
-import { ProtoReader } from '../protobuf.js';
+import { eachEvent } from './elements.js';
 import { eventFault } from './event-check.js';
 
 export interface SoundParts {
@@ -22,12 +19,10 @@ export function soundParts(parts: readonly Buffer[]): SoundParts {
   const places: number[] = [];
   let unsoundEvents = 0;
   for (const part of parts) {
-    const reader = new ProtoReader(part, 'events');
-    for (let start = 0; reader.nextTag(); start = reader.offset) {
-      const event = reader.chunk();
+    eachEvent(part, (event, from, to) => {
       if (eventFault(event, 0, event.length) !== undefined) unsoundEvents++;
-      else places[sound.push(part.subarray(start, reader.offset)) - 1] = sound.length + unsoundEvents - 1;
-    }
+      else places[sound.push(part.subarray(from, to)) - 1] = sound.length + unsoundEvents - 1;
+    });
   }
   return { sound, places, unsoundEvents };
 }

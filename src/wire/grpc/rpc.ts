@@ -171,14 +171,18 @@ function createChannelOptions(): ChannelOptions {
   };
 }
 
+/** What calls send: a text, or a function that is asked for each call, because tokens are renewed. */
+export type TokenSource = string | undefined | (() => string | undefined);
+
 /** Sends the token with every call. */
-function bearer(token: string | undefined, { showsCertificate }: ChannelSecurity): readonly Interceptor[] {
+function bearer(token: TokenSource, { showsCertificate }: ChannelSecurity): readonly Interceptor[] {
   if (token === undefined || showsCertificate) return [];
   return [
     (options, nextCall) =>
       new InterceptingCall(nextCall(options), {
         start(metadata, listener, next) {
-          metadata.set('authorization', `Bearer ${token}`);
+          const sent = typeof token === 'function' ? token() : token;
+          if (sent !== undefined) metadata.set('authorization', `Bearer ${sent}`);
           next(metadata, listener);
         },
       }),
@@ -261,7 +265,7 @@ export interface ConnectionOptions {
 /** `address` is host:port; `token` is the broker's, if it requires one. Answers are objects (see schema.ts). */
 export function createBackplaneClient(
   address: string,
-  token?: string,
+  token?: TokenSource,
   security?: ChannelSecurity,
   options?: ConnectionOptions,
 ): BackplaneClient {
@@ -279,7 +283,7 @@ export function createBackplaneClient(
 /** The same for groups. */
 export function createGroupsClient(
   address: string,
-  token?: string,
+  token?: TokenSource,
   security?: ChannelSecurity,
   options?: ConnectionOptions,
 ): GroupsClient {
@@ -289,7 +293,7 @@ export function createGroupsClient(
 /** The same for who publishes. */
 export function createPublisherClient(
   address: string,
-  token?: string,
+  token?: TokenSource,
   security?: ChannelSecurity,
   options?: ConnectionOptions,
 ): PublisherClient {
@@ -299,7 +303,7 @@ export function createPublisherClient(
 function createClient(
   name: Service,
   address: string,
-  token: string | undefined,
+  token: TokenSource,
   security: ChannelSecurity = CLEAR_CHANNEL,
   { channelOptions, interceptors = [], channel }: ConnectionOptions = {},
   definition = serviceDefinition(name),

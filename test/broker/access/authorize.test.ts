@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { authorize, type Wish } from '../../../src/broker/access/authorize.js';
 import type { Identity } from '../../../src/broker/access/gate.js';
-import { NO_ROLES, parseRoles } from '../../../src/broker/access/roles.js';
+import { lessened } from '../../../src/broker/access/lessened.js';
+import { NO_ROLES, type Policy, parseRoles } from '../../../src/broker/access/roles.js';
+import { runs } from '../../harness/runs.js';
 
 const NODE = 'spiffe://backplane/node/';
 const certificate = (name: string): Identity => ({ name, kind: 'certificate' });
@@ -75,6 +77,15 @@ test('a role that is not sound is refused with the place', () => {
   for (const [text, message] of [
     ['roles: { r: { verbs: [fly] } }', /^roles\.r\.verbs\.0: must be of view, subscribe/],
     ['roles: { r: { verbz: [] } }', /^roles\.r: Unrecognized key/],
+    ['revoked: [{ serial: 4123 }]', /^revoked\.0\.serial: must be text: put the number in quotes$/],
+    ['revoked: [{ serial: "xyz" }]', /^revoked\.0\.serial: must be a serial number in hex/],
+    ['revoked: [{}]', /^revoked\.0: must have serial or identity$/],
+    ['revoked: [{ serial: "4f", identity: a }]', /^revoked\.0: must have serial or identity$/],
+    [
+      'revoked: [{ serial: "4f", before: "2026-01-31T12:00:00Z" }]',
+      /^revoked\.0: must have before with identity only$/,
+    ],
+    ['revoked: [{ identity: a, before: yesterday }]', /^revoked\.0\.before: must be a time such as/],
     ['roles: { r: { nodes: ["a b"] } }', /^roles\.r\.nodes: node: must consist of/],
     ['roles: { r: { topics: [proces] } }', /^roles\.r\.topics: unknown topic "proces".*process/],
     ['roles: { r: { history: long } }', /^roles\.r\.history must be a duration/],
@@ -151,4 +162,91 @@ test('a grant is within one of the identity’s roles, and without what any of t
     ),
     { numRuns: 500 },
   );
+});
+
+test('of a change that is not on record nothing counts that was not granted before, nor what is not any more', () => {
+  const list = (...values: string[]) => fc.option(fc.subarray(values, { minLength: 1 }), { nil: undefined, freq: 2 });
+  const role = {
+    verbs: fc.subarray(['view', 'subscribe', 'history', 'uplink'], { minLength: 2 }),
+    topics: list('process', 'network', 'net*', 'app.a', 'app.*', '*', 'alert'),
+    nodes: list('web-1', 'web-2', 'web-*', '*-1', 'db-1'),
+    history: fc.constantFrom(undefined, '1h', '2h'),
+    filter: fc.constantFrom(undefined, 'process.pid == 1', 'process.pid > 1'),
+    deny: fc.option(fc.record({ topics: list('network', 'app.a'), nodes: list('web-2', 'db-*') }), {
+      nil: undefined,
+      freq: 2,
+    }),
+  };
+  const bound = fc.subarray(['r', 's'], { minLength: 1 });
+  // A change of some of it.
+  const change = fc.record({ r: fc.record(role, { requiredKeys: [] }), s: fc.constant({}), bound });
+  const file = fc.record({ r: fc.record(role), s: fc.record(role), bound });
+  const parsed = ({ r, s, bound: names }: { r: object; s: object; bound: readonly string[] }) => {
+    const bindings = names.map((name) => ({ role: name, identities: ['*'] }));
+    return parseRoles(JSON.stringify({ roles: { r, s }, bindings }));
+  };
+  const wish = fc.record({
+    verbs: fc.constantFrom<Wish['verbs']>(['view'], ['subscribe'], ['history'], ['subscribe', 'history']),
+    topics: fc.constantFrom(
+      undefined,
+      ...['process', 'network', 'app.a', 'app.b', 'app.*', 'alert'].map((each) => [each]),
+    ),
+    nodes: fc.constantFrom(undefined, ['web-1'], ['web-2'], ['web-3'], ['db-1']),
+    sinceNs: fc.constantFrom(undefined, 10n ** 13n - 5_000n * 10n ** 9n, 10n ** 13n - 10n ** 9n),
+    nowNs: fc.constant(10n ** 13n),
+  });
+  const grantOf = (policy: Policy, asked: Wish) => {
+    try {
+      return authorize(policy, token('alice'), asked);
+    } catch {
+      return undefined;
+    }
+  };
+  let granted = 0;
+  fc.assert(
+    fc.property(file, change, wish, (had, changed, asked) => {
+      const [before, after] = [parsed(had), parsed({ ...had, bound: changed.bound, r: { ...had.r, ...changed.r } })];
+      const grant = grantOf(lessened(before, after), asked);
+      if (grant === undefined) return;
+      granted++;
+      // Of the role that answers: another of the identity's may grant less, or more.
+      const only = (policy: Policy): Policy => {
+        return { ...policy, bindings: policy.bindings.filter((binding) => binding.role === grant.role) };
+      };
+      const [old, now] = [grantOf(only(before), asked), grantOf(only(after), asked)];
+      assert.ok(old !== undefined && now !== undefined);
+      for (const each of [old, now]) {
+        for (const name of ['process', 'network', 'app.a', 'alert']) assert.ok(!grant.topic(name) || each.topic(name));
+        for (const name of ['web-1', 'web-2', 'web-3', 'db-1']) assert.ok(!grant.node(name) || each.node(name));
+        assert.ok(each.floorNs === undefined || (grant.floorNs !== undefined && grant.floorNs >= each.floorNs));
+        assert.ok(each.filter === undefined || grant.filter === each.filter);
+        assert.ok(!grant.whole || each.whole);
+      }
+    }),
+    { numRuns: runs(2_000) },
+  );
+  assert.ok(granted > 50, `${granted} were granted`);
+});
+
+test('a change that takes nothing away and grants nothing leaves everything as it was', () => {
+  const text = `
+roles: { r: { verbs: [view], topics: [process, "net*"], nodes: [web-1, "db-*"], filter: process.pid > 1, history: 1h } }
+bindings: [{ role: r, identities: [alice] }]`;
+  const [before, same] = [parseRoles(text), parseRoles(text)];
+  const asked: Wish = { verbs: ['view'], topics: ['network'], nodes: ['db-3', 'web-1'], nowNs: 10n ** 13n };
+  const [grant, was] = [lessened(before, same), before].map((policy) => authorize(policy, token('alice'), asked));
+  assert.deepEqual([grant?.filter, grant?.floorNs, grant?.nodesWithin], [was?.filter, was?.floorNs, was?.nodesWithin]);
+  assert.ok(grant?.filter !== undefined && grant.topic('network') && !grant.topic('file'));
+  const agent =
+    'roles: { agent: { verbs: [uplink], node: "a/{node}" } }\nbindings: [{ role: agent, identities: ["*"] }]';
+  const other = agent.replace('a/{node}', 'a/x/{node}');
+  for (const [changed, isNode] of [
+    [agent, true],
+    [other, false],
+  ] as const) {
+    const policy = lessened(parseRoles(agent), parseRoles(changed));
+    const greet = () => authorize(policy, certificate('a/web-1'), { verbs: ['uplink'], helloNode: '' }).helloNode;
+    if (isNode) assert.equal(greet(), 'web-1');
+    else denied(greet, /is the certificate of no node/);
+  }
 });

@@ -1,6 +1,10 @@
 /** Agents with certificates: a node is what its certificate says, whatever the agent says, and nothing else. */
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { request } from 'node:https';
 import { after, before, test } from 'node:test';
+import { renew } from '../../../src/access/join.js';
 import { securedBy } from '../../../src/access/secure-channel.js';
 import { Client } from '../../../src/client/client.js';
 import { createJoinToken } from '../../../src/client/create-join-token.js';
@@ -9,12 +13,18 @@ import { Identities } from '../../harness/access/identities.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { credentialIn } from '../../harness/bus/token.js';
+import { until } from '../../harness/until.js';
 
 const harness = new Harness();
-const identities = new Identities(
-  'roles: { helper: { verbs: [join], nodes: ["web-*"] } }\nbindings: [{ role: helper, identities: [helper] }]',
-  ['helper'],
-);
+const ROLES = `
+roles:
+  helper: { verbs: [join], nodes: ["web-*"] }
+  reader: { verbs: [view, subscribe] }
+bindings:
+  - { role: helper, identities: [helper] }
+  - { role: reader, identities: ["spiffe://backplane/client/bob-*"] }
+`;
+const identities = new Identities(ROLES, ['helper']);
 let authority: TestAuthority;
 before(async () => {
   authority = await TestAuthority.make();
@@ -85,4 +95,51 @@ test('who may have some nodes join names them, as a glob may reach beyond', asyn
   assert.ok((await ask('web-1')).token);
   await assert.rejects(ask('web-*'), { code: 'permission_denied', message: /must be names/ });
   await assert.rejects(ask('db-1'), { code: 'permission_denied', message: /may not use the node "db-1"/ });
+});
+
+test('a certificate that is revoked ends what runs by it, and lets nobody in; one that was made later does', async () => {
+  const { grpcAddress } = harness.broker;
+  const revoked = { code: 'unauthenticated', message: /^the certificate was revoked: join again/ };
+  const stolen = async (name: string, kind: 'client' | 'node') =>
+    securedBy({ ca: authority.ca, own: authority.write(await authority.clientPem(name, kind, -60_000)) });
+  const ofNode = await stolen('web-7', 'node');
+  const agent = await TestAgent.connect(grpcAddress, 'web-7', new TestRecorder('r-7'), {}, undefined, ofNode);
+  const pair = await authority.clientPem('bob-1');
+  const bob = new Client([grpcAddress], undefined, {
+    securityFor: securedBy({ ca: authority.ca, own: authority.write(pair) }),
+  });
+  const running = bob.subscribe({ follow: true }, new AbortController().signal);
+  await running.next();
+  const rest = (async () => {
+    for await (const _ of running);
+  })();
+  const { serialNumber } = new X509Certificate(pair.cert);
+  const before = new Date(Date.now() - 30_000).toISOString();
+  identities.write(`${ROLES}
+revoked:
+  - { identity: spiffe://backplane/node/web-7, before: "${before}" }
+  - { serial: "${serialNumber.toLowerCase()}" }
+`);
+  await assert.rejects(rest, {
+    code: 'unauthenticated',
+    message: /^the certificate (with which this began )?was revoked/,
+  });
+  await until('the end of the agent', () => agent.ended !== undefined);
+  await assert.rejects(bob.getStatus(), revoked);
+  bob.close();
+  await assert.rejects(
+    TestAgent.connect(grpcAddress, 'web-7', new TestRecorder('r-7'), {}, undefined, ofNode),
+    /16 UNAUTHENTICATED: the certificate was revoked/,
+  );
+  await assert.rejects(renew(grpcAddress, ofNode(grpcAddress)), revoked);
+  const [host = '', port = ''] = harness.broker.httpAddress.split(':');
+  const asking = request({ host, port, path: '/v1/nodes', ca: authority.authority.pem, ...pair, agent: false }).end();
+  const [{ statusCode }] = (await once(asking, 'response')) as [{ statusCode: number }];
+  assert.equal(statusCode, 401);
+  const again = await connect('web-7', 'web-7');
+  assert.equal(again.ended, undefined);
+  again.kill();
+  const other = new Client([grpcAddress], undefined, { securityFor: await secured('bob-2', 'client') });
+  assert.equal((await other.getStatus()).dataDir, '');
+  other.close();
 });

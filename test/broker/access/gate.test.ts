@@ -5,7 +5,10 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import { IssuedTokens, issueToken } from '../../../src/access/issued-tokens.js';
 import { Gate, type Identity } from '../../../src/broker/access/gate.js';
+import { isRevoked } from '../../../src/broker/access/revoked.js';
+import { parseRoles } from '../../../src/broker/access/roles.js';
 import { BackplaneError } from '../../../src/errors.js';
+import { CERTIFICATE_EARLY_MS } from '../../../src/limits.js';
 
 const OWN = 'own-token-'.padEnd(43, 'x');
 const nowMs = Date.now();
@@ -22,7 +25,7 @@ const webTokens = {
 const gateOf = (wanted: boolean) => {
   return new Gate({ token: wanted ? token : undefined, issued, webTokens, logger: pino({ level: 'silent' }) });
 };
-const spiffe = () => 'spiffe://a/node/b';
+const spiffe = () => ({ name: 'spiffe://a/node/b', serial: '4F', beginsMs: 1_000 });
 
 test('each credential has its identity', async () => {
   const gate = gateOf(true);
@@ -30,7 +33,11 @@ test('each credential has its identity', async () => {
   assert.deepEqual([name, kind], ['alice', 'token']);
   assert.equal((await gate.identify([`Bearer ${OWN}`], '::1')).kind, 'local');
   assert.deepEqual(await gate.identify([`Bearer ${WEB}`], '::1'), { name: 'carol', kind: 'jwt', groups: ['soc'] });
-  assert.deepEqual(await gate.identify([], '::1', spiffe), { name: 'spiffe://a/node/b', kind: 'certificate' });
+  const certified = await gate.identify([], '::1', spiffe);
+  assert.deepEqual(certified, {
+    ...{ name: 'spiffe://a/node/b', kind: 'certificate' },
+    certificate: { serial: '4F', beginsMs: 1_000 },
+  });
   assert.equal((await gateOf(false).identify([], '::1')).kind, 'anonymous');
   gate.close();
 });
@@ -74,6 +81,36 @@ test('a token holds while it is in the file and before its end', async () => {
   assert.ok(!gate.holds({ ...identity, untilMs: Date.now() - 1 }));
   assert.ok(!gate.holds({ ...identity, token: { id: alice.entry.id, sha256: '0'.repeat(64) } }));
   gate.close();
+});
+
+test('a certificate that was revoked is refused, and what began with it no longer holds', async () => {
+  const made = 1_000 + CERTIFICATE_EARLY_MS;
+  const at = (ms: number) => new Date(ms).toISOString();
+  for (const [entry, refused] of [
+    ['{ serial: "4f" }', true],
+    ['{ serial: "00:4F" }', true],
+    ['{ serial: "4e" }', false],
+    ['{ identity: "spiffe://a/node/b" }', true],
+    ['{ identity: "spiffe://a/node/*" }', true],
+    ['{ identity: "spiffe://a/node" }', false],
+    [`{ identity: "spiffe://a/*", before: "${at(made + 1)}" }`, true],
+    [`{ identity: "spiffe://a/*", before: "${at(made)}" }`, false],
+  ] as const) {
+    const { revoked } = parseRoles(`revoked: [${entry}]`);
+    const gate = new Gate({
+      ...{ token, logger: pino({ level: 'silent' }) },
+      isRevoked: (identity) => isRevoked(revoked, identity),
+    });
+    const { name, ...certificate } = spiffe();
+    assert.equal(gate.holds({ name, kind: 'certificate', certificate }), !refused, entry);
+    assert.ok(gate.holds({ name: 'spiffe://a/node/b', kind: 'token' }), 'a token is no certificate');
+    if (refused) {
+      const told = { code: 'unauthenticated', message: /^the certificate was revoked: join again/ };
+      assert.throws(() => gate.identify([], '::1', spiffe), told);
+      assert.equal(gate.refusals.get('revoked'), 1);
+    } else assert.ok(gate.identify([], '::1', spiffe), entry);
+    gate.close();
+  }
 });
 
 test('whatever headers come, nobody is let in but by a credential of the broker', async () => {

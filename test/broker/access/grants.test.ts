@@ -94,7 +94,24 @@ test('lists show the nodes and topics that are granted', async () => {
     guarded.as('viewer')[0],
     Buffer.alloc(0),
   );
-  assert.equal((getStatusResponseCodec.decode(messages[0]!, 10_000) as GetStatusResponse__Output).nodes, 1);
+  const seen = getStatusResponseCodec.decode(messages[0]!, 10_000) as GetStatusResponse__Output;
+  assert.deepEqual([seen.nodes, seen.dataDir], [1, '']);
+});
+
+test('where the broker keeps its data is told to who manages it', async () => {
+  const dataDirFor = async (who: readonly string[]) => {
+    const { body } = await guarded.overHttp(['GET', '/v1/status'], who);
+    return (JSON.parse(body) as { dataDir: string }).dataDir;
+  };
+  assert.equal(await dataDirFor(guarded.as('viewer')), '');
+  for (const who of [guarded.as('op-1'), bearer(guarded.own)])
+    assert.equal(await dataDirFor(who), guarded.harness.dataDir);
+  const garbage = await guarded.grpc.call(
+    '/backplane.v1.Backplane/SetBudget',
+    guarded.as('viewer')[0],
+    Buffer.from('no message'),
+  );
+  assert.deepEqual([garbage.status, garbage.code], [7, 'permission_denied'], 'who may not learns nothing of a message');
 });
 
 test('who manages some nodes changes those, also where a glob names more', async () => {

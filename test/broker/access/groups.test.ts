@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { createGroupsClient } from '../../../src/wire/grpc/rpc.js';
-import type { SubscribeRequest } from '../../../src/wire/messages.js';
+import { type SubscribeRequest, timestampToNs } from '../../../src/wire/messages.js';
 import { Identities } from '../../harness/access/identities.js';
 import { auditEntries } from '../../harness/broker/documents.js';
 import { Harness, type Subscriber } from '../../harness/broker/harness.js';
@@ -138,6 +138,8 @@ test('groups of others are neither listed, shown, committed, reset, filtered nor
     !joined.some(({ identity, group }) => identity === 'prod' && group === 'all'),
     'who was refused read nothing',
   );
+  const [filtered] = joined.filter(({ identity, group }) => identity === 'any' && group === 'all');
+  assert.deepEqual([filtered?.topics, filtered?.filters], [['network', 'process'], ['true']], 'what the group has');
 });
 
 test('a member that joins while its group is reset gets no past that it may not have', async () => {
@@ -156,6 +158,36 @@ async function isAlone(group: string): Promise<boolean> {
   const { json } = await overHttp('local', 'GET', `/${group}`);
   return ((json as { group?: { members?: unknown[] } }).group?.members?.length ?? 0) === 0;
 }
+
+test('recorders are asked for nothing older than a member may have, and it is on record how much it got', async () => {
+  const agent = await harness.agent('n');
+  const request = { topics: ['process'], since: '10m' };
+  const [first] = await joins('shallow', 'deep', request);
+  agent.recorder.record('process.exec', 1);
+  agent.publish();
+  await first.has(1);
+  const { slice, cursor } = first.responses.findLast(({ events }) => events)!.events!;
+  const assigned = first.responses.findLast(({ group }) => group?.assigned?.slice === slice)!.group!.assigned!;
+  const slices = [{ slice, epoch: assigned.epoch, cursor }];
+  assert.equal((await overHttp('shallow', 'POST', '/deep/commit', { slices })).status, 200);
+  // The new filter holds from later on than the place in the cursor: what lies between comes from the recorder.
+  assert.equal((await overHttp('local', 'POST', '/deep/filter', { filter: 'process.pid > 0' })).status, 200);
+  agent.recorder.record('process.exec', 2);
+  const asked = agent.historyQueries;
+  const [again] = await joins('shallow', 'deep');
+  await again.has(1);
+  assert.ok(agent.historyQueries > asked);
+  const floorNs = BigInt(Date.now() - 3_600_000) * 1_000_000n;
+  const sinceNs = timestampToNs('since', agent.lastQuery!.since!);
+  assert.ok(agent.lastQuery!.after && sinceNs <= floorNs && sinceNs > floorNs - 600_000_000_000n);
+  const id = again.accepted?.subscriptionId;
+  again.cancel();
+  const entry = await until('the entry', async () => {
+    const entries = await auditEntries(harness, tokenOf('local'));
+    return entries.find(({ action, subscription }) => action === 'history' && subscription === id);
+  });
+  assert.deepEqual([entry.group, entry.identity, entry.events, Number(entry.bytes) > 0], ['deep', 'shallow', 1, true]);
+});
 
 test('a member whose role no longer grants the group is ended', async () => {
   const [member] = await joins('any', 'all');

@@ -16,7 +16,9 @@ import type { BackplaneError } from '../../../src/errors.js';
 import { JOIN_TOKEN_MS, JOIN_TOKENS_MAX, SIGNING_REQUEST_BYTES_MAX } from '../../../src/limits.js';
 import { createJoinClient } from '../../../src/wire/grpc/rpc.js';
 import { TestAuthority } from '../../harness/access/certificates.js';
+import { Identities } from '../../harness/access/identities.js';
 import { auditEntries } from '../../harness/broker/documents.js';
+import { GrpcCaller } from '../../harness/broker/grpc-call.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { credentialIn } from '../../harness/bus/token.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
@@ -66,8 +68,11 @@ test('a node joins by a token and is let in as that node only', async () => {
   assert.equal(certificate.authorities, readFileSync(own.ca, 'utf8').trimEnd() + certificate.authorities.slice(-1));
   const audit = await auditEntries(harness, credentialIn(harness.dataDir)(grpcAddress)?.token);
   assert.deepEqual(
-    audit.map(({ action }) => action),
-    ['create_join_token', 'join'],
+    audit.map(({ action, serial }) => [action, serial]),
+    [
+      ['create_join_token', undefined],
+      ['join', made.serialNumber],
+    ],
   );
   assert.ok(!JSON.stringify(audit).includes('bpj.'));
 });
@@ -155,10 +160,31 @@ test('join tokens are made by who may, for nodes that can be', async () => {
     { code: 'unauthenticated' },
   );
   const node = securedBy({ ca: own.ca, own: await own.client('web-1', 'node') });
-  await assert.rejects(
-    createJoinToken(grpcAddress, () => undefined, node, ['web-1']),
-    { code: 'permission_denied' },
-  );
+  // Who may not is told just this, whatever else is wrong.
+  for (const nodes of [['web-1'], [], ['a b']]) {
+    const asking = createJoinToken(grpcAddress, () => undefined, node, nodes);
+    await assert.rejects(asking, { code: 'permission_denied' });
+  }
+});
+
+test('who may neither renew nor make tokens is not told what a broker signs, nor what is wrong with the request', async () => {
+  await harness.broker.abort();
+  const identities = new Identities('roles: { viewer: { verbs: [view] } }\nbindings: []', ['nobody']);
+  harness.tls = undefined;
+  harness.access = identities.files;
+  await harness.startBroker();
+  const grpc = new GrpcCaller(harness.broker.grpcAddress);
+  for (const call of ['CreateJoinToken', 'Renew']) {
+    for (const message of [Buffer.alloc(0), Buffer.from('no message at all')]) {
+      const { status, code } = await grpc.call(
+        `/backplane.v1.Join/${call}`,
+        `Bearer ${identities.token('nobody')}`,
+        message,
+      );
+      assert.deepEqual([status, code], [7, 'permission_denied'], call);
+    }
+  }
+  grpc.close();
 });
 
 test('a broker without its authority’s key, or without TLS, signs nothing', async () => {

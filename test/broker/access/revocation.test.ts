@@ -8,7 +8,7 @@ import { until } from '../../harness/until.js';
 
 const ROLES = `
 roles:
-  viewer: { verbs: [view] }
+  viewer: { verbs: [view], nodes: [n-1, n-2], topics: [process, file] }
   grouped: { verbs: [groups] }
 bindings:
   - { role: viewer, identities: [alice, bob, dave, carol] }
@@ -28,6 +28,12 @@ test('with a full disk tokens and rights end at once, and new ones wait', async 
   const asks = async (name: string, path = '/v1/nodes') => {
     return (await fetch(url(path), { headers: { authorization: `Bearer ${identities.token(name)}` } })).status;
   };
+  const listed = async (name: string, path: 'nodes' | 'topics') => {
+    const answer = await fetch(url(`/v1/${path}`), { headers: { authorization: `Bearer ${identities.token(name)}` } });
+    const rows = ((await answer.json()) as Record<string, { name: string }[]>)[path] ?? [];
+    return rows.map((row) => row.name).join(' ');
+  };
+  for (const node of ['n-1', 'n-2', 'n-3']) await harness.agent(node);
   const dropped = async () => {
     const metrics = await (await fetch(url('/metrics'))).text();
     return Number(/^backplane_audit_dropped_total (\d+)/m.exec(metrics)?.[1]);
@@ -43,11 +49,16 @@ test('with a full disk tokens and rights end at once, and new ones wait', async 
   // Bob loses his only role, and what dave has gets a verb and loses one.
   identities.write(
     ROLES.replace('[alice, bob, dave, carol]', '[alice, dave, carol]')
-      .replace('viewer: { verbs: [view] }', 'viewer: { verbs: [view, groups] }')
+      // Of nodes and topics it gets one and loses another.
+      .replace(
+        '[view], nodes: [n-1, n-2], topics: [process, file]',
+        '[view, groups], nodes: [n-2, n-3], topics: [file, syscall]',
+      )
       .replace('grouped: { verbs: [groups] }', 'grouped: { verbs: [] }'),
   );
   await until('the end of a role', async () => (await asks('bob')) === 403);
   assert.deepEqual([await asks('dave'), await asks('dave', '/v1/groups')], [200, 403]);
+  assert.deepEqual([await listed('dave', 'nodes'), await listed('dave', 'topics')], ['n-2', 'file']);
   assert.equal(await asks('carol'), 401);
   await until('both counted', async () => (await dropped()) >= 2);
 
@@ -55,4 +66,5 @@ test('with a full disk tokens and rights end at once, and new ones wait', async 
   await until('a new token', async () => (await asks('carol')) === 200);
   await until('a new verb', async () => (await asks('dave', '/v1/groups')) === 200);
   assert.equal(await asks('bob'), 403);
+  assert.deepEqual([await listed('dave', 'nodes'), await listed('dave', 'topics')], ['n-2 n-3', 'file syscall']);
 });

@@ -7,9 +7,10 @@ import { MESSAGE_BYTES_MAX, MiB, STREAMS_PER_CONNECTION_MAX } from '../../../src
 import { rawService } from '../../../src/wire/grpc/rpc.js';
 import { range } from '../../harness/broker/harness.js';
 import { RawHttp2 } from '../../harness/broker/raw-http2.js';
-import { framed, Witness } from '../../harness/broker/witness.js';
+import { type Answer, framed, Witness } from '../../harness/broker/witness.js';
 import { until } from '../../harness/until.js';
 
+const REFUSED_STREAM = 7;
 const ENHANCE_YOUR_CALM = 11;
 const METHODS = (['Backplane', 'Uplink'] as const).flatMap((service) =>
   Object.values(rawService(service)).map(({ path }) => path),
@@ -18,9 +19,16 @@ const METHODS = (['Backplane', 'Uplink'] as const).flatMap((service) =>
 /** From Node.js 22 on the engine lets what is young grow so much larger before it looks for what is garbage. */
 const YOUNG_BYTES = Number(process.versions.node.split('.')[0]) < 22 ? 0 : 64 * MiB;
 
+/** Not those of an agent's data, which may say nothing for long. */
+const SILENT = METHODS.filter((path) => !/\/(Live|History)$/.test(path));
+
 let witness: Witness;
+/** Calls that send no request, as long as the other tests run: they take ten seconds to be refused. */
+let silent: Promise<readonly Answer[]>;
 before(async () => {
   witness = await Witness.start();
+  silent = Promise.all(SILENT.map((path) => witness.callOpen(path)));
+  silent.catch(() => undefined);
 });
 after(() => witness.destroy());
 
@@ -63,19 +71,23 @@ test('unfinished messages on all streams of one connection together stay within 
   raw.destroy();
 });
 
-test('a call that sends no request is refused in time, and a quiet agent is not', async () => {
-  const silent = METHODS.filter((path) => !/\/(Live|History)$/.test(path));
-  const answers = await Promise.all(silent.map((path) => witness.callOpen(path)));
-  for (const [index, { status, message }] of answers.entries()) {
-    const hello = silent[index]!.endsWith('/Control');
-    assert.deepEqual(
-      [status, message],
-      hello ? ['9', 'control: hello must come within 5000 ms'] : ['4', 'the request must come within 10000 ms'],
-      silent[index],
-    );
-  }
+test('one stream above the bound is refused, or, once the bound was acknowledged, its connection closed', async () => {
+  const oneTooMany = (raw: RawHttp2) => {
+    for (const stream of range(0, STREAMS_PER_CONNECTION_MAX + 1)) {
+      raw.request(1 + 2 * stream, '/backplane.v1.Backplane/Subscribe');
+    }
+  };
+  const early = await RawHttp2.connect(witness.harness.broker.grpcAddress);
+  oneTooMany(early);
+  await until('one is refused', () => early.resets.size > 0);
+  assert.deepEqual([...early.resets], [[1 + 2 * STREAMS_PER_CONNECTION_MAX, REFUSED_STREAM]]);
+  assert.ok(!early.closed);
+  early.destroy();
+  const late = await RawHttp2.connect(witness.harness.broker.grpcAddress);
+  await late.ping();
+  oneTooMany(late);
+  await until('the end of the connection', () => late.closed);
   await witness.served();
-  assert.equal(witness.agent.ended, undefined);
 });
 
 test('every method refuses a length of 4 GiB, a decompression bomb, and bytes that are no message', async () => {
@@ -121,4 +133,17 @@ test('headers that never end are not collected', async () => {
     }
     await until('the connection is closed', () => raw.closed);
   });
+});
+
+test('a call that sends no request is refused in time, and a quiet agent is not', async () => {
+  for (const [index, { status, message }] of (await silent).entries()) {
+    const hello = SILENT[index]!.endsWith('/Control');
+    assert.deepEqual(
+      [status, message],
+      hello ? ['9', 'control: hello must come within 5000 ms'] : ['4', 'the request must come within 10000 ms'],
+      SILENT[index],
+    );
+  }
+  await witness.served();
+  assert.equal(witness.agent.ended, undefined);
 });

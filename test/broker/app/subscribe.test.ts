@@ -187,6 +187,10 @@ test('a cursor of other topics or another filter is refused; retention is told a
   await has(begun, 1);
   const { cursor } = begun;
   begun.cancel();
+  const both = { topics: ['app.a', 'app.b'] };
+  const bothBegun = harness.subscribe({ ...both, since: '1h', follow: true });
+  await has(bothBegun, 1);
+  bothBegun.cancel();
   for (const other of [
     { topics: ['app.*'] },
     { topics: ['app.a', 'process'] },
@@ -197,22 +201,29 @@ test('a cursor of other topics or another filter is refused; retention is told a
     await refused.end();
     assert.match(refused.error?.details ?? '', /cursor is of another subscription/);
   }
+  const storedMs = Date.now();
+  await until('a later time', () => Date.now() > storedMs + 1);
+  const later = new Date(storedMs + 1).toISOString();
   const text = 'x'.repeat(30_000);
   for (let at = 1; at < 700; at += 30) await publish(publisher, 'app.b', numbers(at, at + 30), { text });
   await publish(publisher, 'app.a', ['1000']);
   const resumed = harness.subscribe({ topics: ['app.a'], cursor, follow: true });
   await has(resumed, 1);
   assert.deepEqual(idsOf(resumed), ['1000']);
-  assert.deepEqual(
-    resumed.gaps.map(({ reason, topic, eventsUnknown }) => [reason, topic, eventsUnknown]),
-    [['expired', 'app.a', true]],
-  );
-  const window = harness.subscribe({ topics: ['app.a', 'app.b'], since: '1h', limit: '1' });
-  await window.end();
-  assert.deepEqual(
-    window.gaps.map(({ reason, topics }) => [reason, topics.map(({ topic }) => topic)]),
-    [['expired', ['app.a', 'app.b']]],
-  );
+  // Of app.a retention took what was delivered before, and nothing else.
+  assert.deepEqual(resumed.gaps, []);
+  const told = async (request: SubscribeRequest) => {
+    const subscriber = harness.subscribe({ ...both, limit: '1', ...request });
+    await subscriber.end();
+    return subscriber.gaps.map(({ reason, topic, topics, eventsUnknown }) => {
+      return [reason, topics.length === 0 ? topic : topics.map((each) => each.topic), eventsUnknown];
+    });
+  };
+  assert.deepEqual(await told({ cursor: bothBegun.cursor }), [['expired', 'app.b', true]]);
+  assert.deepEqual(await told({ cursor: bothBegun.cursor, follow: true }), [['expired', 'app.b', true]]);
+  assert.deepEqual(await told({ since: '1h' }), [['expired', ['app.a', 'app.b'], true]]);
+  assert.deepEqual(await told({ since: later }), [['expired', 'app.b', true]]);
+  assert.deepEqual(await told({ since: later, topics: ['app.a', 'app.c'] }), []);
   const lines = await fetch(`http://${harness.broker.httpAddress}/v1/topics`);
   const { topics } = (await lines.json()) as { topics: { name: string; events: string; logBytes: string }[] };
   const app = topics.find(({ name }) => name === 'app.*');

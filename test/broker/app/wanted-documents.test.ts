@@ -1,4 +1,4 @@
-/** Documents as frames for one subscription: in pieces that fit a message, and of a part of a group those of its keys. */
+/** Documents as frames for one subscription: in pieces that fit a message. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WantedDocuments } from '../../../src/broker/delivery/documents/wanted-documents.js';
@@ -32,19 +32,4 @@ test('a large batch comes in several frames, each after the other, and from any 
     tiesOf(new WantedDocuments(checked), new DocumentBatch(batchOf('app.b', IDS), 1, 7, 1n, undefined)),
     [],
   );
-});
-
-test('a part of a group gets the events of its keys, and of its publishers where there is no key', () => {
-  const { documents, ...rest } = batchOf('app.a', IDS);
-  const keyed = documents.map((document, at) => ({ ...document, key: ['', 'a', 'b'][at % 3]! }));
-  const batch = new DocumentBatch({ ...rest, documents: keyed }, 1, 7, 1n, undefined);
-  const of = (keys: readonly string[]) => {
-    const wanted = new WantedDocuments({ ...checked, sharesKey: (key) => keys.includes(key) });
-    return tiesOf(wanted, batch).flatMap(({ ties }) => ties);
-  };
-  assert.deepEqual(
-    [of(['a']).every((tie) => tie % 3 === 1), of(['@test']).every((tie) => tie % 3 === 0)],
-    [true, true],
-  );
-  assert.deepEqual([...of(['a']), ...of(['b']), ...of(['@test'])].sort((a, b) => a - b).map(String), IDS);
 });

@@ -1,15 +1,25 @@
-/** Commits of one group that are written together: each is durable, or refused, by itself. */
+/** What is asked of groups at the same time: commits that are written together, groups that are made together. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { pino } from 'pino';
+import type { Sink } from '../../../src/broker/delivery/outlet.js';
+import type { DeliveryContext } from '../../../src/broker/delivery/planned-subscription.js';
+import type { Subscriptions } from '../../../src/broker/delivery/subscriptions.js';
 import { Group } from '../../../src/broker/groups/group.js';
 import { GroupLag } from '../../../src/broker/groups/group-lag.js';
 import { checkGroupState, type GroupRecord } from '../../../src/broker/groups/group-record.js';
 import { GroupStore } from '../../../src/broker/groups/group-store.js';
+import { Groups } from '../../../src/broker/groups/groups.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
 import type { SliceLease } from '../../../src/broker/groups/slice-lease.js';
+import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
+import { GROUPS_MAX } from '../../../src/limits.js';
+import { wallNowNs } from '../../../src/nanoseconds.js';
+import { checkSubscription } from '../../../src/subscriptions/request/subscription-request.js';
 import { encodeCursor } from '../../../src/wire/cursor.js';
-import { openState } from '../../harness/broker/stores.js';
+import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { until } from '../../harness/until.js';
 
@@ -34,7 +44,7 @@ const cursor = (sinceNs: bigint) =>
 
 test('a commit that is acknowledged is written, also where a later one with it is fenced', async () => {
   const state = openState(scratchDirectory('commits'), { name: 'groups', check: checkGroupState });
-  const store = new GroupStore(state);
+  const store = new GroupStore(state, state);
   await store.create(RECORD);
   const leases = new Map<number, SliceLease>();
   const group = new Group('g', 8, {
@@ -63,4 +73,68 @@ test('a commit that is acknowledged is written, also where a later one with it i
   await Promise.all([moved, alone]);
   assert.equal(store.get('g')!.slices[1]!.cursor, cursor(1n));
   group.close();
+});
+
+test('slices are given when every reason not to is gone', async () => {
+  const state = openState(scratchDirectory('pauses'), { name: 'groups', check: checkGroupState });
+  const store = new GroupStore(state, state);
+  await store.create(RECORD);
+  let given = 0;
+  const group = new Group('g', 8, {
+    store,
+    times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
+    lag: new GroupLag(8, 0n, () => true),
+    deliver: () => given++,
+    onAttended: () => undefined,
+    logger: pino({ level: 'silent' }),
+  });
+  group.pause();
+  group.pause();
+  const stream = { isOver: false, stop: () => undefined, tell: () => undefined } as unknown as MemberStream;
+  group.join({ name: 'g', member: 'm', slices: 8, whatItHas: true }, stream);
+  group.resume();
+  await store.update('g', (record) => record);
+  assert.equal(given, 0);
+  group.resume();
+  await until('all slices', () => given === 8);
+  group.close();
+});
+
+test('two that make a group at once do not pass the bound on groups', async () => {
+  const dir = scratchDirectory('groups-max');
+  const state = openState(dir, { name: 'groups', check: checkGroupState });
+  const store = new GroupStore(state, state);
+  const names = Array.from({ length: GROUPS_MAX - 1 }, (_, at) => `g${at}`);
+  await Promise.all(names.map((name) => store.create({ ...RECORD, name })));
+  const put = state.put.bind(state);
+  state.put = async (...change) => {
+    await turn();
+    return put(...change);
+  };
+  const logs = await openLogs(join(dir, 'log'));
+  const book = newBook();
+  const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
+  const groups = new Groups({
+    ...{ store, access: { group: () => undefined }, logger: pino({ level: 'silent' }) },
+    context: { store: logs, registry, book } as unknown as DeliveryContext,
+    subscriptions: {} as Subscriptions,
+    times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
+    retention: { interestMs: 600_000, cursorsMs: 600_000 },
+  });
+  // Nobody gets further than to be let in.
+  const reading = { begins: () => Promise.reject(new Error('let in')), ended: () => undefined };
+  const caller = { peer: '', identity: { kind: 'local', name: 'local' } } as const;
+  const joins = ['one', 'two', 'one'].map((name) => {
+    const checked = checkSubscription({ topics: ['process'], follow: true, group: { name } }, wallNowNs());
+    return groups.join(checked, {} as Sink, caller, new AbortController().signal, reading);
+  });
+  const answers = (await Promise.allSettled(joins)).map((each) =>
+    each.status === 'rejected' ? each.reason.message : '',
+  );
+  assert.match(answers[1]!, /at most 128 groups/);
+  assert.deepEqual([answers[0], answers[2]], ['let in', 'let in']);
+  assert.equal(groups.all().length, GROUPS_MAX);
+  groups.close();
+  registry.close();
+  await logs.close();
 });

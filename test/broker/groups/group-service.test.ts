@@ -1,6 +1,6 @@
 /** What becomes of a group that is changed, reset, deleted, left alone, or away for longer than the log reaches back. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
@@ -10,7 +10,7 @@ import { nsToTimestamp } from '../../../src/wire/messages.js';
 import { auditEntries } from '../../harness/broker/documents.js';
 import { TestMember } from '../../harness/broker/group-member.js';
 import { Harness, range } from '../../harness/broker/harness.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { until } from '../../harness/until.js';
 
 const TIMES = { memberMs: 10_000, commitMs: 300_000, revokeMs: 50, interestMs: 600_000, cursorsMs: 86_400_000 };
@@ -56,6 +56,7 @@ const came = (one: TestMember, pids: readonly number[]) =>
 interface GroupJson {
   readonly members: readonly { readonly member: string; readonly state: string }[];
   readonly lagEvents: string;
+  readonly lagSince?: string;
   readonly expired: boolean;
   readonly interestUntil?: string;
   readonly cursorsUntil?: string;
@@ -136,6 +137,8 @@ test('a group is reset and deleted without members only, on record; after a rese
   assert.equal((await ask('/g/reset', 'POST', { to: '' })).status, 400);
   assert.equal((await ask('/none/reset', 'POST', { to: 'now' })).status, 404);
   assert.equal((await ask('/g/reset', 'POST', { to: 'oldest' })).status, 200);
+  await until('all that the log has to be counted', async () => (await group()).lagEvents === '2', group);
+  assert.ok((await group()).lagSince);
   const again = member();
   await came(again, [1]);
   await again.commit();
@@ -144,7 +147,12 @@ test('a group is reset and deleted without members only, on record; after a rese
   // The recorders' clocks count a millisecond an event, from when they began.
   const later = new Date(Date.now() + 3_600_000).toISOString();
   assert.equal((await ask('/g/reset', 'POST', { to: later })).status, 400, 'not in the future');
+  for (const agent of agents) agent.recorder.record('process.exec', 3);
   assert.equal((await ask('/g/reset', 'POST', { to: 'now' })).status, 200);
+  // Agents that lag send what was recorded before: nobody will process it.
+  for (const agent of agents) agent.publish();
+  await until('the frames', () => agents.every(isAcknowledged));
+  assert.equal((await group()).lagEvents, '0');
   const anew = member();
   await anew.has(SLICES);
   assert.deepEqual(anew.subscriber.events, []);
@@ -152,7 +160,7 @@ test('a group is reset and deleted without members only, on record; after a rese
   assert.equal((await ask('/g', 'DELETE')).status, 200);
   assert.equal((await ask('/g')).status, 404);
   const entries = (await auditEntries(harness)).filter(({ action, outcome }) => {
-    return action !== 'subscribe' && outcome === 'done';
+    return action !== 'subscribe' && action !== 'history' && outcome === 'done';
   });
   assert.deepEqual(
     entries.map(({ action, group, to }) => `${action} ${group} ${to ?? ''}`.trim()),
@@ -203,6 +211,79 @@ test('a cursor that the log no longer reaches resumes from the recorders, exactl
     [],
   );
   assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
+});
+
+test('a log that forgets fast loses nothing of a group that was left a moment ago', async () => {
+  await start({}, { bytesMax: MiB });
+  const first = member();
+  await first.has(SLICES);
+  publish(range(1, 20));
+  await came(first, range(1, 20));
+  await first.commit();
+  await leaves(first);
+  await fill();
+  const after = member();
+  await came(after, [20, 21]);
+  assert.deepEqual(
+    after.subscriber.events.filter((event) => Number(event.split(':')[1]) < 20),
+    [],
+  );
+  assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
+});
+
+test('a member that falls behind all that the log keeps gets the rest from the recorders', async () => {
+  await start({}, { bytesMax: MiB });
+  const slow = member();
+  await slow.has(SLICES);
+  slow.subscriber.pause();
+  // More than waits in front of it, and than the broker remembers of the log's end.
+  for (let pid = 1; pid <= 80; pid++) {
+    for (const agent of agents) {
+      for (let at = 0; at < 20; at++) agent.recorder.record('process.exec', pid, 'x'.repeat(3_000));
+      agent.publish();
+    }
+    await until('acknowledgements', () => agents.every(isAcknowledged));
+  }
+  slow.subscriber.resume();
+  const { subscriber } = slow;
+  await subscriber.until('all events', () => subscriber.pids.length >= 2 * 80 * 20 || subscriber.gaps.length > 0);
+  assert.deepEqual(slow.subscriber.gaps, []);
+  for (const node of NODES) {
+    const pids = slow.subscriber.events.filter((event) => event.startsWith(node));
+    assert.deepEqual(
+      pids,
+      range(1, 81).flatMap((pid) => Array.from({ length: 20 }, () => `${node}:${pid}`)),
+    );
+  }
+});
+
+test('without positions a group goes on from its last commit, by each node its own clock', async () => {
+  const hourNs = 3_600_000_000_000n;
+  await start({}, { bytesMax: MiB });
+  const nowNs = () => BigInt(Date.now()) * 1_000_000n + hourNs;
+  const hello = () => ({ wallTime: nsToTimestamp(nowNs()) });
+  // Its frames are forgotten with those of the node `a`.
+  const ahead = range(0, 100)
+    .map((at) => `ahead-${at}`)
+    .find((name) => partitionOf(name) === partitionOf('a'))!;
+  agents.push(await harness.agent(ahead, new TestRecorder('r-ahead', 1, nowNs()), hello()));
+  const first = member();
+  await first.has(SLICES);
+  publish([1, 2]);
+  await came(first, [1, 2]);
+  await first.subscriber.until('all', () => first.subscriber.events.includes(`${ahead}:2`));
+  await first.commit();
+  await leaves(first);
+  await fill();
+  await harness.broker.abort();
+  rmSync(join(harness.dataDir, 'broker', 'parked.json'), { force: true });
+  await harness.startBroker();
+  for (const { node, recorder } of agents) await harness.agent(node, recorder, node === ahead ? hello() : {});
+  const after = member();
+  await after.subscriber.until('a gap of each node', () => after.subscriber.gaps.length === NODES.length + 1);
+  await after.has(SLICES);
+  const again = after.subscriber.events.filter((event) => [`${ahead}:1`, `${ahead}:2`].includes(event));
+  assert.deepEqual(again, [], 'nothing that was committed comes again');
 });
 
 test('another filter keeps the place of a cursor that the log no longer reaches', async () => {
@@ -279,11 +360,13 @@ async function fill(): Promise<void> {
       for (const pid of range(0, 20)) agent.recorder.record('process.fork', 100_000 + pid, 'x'.repeat(700));
       agent.publish();
     }
-    const sent = () =>
-      agents.every(({ acknowledged, recorder }) => acknowledged.get('process')?.timeNs === recorder.frontier.timeNs);
-    await until('acknowledgements', sent);
+    await until('acknowledgements', () => agents.every(isAcknowledged));
   }
   other.cancel();
+}
+
+function isAcknowledged({ acknowledged, recorder }: TestAgent): boolean {
+  return acknowledged.get('process')?.timeNs === recorder.frontier.timeNs;
 }
 
 /** Files of the log of a node's partition, the oldest first. */

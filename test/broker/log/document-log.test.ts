@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { DOCUMENT_BOUNDS, DocumentLogs } from '../../../src/broker/log/documents/document-logs.js';
-import { KiB, MiB } from '../../../src/limits.js';
+import { DOCUMENT_TOPICS_NOTED_MAX, KiB, MiB } from '../../../src/limits.js';
 import { nsToMs } from '../../../src/nanoseconds.js';
 import type { DocumentLogName } from '../../../src/wire/event/document-topics.js';
 import { batchOf, idsIn, openLog, readLog } from '../../harness/broker/documents.js';
@@ -89,6 +89,59 @@ test('retention goes by the log alone, and a reader is told; the epoch outlives 
   await log.close();
   const again = openLog(dir, { bytesMax: 64 * KiB, files: UNSYNCED });
   assert.equal(again.epoch, epoch);
+  await again.close();
+});
+
+test('property: the log knows of each topic what retention took last, also when it is opened again', async () => {
+  const step = fc.record({
+    topic: fc.constantFrom('app.a', 'app.b', 'app.c', 'app.d'),
+    count: fc.integer({ min: 1, max: 25 }),
+    reopen: fc.boolean(),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), async (steps) => {
+      const dir = scratchDirectory('documents');
+      const options = { bytesMax: 32 * KiB, files: UNSYNCED };
+      let log = openLog(dir, options);
+      const written: { topic: string; offset: number; events: number }[] = [];
+      for (const { topic, count, reopen } of steps) {
+        for (let at = 0; at < count; at++) {
+          const ids = range(0, 1 + (at % 3));
+          const { offset } = log.append(batchOf(topic, ids, 'x'.repeat(400)));
+          written.push({ topic, offset, events: ids.length });
+        }
+        await log.settled();
+        if (reopen) {
+          await log.close();
+          log = openLog(dir, options);
+          await log.settled();
+        }
+        const gone = written.filter(({ offset }) => offset < log.firstOffset);
+        for (const asked of ['app.a', 'app.b', 'app.c', 'app.d', 'app.e', 'app.*']) {
+          const last = gone.findLast((each) => asked === 'app.*' || each.topic === asked);
+          const { offset, events, timeNs } = log.taken(asked) ?? {};
+          assert.deepEqual([offset, events], [last?.offset, last?.events], asked);
+          assert.ok(timeNs === undefined || timeNs > 0n);
+        }
+      }
+      await log.close();
+    }),
+    { numRuns: runs(15) },
+  );
+});
+
+test('topics beyond those that are noted may be told a loss that they have not had, and never lack one', async () => {
+  const dir = scratchDirectory('documents');
+  const options = { bytesMax: 256 * KiB, files: UNSYNCED };
+  const log = openLog(dir, options);
+  const topics = Array.from({ length: DOCUMENT_TOPICS_NOTED_MAX + 50 }, (_, at) => `app.${at}`);
+  for (const topic of topics) log.append(batchOf(topic, ['1'], 'x'.repeat(200)));
+  for (let at = 0; at < 300; at++) log.append(batchOf('app.flood', [String(at)], 'x'.repeat(2_000)));
+  await log.settled();
+  await log.close();
+  const again = openLog(dir, options);
+  for (const topic of topics) assert.ok(again.taken(topic) !== undefined, topic);
+  assert.ok(again.taken('app.other')!.offset < again.taken(topics.at(-1)!)!.offset);
   await again.close();
 });
 

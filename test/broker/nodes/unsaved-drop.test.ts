@@ -73,3 +73,19 @@ test('a dropped hold is durable before any node is told, however often the write
   assert.ok(savedNodes(state).every(({ holds }) => holds.size === 0));
   registry.close();
 });
+
+test('interest stays for its grace behind the last subscriber, and no longer', async () => {
+  const book = newBook();
+  const releases = [
+    await book.claim(predicate('process'), ['*'], all),
+    await book.claim(predicate('process'), ['*'], all),
+  ];
+  const asked = (afterMs: number) => {
+    book.expire(Date.now() + afterMs);
+    return book.forNode('a').length;
+  };
+  releases[0]!();
+  assert.equal(asked(10 * INTEREST_GRACE_MS), 1, 'one is still there');
+  releases[1]!();
+  assert.deepEqual([asked(INTEREST_GRACE_MS / 2), asked(INTEREST_GRACE_MS + 1)], [1, 0]);
+});

@@ -84,6 +84,7 @@ function shown(): GetGroupResponse__Output {
       created: ago(90n),
       since: ago(3600n),
       lagEvents: 1234,
+      lagSince: ago(200n),
       members: [
         {
           member: '0b1c1b9e-51f5-4a5c-9d40-0d3ab6b1a1c1',
@@ -99,6 +100,7 @@ function shown(): GetGroupResponse__Output {
       slice,
       epoch: 1_800_000_001,
       lagEvents: 7,
+      lagSince: ago(20n),
       member: 'one',
       committed: ago(3n),
     })),
@@ -113,7 +115,9 @@ test('tables of groups fit 80 columns and name what matters', () => {
     assert.match(text, /1234/);
     assert.match(text, /attended/);
   }
-  assert.match(groupText({ group, slices }, NOW_NS, 80), /\none +away/);
+  const text = groupText({ group, slices }, NOW_NS, 80);
+  assert.match(text, /\none +away/);
+  assert.match(text, /\nlag +1234 events, the oldest for 3m 20s in the log\n/);
 });
 
 test('of slices that are fenced the others are committed all the same, and a lost broker is asked again', async () => {
@@ -127,7 +131,7 @@ test('of slices that are fenced the others are committed all the same, and a los
     },
   };
   const notices: string[] = [];
-  const own = new GroupCommits(client, 'g', { flush: async () => undefined }, (text) => notices.push(text));
+  const own = new GroupCommits(client, 'g', { flush: async () => true }, (text) => notices.push(text));
   const events = (slice: number, cursor: string) =>
     own.shown({ kind: 'events', batch: Object.assign(new ReceivedBatch(), { slice, cursor }) });
   const assigned = (slice: number) =>

@@ -12,6 +12,7 @@ import type { SubscribeResponse } from '../../../src/wire/messages.js';
 import { command, MAIN, run } from '../../harness/bus/command.js';
 import { busEvent } from '../../harness/bus/event-fixture.js';
 import { ScriptedBroker, type ScriptedBrokerOptions } from '../../harness/scripted-broker.js';
+import { until } from '../../harness/until.js';
 
 const EVENTS = Array.from({ length: 10 }, (_, index) =>
   busEvent('process.exec', {
@@ -310,6 +311,23 @@ test('a reader that closes the pipe ends observe without a message', async (t) =
   assert.equal(out.split('\n').length, 3);
   assert.equal(err, '');
   assert.equal(code, 0);
+});
+
+test('an observe whose reader has stopped reading ends by one signal, and its cursor passes over nothing that was not taken', async (t) => {
+  const events = Array.from({ length: 20_000 }, () => EVENTS[0]!);
+  const broker = await start(t, { events, batch: 200 });
+  const observe = command(['observe', '--broker', broker.address, '--since', '1h', '-o', 'json']);
+  const { stdout } = observe.child;
+  stdout!.pause();
+  await until('more than a pipe holds', () => broker.written > 10);
+  observe.child.kill('SIGTERM');
+  await once(observe.child, 'exit');
+  stdout!.resume();
+  const { code, out, err } = await observe.done;
+  assert.equal(code, 130);
+  const cursor = / --cursor (\d+)\n$/.exec(err)?.[1];
+  const taken = out.split('\n').length - 1;
+  assert.ok(taken < events.length && Number(cursor ?? -1) < taken, `${taken} lines, ${err}`);
 });
 
 test('--print-plan prints what runs where, and subscribes to nothing', async (t) => {

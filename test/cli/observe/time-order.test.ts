@@ -3,11 +3,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { inOrder, type Line, TimeOrder } from '../../../src/cli/observe/time-order.js';
+import { LINE_ORDER_MS } from '../../../src/limits.js';
 import { subscribeResponseCodec } from '../../../src/wire/messages.js';
 import { type ReceivedBatch, receivedBatch } from '../../../src/wire/received-batch.js';
 import { until } from '../../harness/until.js';
 
-function batch(topic: string, times: readonly number[], more: { history?: boolean } = {}): ReceivedBatch {
+function batch(
+  topic: string,
+  times: readonly number[],
+  more: { history?: boolean; node?: string } = {},
+): ReceivedBatch {
   const events = times.map((nanos) => ({ type: `${topic}.x`, time: { seconds: 1, nanos } }));
   const cursor = `after-${topic}-${times.at(-1)}`;
   const batch = { node: 'n', topic, cursor, events, ...more };
@@ -63,6 +68,35 @@ test('held live lines are printed after a while, and history at once, behind the
   assert.deepEqual(told(lines), ['process 7', 'process 8']);
   await order.add(batch('network', [9]));
   await until('the live line', () => lines.length === 3);
+});
+
+test('few live batches of one node are printed in order at the end of the turn, many and those of several nodes later', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const lines: Line[] = [];
+  const order = new TimeOrder(async (some) => {
+    lines.push(...some);
+  });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  await order.add(batch('network', [2]));
+  await order.add(batch('process', [1]));
+  assert.ok(order.holds);
+  await turn();
+  assert.deepEqual(told(lines.splice(0)), ['process 1', 'network 2']);
+  for (const [first, second] of [
+    [batch('network', [4]), batch('process', Array(100).fill(3))],
+    [batch('network', [6]), batch('process', [5], { node: 'm' })],
+    [batch('network', [8]), batch('process', [7])],
+  ] as const) {
+    await order.add(second);
+    await turn();
+    assert.equal(lines.length, 0);
+    await order.add(first);
+    t.mock.timers.tick(LINE_ORDER_MS);
+    await turn();
+    const printed = told(lines.splice(0));
+    assert.equal(printed.length, second.received.length + 1);
+    assert.match(printed.at(-1)!, /^network/);
+  }
 });
 
 test('a slow reader is waited for', async () => {

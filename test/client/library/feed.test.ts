@@ -107,6 +107,48 @@ test('a bus that is closed ends its feeds, and await using closes it', async (t)
   await until('the broker knows', () => broker.cancelled === 1);
 });
 
+test('a loop is left from outside while it waits, and what a bus that is closed is asked is an error', async (t) => {
+  const broker = await start(t, { events: [] });
+  const bus = await busOf(t, [broker.address]);
+  const group = bus.group('g');
+  const loops: AsyncIterator<unknown>[] = [
+    bus.subscribe({ follow: true })[Symbol.asyncIterator](),
+    bus.subscribe({ follow: true }).batches()[Symbol.asyncIterator](),
+    group.batches()[Symbol.asyncIterator](),
+  ];
+  for (const [at, loop] of loops.entries()) {
+    const waiting = loop.next().then((first) => (first.done ? first : loop.next()));
+    await until('the stream', () => broker.requests.length === at + 1);
+    await loop.return!();
+    assert.equal((await waiting).done, true);
+    await until('the broker knows', () => broker.cancelled === at + 1);
+  }
+  await bus.close();
+  const closed = { code: 'failed_precondition', message: 'the bus is closed' };
+  await assert.rejects(all(bus.subscribe()), closed);
+  await assert.rejects(all(group.batches()), closed);
+  await assert.rejects(bus.nodes(), closed);
+  await assert.rejects(bus.explain({}), closed);
+  await assert.rejects(bus.publish('app.a', 1), closed);
+  assert.equal(broker.requests.length, loops.length);
+});
+
+test('a stream whose token ends is opened again once, with the token of then', async (t) => {
+  const expired = (after: number) => ({ after, code: status.UNAUTHENTICATED, details: 'the token has expired' });
+  const broker = await start(t, { cuts: [expired(7), expired(5), undefined] });
+  const bus = await busOf(t, [broker.address]);
+  const items = await all(bus.subscribe({ since: '5m' }));
+  assert.deepEqual(pidsOf(items), ALL);
+  assert.deepEqual(
+    items.flatMap((item) => (item.kind === 'link' && item.cause ? [item.cause.code] : [])),
+    ['unauthenticated', 'unauthenticated'],
+  );
+  const refusing = await start(t, { cuts: [expired(0)], refusing: true });
+  const other = await busOf(t, [refusing.address]);
+  await assert.rejects(all(other.subscribe()), { code: 'unauthenticated' });
+  assert.equal(refusing.requests.length, 1);
+});
+
 test('a feed goes on at another broker of the list, and begins at one that answers', async (t) => {
   const first = await start(t, { events: NUMBERED.slice(0, 8) });
   const second = await start(t);

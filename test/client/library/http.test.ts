@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { connect as connectByGrpc, type FeedItem } from '../../../src/client/library/grpc.js';
 import { BackplaneError, type Bus, type ConnectOptions, connect } from '../../../src/client/library/http.js';
+import { readItems } from '../../../src/client/library/lines.js';
 import { all } from '../../harness/all.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { until } from '../../harness/until.js';
@@ -138,6 +139,29 @@ test('a stream that was accepted is not given up because the broker has no room 
   assert.equal(asked, 3);
   const refused = await busOf(t, [server.address], { fetch: async () => crowded('resource_exhausted', 1) });
   await assert.rejects(all(refused.subscribe()), { code: 'resource_exhausted' });
+});
+
+test('a stream on which nothing comes is taken for a dead one, unless it is not read', async () => {
+  const line = (item: object) => `${JSON.stringify({ result: item })}\n`;
+  const text = new TextEncoder();
+  let say: (item: object) => void = () => undefined;
+  const body = new ReadableStream({
+    start: (controller) => {
+      say = (item) => controller.enqueue(text.encode(line(item)));
+    },
+  });
+  say({ accepted: { nodes: [] } });
+  const items = readItems(new Response(body), 50);
+  assert.equal((await items.next()).value?.kind, 'accepted');
+  // Whoever reads slowly does not lose the stream.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  say({ keepAlive: {} });
+  say({ watermark: { node: 'a', cursor: 'c' } });
+  assert.equal((await items.next()).value?.kind, 'watermark');
+  await assert.rejects(items.next(), {
+    code: 'unavailable',
+    message: 'the stream was cut off: nothing came for 50 ms',
+  });
 });
 
 test('a line that never ends is refused, and one that is no JSON is an error', async (t) => {

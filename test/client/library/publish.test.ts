@@ -49,6 +49,22 @@ test('an event is published once under its id, and subscribed to with its body',
   }
 });
 
+test('whoever publishes is not told that the broker was started again in between', async (t) => {
+  const harness = await Harness.start();
+  t.after(() => harness.destroy());
+  harness.grpcListen = harness.broker.grpcAddress;
+  const bus = await connect({ brokers: [harness.broker.grpcAddress] });
+  t.after(() => bus.close());
+  await bus.publish('app.numbers', 1);
+  await harness.broker.abort();
+  await harness.startBroker();
+  await bus.publish('app.numbers', 2);
+  assert.equal(
+    (await all(bus.subscribe({ topics: ['app.numbers'] }))).filter(({ kind }) => kind === 'event').length,
+    2,
+  );
+});
+
 test('batches of one stream leave nothing behind on it', async (t) => {
   const harness = await Harness.start();
   t.after(() => harness.destroy());

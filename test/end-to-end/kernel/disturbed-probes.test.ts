@@ -121,28 +121,37 @@ async function disturbed(t: TestContext, what: string, disturb: (bus: Bus) => vo
   });
 }
 
-/** Switches off those that are not of other tests' containers, which come and go; `then` what is done with each at once. */
-const switchOff = (bus: Bus, then: (event: string) => void = () => undefined) => {
+/** Where the probes of execs are on, and which: not those of other tests' containers, which come and go. */
+const probesOn = (bus: Bus) => {
   const { instances, definitions } = leftOf(bus.dataDir);
   const path = join(live.path, 'instances', instances.find((name) => name.endsWith('-exec'))!);
-  for (const event of enabledEvents(path).filter((each) => definitions.includes(each))) {
-    put(join(path, 'events', event, 'enable'), '0');
-    then(event);
+  const events = enabledEvents(path).filter((each) => definitions.includes(each));
+  return events.map((event) => ({ event, off: () => put(join(path, 'events', event, 'enable'), '0') }));
+};
+
+/** The agent may have switched it on again before it could be removed. */
+const removed = ({ event, off }: { readonly event: string; readonly off: () => void }): boolean => {
+  for (let attempt = 0; attempt < 10; attempt++) {
+    off();
+    if (undefine(live.path, event)) return true;
   }
+  return false;
 };
 
 test('probes that somebody takes away', { skip }, async (t) => {
   await disturbed(
     t,
     'switched off',
-    (bus) => switchOff(bus),
+    (bus) => {
+      for (const { off } of probesOn(bus)) off();
+    },
     /somebody changed .*enable.* of the trace instance .*-exec/,
   );
   await disturbed(
     t,
     'removed',
     (bus) => {
-      switchOff(bus, (event) => assert.ok(undefine(live.path, event)));
+      for (const probe of probesOn(bus)) assert.ok(removed(probe), probe.event);
     },
     /somebody removed \d+ probes of execs/,
   );

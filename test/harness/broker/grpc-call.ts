@@ -24,12 +24,17 @@ export class GrpcCaller {
     this.#session.destroy();
   }
 
-  /** @param authorization undefined: no such header @param enough ends the call after so many messages */
+  /**
+   * @param authorization undefined: no such header
+   * @param enough ends the call after so many messages
+   * @param more other headers
+   */
   async call(
     path: string,
     authorization: string | undefined,
     request: Buffer,
     enough = Number.POSITIVE_INFINITY,
+    more: Readonly<Record<string, string>> = {},
   ): Promise<GrpcAnswer> {
     const stream = this.#session.request({
       ':method': 'POST',
@@ -37,6 +42,7 @@ export class GrpcCaller {
       'content-type': 'application/grpc',
       te: 'trailers',
       ...(authorization === undefined ? {} : { authorization }),
+      ...more,
     });
     stream.on('error', () => undefined);
     let told: IncomingHttpHeaders = {};

@@ -82,6 +82,8 @@ export class TestAgent {
   /** Why the session ended. */
   ended: string | undefined;
   historyQueries = 0;
+  /** The last of them. */
+  lastQuery: HistoryQuery__Output | undefined;
   /** Bytes per second that it was granted, lease by lease. */
   readonly leases: number[] = [];
   /** How long it may gather live events, as it was told. */
@@ -319,6 +321,7 @@ export class TestAgent {
 
   async #answer(query: HistoryQuery__Output): Promise<void> {
     this.historyQueries++;
+    this.lastQuery = query;
     const queryId = Number(query.queryId);
     const credit = new CreditBalance(Number(query.creditBytes));
     const abort = new AbortController();

@@ -34,12 +34,6 @@ export class Numbers {
     return ((this.#bits[number >>> 3] ?? 0) & (1 << (number & 7))) !== 0;
   }
 
-  countBelow(end: number): number {
-    let count = 0;
-    for (let number = 0; number < end; number += 1) if (this.has(number)) count += 1;
-    return count;
-  }
-
   /** False when it was there. */
   add(number: number): boolean {
     if (this.has(number)) return false;

@@ -170,8 +170,8 @@ test('queries for the last events that hold much wait for each other, and each t
   const turns = new HistoryTurns(1);
   const enter = turns.enter.bind(turns);
   let [holders, holdersMax, refused] = [0, 0, 0];
-  turns.enter = () => {
-    const leave = enter();
+  turns.enter = (holder) => {
+    const leave = enter(holder);
     if (leave === undefined) refused += 1;
     else holders += 1;
     holdersMax = Math.max(holdersMax, holders);
@@ -200,6 +200,25 @@ test('queries for the last events that hold much wait for each other, and each t
   await withService(1e9, queries, { rounds: 120, last, turns });
   assert.deepEqual([holders, holdersMax], [0, HISTORY_HOLDERS_MAX]);
   assert.ok(refused > 0);
+});
+
+test('who holds much and is not read loses the place to one that waits for it, and may ask again', async () => {
+  const queries = async ({ history, ends }: Service) => {
+    for (let id = 0; id < HISTORY_HOLDERS_MAX; id++) history.start(id, request, 1);
+    await until('all places are held by readers that do not read', () => history.working === 0);
+    assert.equal(ends.size, 0);
+    history.start(9, request, HISTORY_CREDIT_BYTES);
+    while (!ends.has(9)) {
+      history.credit(9, HISTORY_CREDIT_BYTES);
+      await turn();
+    }
+    assert.deepEqual(ends.get(9), ['whole']);
+    assert.deepEqual([...ends.keys()].length, 2);
+    assert.deepEqual(ends.get(0), ['its place was given to others, as it was not read']);
+    for (let id = 1; id < HISTORY_HOLDERS_MAX; id++) history.cancel(id);
+  };
+  const turns = new HistoryTurns(1, undefined, 0);
+  await withService(1e9, queries, { rounds: 120, last: 5_000, turns });
 });
 
 test('where memory is bounded fewer queries run at once, and those whose readers do not read hold up nobody', async () => {

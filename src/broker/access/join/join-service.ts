@@ -1,4 +1,5 @@
 /** The service by which nodes get their certificates (join.proto). */
+import { X509Certificate } from 'node:crypto';
 import type { handleUnaryCall, ServerUnaryCall, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { type Authority, requestedKey, spiffeId } from '../../../access/authority.js';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
@@ -57,6 +58,7 @@ export class JoinService {
 
   /** The token is used up last, so that what is wrong with the rest of a request does not cost it. */
   async #join(call: UnaryCall): Promise<Buffer> {
+    this.#signs();
     const { node, signingRequest, token, serviceAccountToken } = joinRequestCodec.decode(
       call.request,
       REQUEST_BYTES_MAX,
@@ -67,8 +69,9 @@ export class JoinService {
       : this.#tokens.check(token ?? '', node);
     const key = await requestedKey(signingRequest);
     await useUp();
-    await this.#trail.record({ action: 'join', peer: call.getPeer(), nodes: [node] });
-    return joinResponseCodec.encode(await this.#certified(node, key));
+    const { certificates, serial } = await this.#certified(node, key);
+    await this.#trail.record({ action: 'join', peer: call.getPeer(), nodes: [node], serial });
+    return joinResponseCodec.encode(certificates);
   }
 
   /** Such a token is used again where a node has lost its certificate; it holds for an hour or so. */
@@ -86,7 +89,6 @@ export class JoinService {
 
   /** Only for as long as the node may connect: its role can be taken from it. */
   async #renew(call: UnaryCall): Promise<Buffer> {
-    const { signingRequest } = renewRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
     const caller = callerOf(call);
     const { kind, name } = caller.identity;
     const { helloNode: node } = this.#control.enter(caller, { verbs: ['uplink'], helloNode: '' });
@@ -94,28 +96,38 @@ export class JoinService {
       const message = 'only a node renews its certificate, over a connection that shows it';
       throw new BackplaneError('permission_denied', message);
     }
-    return renewResponseCodec.encode(await this.#certified(node, await requestedKey(signingRequest)));
+    this.#signs();
+    const { signingRequest } = renewRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
+    const { certificates, serial } = await this.#certified(node, await requestedKey(signingRequest));
+    await this.#trail.record({ action: 'renew', ...caller, nodes: [node], serial });
+    return renewResponseCodec.encode(certificates);
   }
 
+  /** Who may not make tokens learns nothing of what is wrong with the request, or with the broker. */
   async #createToken(call: UnaryCall): Promise<Buffer> {
+    const caller = callerOf(call);
+    const { peer, identity } = caller;
+    this.#control.enter(caller, { verbs: ['join'] });
+    const { authority } = this.#signs();
     const { nodes } = createJoinTokenRequestCodec.decode(call.request, REQUEST_BYTES_MAX);
-    const { peer, identity } = callerOf(call);
     checkNodes(nodes);
-    const { nodesWithin, nodesWithout } = this.#control.enter({ peer, identity }, { verbs: ['join'], nodes });
+    const { nodesWithin, nodesWithout } = this.#control.authorize(caller, { verbs: ['join'], nodes });
     // A glob stands for nodes that nobody has checked, so it is only for who may have all of them join.
     if ((nodesWithin !== undefined || nodesWithout.length > 0) && nodes.some(isGlob)) {
       const problem = 'nodes must be names, as a glob may reach beyond those that are granted';
       throw new BackplaneError('permission_denied', problem, { field: 'nodes' });
     }
     await this.#trail.record({ action: 'create_join_token', peer, identity, nodes });
-    const { text, endsMs } = await this.#tokens.create(nodes, this.#signs().authority.pin);
+    const { text, endsMs } = await this.#tokens.create(nodes, authority.pin);
     return createJoinTokenResponseCodec.encode({ token: text, expires: nsToTimestamp(msToNs(endsMs)) });
   }
 
+  /** What the node gets, and the serial number by which the certificate can be revoked. */
   async #certified(node: string, key: Buffer) {
     const { authority, validMs } = this.#signs();
-    const certificates = await authority.certify(key, { kind: 'node', name: node, hosts: [] }, validMs, Date.now());
-    return { certificates, authorities: authority.pem };
+    const pem = await authority.certify(key, { kind: 'node', name: node, hosts: [] }, validMs, Date.now());
+    const serial = new X509Certificate(pem).serialNumber;
+    return { certificates: { certificates: pem, authorities: authority.pem }, serial };
   }
 
   /** @throws BackplaneError failed_precondition */
@@ -133,7 +145,6 @@ export class JoinService {
   ): handleUnaryCall<Buffer, Buffer> {
     return async (call, respond) => {
       try {
-        this.#signs();
         respond(null, await answer(call));
       } catch (cause) {
         const error = asBackplaneError(cause);

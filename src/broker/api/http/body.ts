@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { BackplaneError, invalid } from '../../../errors.js';
 import { HTTP_REQUEST_MS, REQUEST_BYTES_MAX } from '../../../limits.js';
 import { shown } from '../../../text/shown.js';
+import { repeatedName } from '../../../wire/repeated-names.js';
 import { HttpRefusal } from './problem.js';
 
 /**
@@ -26,13 +27,17 @@ export async function readJson(request: IncomingMessage, bytesMax: number): Prom
   } catch {
     throw invalid('body', 'is not UTF-8');
   }
+  let json: unknown;
   try {
-    return { json: JSON.parse(text), bytes: bytes.length };
+    json = JSON.parse(text);
   } catch (cause) {
     // The engine's message repeats what was sent.
     const [, at] = /at position (\d+)/.exec((cause as Error).message) ?? [];
     throw invalid('body', `is not JSON${at === undefined ? '' : ` (at character ${Number(at) + 1})`}`);
   }
+  const repeated = repeatedName(text);
+  if (repeated !== undefined) throw invalid('body', `must have each name once, has ${shown(repeated)} twice`);
+  return { json, bytes: bytes.length };
 }
 
 /** Nothing is unpacked: a few bytes could become any number. */

@@ -3,6 +3,7 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { BackplaneError } from '../../../errors.js';
 import { StreamWriter } from '../../../flow/stream-writer.js';
 import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../../limits.js';
+import { eachEvent } from '../../../wire/event/elements.js';
 import { eventToJson, type Json } from '../../../wire/event/event-json.js';
 import { JsonBytes } from '../../../wire/event/event-json-bytes.js';
 import { soundParts } from '../../../wire/event/sound-parts.js';
@@ -10,7 +11,6 @@ import { selectorsOf } from '../../../wire/frame/batch-matches.js';
 import type { BatchHeader } from '../../../wire/frame/splice.js';
 import { responseToJson } from '../../../wire/message-json.js';
 import { eventCodec, subscribeResponseCodec } from '../../../wire/messages.js';
-import { ProtoReader } from '../../../wire/protobuf.js';
 import { clientOf } from '../../access/peer-address.js';
 import type { Delivery, Sink, WatchedConnection } from '../../delivery/outlet.js';
 import type { Ending } from '../../delivery/subscriptions.js';
@@ -30,7 +30,7 @@ export interface StreamFormat {
   end(end: { readonly reason: Ending; readonly cursor: string }): string;
   problem(error: BackplaneError): string;
   /** What is written in silence, and after how long. */
-  readonly idle: { readonly text: string; readonly afterMs: number } | undefined;
+  readonly idle: { readonly text: string; readonly afterMs: number };
 }
 
 /** How often a connection is looked at whether it takes what is written, within the time that it has. */
@@ -76,7 +76,6 @@ export class HttpSink implements Sink {
     const { headers, preamble, idle } = this.#format;
     this.#response.writeHead(200, headers);
     if (preamble !== undefined) this.#writer.tryWrite(preamble);
-    if (idle === undefined) return;
     this.#idle = setInterval(() => this.#fillSilence(idle.text), idle.afterMs).unref();
     this.closed.addEventListener('abort', () => clearInterval(this.#idle), { once: true });
   }
@@ -112,10 +111,11 @@ export class HttpSink implements Sink {
     const { node, topic, cursor } = header;
     const ofSlice = header.slice === undefined ? '' : `,"slice":${header.slice}`;
     const beside = `,"history":${header.history}${header.refill === true ? ',"refill":true' : ''}${ofSlice}`;
-    const elements = parts.flatMap(eventsOf);
-    for (const [index, bytes] of elements.entries()) {
+    const events: Buffer[] = [];
+    for (const part of parts) eachEvent(part, (event) => events.push(event));
+    for (const [index, bytes] of events.entries()) {
       // The cursor resumes behind the whole batch: only its last event may carry it.
-      const own = index === elements.length - 1 ? cursor : '';
+      const own = index === events.length - 1 ? cursor : '';
       json.text(this.#format.eventBefore(own));
       json.text('{"event":');
       if (json.openEvent(bytes, 0, bytes.length, node, topic)) json.text('}');
@@ -189,14 +189,6 @@ export function cursorOf(item: StreamItem): string {
     coverage?: { cursor: string };
   };
   return cursor ?? watermark?.cursor ?? coverage?.cursor ?? '';
-}
-
-/** The encoded events of a part, which is whole elements of a batch. */
-function eventsOf(part: Buffer): Buffer[] {
-  const events: Buffer[] = [];
-  const reader = new ProtoReader(part, 'events');
-  while (reader.nextTag()) events.push(reader.chunk());
-  return events;
 }
 
 /** Each stream writes all of its batch before another has its turn. */

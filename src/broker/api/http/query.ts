@@ -41,6 +41,9 @@ export const PARAMETERS: Readonly<Record<string, Parameter>> = {
   slices: { field: 'group', part: 'slices', repeats: false },
 };
 
+const TIMES: ReadonlySet<string> = new Set(['since', 'until']);
+/** A time whose offset had a "+", which in a query means a blank. */
+const LOST_OFFSET = /\d:\d\d(?:\.\d+)? \d\d:?\d\d$/;
 /** Of a list that has pages. */
 export const PAGE_PARAMETERS: Readonly<Record<string, keyof PageRequest>> = {
   page_size: 'pageSize',
@@ -90,6 +93,10 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
     const values = query.getAll(name).map((value) => (FLAGS.has(name) && value === '' ? 'true' : value));
     if (values.some((value) => value.trim() === '')) {
       throw refused(`${name} must not be empty: leave it out instead`, { field: name });
+    }
+    if (TIMES.has(name) && values.some((value) => LOST_OFFSET.test(value))) {
+      const problem = `${name} must have its offset as %2B, as "+" in a query is a blank, got ${shown(values[0]!)}`;
+      throw refused(problem, { field: name, suggestion: values[0]!.replace(/ (?=\S*$)/, '%2B') });
     }
     const { field, part, repeats } = parameter;
     if (repeats) request[field] = values;

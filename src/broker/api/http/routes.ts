@@ -170,7 +170,7 @@ function nodeRoutes({ listings, budgets, forgetting, access }: HttpParts): Route
   ];
 }
 
-function brokerRoutes({ listings }: HttpParts): Route[] {
+function brokerRoutes({ listings, access }: HttpParts): Route[] {
   return [
     listing('/v1/topics', {
       ...{ id: 'listTopics', summary: 'the topics, and what they hold' },
@@ -183,7 +183,8 @@ function brokerRoutes({ listings }: HttpParts): Route[] {
     }),
     listing('/v1/status', {
       ...{ id: 'getStatus', summary: 'this broker' },
-      ...{ answer: 'GetStatusResponse', codec: getStatusResponseCodec, read: ({ grant }) => listings.status(grant) },
+      ...{ answer: 'GetStatusResponse', codec: getStatusResponseCodec },
+      read: ({ grant, caller }) => listings.status(grant, access.may(caller, { verbs: ['manage'] })),
     }),
   ];
 }

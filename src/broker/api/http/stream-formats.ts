@@ -9,7 +9,7 @@
  * come back; it does so all the same, and is told 204.
  */
 import type { BackplaneError, ErrorCode } from '../../../errors.js';
-import { EVENT_STREAM_COMMENT_MS, EVENT_STREAM_RETRY_MS } from '../../../limits.js';
+import { EVENT_STREAM_RETRY_MS, STREAM_KEEP_ALIVE_MS } from '../../../limits.js';
 import { cursorOf, type StreamFormat, type StreamItem } from './http-sink.js';
 import { problemOf } from './problem.js';
 
@@ -37,7 +37,7 @@ export const NDJSON: StreamFormat = {
   eventAfter: '}\n',
   end: (end) => line({ end }),
   problem: (error) => line({ error: problemOf(error) }),
-  idle: undefined,
+  idle: { text: line({ result: { keepAlive: {} } }), afterMs: STREAM_KEEP_ALIVE_MS },
 };
 
 export const EVENT_STREAM: StreamFormat = {
@@ -53,7 +53,7 @@ export const EVENT_STREAM: StreamFormat = {
   end: (end) => sentEvent('end', END_ID, end),
   // Who would be refused again must not come back, but the others shall, from the last cursor.
   problem: (error) => sentEvent('problem', mayPass(error) ? '' : END_ID, problemOf(error)),
-  idle: { text: ': \n\n', afterMs: EVENT_STREAM_COMMENT_MS },
+  idle: { text: ': \n\n', afterMs: STREAM_KEEP_ALIVE_MS },
 };
 
 const PASSING: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'resource_exhausted']);

@@ -1,5 +1,6 @@
 /** Whether a cursor stands within the depth of history that its bearer may have. */
 import { msToNs } from '../../../nanoseconds.js';
+import type { CheckedSubscription } from '../../../subscriptions/request/subscription-request.js';
 import type { CursorState } from '../../../wire/cursor.js';
 import { DOCUMENT_LOGS } from '../../../wire/event/document-topics.js';
 import { cursorBeyondDepth } from '../../access/authorize.js';
@@ -19,13 +20,14 @@ export interface Logs {
  */
 export async function checkDepth(
   { history, sinceNs = 0n, places, logs = [] }: CursorState,
-  topics: readonly string[],
+  { topics, documents: wanted }: Pick<CheckedSubscription, 'topics' | 'documents'>,
   { store, documents }: Logs,
   floorNs: bigint,
 ): Promise<void> {
-  for (const [at, place] of logs.entries()) {
+  for (const log of documents.having(wanted?.topics ?? [])) {
+    const place = logs[DOCUMENT_LOGS.indexOf(log.name)];
     if (place === undefined) continue;
-    const reader = documents.of(DOCUMENT_LOGS[at]!).reader(place.offset, undefined);
+    const reader = log.reader(place.offset, undefined);
     try {
       let item = await reader.next(Number.POSITIVE_INFINITY);
       while (item !== undefined && item.kind !== 'batch') item = await reader.next(Number.POSITIVE_INFINITY);

@@ -67,7 +67,7 @@ function selectorStarts({ selectors: before }: CursorState, selectors: SelectorS
     const key = selectorKey(id);
     const at = before.each.findIndex((each) => each.key === key);
     if (at < 0) return { start: 'new', before: undefined };
-    const unchanged = before.each[at]!.predicateId === selectors.predicateId(index);
+    const unchanged = before.each[at]!.predicateId === selectors.cursorId(index);
     return unchanged ? { start: 'resumed', before: at } : { start: 'changed', before: undefined };
   });
 }

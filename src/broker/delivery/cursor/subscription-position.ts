@@ -35,7 +35,7 @@ export interface PositionOptions {
   /** One per partition. Empty for a subscription that does not follow. */
   readonly places: readonly LogPlace[];
   readonly notes: CursorNotes;
-  /** Undefined when no documents are wanted. */
+  /** Undefined when cursors need not name logs of documents. */
   readonly documents?: DocumentDelivery | undefined;
 }
 

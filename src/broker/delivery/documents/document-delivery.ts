@@ -4,19 +4,18 @@
  */
 import type { Signal } from '../../../flow/signal.js';
 import type { Turns } from '../../../flow/turns.js';
-import { nsToMs } from '../../../nanoseconds.js';
 import type { CheckedSubscription } from '../../../subscriptions/request/subscription-request.js';
-import type { CursorPlace } from '../../../wire/cursor.js';
+import type { CursorPlace, HistoryPlace } from '../../../wire/cursor.js';
 import { DOCUMENT_LOGS, documentLogOf } from '../../../wire/event/document-topics.js';
-import { selectEvents } from '../../../wire/frame/splice.js';
-import type { SubscribeResponse } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
 import type { DocumentBatch } from '../../log/documents/document-batch.js';
 import type { DocumentItem, DocumentLog } from '../../log/documents/document-log.js';
 import type { DocumentLogs } from '../../log/documents/document-logs.js';
+import type { TopicEnd } from '../../log/documents/topic-ends.js';
 import type { SubscriptionPosition } from '../cursor/subscription-position.js';
 import type { HistorySource } from '../history/history-merge.js';
 import type { Outlet } from '../outlet.js';
+import type { SelectorSet } from '../selectors/selector-set.js';
 import type { SubscriptionStart } from '../start.js';
 import { cursorLogs, DocumentPlace } from './document-place.js';
 import { DocumentSource, topicsRead } from './document-source.js';
@@ -31,6 +30,8 @@ const LOST = {
 
 export class DocumentDelivery {
   readonly #checked: CheckedSubscription;
+  readonly #selectors: SelectorSet;
+  readonly #logs: DocumentLogs;
   readonly #start: SubscriptionStart;
   readonly #wanted: WantedDocuments;
   readonly #places: readonly DocumentPlace[];
@@ -43,8 +44,16 @@ export class DocumentDelivery {
   readonly #over = new Set<DocumentPlace>();
 
   /** Throws cursor_invalid and cursor_expired as DocumentPlace does. `wake` is notified of new documents. */
-  constructor(checked: CheckedSubscription, start: SubscriptionStart, logs: DocumentLogs, wake: Signal) {
+  constructor(
+    checked: CheckedSubscription,
+    selectors: SelectorSet,
+    start: SubscriptionStart,
+    logs: DocumentLogs,
+    wake: Signal,
+  ) {
     this.#checked = checked;
+    this.#selectors = selectors;
+    this.#logs = logs;
     this.#start = start;
     this.#wanted = new WantedDocuments(checked);
     const cursors = start.resumed?.state.logs ?? [];
@@ -71,10 +80,17 @@ export class DocumentDelivery {
 
   /**
    * What a cursor says of the logs. While the past is replayed that is its place in merged order, but for logs that were
-   * taken to their end: a node whose clock is ahead has merged order pass times that are still to come here.
+   * taken to their end: a node whose clock is ahead has merged order pass times that are still to come here. Selectors
+   * may be added when it is resumed, and begin at the cursor: so it names the ends of logs that none reads now, too.
    */
   toCursor(replaying: boolean): readonly (CursorPlace | undefined)[] {
-    return cursorLogs(replaying ? this.#places.filter((place) => this.#taken.has(place)) : this.#places);
+    if (replaying) return cursorLogs(this.#places.filter((place) => this.#taken.has(place)));
+    const unread = this.#selectors.named ? this.#logs.all().filter((log) => !this.#reads(log)) : [];
+    return cursorLogs([...this.#places, ...unread.map((log) => new DocumentPlace(log, [], undefined))]);
+  }
+
+  #reads(log: DocumentLog): boolean {
+    return this.#places.some((place) => place.log === log);
   }
 
   /** Everything in the past that is wanted. What is missing of it is told in between. */
@@ -100,7 +116,7 @@ export class DocumentDelivery {
       };
       const onEnded = (end: number) => this.#end(place, end);
       return new DocumentSource(log, this.#wanted, range, {
-        onLost: (lost, reason) => this.#lost(outlet, lost, reason),
+        onLost: (lost) => this.#lost(outlet, log, lost, named ? { offset, index } : { timeNs: sinceNs, after }),
         // The last events are chosen when all has been taken, and delivered then.
         onEnded: range.last === 0 ? onEnded : () => undefined,
       });
@@ -112,16 +128,16 @@ export class DocumentDelivery {
     if (!this.#checked.window.follow) place.lost(offset);
   }
 
-  /** Tells of logs that no longer reach back to the window's start, or to the place of a cursor in it. */
+  /** Tells of topics of which retention took something of the window, or of what comes behind a cursor's place in it. */
   async tellExpired(outlet: Outlet): Promise<void> {
     const { replayFrom, resumed } = this.#start;
-    const fromNs = resumed?.state.history?.wallNs ?? (replayFrom && this.#checked.window.sinceNs);
-    if (fromNs === undefined || fromNs === 0n) return;
+    const { history, sinceNs: resumedNs } = resumed?.state ?? {};
+    const sinceNs = history === undefined ? replayFrom && this.#checked.window.sinceNs : resumedNs;
     for (const place of this.#places) {
-      const { log } = place;
       // What a named place lacks is told as it is read.
       if (this.#named.has(place)) continue;
-      if (log.firstOffset > 0 && (log.oldestMs ?? 0) > nsToMs(fromNs)) await this.#lost(outlet, log, 'expired');
+      const from = { timeNs: sinceNs, after: history };
+      if ((sinceNs ?? history?.wallNs ?? 0n) > 0n) await this.#expired(outlet, place.log, from);
     }
   }
 
@@ -164,8 +180,9 @@ export class DocumentDelivery {
 
   async #item(place: DocumentPlace, item: DocumentItem, position: SubscriptionPosition, outlet: Outlet): Promise<void> {
     if (item.kind !== 'batch') {
+      const { offset, index } = place;
       place.lost(item.offsetTo);
-      await this.#lost(outlet, place.log, item.kind);
+      await this.#lost(outlet, place.log, item, { offset, index });
       return;
     }
     const { batch } = item;
@@ -175,11 +192,11 @@ export class DocumentDelivery {
       if (outlet.left <= 0) return;
       // No await from here to the write: otherwise a cursor could pass these events before they are written.
       const count = frame.wallNs.length;
-      const selection = selectEvents(frame, ALL, 0, count, outlet.left, outlet.admit(node, topic));
+      const selection = this.#selectors.ofHistory(frame, 0, count, outlet.left, outlet.admit(node, topic));
       const whole = selection.next === count;
       if (whole && next === batch.documents.length) place.passed(batch);
       else place.partly(batch, whole ? next : frame.ties[selection.next - 1]! + 1);
-      outlet.count('throttled', topic, { events: selection.refused, of: [] });
+      outlet.count('throttled', topic, this.#selectors.refused(selection));
       if (selection.count > 0)
         await outlet.batch({ node, topic, history: false, cursor: position.cursor() }, selection);
       if (!whole) return;
@@ -187,15 +204,50 @@ export class DocumentDelivery {
     if (place.offset === batch.offset) place.passed(batch);
   }
 
-  /** One gap for all topics of the log that are asked for: whose events they were cannot be known. */
-  async #lost(outlet: Outlet, log: DocumentLog, reason: keyof typeof LOST): Promise<void> {
-    const topics = this.#wanted.topics.filter((topic) => documentLogOf(topic) === log.name);
+  /** @param from where that begins which is asked for, and was not delivered */
+  async #lost(outlet: Outlet, log: DocumentLog, { kind, offsetFrom }: LostItem, from: TakenFrom): Promise<void> {
+    const asked = this.#wanted.topics.filter((topic) => documentLogOf(topic) === log.name);
+    // Whose events cannot be read is not known.
+    if (kind === 'damaged') await this.#gap(outlet, kind, asked);
+    else await this.#expired(outlet, log, { ...from, offset: Math.max(offsetFrom, from.offset ?? 0) });
+  }
+
+  async #expired(outlet: Outlet, log: DocumentLog, from: TakenFrom): Promise<void> {
+    const topics = this.#wanted.topics.filter((topic) => {
+      const last = documentLogOf(topic) === log.name ? log.taken(topic) : undefined;
+      return last !== undefined && reachesBehind(last, from, log.epoch);
+    });
+    if (topics.length > 0) await this.#gap(outlet, 'expired', topics);
+  }
+
+  /** One gap for all topics: how many events each lacks, and whether they match, nobody knows. */
+  async #gap(outlet: Outlet, reason: keyof typeof LOST, topics: readonly string[]): Promise<void> {
     const [topic = ''] = topics;
     const unknown = { events: 0, eventsUnknown: true };
     const parts = topics.length > 1 ? { topics: topics.map((each) => ({ topic: each, ...unknown })) } : { topic };
-    const gap: SubscribeResponse['gap'] = { node: '', reason, message: LOST[reason], ...unknown, ...parts };
-    await outlet.message({ gap });
+    await outlet.message({ gap: { node: '', reason, message: LOST[reason], ...unknown, ...parts } });
   }
 }
 
-const ALL = { all: true, indices: [] } as const;
+type LostItem = Exclude<DocumentItem, { kind: 'batch' }>;
+
+/** What bounds the events that are missed if retention took them. */
+interface TakenFrom {
+  /** Inclusive. */
+  readonly timeNs?: bigint | undefined;
+  /** Inclusive; of the batch there what begins at `index`. */
+  readonly offset?: number;
+  readonly index?: number;
+  /** Exclusive, in merged order. */
+  readonly after?: HistoryPlace | undefined;
+}
+
+/** Whether a topic of which this batch is the last that was taken lacks something. */
+function reachesBehind(last: TopicEnd, { timeNs = 0n, offset = 0, index = 0, after }: TakenFrom, epoch: number) {
+  if (last.timeNs < timeNs || last.offset < offset) return false;
+  if (last.offset === offset && index >= last.events) return false;
+  if (after === undefined || last.timeNs > after.wallNs) return true;
+  const { position } = after;
+  const isOfBatch = position.epoch === epoch && position.timeNs === BigInt(last.offset);
+  return last.timeNs === after.wallNs && (!isOfBatch || position.tie + 1 < last.events);
+}

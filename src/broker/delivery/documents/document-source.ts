@@ -1,10 +1,10 @@
 /** The past of one log of documents, to be merged with what nodes have recorded. */
 import { DOCUMENTS_BACK_BATCHES } from '../../../limits.js';
-import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import type { DocumentBatch } from '../../log/documents/document-batch.js';
-import type { DocumentLog, DocumentReader } from '../../log/documents/document-log.js';
+import type { DocumentItem, DocumentLog, DocumentReader } from '../../log/documents/document-log.js';
 import { compareKeys, type HistoryKey, type HistorySource } from '../history/history-merge.js';
+import { keyAt, sliceFrame } from '../history/history-slice.js';
 import type { WantedDocuments } from './wanted-documents.js';
 
 export interface DocumentRange {
@@ -24,7 +24,7 @@ export interface DocumentRange {
 
 export interface SourceEvents {
   /** What cannot be read of a log: retention removed it, or it is damaged. */
-  readonly onLost: (log: DocumentLog, reason: 'expired' | 'damaged') => Promise<void>;
+  readonly onLost: (lost: Exclude<DocumentItem, { kind: 'batch' }>) => Promise<void>;
   /** All before the offset was taken. */
   readonly onEnded: (offset: number) => void;
 }
@@ -75,7 +75,7 @@ export class DocumentSource implements HistorySource {
       const item = await reader.next(end);
       if (item === undefined) return this.#ended(Math.max(reader.offset, Math.min(end, this.#log.deliverableOffset)));
       if (item.kind !== 'batch') {
-        await this.#events.onLost(this.#log, item.kind);
+        await this.#events.onLost(item);
         continue;
       }
       const { batch } = item;
@@ -93,12 +93,12 @@ export class DocumentSource implements HistorySource {
   #behind(frame: HistoryFrame): HistoryFrame | undefined {
     const { after } = this.#range;
     if (after === undefined) return frame;
-    const keyOf = (index: number) => {
-      return { wallNs: frame.wallNs[index]!, node: this.node, position: positionAt(frame.epoch, frame, index) };
-    };
+    const keyOf = (index: number) => keyAt(this.node, frame, index);
+    const { length } = frame.wallNs;
     let from = 0;
-    while (from < frame.wallNs.length && compareKeys(keyOf(from), after) <= 0) from++;
-    return from === 0 ? frame : sliced(frame, from);
+    while (from < length && compareKeys(keyOf(from), after) <= 0) from++;
+    if (from === 0) return frame;
+    return from === length ? undefined : sliceFrame(frame, from, length);
   }
 
   async #start(): Promise<number> {
@@ -137,20 +137,4 @@ export class DocumentSource implements HistorySource {
 /** Undefined where topics of the log are wanted that nobody has named. */
 export function topicsRead({ topics }: WantedDocuments): readonly string[] | undefined {
   return topics.some((topic) => topic.includes('*')) ? undefined : topics;
-}
-
-function sliced(frame: HistoryFrame, from: number): HistoryFrame | undefined {
-  const { eventSizes, wallNs, timesNs, lanes, ties, events } = frame;
-  if (from === wallNs.length) return undefined;
-  let offset = 0;
-  for (let index = 0; index < from; index++) offset += eventSizes[index]!;
-  return {
-    ...frame,
-    eventSizes: eventSizes.slice(from),
-    wallNs: wallNs.slice(from),
-    timesNs: timesNs.slice(from),
-    lanes: lanes.slice(from),
-    ties: ties.slice(from),
-    events: events.subarray(offset),
-  };
 }

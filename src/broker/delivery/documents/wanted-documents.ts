@@ -1,5 +1,6 @@
 /** Which documents a subscription wants, and these as frames, as history of nodes comes. */
 import { DOCUMENT_BATCH_BYTES_MAX } from '../../../limits.js';
+import type { Predicate } from '../../../subscriptions/predicate.js';
 import type { CheckedSubscription } from '../../../subscriptions/request/subscription-request.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import type { DocumentBatch } from '../../log/documents/document-batch.js';
@@ -13,9 +14,13 @@ export interface DocumentFrame {
 
 export class WantedDocuments {
   readonly #checked: CheckedSubscription;
+  /** The distinct ones that want documents. */
+  readonly #predicates: readonly Predicate[];
 
   constructor(checked: CheckedSubscription) {
     this.#checked = checked;
+    const distinct = new Map(checked.selectors.map(({ predicate }) => [predicate.cursorId, predicate]));
+    this.#predicates = [...distinct.values()].filter(({ documents }) => documents !== undefined);
   }
 
   get topics(): readonly string[] {
@@ -30,38 +35,69 @@ export class WantedDocuments {
 
   /** Its wanted events from an index on, in frames that fit the message of any client. */
   *frames(batch: DocumentBatch, from: number): Generator<DocumentFrame> {
-    const { documents, sharesKey } = this.#checked;
-    if (documents === undefined || !this.mayWant(batch)) return;
-    let chosen: number[] = [];
-    let bytes = 0;
+    if (!this.mayWant(batch)) return;
+    let chosen = new ChosenEvents(batch);
     for (let index = from; index < batch.documents.length; index++) {
-      if (sharesKey?.(batch.documents[index]!.key || batch.node) === false) continue;
-      if (!documents.matches(batch.event(index))) continue;
-      const { length } = batch.element(index);
-      if (chosen.length > 0 && bytes + length > DOCUMENT_BATCH_BYTES_MAX) {
-        yield { frame: frameOf(batch, chosen), next: index };
-        chosen = [];
-        bytes = 0;
+      const event = batch.event(index);
+      const matching = this.#predicates.filter(({ documents }) => documents?.matches(event));
+      if (matching.length === 0) continue;
+      if (!chosen.takes(index)) {
+        yield { frame: chosen.frame(), next: index };
+        chosen = new ChosenEvents(batch);
       }
-      chosen.push(index);
-      bytes += length;
+      chosen.add(index, matching);
     }
-    if (chosen.length > 0) yield { frame: frameOf(batch, chosen), next: batch.documents.length };
+    if (chosen.count > 0) yield { frame: chosen.frame(), next: batch.documents.length };
   }
 }
 
-function frameOf(batch: DocumentBatch, indices: readonly number[]): HistoryFrame {
-  const elements = indices.map((index) => batch.element(index));
-  const count = indices.length;
-  return {
-    topic: batch.topic,
-    epoch: batch.epoch,
-    eventSizes: elements.map(({ length }) => length),
-    wallNs: new BigUint64Array(count).fill(batch.timeNs),
-    timesNs: new BigUint64Array(count).fill(BigInt(batch.offset)),
-    lanes: new Array<number>(count).fill(0),
-    ties: indices,
-    matches: [],
-    events: Buffer.concat(elements),
-  };
+/** Events of one batch, with the predicates that each matches, by the ids that cursors have of these. */
+class ChosenEvents {
+  readonly #batch: DocumentBatch;
+  readonly #indices: number[] = [];
+  readonly #matching = new Map<bigint, number[]>();
+  #bytes = 0;
+
+  constructor(batch: DocumentBatch) {
+    this.#batch = batch;
+  }
+
+  get count(): number {
+    return this.#indices.length;
+  }
+
+  /** Whether it has room for the event. */
+  takes(index: number): boolean {
+    return this.count === 0 || this.#bytes + this.#batch.element(index).length <= DOCUMENT_BATCH_BYTES_MAX;
+  }
+
+  add(index: number, predicates: readonly Predicate[]): void {
+    for (const { cursorId } of predicates) {
+      const places = this.#matching.get(cursorId);
+      if (places === undefined) this.#matching.set(cursorId, [this.count]);
+      else places.push(this.count);
+    }
+    this.#indices.push(index);
+    this.#bytes += this.#batch.element(index).length;
+  }
+
+  frame(): HistoryFrame {
+    const { topic, epoch, timeNs, offset } = this.#batch;
+    const elements = this.#indices.map((index) => this.#batch.element(index));
+    const { count } = this;
+    return {
+      topic,
+      epoch,
+      eventSizes: elements.map(({ length }) => length),
+      wallNs: new BigUint64Array(count).fill(timeNs),
+      timesNs: new BigUint64Array(count).fill(BigInt(offset)),
+      lanes: new Array<number>(count).fill(0),
+      ties: this.#indices,
+      matches: [...this.#matching].map(([predicateId, indices]) => {
+        const all = indices.length === count;
+        return { predicateId, all, indices: all ? [] : indices };
+      }),
+      events: Buffer.concat(elements),
+    };
+  }
 }

@@ -5,7 +5,7 @@
  */
 import { BackplaneError } from '../../../errors.js';
 import type { BytePool } from '../../../flow/byte-pool.js';
-import { HISTORY_STALL_MS } from '../../../limits.js';
+import { HISTORY_STALL_MS, RETRY_AFTER_MS } from '../../../limits.js';
 import { documentLogOf } from '../../../wire/event/document-topics.js';
 import { positionToMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
@@ -175,6 +175,8 @@ export async function readInTime(write: Promise<void>, pool: BytePool): Promise<
     if (done) return;
     if (!pool.contended) continue;
     const message = `nothing of the history was read for ${HISTORY_STALL_MS / 1000} s, and others wait`;
-    throw new BackplaneError('resource_exhausted', `${message}: resume with the last cursor`);
+    throw new BackplaneError('resource_exhausted', `${message}: resume with the last cursor`, {
+      retryAfterMs: RETRY_AFTER_MS,
+    });
   }
 }

@@ -72,8 +72,21 @@ export class LogDelivery {
   }
 
   #evicted({ log }: LogPlace): void {
+    if (this.#subscription.checked.slice !== undefined) {
+      this.#fellBehind(log);
+      return;
+    }
     for (const topic of this.#subscription.position.topics) this.#notices.partition(topic, 'expired');
     for (const view of this.#viewsIn(log)) view.unchain();
+  }
+
+  /** A group misses nothing for being slow: recorders have what the log forgot, and their coverage says what they lack. */
+  #fellBehind(log: PartitionLog): void {
+    for (const view of this.#viewsIn(log)) {
+      if (view.state !== 'live') continue;
+      view.lostFrames(this.#subscription.position.topics);
+      this.#watch.changed(view.node);
+    }
   }
 
   #viewsIn({ partition }: PartitionLog): NodeView[] {

@@ -4,27 +4,30 @@
  */
 import { BackplaneError } from '../../../errors.js';
 import { MaskUnions } from '../../../subscriptions/mask-unions.js';
+import { eachEvent } from '../../../wire/event/elements.js';
 import { cutRuns, type FieldMask, USUAL_FIELDS } from '../../../wire/event/field-mask.js';
 import type { Selection } from '../../../wire/frame/splice.js';
-import { ProtoReader } from '../../../wire/protobuf.js';
 import type { SelectorSet } from './selector-set.js';
 
 export class FieldCut {
   readonly #selectors: SelectorSet;
   /** All selectors ask for the same fields. */
   readonly #uniform: boolean;
+  /** Of the first. */
+  readonly #mask: FieldMask | undefined;
   /** Made where selectors ask for different fields. */
   #unions: MaskUnions | undefined;
 
   constructor(selectors: SelectorSet) {
     this.#selectors = selectors;
-    this.#uniform = new Set(selectors.predicates.map(({ spec }) => spec.fields.join())).size <= 1;
+    this.#mask = selectors.all[0]!.mask;
+    this.#uniform = new Set(selectors.all.map(({ spec }) => spec.fields.join())).size <= 1;
   }
 
   /** The parts of the selection, or its events one by one. */
   parts(selection: Selection): readonly Buffer[] {
     if (!this.#uniform) return this.#each(selection);
-    const mask = this.#selectors.predicates[0]!.mask ?? usual(selection);
+    const mask = this.#mask ?? usual(selection);
     return mask === undefined ? selection.parts : selection.parts.map((part) => cut(part, mask));
   }
 
@@ -48,11 +51,7 @@ function usual({ namedFields }: Selection): FieldMask | undefined {
 
 function elementsOf(part: Buffer): Buffer[] {
   const elements: Buffer[] = [];
-  const reader = new ProtoReader(part, 'events');
-  for (let start = 0; reader.nextTag(); start = reader.offset) {
-    reader.skip();
-    elements.push(part.subarray(start, reader.offset));
-  }
+  eachEvent(part, (_event, from, to) => elements.push(part.subarray(from, to)));
   return elements;
 }
 

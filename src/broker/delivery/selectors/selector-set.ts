@@ -5,6 +5,7 @@
 import type { Predicate } from '../../../subscriptions/predicate.js';
 import type { Selector } from '../../../subscriptions/request/selectors.js';
 import { type CursorState, selectorKey } from '../../../wire/cursor.js';
+import { documentLogOf } from '../../../wire/event/document-topics.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { EventColumns } from '../../../wire/frame/frame-columns.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
@@ -17,7 +18,7 @@ type Indices = Pick<Match, 'all' | 'indices'>;
 const ALL: Indices = { all: true, indices: [] };
 
 export class SelectorSet {
-  /** The distinct predicates of the selectors that are members. */
+  /** The distinct predicates of the selectors that are members, as far as nodes are asked with them. */
   readonly predicates: readonly Predicate[];
   /** Of `predicates`. */
   readonly predicateIds: readonly bigint[];
@@ -37,11 +38,12 @@ export class SelectorSet {
     this.#selectors = selectors;
     this.#isMember = members === undefined ? () => true : (index) => members.includes(index);
     const asked = selectors.filter((_, index) => this.#isMember(index)).map(({ predicate }) => predicate);
-    const distinct = new Map(asked.map((predicate) => [predicate.id, predicate]));
-    this.predicates = [...distinct.values()];
-    this.predicateIds = [...distinct.keys()];
     this.ids = selectors.map(({ id }) => id);
     this.named = this.ids[0] !== '';
+    const ofNodes = this.named ? asked.filter(({ topics }) => topics.length > 0) : asked;
+    const distinct = new Map(ofNodes.map((predicate) => [predicate.id, predicate]));
+    this.predicates = [...distinct.values()];
+    this.predicateIds = [...distinct.keys()];
   }
 
   /** These selectors alone, by their indices. */
@@ -56,15 +58,24 @@ export class SelectorSet {
     return this.only(members === undefined ? of : of.filter((index) => members.includes(index)));
   }
 
-  predicateId(index: number): bigint {
-    return this.#selectors[index]!.predicate.id;
+  /** By which cursors know the selector's predicate. */
+  cursorId(index: number): bigint {
+    return this.#selectors[index]!.predicate.cursorId;
   }
 
   /** What cursors say of what is asked for. */
   inCursor(topics: readonly string[]): Pick<CursorState, 'predicateId' | 'selectors'> {
     if (!this.named) return { predicateId: this.predicates[0]!.cursorId };
-    const each = this.#selectors.map(({ id, predicate }) => ({ key: selectorKey(id), predicateId: predicate.id }));
+    const each = this.#selectors.map(({ id, predicate }) => ({
+      key: selectorKey(id),
+      predicateId: predicate.cursorId,
+    }));
     return { predicateId: 0n, selectors: { topics, each } };
+  }
+
+  /** The predicates of all selectors, members or not. */
+  get all(): readonly Predicate[] {
+    return this.#selectors.map(({ predicate }) => predicate);
   }
 
   /** The predicates of the selectors with these indices. */
@@ -84,11 +95,11 @@ export class SelectorSet {
       const match = matchOf(frame, this.predicateIds[0]!);
       return match && selectEvents(frame, match, from, to, countMax, admit);
     }
-    const matches = this.#matches((id) => matchOf(frame, id));
+    const matches = this.#matches(({ id }) => matchOf(frame, id));
     return matches.some((match) => match) ? selectMatching(frame, matches, from, to, countMax, admit) : undefined;
   }
 
-  /** Events of the answer to a history query for exactly these predicates. */
+  /** Events of the answer to a history query for exactly these predicates, or of documents that any of them wants. */
   ofHistory(
     frame: HistoryFrame,
     from: number,
@@ -97,8 +108,14 @@ export class SelectorSet {
     admit?: (element: Buffer) => boolean,
   ): Selection {
     if (!this.named) return selectEvents(frame, ALL, from, to, countMax, admit);
-    const only = this.predicates.length === 1;
-    const matches = this.#matches((id) => (only ? ALL : frame.matches.find(({ predicateId }) => predicateId === id)));
+    const isOfNode = documentLogOf(frame.topic) === undefined;
+    const only = isOfNode && this.predicates.length === 1 ? this.predicateIds[0] : undefined;
+    const matches = this.#matches(({ id, cursorId }) => {
+      // A node that is asked with one predicate names none.
+      if (only !== undefined) return id === only ? ALL : undefined;
+      const own = isOfNode ? id : cursorId;
+      return frame.matches.find(({ predicateId }) => predicateId === own);
+    });
     return selectMatching(frame, matches, from, to, countMax, admit);
   }
 
@@ -139,8 +156,8 @@ export class SelectorSet {
   }
 
   /** By selector; undefined where it is no member or matches nothing. */
-  #matches(find: (predicateId: bigint) => Indices | undefined): (Indices | undefined)[] {
-    return this.#selectors.map(({ predicate }, index) => (this.#isMember(index) ? find(predicate.id) : undefined));
+  #matches(find: (predicate: Predicate) => Indices | undefined): (Indices | undefined)[] {
+    return this.#selectors.map(({ predicate }, index) => (this.#isMember(index) ? find(predicate) : undefined));
   }
 }
 

@@ -3,20 +3,23 @@
  *
  *   Batch record (kind 16 to 255, by topic) := node 1 | topic 2 | document 3 * | by 4
  *   document                                := type 1 | id 2 | key 3 | part 4
- *   Head record (kind 1)                    := epoch u64
+ *   Head record (kind 1)                    := epoch u64 | Ends ?        (see topic-ends.ts)
  *
  * The kind is made of the topic's name, so that a reader of one topic passes over most records of others without reading
- * them. Each segment begins with a head: the epoch that names its events for as long as the log exists.
+ * them. Each segment begins with a head: the epoch that names its events for as long as the log exists, and the last batch of
+ * each topic before it, which heads of earlier versions lack.
  */
 import { crc32 } from 'node:zlib';
 import { type DocumentPart, decodePart, documentElement } from '../../../wire/event/document-event.js';
 import type { BusEvent } from '../../../wire/event/event.js';
 import type { Position } from '../../../wire/position.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../../../wire/protobuf.js';
+import { TopicEnds } from './topic-ends.js';
 
 export const HEAD_RECORD = 1;
 const BATCH_RECORD_MIN = 16;
 const NOTHING: Buffer = Buffer.alloc(0);
+const EPOCH_BYTES = 8;
 const BATCH_KINDS = 256 - BATCH_RECORD_MIN;
 
 export interface Document {
@@ -173,13 +176,35 @@ function decodeDocument(bytes: Buffer): Document {
   return document;
 }
 
-export function encodeHead(epoch: number): Buffer {
-  const bytes = Buffer.alloc(8);
+/** Topic and number of events of a batch, without decoding it. */
+export function batchSize(payload: Buffer): { readonly topic: string; readonly events: number } {
+  const reader = new ProtoReader(payload, 'document record');
+  let topic = '';
+  let events = 0;
+  while (reader.nextTag()) {
+    if (reader.field === 2) topic = reader.chunk().toString('utf8');
+    else {
+      if (reader.field === 3) events++;
+      reader.skip();
+    }
+  }
+  return { topic, events };
+}
+
+export interface Head {
+  readonly epoch: number;
+  /** Undefined where an earlier version wrote it. */
+  readonly ends: TopicEnds | undefined;
+}
+
+export function encodeHead(epoch: number, ends: TopicEnds): Buffer[] {
+  const bytes = Buffer.alloc(EPOCH_BYTES);
   bytes.writeBigUInt64LE(BigInt(epoch));
-  return bytes;
+  return [bytes, ends.encode()];
 }
 
 /** Undefined where it has none. */
-export function decodeHead(payload: Buffer): number | undefined {
-  return payload.length === 8 ? Number(payload.readBigUInt64LE()) : undefined;
+export function decodeHead(payload: Buffer): Head | undefined {
+  if (payload.length < EPOCH_BYTES) return undefined;
+  return { epoch: Number(payload.readBigUInt64LE()), ends: TopicEnds.decode(payload.subarray(EPOCH_BYTES)) };
 }

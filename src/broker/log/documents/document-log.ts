@@ -9,19 +9,22 @@ import { nsToMs, wallNowNs } from '../../../nanoseconds.js';
 import type { FileOps } from '../../../storage/file-ops.js';
 import type { LogReader } from '../../../storage/segment-log/log-reader.js';
 import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment-log.js';
-import type { DocumentLogName } from '../../../wire/event/document-topics.js';
+import { type DocumentLogName, EVERY_APP_TOPIC } from '../../../wire/event/document-topics.js';
 import { hasMark } from '../has-mark.js';
 import {
   batchKind,
+  batchSize,
   DocumentBatch,
   decodeBatch,
   decodeHead,
   encodeBatch,
   encodeHead,
   HEAD_RECORD,
+  type Head,
   isBatchKind,
   type NewBatch,
 } from './document-batch.js';
+import { type TopicEnd, TopicEnds } from './topic-ends.js';
 
 export interface DocumentLogOptions {
   readonly name: DocumentLogName;
@@ -52,6 +55,10 @@ export class DocumentLog {
   readonly epoch: number;
   readonly #log: SegmentLog;
   #lastNs = 0n;
+  /** Of all that was appended. */
+  readonly #ends: TopicEnds;
+  /** Of what retention took, by the offset at which the rest begins. */
+  #taken: { readonly before: number; readonly ends: TopicEnds } | undefined;
   /** Since this was opened. */
   readonly stored = { batches: 0, events: 0 };
   /** Written, and not told to followers yet. */
@@ -75,6 +82,7 @@ export class DocumentLog {
       ...(options.givesWay ? {} : { onFull: () => false }),
     });
     this.epoch = this.#storedEpoch() ?? Math.floor(Date.now() / 1000);
+    this.#ends = this.#storedEnds();
     this.#lastNs = this.#log.segments().at(-1)?.lastTimeNs ?? 0n;
   }
 
@@ -96,6 +104,18 @@ export class DocumentLog {
     return this.#log.bytes;
   }
 
+  /**
+   * The last batch that retention took of a topic, or of all where the pattern `app.*` is given; undefined where it took
+   * none.
+   */
+  taken(topic: string): TopicEnd | undefined {
+    const { firstOffset } = this;
+    if (firstOffset === 0) return undefined;
+    if (this.#taken?.before !== firstOffset) this.#taken = { before: firstOffset, ends: this.#endsAt(firstOffset) };
+    const { ends } = this.#taken;
+    return topic === EVERY_APP_TOPIC ? ends.last : ends.of(topic);
+  }
+
   /** Time of the oldest batch, milliseconds since 1970; undefined where there is none. */
   get oldestMs(): number | undefined {
     const { firstTimeNs } = this.#log;
@@ -112,8 +132,10 @@ export class DocumentLog {
     this.#lastNs = nowNs > this.#lastNs ? nowNs : this.#lastNs + 1n;
     const timeNs = this.#lastNs;
     const offset = this.#log.append({ kind: batchKind(batch.topic), timeNs, parts: [encodeBatch(batch)] });
+    const events = batch.documents.length;
+    this.#ends.note(batch.topic, { offset, timeNs, events });
     this.stored.batches++;
-    this.stored.events += batch.documents.length;
+    this.stored.events += events;
     this.#untold.push(new DocumentBatch(batch, this.epoch, offset, timeNs, this.#log.crc(offset) || undefined));
     return { offset, durable: this.settled() };
   }
@@ -235,19 +257,49 @@ export class DocumentLog {
 
   /** Of the same time as the batch that begins the segment. */
   #head(): NewRecord {
-    return { kind: HEAD_RECORD, timeNs: this.#lastNs, parts: [encodeHead(this.epoch)] };
+    return { kind: HEAD_RECORD, timeNs: this.#lastNs, parts: encodeHead(this.epoch, this.#ends) };
   }
 
   #storedEpoch(): number | undefined {
     for (const { firstOrdinal } of this.#log.segments().reverse()) {
-      const reader = this.#log.reader(firstOrdinal, (kind) => kind === HEAD_RECORD);
-      try {
-        const item = reader.next();
-        if (item?.kind === 'record' && item.recordKind === HEAD_RECORD) return decodeHead(item.payload);
-      } finally {
-        reader.close();
-      }
+      const epoch = this.#headAt(firstOrdinal)?.epoch;
+      if (epoch !== undefined) return epoch;
     }
     return undefined;
+  }
+
+  /** What the newest segment began with, and its batches. */
+  #storedEnds(): TopicEnds {
+    const newest = this.#log.segments().at(-1);
+    if (newest === undefined) return new TopicEnds();
+    const ends = this.#endsAt(newest.firstOrdinal);
+    const reader = this.#log.reader(newest.firstOrdinal, isBatchKind);
+    try {
+      for (let item = reader.next(); item !== undefined; item = reader.next()) {
+        if (item.kind !== 'record' || !isBatchKind(item.recordKind)) continue;
+        const { ordinal: offset, timeNs } = item;
+        const { topic, events } = batchSize(item.payload);
+        ends.note(topic, { offset, timeNs, events });
+      }
+    } finally {
+      reader.close();
+    }
+    return ends;
+  }
+
+  /** What a segment began with; where that cannot be known, any topic may have had the batch before. */
+  #endsAt(firstOrdinal: number): TopicEnds {
+    const segment = this.#log.segments().find((each) => each.firstOrdinal === firstOrdinal);
+    return this.#headAt(firstOrdinal)?.ends ?? TopicEnds.before(firstOrdinal, segment?.firstTimeNs ?? this.#lastNs);
+  }
+
+  #headAt(ordinal: number): Head | undefined {
+    const reader = this.#log.reader(ordinal, (kind) => kind === HEAD_RECORD);
+    try {
+      const item = reader.next();
+      return item?.kind === 'record' && item.recordKind === HEAD_RECORD ? decodeHead(item.payload) : undefined;
+    } finally {
+      reader.close();
+    }
   }
 }

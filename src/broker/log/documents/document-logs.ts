@@ -1,5 +1,6 @@
 /** The logs of documents of a broker: what applications publish, alerts, and the audit, each with bounds of its own. */
 import path from 'node:path';
+import { everySecond } from '../../../flow/long-timer.js';
 import {
   ALERT_LOG_AGE_MS_DEFAULT,
   ALERT_LOG_BYTES_DEFAULT,
@@ -7,7 +8,6 @@ import {
   APP_LOG_BYTES_DEFAULT,
   AUDIT_LOG_AGE_MS_DEFAULT,
   AUDIT_LOG_BYTES_DEFAULT,
-  DATA_WATCH_INTERVAL_MS,
   LOG_RETENTION_INTERVAL_MS,
 } from '../../../limits.js';
 import { type FileOps, makeDirectory } from '../../../storage/file-ops.js';
@@ -36,7 +36,8 @@ export interface DocumentLogsOptions {
 export class DocumentLogs {
   readonly #logs: ReadonlyMap<DocumentLogName, DocumentLog>;
   readonly #failed = new Set<DocumentLog>();
-  readonly #timers: readonly NodeJS.Timeout[];
+  readonly #retention: NodeJS.Timeout;
+  readonly #endLooks: () => void;
   readonly #onFailure: DocumentLogsOptions['onFailure'];
 
   /** Opens or creates every log, and makes durable what a killed broker wrote but did not sync. */
@@ -56,10 +57,8 @@ export class DocumentLogs {
         return [name, new DocumentLog({ name, dir: path.join(dir, name), ...bounds[name], givesWay, files })];
       }),
     );
-    this.#timers = [
-      setInterval(() => this.#each((log) => log.enforceRetention()), LOG_RETENTION_INTERVAL_MS).unref(),
-      setInterval(() => this.#each((log) => log.checkPlace()), DATA_WATCH_INTERVAL_MS).unref(),
-    ];
+    this.#retention = setInterval(() => this.#each((log) => log.enforceRetention()), LOG_RETENTION_INTERVAL_MS).unref();
+    this.#endLooks = everySecond(() => this.#each((log) => log.checkPlace()));
   }
 
   of(name: DocumentLogName): DocumentLog {
@@ -80,7 +79,8 @@ export class DocumentLogs {
   }
 
   async close(): Promise<void> {
-    for (const timer of this.#timers) clearInterval(timer);
+    clearInterval(this.#retention);
+    this.#endLooks();
     await Promise.all(this.all().map((log) => log.close()));
   }
 

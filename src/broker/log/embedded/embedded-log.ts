@@ -3,6 +3,7 @@ import { cursorExpired, cursorInvalid } from '../../../errors.js';
 import { Turns } from '../../../flow/turns.js';
 import { nsToMs, wallNowNs } from '../../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../../storage/file-ops.js';
+import type { SegmentInfo } from '../../../storage/segment-log/segment.js';
 import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment-log.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { Position } from '../../../wire/position.js';
@@ -222,6 +223,11 @@ export class EmbeddedLog implements PartitionLog {
   /** See SegmentLog. */
   get oldestNs(): bigint | undefined {
     return this.#log.oldestNs;
+  }
+
+  /** Oldest first. */
+  segments(): SegmentInfo[] {
+    return this.#log.segments();
   }
 
   removeOldest(): boolean {

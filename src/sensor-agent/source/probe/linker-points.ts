@@ -7,7 +7,7 @@
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
-import { existsSync, readlinkSync } from 'node:fs';
+import { existsSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
@@ -88,6 +88,8 @@ export class LinkerPoints implements ExecPoints {
   readonly #names: Set<string>;
   /** By filesystem that is not the root's, a process that has its root or its program there. */
   #users: ReadonlyMap<string, number> = new Map();
+  /** By name in this agent's own root, how the file there looked when it was found to be probed: it need not be walked to again. */
+  readonly #asProbed = new Map<string, string>();
   /** Whether a file was found since the last look for which there was no room. */
   #isCrowded = false;
   readonly #rootDevice = deviceAt(process.pid, 'root', new Map());
@@ -318,11 +320,15 @@ export class LinkerPoints implements ExecPoints {
       // The machine's own root has some that do not end.
       const processes = device === this.#rootDevice ? [found.pid, process.pid, 1] : [found.pid];
       return processes.filter((pid) => {
+        const look = device === this.#rootDevice && isInOwnRoot(pid) ? lookOf(found.interpreter) : undefined;
+        if (look !== undefined && look === this.#asProbed.get(found.interpreter)) return false;
         const name = atName(pid, found.interpreter, (place) => {
           const file = readExecutable(place);
           return file && this.#probedAs(place, file);
         });
-        return name !== undefined && !this.#files.has(name);
+        const isProbed = name !== undefined && this.#files.has(name);
+        if (look !== undefined && isProbed) this.#asProbed.set(found.interpreter, look);
+        return name !== undefined && !isProbed;
       });
     });
     return [...new Set(found)];
@@ -335,6 +341,7 @@ export class LinkerPoints implements ExecPoints {
       this.#sought.set(file.soughtAt, file.sinceNs + EXEC_PROBE_USELESS_NS);
     this.#files.delete(name);
     this.#roots.clear();
+    this.#asProbed.clear();
     return undefine(this.#tracefs, event);
   }
 
@@ -357,5 +364,26 @@ export class LinkerPoints implements ExecPoints {
 
   #own(file: Executable | undefined): Executable | undefined {
     return file?.machine === this.#architecture.elf ? file : undefined;
+  }
+}
+
+/** Whether a process reaches files by the same names as this one. */
+function isInOwnRoot(pid: number): boolean {
+  if (pid === process.pid) return true;
+  try {
+    const mounts = (of: number | 'self') => readlinkSync(`/proc/${of}/ns/mnt`);
+    return readlinkSync(`/proc/${pid}/root`) === '/' && mounts(pid) === mounts('self');
+  } catch {
+    return false;
+  }
+}
+
+/** Which file it is, and when it last changed. */
+function lookOf(path: string): string | undefined {
+  try {
+    const { dev, ino, ctimeNs } = statSync(path, { bigint: true });
+    return [dev, ino, ctimeNs].join();
+  } catch {
+    return undefined;
   }
 }

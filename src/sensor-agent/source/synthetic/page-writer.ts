@@ -24,12 +24,20 @@ const SHORT_BYTES = 28 * 4;
 const DELTA_BITS = 27n;
 const DELTA_MAX = (1n << DELTA_BITS) - 1n;
 
+interface Layout {
+  /** Size of the fixed part, like the kernel's struct: rounded up to its widest member. */
+  readonly fixedBytes: number;
+  /** Fields whose values lie behind it. */
+  readonly variable: readonly TraceField[];
+  readonly fixed: readonly TraceField[];
+}
+
 /** The pages of one lane, one after another. */
 export class PageWriter {
   readonly #page: Buffer;
   #at = PAGE_HEADER_BYTES;
   #lastNs = 0n;
-  readonly #layouts = new Map<EventFormat, number>();
+  readonly #layouts = new Map<EventFormat, Layout>();
 
   /** `pageBytes`: length of a full page, header included, 256 to PAGE_BYTES_MAX. */
   constructor(pageBytes: number) {
@@ -92,43 +100,51 @@ export class PageWriter {
   }
 
   #payloadBytes({ format, values }: NewEntry): number {
-    let bytes = this.#fixedBytes(format);
-    for (const field of format.fields) bytes += variableBytes(field, values[field.name]);
+    const { fixedBytes, variable } = this.#layout(format);
+    let bytes = fixedBytes;
+    for (const field of variable) bytes += variableBytes(field, values[field.name]);
     return (bytes + 3) & ~3;
   }
 
-  /** Size of the fixed part, like the kernel's struct: rounded up to its widest member. */
-  #fixedBytes(format: EventFormat): number {
+  #layout(format: EventFormat): Layout {
     const known = this.#layouts.get(format);
     if (known !== undefined) return known;
     const end = format.fields.reduce((most, field) => Math.max(most, field.offset + field.sizeBytes), 8);
     const align = format.fields.reduce((most, field) => Math.max(most, field.elementBytes), 4);
-    const bytes = Math.ceil(end / align) * align;
-    this.#layouts.set(format, bytes);
-    return bytes;
+    const isVariable = ({ kind }: TraceField) => kind === 'loc-string' || kind === 'loc-bytes';
+    const layout = {
+      fixedBytes: Math.ceil(end / align) * align,
+      variable: format.fields.filter(isVariable),
+      fixed: format.fields.filter((field) => !isVariable(field)),
+    };
+    this.#layouts.set(format, layout);
+    return layout;
   }
 
-  #payload(entry: NewEntry, payloadBytes: number): void {
+  #payload({ format, pid, flags = 0, values }: NewEntry, payloadBytes: number): void {
+    const page = this.#page;
     const start = this.#at;
-    const payload = this.#page.subarray(start, start + payloadBytes).fill(0);
-    payload.writeUInt16LE(entry.format.id, 0);
-    payload[2] = entry.flags ?? 0;
-    payload.writeInt32LE(entry.pid, 4);
-    let tail = this.#fixedBytes(entry.format);
-    for (const field of entry.format.fields) {
-      const value = entry.values[field.name];
+    this.#at += payloadBytes;
+    page.fill(0, start, this.#at);
+    page.writeUInt16LE(format.id, start);
+    page[start + 2] = flags;
+    page.writeInt32LE(pid, start + 4);
+    const { fixedBytes, fixed, variable } = this.#layout(format);
+    for (const field of fixed) {
+      const value = values[field.name];
+      if (value !== undefined) writeFixed(page, start, field, value);
+    }
+    let tail = fixedBytes;
+    for (const field of variable) {
+      const value = values[field.name];
       if (value === undefined) continue;
       const bytes = variableBytes(field, value);
-      if (bytes === 0) writeFixed(payload, field, value);
-      else {
-        if (typeof value === 'string') payload.write(value, tail);
-        else payload.set(value as readonly number[], tail);
-        const from = field.relative ? tail - field.offset - 4 : tail;
-        payload.writeUInt32LE(((bytes << 16) | from) >>> 0, field.offset);
-        tail += bytes;
-      }
+      if (typeof value === 'string') page.write(value, start + tail);
+      else page.set(value as readonly number[], start + tail);
+      const from = field.relative ? tail - field.offset - 4 : tail;
+      page.writeUInt32LE(((bytes << 16) | from) >>> 0, start + field.offset);
+      tail += bytes;
     }
-    this.#at += payloadBytes;
   }
 }
 
@@ -143,30 +159,31 @@ function variableBytes(field: TraceField, value: FieldValue | undefined): number
   return field.kind === 'loc-bytes' && value !== undefined ? (value as readonly number[]).length : 0;
 }
 
-function writeFixed(payload: Buffer, field: TraceField, value: FieldValue): void {
+function writeFixed(page: Buffer, start: number, field: TraceField, value: FieldValue): void {
+  const at = start + field.offset;
   if (typeof value === 'string') {
     // The last byte stays NUL.
-    payload.write(value, field.offset, field.sizeBytes - 1);
+    page.write(value, at, field.sizeBytes - 1);
   } else if (Array.isArray(value)) {
     const count = Math.min(value.length, field.sizeBytes / field.elementBytes);
-    for (let i = 0; i < count; i++) writeInteger(payload, field, field.offset + i * field.elementBytes, value[i]!);
+    for (let i = 0; i < count; i++) writeInteger(page, field, at + i * field.elementBytes, value[i]!);
   } else {
-    writeInteger(payload, field, field.offset, typeof value === 'boolean' ? Number(value) : (value as number | bigint));
+    writeInteger(page, field, at, typeof value === 'boolean' ? Number(value) : (value as number | bigint));
   }
 }
 
-function writeInteger(payload: Buffer, field: TraceField, at: number, value: number | bigint): void {
+function writeInteger(page: Buffer, field: TraceField, at: number, value: number | bigint): void {
   switch (field.elementBytes) {
     case 1:
-      payload[at] = Number(value);
+      page[at] = Number(value);
       break;
     case 2:
-      payload.writeUInt16LE(Number(value) & 0xffff, at);
+      page.writeUInt16LE(Number(value) & 0xffff, at);
       break;
     case 4:
-      payload.writeUInt32LE(Number(value) >>> 0, at);
+      page.writeUInt32LE(Number(value) >>> 0, at);
       break;
     default:
-      payload.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
+      page.writeBigUInt64LE(BigInt.asUintN(64, BigInt(value)), at);
   }
 }

@@ -32,6 +32,13 @@ const TCP_ESTABLISHED = 1;
 const TCP_SYN_SENT = 2;
 const TCP_CLOSE = 7;
 
+const OWN_ADDRESS = [10, 0, 0, 1];
+const OWN_ADDRESS_V6 = mapped(OWN_ADDRESS);
+
+function mapped(address: readonly number[]): number[] {
+  return [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, ...address];
+}
+
 type Step = (p: Made) => Omit<SyntheticEvent, 'lane'>;
 interface Made {
   readonly pid: number;
@@ -96,8 +103,19 @@ function lifeStep(
   lanes: number,
 ): SyntheticEvent {
   const life = Math.floor(ordinal / steps.length);
-  const process = made(pidOf(kind, life), hash(life, seed), ['--id', String(life)]);
-  return { lane: life % lanes, ...steps[ordinal % steps.length]!(process) };
+  const { format, pid, values, process } = steps[ordinal % steps.length]!(lived(kind, life, seed));
+  return { lane: life % lanes, format, pid, values, ...(process && { process }) };
+}
+
+/** The process that was made last: its steps are mostly asked for one after the other. */
+let last: { readonly kind: string; readonly life: number; readonly seed: number; readonly process: Made } | undefined;
+
+function lived(kind: 'life' | 'process', life: number, seed: number): Made {
+  if (last?.life !== life || last.kind !== kind || last.seed !== seed) {
+    const process = made(pidOf(kind, life), hash(life, seed), ['--id', String(life)]);
+    last = { kind, life, seed, process };
+  }
+  return last.process;
 }
 
 /** First every service's exec, then connections, the services taking turns. */
@@ -155,9 +173,7 @@ function exec({ pid, program, comm, random, args }: Made): Omit<SyntheticEvent, 
 }
 
 function socket({ pid, random }: Made, oldstate: number, newstate: number): Omit<SyntheticEvent, 'lane'> {
-  const saddr = [10, 0, 0, 1];
   const daddr = [10, (random >>> 8) & 255, (random >>> 16) & 255, 1 + ((random >>> 24) % 254)];
-  const mapped = (address: readonly number[]) => [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, ...address];
   return step('inet_sock_set_state', pid, {
     skaddr: 0xffff_8880_0000_0000n + BigInt(pid) * 64n,
     oldstate,
@@ -166,9 +182,9 @@ function socket({ pid, random }: Made, oldstate: number, newstate: number): Omit
     dport: random % 2 === 0 ? 443 : 5432,
     family: 2,
     protocol: 6,
-    saddr,
+    saddr: OWN_ADDRESS,
     daddr,
-    saddr_v6: mapped(saddr),
+    saddr_v6: OWN_ADDRESS_V6,
     daddr_v6: mapped(daddr),
   });
 }

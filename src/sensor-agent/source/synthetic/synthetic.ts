@@ -110,7 +110,8 @@ export class SyntheticSource implements Source {
   #make(index: number, sink: SourceSink, result: { pages: number; bytes: number }): void {
     const event = syntheticEvent(this.#plan.at(index), this.#options.seed ?? 1, this.lanes);
     const timeNs = this.#timeNs(index);
-    const entry: NewEntry = { ...event, timeNs };
+    const { format, pid, values } = event;
+    const entry: NewEntry = { format, pid, values, timeNs };
     if (!this.#writers[event.lane]!.append(entry)) {
       this.#flush(event.lane, sink, result);
       this.#writers[event.lane]!.append(entry);

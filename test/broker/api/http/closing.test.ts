@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
-import { Harness, range } from '../../harness/broker/harness.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
-import { until } from '../../harness/until.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 let agent: TestAgent;

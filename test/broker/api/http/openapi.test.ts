@@ -2,17 +2,18 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
-import { EventWriter } from '../../../src/wire/event/event-writer.js';
-import { encodeEventBatch } from '../../../src/wire/frame/splice.js';
-import { responseToJson } from '../../../src/wire/message-json.js';
-import { subscribeResponseCodec } from '../../../src/wire/messages.js';
-import { event } from '../../harness/arbitrary/event-arbitrary.js';
-import { ApiDocument } from '../../harness/broker/api-document.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { HttpStream } from '../../harness/broker/http-stream.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
-import { runs } from '../../harness/runs.js';
-import { until } from '../../harness/until.js';
+import { NDJSON } from '../../../../src/broker/api/http/stream-formats.js';
+import { EventWriter } from '../../../../src/wire/event/event-writer.js';
+import { encodeEventBatch } from '../../../../src/wire/frame/splice.js';
+import { responseToJson } from '../../../../src/wire/message-json.js';
+import { subscribeResponseCodec } from '../../../../src/wire/messages.js';
+import { event } from '../../../harness/arbitrary/event-arbitrary.js';
+import { ApiDocument } from '../../../harness/broker/api-document.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { HttpStream } from '../../../harness/broker/http-stream.js';
+import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { runs } from '../../../harness/runs.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 let api: ApiDocument;
@@ -157,6 +158,7 @@ for (const [accept, kinds] of Object.entries(KINDS)) {
     await ask('DELETE', '/v1/nodes/{node}', undefined, '/v1/nodes/nobody');
     streams.push(await open('topic=app.*&topic=alert&topic=audit&since=1h&follow=true&limit=4'));
     if (accept === 'text/event-stream') streams.push(await open('cursor=nonsense'));
+    else api.checkItem('GET', '/v1/events', accept, JSON.parse(NDJSON.idle.text));
     await until('live', () => /coverage/.test(live.text) && /accepted/.test(quiet.text));
     agent.shedding = true;
     for (const pid of range(100, 110)) agent.recorder.record('process.exec', pid);

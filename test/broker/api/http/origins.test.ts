@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { afterEach, beforeEach, test } from 'node:test';
-import { loadConfig } from '../../../src/config.js';
-import { Harness } from '../../harness/broker/harness.js';
-import { bearer } from '../../harness/bus/token.js';
+import { loadConfig } from '../../../../src/config.js';
+import { Harness } from '../../../harness/broker/harness.js';
+import { bearer } from '../../../harness/bus/token.js';
 
 const CONSOLE = 'https://console.example:8443';
 let harness: Harness;

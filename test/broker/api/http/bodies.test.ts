@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { PROBLEM_FIELD_CHARACTERS_MAX, REQUEST_BYTES_MAX } from '../../../src/limits.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { HttpStream, type Problem } from '../../harness/broker/http-stream.js';
-import { until } from '../../harness/until.js';
+import { PROBLEM_FIELD_CHARACTERS_MAX, REQUEST_BYTES_MAX } from '../../../../src/limits.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { HttpStream, type Problem } from '../../../harness/broker/http-stream.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -70,6 +70,15 @@ test('what is no field, of another type or given twice is refused, with the fiel
     assert.deepEqual([status, answer.code, answer.field], [400, 'invalid_argument', field], JSON.stringify(answer));
     assert.match(answer.detail, detail);
     if (suggestion !== undefined) assert.equal(answer.suggestion, suggestion);
+  }
+  for (const [body, name] of [
+    ['{"topics": ["process"], "filter": "true", "topics": ["file"]}', 'topics'],
+    ['{"filter": "true", "f\\u0069lter": "false"}', 'filter'],
+    ['{"selectors": [{"id": "a"}, {"id": "b", "filter": "\\"}{:,", "id": "c"}]}', 'id'],
+  ] as const) {
+    const { status, answer } = await send('POST', '/v1/events', body);
+    assert.deepEqual([status, answer.code, answer.field], [400, 'invalid_argument', 'body']);
+    assert.equal(answer.detail, `body: must have each name once, has "${name}" twice`);
   }
   const long = await send('POST', '/v1/explain', { subscription: { ['x'.repeat(REQUEST_BYTES_MAX / 2)]: 1 } });
   assert.equal(long.answer.field, `subscription.${'x'.repeat(PROBLEM_FIELD_CHARACTERS_MAX)}`.slice(0, -13));

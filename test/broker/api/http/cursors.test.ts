@@ -1,8 +1,8 @@
 /** Who saves the last cursor that a line had, and stops at any line, loses nothing by going on from there. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { Harness, range, until } from '../../harness/broker/harness.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { Harness, range, until } from '../../../harness/broker/harness.js';
+import type { TestAgent } from '../../../harness/broker/test-agent.js';
 
 let harness: Harness;
 beforeEach(async () => {

@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
-import { HTTP_PIPELINED_MAX } from '../../../src/limits.js';
-import { Harness, range, until } from '../../harness/broker/harness.js';
+import { HTTP_PIPELINED_MAX } from '../../../../src/limits.js';
+import { Harness, range, until } from '../../../harness/broker/harness.js';
 
 const BOUNDS = { connections: 512, streams: 448 };
 

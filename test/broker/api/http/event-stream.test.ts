@@ -4,12 +4,12 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
-import { HttpSink } from '../../../src/broker/api/http/http-sink.js';
-import { EVENT_STREAM } from '../../../src/broker/api/http/stream-formats.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { HttpStream, type Item, type Problem, type ServerSentEvent } from '../../harness/broker/http-stream.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
-import { until } from '../../harness/until.js';
+import { HttpSink } from '../../../../src/broker/api/http/http-sink.js';
+import { EVENT_STREAM, NDJSON } from '../../../../src/broker/api/http/stream-formats.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { HttpStream, type Item, type Problem, type ServerSentEvent } from '../../../harness/broker/http-stream.js';
+import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 let agent: TestAgent;
@@ -142,17 +142,27 @@ test('who has no token, or asks by POST, sees the status', async () => {
   assert.equal(stranger.response.status, 401);
 });
 
-test('silence is filled with comments, which no page is told', async () => {
-  assert.equal(EVENT_STREAM.idle?.afterMs, 15_000);
-  const server = createServer((_request, response) => {
-    new HttpSink(response, { ...EVENT_STREAM, idle: { ...EVENT_STREAM.idle!, afterMs: 10 } }).start();
+test('silence is filled: with comments, which no page is told, and with lines that say nothing', async () => {
+  const formats = [EVENT_STREAM, NDJSON];
+  assert.deepEqual(
+    formats.map(({ idle }) => idle.afterMs),
+    [15_000, 15_000],
+  );
+  const server = createServer(({ url }, response) => {
+    const format = formats[Number(url!.slice(1))]!;
+    new HttpSink(response, { ...format, idle: { ...format.idle, afterMs: 10 } }).start();
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const stream = await HttpStream.open(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-  await until('comments', () => stream.text.split(': \n\n').length > 3);
-  assert.deepEqual(stream.events, []);
-  stream.close();
+  const streams = await Promise.all(
+    formats.map((_, at) => HttpStream.open(`http://127.0.0.1:${(server.address() as AddressInfo).port}/${at}`)),
+  );
+  const [comments, lines] = streams;
+  await until('comments', () => comments!.text.split(': \n\n').length > 3);
+  assert.deepEqual(comments!.events, []);
+  await until('lines', () => lines!.text.split('\n').length > 3);
+  assert.match(lines!.text, /^(\{"result":\{"keepAlive":\{\}\}\}\n)+$/);
+  for (const stream of streams) stream.close();
   server.close();
   await once(server, 'close');
 });

@@ -5,9 +5,9 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { checkHost } from '../../../src/broker/api/host.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { until } from '../../harness/until.js';
+import { checkHost } from '../../../../src/broker/api/host.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import { until } from '../../../harness/until.js';
 
 let harness: Harness;
 beforeEach(async () => {
@@ -269,5 +269,13 @@ test('GET / lists addresses, and each of them is served', async () => {
   // Those of one thing by its name are in braces.
   const paths = [...contents.matchAll(/^GET (\/[^\s{]+)(?= )/gm)].map(([, path]) => path!);
   assert.ok(paths.includes('/v1/events') && paths.includes('/healthz'), contents);
-  for (const path of paths) assert.equal((await fetch(url(path))).status, 200, path);
+  for (const path of [...paths, '/nothing']) {
+    const { status, headers } = await fetch(url(path));
+    assert.deepEqual(
+      [status, headers.get('x-content-type-options')],
+      [path === '/nothing' ? 404 : 200, 'nosniff'],
+      path,
+    );
+    assert.doesNotMatch(headers.get('content-type') ?? '', /html|xml/);
+  }
 });
