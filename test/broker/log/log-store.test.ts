@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { LogStore } from '../../../src/broker/log/log-store.js';
 import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
-import { KiB, MiB } from '../../../src/limits.js';
+import { KiB, LOG_EXCESS_BYTES_MAX, MiB } from '../../../src/limits.js';
 import { nodeFileOps } from '../../../src/storage/file-ops.js';
 import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { frameOf, PROCESS } from '../../contract/partition-log.js';
@@ -41,11 +41,11 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function append(log: PartitionLog, bytes: number): Promise<void> {
-  for (let done = 0; done < bytes; done += FRAME_BYTES) {
-    const frame = frameOf(at, ++at, FRAME_BYTES);
+async function append(log: PartitionLog, bytes: number, bytesMax = BYTES_MAX, frameBytes = FRAME_BYTES): Promise<void> {
+  for (let done = 0; done < bytes; done += frameBytes) {
+    const frame = frameOf(at, ++at, frameBytes);
     await log.append('a', frame, encodeFrame(frame));
-    assert.ok(store.bytes <= BYTES_MAX, `${store.bytes} bytes`);
+    assert.ok(store.bytes <= bytesMax, `${store.bytes} bytes`);
     mock.timers.tick(1);
   }
 }
@@ -82,6 +82,32 @@ test("the segment that ended first is deleted first, even an idle log's only one
   await open();
   assert.deepEqual(store.partition(0).coveredTo('a', 'process'), covered);
   assert.ok(store.partition(0).deliverableOffset >= nextOffset);
+});
+
+test('what is still to be noted of frames keeps them for a while, and not beyond a bound', async () => {
+  await open();
+  const [first, busy] = [store.partition(0), store.partition(3)];
+  const asked: string[] = [];
+  let mayForget = false;
+  store.guard((partition, before) => {
+    asked.push(`${partition}<${before}`);
+    return mayForget;
+  });
+  await append(first, 0.25 * MiB);
+  assert.deepEqual(store.fading(), store.all().map(() => 0), 'nothing is old');
+  const end = first.deliverableOffset;
+  await append(busy, 4 * MiB, 2 * BYTES_MAX);
+  assert.ok(store.bytes > BYTES_MAX && first.firstOffset === 0, `${store.bytes} bytes`);
+  assert.ok(asked.length > 0 && asked.every((each) => each === `0<${end}`), asked.join());
+  const [ofFirst = 0, , , ofBusy = 0] = store.fading();
+  assert.ok(ofFirst === end && ofBusy > 0 && ofBusy < busy.deliverableOffset, 'the older half may be forgotten soon');
+  mayForget = true;
+  store.enforceRetention();
+  assert.ok(store.bytes <= BYTES_MAX && first.firstOffset === end);
+  mayForget = false;
+  const { firstOffset } = busy;
+  await append(busy, LOG_EXCESS_BYTES_MAX + BYTES_MAX, LOG_EXCESS_BYTES_MAX + BYTES_MAX, 240 * KiB);
+  assert.ok(busy.firstOffset > firstOffset, 'no longer than that');
 });
 
 test('on a full disk the oldest segment of all logs is deleted to make room', async () => {
