@@ -318,12 +318,14 @@ export class LiveGroup {
 
   /** Where a slice begins whose committed cursor the log has forgotten. */
   #withoutLog(slice: number, { name, slices }: GroupRecord): Promise<SliceStart> {
-    const { context, store } = this.#parts;
+    const { context, store, logger } = this.#parts;
     const own = this.slice(slice);
     const place = slices[slice]!;
     const parked = store.parked(name, slice);
     // It may have been written down for a filter before: see rebound().
     const isOf = parked && [parked.cursor, rebound(parked.cursor, own.predicate)].includes(place.cursor);
+    const state = parked === undefined ? 'nothing' : isOf ? 'it' : 'another place';
+    logger.warn(`the log has forgotten the place of slice ${slice} of group ${name}; ${state} was written down`);
     return unparked(context, own, place, isOf ? parked.nodes : undefined);
   }
 

@@ -26,6 +26,8 @@ export interface LogStoreOptions {
   /** Bound over all partition logs together; beyond it the oldest segment of all logs is deleted. */
   readonly bytesMax: number;
   readonly ageMsMax: number;
+  /** How far the bound may be exceeded while guard() keeps something; LOG_EXCESS_BYTES_MAX unless it is given. */
+  readonly excessBytesMax?: number | undefined;
   readonly files?: FileOps | undefined;
   /** Called when something was found lost at the opening of the logs, with the consequence. */
   readonly warn: (message: string) => void;
@@ -137,7 +139,7 @@ export class LogStore {
 
   /**
    * Has `mayForget` asked before frames of a partition, up to an offset, are deleted for being too many. They wait while it
-   * says no, as long as the logs exceed their bound by no more than LOG_EXCESS_BYTES_MAX.
+   * says no, as long as the logs exceed their bound by little.
    */
   guard(mayForget: (partition: number, before: number) => boolean): void {
     this.#mayForget = mayForget;
@@ -168,8 +170,8 @@ export class LogStore {
   }
 
   #enforceBytes(): void {
-    const { bytesMax } = this.#options;
-    while (this.bytes > bytesMax && this.#removeOldest(this.bytes > bytesMax + LOG_EXCESS_BYTES_MAX));
+    const { bytesMax, excessBytesMax = LOG_EXCESS_BYTES_MAX } = this.#options;
+    while (this.bytes > bytesMax && this.#removeOldest(this.bytes > bytesMax + excessBytesMax));
   }
 
   /** Deletes the segment that ended first in all logs, so that small logs keep their frames as long as large ones. */

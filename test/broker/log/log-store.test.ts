@@ -6,13 +6,14 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { LogStore } from '../../../src/broker/log/log-store.js';
 import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
-import { KiB, LOG_EXCESS_BYTES_MAX, MiB } from '../../../src/limits.js';
+import { KiB, MiB } from '../../../src/limits.js';
 import { nodeFileOps } from '../../../src/storage/file-ops.js';
 import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { frameOf, PROCESS } from '../../contract/partition-log.js';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
 
 const BYTES_MAX = 4 * MiB;
+const EXCESS_BYTES_MAX = MiB;
 const FRAME_BYTES = 16 * KiB;
 let dir: string;
 let store: LogStore;
@@ -23,6 +24,7 @@ async function open(files = nodeFileOps): Promise<void> {
     dir,
     fsync: 'commit',
     bytesMax: BYTES_MAX,
+    excessBytesMax: EXCESS_BYTES_MAX,
     ageMsMax: 3_600_000,
     files,
     warn: assert.fail,
@@ -41,9 +43,9 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function append(log: PartitionLog, bytes: number, bytesMax = BYTES_MAX, frameBytes = FRAME_BYTES): Promise<void> {
-  for (let done = 0; done < bytes; done += frameBytes) {
-    const frame = frameOf(at, ++at, frameBytes);
+async function append(log: PartitionLog, bytes: number, bytesMax = BYTES_MAX): Promise<void> {
+  for (let done = 0; done < bytes; done += FRAME_BYTES) {
+    const frame = frameOf(at, ++at, FRAME_BYTES);
     await log.append('a', frame, encodeFrame(frame));
     assert.ok(store.bytes <= bytesMax, `${store.bytes} bytes`);
     mock.timers.tick(1);
@@ -93,10 +95,14 @@ test('what is still to be noted of frames keeps them for a while, and not beyond
     asked.push(`${partition}<${before}`);
     return mayForget;
   });
-  await append(first, 0.25 * MiB);
-  assert.deepEqual(store.fading(), store.all().map(() => 0), 'nothing is old');
+  await append(first, 128 * KiB);
+  assert.deepEqual(
+    store.fading(),
+    store.all().map(() => 0),
+    'nothing is old',
+  );
   const end = first.deliverableOffset;
-  await append(busy, 4 * MiB, 2 * BYTES_MAX);
+  await append(busy, 4 * MiB, BYTES_MAX + EXCESS_BYTES_MAX);
   assert.ok(store.bytes > BYTES_MAX && first.firstOffset === 0, `${store.bytes} bytes`);
   assert.ok(asked.length > 0 && asked.every((each) => each === `0<${end}`), asked.join());
   const [ofFirst = 0, , , ofBusy = 0] = store.fading();
@@ -106,7 +112,7 @@ test('what is still to be noted of frames keeps them for a while, and not beyond
   assert.ok(store.bytes <= BYTES_MAX && first.firstOffset === end);
   mayForget = false;
   const { firstOffset } = busy;
-  await append(busy, LOG_EXCESS_BYTES_MAX + BYTES_MAX, LOG_EXCESS_BYTES_MAX + BYTES_MAX, 240 * KiB);
+  await append(busy, 2 * MiB, BYTES_MAX + EXCESS_BYTES_MAX);
   assert.ok(busy.firstOffset > firstOffset, 'no longer than that');
 });
 
