@@ -309,6 +309,8 @@ export const NODES_PER_PARTITION_MAX = 4096;
 /** The bound on the whole log holds at least this many segments, because deletion goes segment by segment. */
 export const LOG_SEGMENTS_MIN = 16;
 export const LOG_RETENTION_INTERVAL_MS = 30_000;
+/** The whole log may exceed its bound by so much for as long as somebody notes what is about to be forgotten. */
+export const LOG_EXCESS_BYTES_MAX = 32 * MiB;
 /** A log that could not store a frame is tried again this often. */
 export const LOG_RETRY_MS = 1_000;
 /** How often the log is synced where frames are not acknowledged by their sync. */

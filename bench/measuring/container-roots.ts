@@ -3,6 +3,7 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Started } from './exec-account.js';
 import { startAll } from './starter.js';
 
@@ -96,6 +97,52 @@ export function staticPrograms(count: number): Kind[] {
     }));
 }
 
+/** From the mount of a container's root until its first program a runtime takes as long at least. */
+const RUNTIME_MS = 300;
+
+/** Overlays as runtimes make them: over an image of their own, or of one image for all. Three programs that end at once. */
+export function overlayPrograms(count: number): Kind[] {
+  const compile = compiled('gcc');
+  if (!possible(compile)) return [];
+  return (
+    [
+      ['an image each', true, RUNTIME_MS],
+      ['an image each, begun as soon as it is mounted', true, 0],
+      ['one image', false, 0],
+    ] as const
+  ).map(([what, isOwn, waitMs]) => ({
+    what: `overlay, ${what}`,
+    start: async (mark: string) => {
+      const dir = mkdtempSync(join(tmpdir(), 'backplane-overlays-'));
+      const program = compile(dir);
+      const all: Turn[] = [];
+      for (let at = 0; at < count; at += 1) {
+        const image = join(dir, isOwn ? `image-${at}` : 'image');
+        if (isOwn || at === 0) fill(image, program, ROOT_LINKER);
+        const [root, upper, work] = ['root', 'upper', 'work'].map((name) => join(dir, `${name}-${at}`)) as string[];
+        for (const made of [root!, upper!, work!]) mkdirSync(made);
+        const layers = `lowerdir=${image},upperdir=${upper},workdir=${work}`;
+        execFileSync('mount', ['-t', 'overlay', 'overlay', '-o', layers, root!]);
+        await sleep(waitMs);
+        all.push(...(await threePrograms(root!, `${mark}-${at}`)));
+        // Nothing holds it.
+        execFileSync('umount', [root!]);
+      }
+      rmSync(dir, { recursive: true, force: true });
+      return all;
+    },
+  }));
+}
+
+async function threePrograms(root: string, mark: string, firstMs = 0, periodMs = 0): Promise<Turn[]> {
+  const own = [firstMs, 0, 0].map((ms, turn) => ['/program', String(ms), `${mark}-${turn}`]);
+  await startAll(
+    own.map((command) => ['/usr/sbin/chroot', root, ...command]),
+    { ...ONE_BY_ONE, periodMs },
+  );
+  return own.map((args, turn) => ({ args, turn: ['first', 'second', 'third'][turn]! }));
+}
+
 /** Each kind makes `count` roots, one after the other, and runs three programs in each. */
 export function containerPrograms(count: number): Kind[] {
   const other = `-Wl,--dynamic-linker=${OTHER_LINKER}`;
@@ -123,13 +170,7 @@ export function containerPrograms(count: number): Kind[] {
             execFileSync('mount', ['-t', 'tmpfs', 'tmpfs', root]);
             try {
               fill(root, from, linker);
-              const lives = [firstMs, 0, 0].map(String);
-              const own = lives.map((ms, turn) => ['/program', ms, `${mark}-${basename(root)}-${turn}`]);
-              await startAll(
-                own.map((command) => ['/usr/sbin/chroot', root, ...command]),
-                { ...ONE_BY_ONE, periodMs },
-              );
-              return own.map((args, turn) => ({ args, turn: ['first', 'second', 'third'][turn]! }));
+              return await threePrograms(root, `${mark}-${basename(root)}`, firstMs, periodMs);
             } finally {
               // The agent's probe may be there for some seconds more.
               spawnSync('umount', ['-l', root]);

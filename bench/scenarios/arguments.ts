@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto';
 import { cpus } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, type EventLine } from '../../test/harness/bus/bus.js';
-import { containerPrograms, type Kind, staticPrograms } from '../measuring/container-roots.js';
+import { containerPrograms, type Kind, overlayPrograms, staticPrograms } from '../measuring/container-roots.js';
 import { account } from '../measuring/exec-account.js';
 import { recordedBuild } from '../measuring/recorded-build.js';
 import { report, round } from '../measuring/report.js';
@@ -64,7 +64,10 @@ try {
   }
 
   await reportByTurn('static programs', staticPrograms(ROOTS));
-  await reportByTurn(`the first programs of ${ROOTS} new roots`, containerPrograms(ROOTS));
+  await reportByTurn(`the first programs of ${ROOTS} new roots`, [
+    ...overlayPrograms(ROOTS),
+    ...containerPrograms(ROOTS),
+  ]);
 } finally {
   await bus.destroy();
 }

@@ -1,15 +1,14 @@
 /**
  * What idle subscriptions cost a broker: thousands of them with some hundred filters that match nothing, to synthetic
- * agents that make a few events a second. One half comes by HTTP, lines and server-sent events in turn, each on a
- * connection of its own; the other half by gRPC, some on a connection together, as client libraries do. Clients and
- * agents are processes of their own, so that the broker's memory and CPU are measured alone: with nobody, with one
- * subscription of each filter's kind, and with all of them. Then who was there comes back at once.
+ * agents that make a few events a second. A half comes by gRPC, a quarter each as lines and as server-sent events, each of
+ * these on a connection of its own. Clients and agents are processes of their own, so that the broker's memory and CPU are
+ * measured alone: with nobody, with one subscription, and with all of them.
  *
  *   node dist/bench/scenarios/idle-subscriptions.js [subscriptions] [filters] [nodes] [streams on a gRPC connection] [seconds]
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { Agent, request } from 'node:http';
+import { Agent, type IncomingMessage, request } from 'node:http';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -19,12 +18,13 @@ import { Fleet, SYNTHETIC } from '../measuring/fleet.js';
 import { cpuSeconds, residentMiB } from '../measuring/process-cost.js';
 import { type Row, report, round } from '../measuring/report.js';
 
-/** Subscriptions of one client process. */
+/** Subscriptions of one client process, and how many of them come at once. */
 const PER_CLIENT = 1_250;
+const AT_ONCE = 32;
 /** Events of a node in a second, so that filters are tried. */
 const NODE_EVENTS_PER_SECOND = '10';
 /** Until garbage of the arrival is collected, and clients and agents are quiet. */
-const SETTLE_MS = 20_000;
+const SETTLE_MS = 15_000;
 
 interface Task {
   readonly way: 'ndjson' | 'sse' | 'grpc';
@@ -40,69 +40,52 @@ function filterOf(number: number, filters: number): string {
   return `process.executable.path == "/opt/nothing/that-runs-${number % filters}" && process.user.id == 0`;
 }
 
-/** Opens its subscriptions, says how many were accepted when all are, and keeps them. */
+/** Opens its subscriptions, some at once, says when all are accepted, and keeps them. */
 async function beClient(task: Task): Promise<void> {
-  let accepted = 0;
-  let bytes = 0;
-  const told = new Promise<void>((resolve) => {
-    const one = () => {
-      if (++accepted === task.count) resolve();
-    };
-    const numbers = Array.from({ length: task.count }, (_, at) => task.from + at);
-    const heard = (length: number) => {
-      bytes += length;
-    };
-    if (task.way === 'grpc') byGrpc(task, numbers, one);
-    else for (const number of numbers) byHttp(task, number, one, heard);
-  });
-  await told;
-  console.log(JSON.stringify({ accepted }));
-  process.on('SIGUSR1', () => console.log(JSON.stringify({ bytes })));
+  const numbers = Array.from({ length: task.count }, (_, at) => task.from + at).values();
+  const open = task.way === 'grpc' ? byGrpc(task) : byHttp(task);
+  const some = async () => {
+    for (let next = numbers.next(); !next.done; next = numbers.next()) await open(next.value);
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, some));
+  console.log('accepted');
 }
 
-function byGrpc({ address, token, filters, streamsPerConnection }: Task, numbers: number[], one: () => void): void {
-  for (let at = 0; at < numbers.length; at += streamsPerConnection) {
-    const client = createBackplaneClient(address, token);
-    for (const number of numbers.slice(at, at + streamsPerConnection)) {
-      const call = client.subscribe({ topics: ['process'], filter: filterOf(number, filters), follow: true }, {});
-      call.once('data', one);
-      call.on('data', () => undefined);
-      call.on('error', fail);
-    }
-  }
+/** Resolves when the subscription is accepted. */
+type Open = (number: number) => Promise<void>;
+
+function byGrpc({ address, token, filters, streamsPerConnection }: Task): Open {
+  const connections = new Map<number, ReturnType<typeof createBackplaneClient>>();
+  return async (number) => {
+    const at = Math.floor(number / streamsPerConnection);
+    const client = connections.get(at) ?? createBackplaneClient(address, token);
+    connections.set(at, client);
+    const call = client.subscribe({ topics: ['process'], filter: filterOf(number, filters), follow: true }, {});
+    call.on('error', fail);
+    await once(call, 'data');
+    call.resume();
+  };
 }
 
-const EVERY_OWN = new Agent({ keepAlive: false, maxSockets: Number.POSITIVE_INFINITY });
-
-function byHttp(
-  { address, token, filters, way }: Task,
-  number: number,
-  one: () => void,
-  heard: (bytes: number) => void,
-): void {
-  const query = new URLSearchParams({ topic: 'process', filter: filterOf(number, filters), follow: 'true' });
+function byHttp({ address, token, filters, way }: Task): Open {
+  const agent = new Agent({ keepAlive: false, maxSockets: Number.POSITIVE_INFINITY });
   const accept = way === 'sse' ? 'text/event-stream' : 'application/x-ndjson';
-  const asked = request(`http://${address}/v1/events?${query}`, {
-    agent: EVERY_OWN,
-    headers: { authorization: `Bearer ${token}`, accept },
-  });
-  asked.on('error', fail);
-  asked.on('response', (response) => {
-    if (response.statusCode !== 200) fail(new Error(`status ${response.statusCode}`));
-    let text = '';
-    let isAccepted = false;
-    response.setEncoding('utf8').on('data', (piece: string) => {
-      heard(piece.length);
-      if (isAccepted) return;
-      text += piece;
-      if (!text.includes('accepted')) return;
-      isAccepted = true;
-      text = '';
-      one();
+  return async (number) => {
+    const query = new URLSearchParams({ topic: 'process', filter: filterOf(number, filters), follow: 'true' });
+    const asked = request(`http://${address}/v1/events?${query}`, {
+      agent,
+      headers: { authorization: `Bearer ${token}`, accept },
     });
+    asked.on('error', fail);
+    asked.end();
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    if (response.statusCode !== 200) fail(new Error(`status ${response.statusCode}`));
     response.on('end', () => fail(new Error('the stream ended')));
-  });
-  asked.end();
+    let text = '';
+    response.setEncoding('utf8');
+    while (!text.includes('accepted')) text += String((await once(response, 'data'))[0]);
+    response.resume();
+  };
 }
 
 function fail(cause: Error): never {
@@ -157,6 +140,11 @@ function tasksFor(fleet: Fleet, count: number, filters: number, streamsPerConnec
   return tasks;
 }
 
+interface Arrival {
+  readonly seconds: number;
+  readonly cpu: number;
+}
+
 async function main(count: number, filters: number, nodes: number, streams: number, seconds: number): Promise<void> {
   const fleet = await Fleet.start();
   const rows: Row[] = [];
@@ -180,7 +168,7 @@ async function main(count: number, filters: number, nodes: number, streams: numb
     );
     const broker = fleet.commands[0]!.child.pid!;
     const pids = agents.map(({ child }) => child.pid!);
-    const measure = async (name: string, subscriptions: number, arrivedMs: number) => {
+    const measure = async (name: string, subscriptions: number, arrival: Arrival) => {
       await sleep(SETTLE_MS);
       const before = { broker: cpuSeconds(broker), agents: pids.map(cpuSeconds) };
       await sleep(seconds * 1000);
@@ -197,29 +185,32 @@ async function main(count: number, filters: number, nodes: number, streams: numb
         'broker CPU %': round(cpu, 2),
         'an agent CPU %': round(agentsCpu, 2),
         'an agent MiB': round(pids.reduce((sum, pid) => sum + residentMiB(pid), 0) / nodes, 1),
-        'all accepted after s': round(arrivedMs / 1000, 1),
+        'all accepted after s': round(arrival.seconds, 1),
+        'broker CPU s until then': round(arrival.cpu, 1),
       });
       console.error(rows.at(-1));
     };
     const come = async (tasks: readonly Task[]) => {
-      const began = performance.now();
+      const [began, cpu] = [performance.now(), cpuSeconds(broker)];
       const crowd = await Crowd.come(tasks);
-      return { crowd, ms: performance.now() - began };
+      return { crowd, arrival: { seconds: (performance.now() - began) / 1000, cpu: cpuSeconds(broker) - cpu } };
     };
     // What the first subscription loads and compiles is no subscription's.
     await (await come(tasksFor(fleet, 4, 1, streams))).crowd.leave();
-    await measure('nobody', 0, 0);
+    await measure('nobody', 0, { seconds: 0, cpu: 0 });
     const one = await come([{ ...tasksFor(fleet, 4, 1, streams)[0]!, count: 1 }]);
-    await measure('one', 1, one.ms);
+    await measure('one', 1, one.arrival);
     await one.crowd.leave();
     const all = await come(tasksFor(fleet, count, filters, streams));
-    await measure('all', count, all.ms);
-    if (process.env.SNAPSHOT !== undefined) process.kill(broker, 'SIGUSR2');
+    await measure('all', count, all.arrival);
     const asked = performance.now();
     const { subscriptions } = (await fleet.get('/v1/subscriptions')) as { subscriptions: object[] };
     const listed = { page: subscriptions.length, ms: round(performance.now() - asked, 1) };
     await all.crowd.leave();
     report('idle subscriptions', rows, { count, filters, nodes, streams, seconds, listed });
+  } catch (cause) {
+    console.error(fleet.commands[0]!.said.slice(-4_000));
+    throw cause;
   } finally {
     await fleet.destroy();
   }

@@ -12,10 +12,10 @@ export const NOTICE_INTERVAL_MS = 1_000;
 export const WATERMARKS_PER_INTERVAL_MAX = 32;
 /**
  * Subscriptions that are told of silence in a second, of all for which nothing comes; and the longest time that one of
- * them waits for it: proxies close streams on which nothing comes for a minute.
+ * them waits for it: who resumes reads at most so much of the log again. Signs of life for proxies come oftener.
  */
-export const SILENCES_PER_SECOND = 200;
-export const SILENCE_INTERVAL_MS_MAX = 30_000;
+export const SILENCES_PER_SECOND = 100;
+export const SILENCE_INTERVAL_MS_MAX = 60_000;
 /** Pairs of node and topic of a partition whose ends are known to whoever passes its frames; the silent go first. */
 export const TOPIC_ENDS_MAX = 65_536;
 /**

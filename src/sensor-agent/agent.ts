@@ -212,7 +212,7 @@ export class Agent {
   #sink(note: (reason: string, message: string) => void): SourceSink {
     return {
       page: (page: SourcePage) => this.#recorder.page(page),
-      horizon: (horizonNs: bigint) => this.#recorder.horizon(horizonNs),
+      horizon: (horizonNs: bigint, readOn?: () => boolean) => this.#recorder.horizon(horizonNs, readOn),
       exec: (record: ExecRecord) => this.#recorder.exec(record),
       settle: () => this.#recorder.settle(),
       queries: (queries: readonly QueryRecord[]) => this.#recorder.queries(queries),

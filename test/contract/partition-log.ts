@@ -243,6 +243,8 @@ function storagePromises(each: Each<LogUnderTest>): void {
     const [gone, next] = await drain(reader);
     assert.equal(gone?.kind, 'evicted');
     assert.ok(next?.kind === 'frame' && next.offset >= log.firstOffset);
+    const before = await log.coveredBefore(log.firstOffset);
+    assert.deepEqual(before.to('a', 'process'), next.frame.coveredFrom, 'also where all before it is gone');
     assert.deepEqual(log.coveredTo('a', 'process'), position(200));
   });
 

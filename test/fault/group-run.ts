@@ -29,10 +29,13 @@ export interface GroupRun {
   readonly pauseMs: number;
   readonly commitTimeoutMs: number;
   readonly memberTimeoutMs: number;
+  /** Bound of the broker's log. */
+  readonly logBytesMax?: string;
 }
 
 const SLICES = 16;
 const COMMIT_MS = 150;
+const STDERR_CHARACTERS_SHOWN = 4_000;
 /** No lag to speak of; how often it is looked at, and until when. */
 const LAG_MS = 1_000;
 const LAG_LOOK_MS = 200;
@@ -46,6 +49,9 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
   const cluster = await Cluster.start({
     BACKPLANE_GROUP_COMMIT_TIMEOUT: `${commitTimeoutMs}ms`,
     BACKPLANE_GROUP_MEMBER_TIMEOUT: `${memberTimeoutMs}ms`,
+    // No power is cut, so what a cut could take need not be noted.
+    NODE_OPTIONS: '',
+    ...(run.logBytesMax === undefined ? {} : { BACKPLANE_LOG_BYTES_MAX: run.logBytesMax }),
   });
   const dir = join(cluster.dir, 'members');
   mkdirSync(dir);
@@ -89,7 +95,8 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
     for (const member of members) note(`member ${member.name}: ${member.starts} starts ${member.stderr.slice(-300)}`);
     return { violations: [...violations, ...members.flatMap(({ unexpected }) => unexpected)], history };
   } catch (cause) {
-    for (const { name, stderr } of [...members, cluster.broker]) history.push(`${name} said: ${stderr.slice(-600)}`);
+    for (const { name, stderr } of [...members, cluster.broker])
+      history.push(`${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
     return { violations: [String(cause)], history };
   } finally {
     await Promise.all(members.map((member) => member.end('SIGKILL')));

@@ -162,6 +162,7 @@ export class Listings {
   status({ node: may }: Grant, manages: boolean): GetStatusResponse {
     const facts = this.#facts;
     const ingest = this.#ingest;
+    const trouble = this.#trouble() ?? '';
     return {
       version: facts.version,
       started: msToTimestamp(facts.startedMs),
@@ -174,7 +175,7 @@ export class Listings {
       dataDir: manages ? facts.dataDir : '',
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
-      logTrouble: this.#trouble() ?? '',
+      logTrouble: manages ? trouble : trouble.replaceAll(facts.dataDir, 'DATA_DIR'),
       tlsTrouble: facts.tlsTrouble() ?? '',
     };
   }

@@ -101,6 +101,11 @@ export class GroupLag {
     if (when === 'later') this.unattendedBytes += bytes;
   }
 
+  /** Counts a frame that was in the log already. `froms`: by slice, the offset before which all is committed. */
+  logged(entry: LogEntry, froms: readonly number[]): void {
+    if (entry.offset >= froms[sliceOf(entry.node, this.#slices.length)]!) this.frame('before', entry);
+  }
+
   committed(slice: number, offset: number): void {
     this.#slices[slice]?.committed(offset);
   }
@@ -115,10 +120,14 @@ function matchesIn({ matches, count }: Frame, predicateId: bigint): number {
   return match === undefined ? 0 : match.all ? count : match.indices.length;
 }
 
-/** Counts frames that are in the logs already, for as long as `goesOn` says so. Others have their turns meanwhile. */
+/**
+ * Counts frames that are in the logs already, for as long as `goesOn` says so. Others have their turns meanwhile.
+ * @param froms by slice, the offset before which all is committed
+ */
 export async function countLogged(
   lag: GroupLag,
   stretches: readonly { readonly log: PartitionLog; readonly from: number; readonly to: number }[],
+  froms: readonly number[],
   topics: ReadonlySet<string>,
   goesOn: () => boolean,
 ): Promise<void> {
@@ -129,7 +138,7 @@ export async function countLogged(
     try {
       for (let item = await reader.next(); item !== undefined && goesOn(); item = await reader.next()) {
         if (item.kind === 'frame' && item.offset >= to) break;
-        if (item.kind === 'frame') lag.frame('before', item);
+        if (item.kind === 'frame') lag.logged(item, froms);
         if (turns.over) await turns.give();
       }
     } finally {

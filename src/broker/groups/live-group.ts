@@ -4,6 +4,7 @@
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { OneAtATime } from '../../flow/one-at-a-time.js';
+import { PARTITIONS } from '../../limits.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import { keptNodeGlobs, type NodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
@@ -27,6 +28,8 @@ import {
   unparked,
   windowFrom,
 } from './slice-place.js';
+
+const PARK_RETRY_MS = 10_000;
 
 /** A slice's delivery that runs. */
 interface Run {
@@ -56,6 +59,8 @@ export class LiveGroup {
   aloneSinceMs: number | undefined;
   /** Cursors that are parked, or cannot be, by slice. */
   readonly #parked = new Map<number, string>();
+  /** When they could not be written down, milliseconds since 1970. */
+  #parkFailedMs = 0;
   /** Number of the last count of what the log has: an earlier one does not go on. */
   #counts = 0;
 
@@ -186,8 +191,23 @@ export class LiveGroup {
       if (nodes !== undefined) parked.set(slice, { cursor, nodes });
       done.set(slice, cursor);
     }
-    if (parked.size > 0) await store.park(name, parked);
+    try {
+      if (parked.size > 0) await store.park(name, parked);
+    } catch (cause) {
+      this.#parkFailedMs = Date.now();
+      throw cause;
+    }
     for (const [slice, cursor] of done) this.#parked.set(slice, cursor);
+  }
+
+  /** Whether a place lies before an offset of a partition and is not written down yet. */
+  isOpenBefore(partition: number, before: number): boolean {
+    // The log does not wait for a disk that takes nothing.
+    if (Date.now() - this.#parkFailedMs < PARK_RETRY_MS) return false;
+    const fading = Array.from({ length: PARTITIONS }, (_, at) => (at === partition ? before : 0));
+    return this.record.slices.some(({ cursor }, slice) => {
+      return this.#parked.get(slice) !== cursor && mayFade(cursor, slice, fading);
+    });
   }
 
   /** Commits where members stand that have nothing open, in slices of which nothing was committed since this time. */
@@ -209,13 +229,16 @@ export class LiveGroup {
     const { context, logger } = this.#parts;
     const { slices } = this.record;
     const own = ++this.#counts;
-    const stretches = context.store.all().map((log) => {
-      const its = slices.flatMap(({ cursor }, slice) => (partitionOfSlice(slice) === log.partition ? [cursor] : []));
-      // A replay that goes on has no offset, and what it still brings comes from recorders.
-      const froms = its.flatMap((cursor) => (cursor === '' ? 0 : (offsetOf(cursor, log.partition) ?? [])));
-      return { log, from: Math.max(log.firstOffset, Math.min(...froms)), to: log.deliverableOffset };
+    // A replay that goes on has no offset, and what it still brings comes from recorders.
+    const froms = slices.map(({ cursor }, slice) => {
+      return cursor === '' ? 0 : (offsetOf(cursor, slice) ?? Number.POSITIVE_INFINITY);
     });
-    const counted = countLogged(this.lag, stretches, new Set(this.#predicate.topics), () => own === this.#counts);
+    const stretches = context.store.all().map((log) => {
+      const its = froms.filter((_, slice) => partitionOfSlice(slice) === log.partition);
+      return { log, from: Math.max(log.firstOffset, Math.min(...its)), to: log.deliverableOffset };
+    });
+    const topics = new Set(this.#predicate.topics);
+    const counted = countLogged(this.lag, stretches, froms, topics, () => own === this.#counts);
     counted
       .then(() => this.#passCommitted())
       .catch((cause) => logger.warn(`the lag of group ${this.group.name} is not known: ${cause}`));
@@ -295,12 +318,14 @@ export class LiveGroup {
 
   /** Where a slice begins whose committed cursor the log has forgotten. */
   #withoutLog(slice: number, { name, slices }: GroupRecord): Promise<SliceStart> {
-    const { context, store } = this.#parts;
+    const { context, store, logger } = this.#parts;
     const own = this.slice(slice);
     const place = slices[slice]!;
     const parked = store.parked(name, slice);
     // It may have been written down for a filter before: see rebound().
-    const isOf = parked !== undefined && rebound(parked.cursor, own.predicate) === place.cursor;
+    const isOf = parked && [parked.cursor, rebound(parked.cursor, own.predicate)].includes(place.cursor);
+    const state = parked === undefined ? 'nothing' : isOf ? 'it' : 'another place';
+    logger.warn(`the log has forgotten the place of slice ${slice} of group ${name}; ${state} was written down`);
     return unparked(context, own, place, isOf ? parked.nodes : undefined);
   }
 

@@ -30,6 +30,7 @@ export class Upkeep {
     this.#logger = logger;
     this.#timer = setInterval(() => this.#start(), INTERVAL_MS).unref();
     for (const log of store.all()) log.follow(({ bytes }) => this.#grown(bytes));
+    store.guard((partition, before) => this.#mayForget(partition, before));
     // Before what grew old while no broker ran is forgotten.
     setImmediate(() => this.#start());
   }
@@ -45,6 +46,15 @@ export class Upkeep {
     if (this.#bytes < this.#store.bytesMax / GROUP_UPKEEPS_PER_LOG) return;
     this.#bytes = 0;
     this.#start();
+  }
+
+  /** Places that lie before the offset are written down first. */
+  #mayForget(partition: number, before: number): boolean {
+    if (this.#closed) return true;
+    if (this.#running) return false;
+    if (!this.#groups().some((live) => live.isOpenBefore(partition, before))) return true;
+    this.#start();
+    return false;
   }
 
   #start(): void {

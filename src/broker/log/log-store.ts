@@ -3,6 +3,7 @@ import path from 'node:path';
 import { BackplaneError } from '../../errors.js';
 import { everySecond } from '../../flow/long-timer.js';
 import {
+  LOG_EXCESS_BYTES_MAX,
   LOG_RETENTION_INTERVAL_MS,
   LOG_SEGMENT_BYTES,
   LOG_SEGMENTS_MIN,
@@ -25,6 +26,8 @@ export interface LogStoreOptions {
   /** Bound over all partition logs together; beyond it the oldest segment of all logs is deleted. */
   readonly bytesMax: number;
   readonly ageMsMax: number;
+  /** How far the bound may be exceeded while guard() keeps something; LOG_EXCESS_BYTES_MAX unless it is given. */
+  readonly excessBytesMax?: number | undefined;
   readonly files?: FileOps | undefined;
   /** Called when something was found lost at the opening of the logs, with the consequence. */
   readonly warn: (message: string) => void;
@@ -40,6 +43,7 @@ export class LogStore {
   readonly #directory: HeldDirectory;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #endLooks: () => void;
+  #mayForget: (partition: number, before: number) => boolean = () => true;
 
   /** Opens or creates every log, and makes durable what a killed broker wrote but did not sync. */
   static async open(options: LogStoreOptions): Promise<LogStore> {
@@ -75,7 +79,7 @@ export class LogStore {
       fsync,
       segmentBytesMax: Math.min(LOG_SEGMENT_BYTES, Math.floor(bytesMax / LOG_SEGMENTS_MIN)),
       ageMsMax,
-      onFull: () => this.#removeOldest(),
+      onFull: () => this.#removeOldest(true),
       onGrown: () => this.#enforceBytes(),
       files,
     });
@@ -133,6 +137,14 @@ export class LogStore {
     return before;
   }
 
+  /**
+   * Has `mayForget` asked before frames of a partition, up to an offset, are deleted for being too many. They wait while it
+   * says no, as long as the logs exceed their bound by little.
+   */
+  guard(mayForget: (partition: number, before: number) => boolean): void {
+    this.#mayForget = mayForget;
+  }
+
   /** Deletes old segments: by age in each log, and by bytes over all logs. */
   enforceRetention(): void {
     this.#eachGoesOn((log) => log.enforceRetention());
@@ -158,18 +170,24 @@ export class LogStore {
   }
 
   #enforceBytes(): void {
-    while (this.bytes > this.#options.bytesMax && this.#removeOldest());
+    const { bytesMax, excessBytesMax = LOG_EXCESS_BYTES_MAX } = this.#options;
+    while (this.bytes > bytesMax && this.#removeOldest(this.bytes > bytesMax + excessBytesMax));
   }
 
   /** Deletes the segment that ended first in all logs, so that small logs keep their frames as long as large ones. */
-  #removeOldest(): boolean {
+  #removeOldest(forced: boolean): boolean {
     const removable: { readonly log: EmbeddedLog; readonly oldestNs: bigint }[] = [];
     for (const log of this.#logs) {
       const { oldestNs } = log;
       if (oldestNs !== undefined) removable.push({ log, oldestNs });
     }
     removable.sort((a, b) => (a.oldestNs < b.oldestNs ? -1 : 1));
-    return removable.some(({ log }) => log.removeOldest());
+    for (const { log } of removable) {
+      const [oldest] = log.segments();
+      if (!forced && oldest && !this.#mayForget(log.partition, oldest.nextOrdinal)) return false;
+      if (log.removeOldest()) return true;
+    }
+    return false;
   }
 
   #every(ms: number, run: () => void): void {

@@ -22,6 +22,7 @@ import type { Redactor } from '../redaction/redactor.js';
 import { type LaneCursor, PageEntries, startCursor } from '../source/pages/page.js';
 import type { ClockPair, ExecRecord, ProcessSnapshot, QueryRecord, SourcePage } from '../source/source.js';
 import { FilePaths } from '../timeline/paths/file-paths.js';
+import type { OpenedFiles } from '../timeline/paths/opened-file.js';
 import { type LookNotes, ProcessLooks } from '../timeline/process-looks.js';
 import { Timeline } from '../timeline/timeline.js';
 import { NOTHING_ASKED, type TimelineInterest, type TimelineSink } from '../timeline/timeline-sink.js';
@@ -95,6 +96,7 @@ export class Recorder {
   /** The last horizon that was recorded. */
   #horizonNs = 0n;
   readonly #filePaths = new FilePaths();
+  readonly #opened: OpenedFiles;
   readonly #looks = new ProcessLooks();
   #lookNotes: LookNotes | undefined;
 
@@ -120,7 +122,7 @@ export class Recorder {
     const replay = new Replay(this.log, newest, timeline);
     while (replay.step(Number.MAX_SAFE_INTEGER));
     replay.close();
-    timeline.noteOpened();
+    this.#opened = timeline.noteOpened();
   }
 
   get timeline(): TimelineView {
@@ -232,11 +234,12 @@ export class Recorder {
 
   /**
    * Records the horizon only while events wait for it, so that a quiet machine writes nothing. Skipped entries count as
-   * waiting: a replay with another interest may hold them until this horizon.
+   * waiting: a replay with another interest may hold them until this horizon. `readOn`: as SourceSink has it; without it
+   * nothing is told of where descriptors lead to.
    */
-  horizon(horizonNs: bigint): void {
+  horizon(horizonNs: bigint, readOn?: () => boolean): void {
     this.settle();
-    this.#readPaths(horizonNs);
+    if (readOn) this.#readPaths(horizonNs, readOn);
     this.#lookAgain();
     const { pending, passedOverNs } = this.#timeline;
     if (pending > 0 || (passedOverNs > 0n && passedOverNs >= this.#horizonNs)) {
@@ -255,11 +258,9 @@ export class Recorder {
   }
 
   /** Records the paths of files opened in earlier pages; called before the horizon, which lets their events be told. */
-  #readPaths(nowNs: bigint): void {
-    const opened = this.#timeline.takeOpened();
-    if (opened.length === 0) return;
-    const paths = this.#filePaths.read(opened, nowNs);
-    if (paths.length === 0) return;
+  #readPaths(nowNs: bigint, readOn: () => boolean): void {
+    const { losses } = this;
+    const paths = this.#filePaths.read(this.#opened, nowNs, () => readOn() && this.losses === losses);
     for (let at = 0; at < paths.length; at += PATHS_PER_RECORD) {
       const record = { paths: paths.slice(at, at + PATHS_PER_RECORD) };
       this.#append({ kind: RecordKind.PATHS, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });

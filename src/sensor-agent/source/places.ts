@@ -4,7 +4,8 @@
  * alone (O_PATH), which asks no filesystem; the kernel says which mount that is in; and it is asked further only where the
  * kernel itself answers for the filesystem. Loaded by the exec lane's workers: imports as little as it can.
  */
-import { closeSync, constants, fstatSync, openSync, readFileSync, readlinkSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs';
+import { type MountLine, mountIn, OVERLAY, ownMounts } from './mounts.js';
 
 /** <fcntl.h> on x86-64 and arm64; Node does not name it. */
 const O_PATH = 0o10000000;
@@ -15,22 +16,21 @@ const ANSWERING: ReadonlySet<string> = new Set(
     'tmpfs devtmpfs ramfs rootfs squashfs erofs cramfs romfs iso9660 udf'
   ).split(' '),
 );
-/** Asks the filesystems below it; in a user namespace of their own, users mount it over what they like. */
-const STACKED = 'overlay';
+/** Each subvolume has a device of its own, by which it is told from others that are mounted and unmounted one by one. */
+const SUBVOLUMES = 'btrfs';
 const LINKS_MAX = 16;
 const PARTS_MAX = 128;
 
 interface Mount {
-  /** `major:minor` of its filesystem. */
-  readonly device: string;
+  readonly line: MountLine;
   readonly answers: boolean;
-  readonly stacked: boolean;
 }
 
 /** A file as a place alone, open as long as it is used. */
 export interface Place {
   /** With O_PATH. */
   readonly fd: number;
+  /** `major:minor` of its filesystem, or of its subvolume. */
   readonly device: string;
   /** On an overlay: several may show one file, each with a device of its own. */
   readonly stacked: boolean;
@@ -63,46 +63,78 @@ export function atMount<Result>(point: string, name: string, use: (place: Place)
 }
 
 /**
- * Calls `use` with a file where a filesystem is mounted that others may want to unmount, or with the same file below this
- * agent's own root: a directory of the root's filesystem may be mounted elsewhere, too, as the root of a container.
+ * Calls `use` with a file of the root's filesystem where nobody wants to unmount that: a directory of it may be mounted
+ * elsewhere, too, as the root of a container. That is below this agent's own root, or, where that is no more than a
+ * directory or a subvolume of the filesystem, in another mount of this agent's that shows more of it.
  */
 export function atOwnRoot<Result>(pid: number, place: Place, use: (place: Place) => Result): Result | undefined {
-  const name = nameOnDevice(pid, place);
+  const { mount, name } = placeOnMount(pid, place) ?? {};
+  if (mount === undefined || name === undefined) return undefined;
   const file = fstatSync(place.fd, { bigint: true });
   const isSame = ({ fd }: Place) => {
     const { dev, ino } = fstatSync(fd, { bigint: true });
     return dev === file.dev && ino === file.ino;
   };
-  return name === undefined ? undefined : atName(process.pid, name, (own) => (isSame(own) ? use(own) : undefined));
+  const whole = `${mount.root === '/' ? '' : mount.root}${name}`;
+  for (const own of wider(mount)) {
+    const root = own.root === '/' ? '' : own.root;
+    if (!whole.startsWith(`${root}/`)) continue;
+    const found = atMount(own.point, whole.slice(root.length), (same) =>
+      isSame(same) ? { of: use(same) } : undefined,
+    );
+    if (found) return found.of;
+  }
+  return undefined;
 }
 
-/** Where its filesystem has a file, from that one's root on. */
-function nameOnDevice(pid: number, { fd }: Place): string | undefined {
+/** This agent's root, and its other mounts that show more of a filesystem than one does; what shows most comes first. */
+function wider({ device, root }: MountLine): readonly MountLine[] {
+  const shows = (own: MountLine) => own.device === device && (own.point === '/' || own.root.length < root.length);
+  const [first, others] = [ownRoot(), ownMounts().filter((own) => own.point !== '/' && shows(own))];
+  return [...(first && shows(first) ? [first] : []), ...others.sort((a, b) => a.root.length - b.root.length)];
+}
+
+/** In which mount a file is that a process sees, and where below its root. */
+export function placeOnMount(pid: number, { fd }: Place): { mount: MountLine; name: string } | undefined {
   const id = mountId(fd);
   // A process that has changed its root has what is mounted by names from there; the link is as this agent sees it.
   const mount = mountIn('self', id) ?? mountIn(String(pid), id);
   const path = readlinkSync(`/proc/self/fd/${fd}`);
   if (mount === undefined) return undefined;
   const point = mount.point === '/' ? '' : mount.point;
-  return path.startsWith(`${point}/`) ? `${mount.root}/${path.slice(point.length)}` : undefined;
+  return path.startsWith(`${point}/`) ? { mount, name: path.slice(point.length) } : undefined;
 }
 
 /** By number of a mount, as long as a look at many processes takes. */
-export type KnownDevices = Map<string, string | undefined>;
+export type KnownMounts = Map<string, MountLine | undefined>;
 
-/** `major:minor` of the filesystem that a link of `/proc/PID` leads to, without asking that anything. */
-export function deviceAt(pid: number, link: 'exe' | 'root', known: KnownDevices): string | undefined {
+/**
+ * `major:minor` of the filesystem, or subvolume, that a link of `/proc/PID` leads to; it is asked nothing unless the
+ * kernel answers.
+ */
+export function deviceAt(pid: number, link: 'exe' | 'root', known: KnownMounts): string | undefined {
   let fd = -1;
   try {
     fd = openSync(`/proc/${pid}/${link}`, O_PATH);
     const id = mountId(fd);
-    if (!known.has(id)) known.set(id, (mountIn(String(pid), id) ?? mountIn('self', id))?.device);
-    return known.get(id);
+    if (!known.has(id)) known.set(id, mountIn(String(pid), id) ?? mountIn('self', id));
+    const mount = known.get(id);
+    return mount && deviceOf(fd, mount);
   } catch {
     return undefined;
   } finally {
     if (fd >= 0) closeSync(fd);
   }
+}
+
+/** What a list of mounts says of it, but for subvolumes, which have one line's device in common. */
+function deviceOf(fd: number, { type, device }: MountLine): string {
+  if (type !== SUBVOLUMES) return device;
+  const { dev } = fstatSync(fd, { bigint: true });
+  // <sys/sysmacros.h>
+  const major = ((dev >> 8n) & 0xfffn) | ((dev >> 32n) & ~0xfffn);
+  const minor = (dev & 0xffn) | ((dev >> 12n) & 0xffff_ff00n);
+  return `${major}:${minor}`;
 }
 
 /**
@@ -145,7 +177,8 @@ class Walk {
 
   answering(fd: number): Place | undefined {
     const mount = this.mountOf(fd);
-    return mount?.answers ? { fd, device: mount.device, stacked: mount.stacked } : undefined;
+    if (!mount?.answers) return undefined;
+    return { fd, device: deviceOf(fd, mount.line), stacked: mount.line.type === OVERLAY };
   }
 
   mountOf(fd: number): Mount | undefined {
@@ -210,65 +243,37 @@ function mountId(fd: number): string {
   }
 }
 
-interface MountLine {
-  readonly device: string;
-  /** The directory of the filesystem that is mounted, and where. */
-  readonly root: string;
-  readonly point: string;
-  readonly type: string;
-}
-
-/** Blanks and the like, as the kernel writes them in lists. */
-function unescaped(text: string): string {
-  return text.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
-}
-
-/** The same, "/proc/<pid>/mountinfo": `id parent device root place options … - type source options`. */
-function mountIn(process: string, id: string): MountLine | undefined {
-  try {
-    const text = readFileSync(`/proc/${process}/mountinfo`, 'utf8');
-    const line = new RegExp(`^${id} \\d+ (\\d+:\\d+) (\\S+) (\\S+) .* - (\\S+) `, 'm');
-    const [, device, root, point, type] = line.exec(text) ?? [];
-    if (device === undefined || root === undefined || point === undefined || type === undefined) return undefined;
-    return { device, root: unescaped(root), point: unescaped(point), type };
-  } catch {
-    return undefined;
-  }
-}
-
 /** Where filesystems are mounted for which the kernel answers, as this agent sees them, but the root's; the newest first. */
 export function mountPoints(): string[] {
-  const points: string[] = [];
-  for (const line of readFileSync('/proc/self/mountinfo', 'utf8').split('\n')) {
-    const [, device, point, type = ''] = /^\d+ \d+ (\d+:\d+) \/ (\S+) .* - (\S+) /.exec(line) ?? [];
-    if (point !== undefined && device !== rootDevice() && (ANSWERING.has(type) || type === STACKED))
-      points.unshift(unescaped(point));
-  }
-  return points;
+  const isSought = ({ root, device, type }: MountLine) =>
+    root === '/' && device !== ownRoot()?.device && (ANSWERING.has(type) || type === OVERLAY);
+  return ownMounts()
+    .filter(isSought)
+    .map(({ point }) => point)
+    .reverse();
 }
 
 /** Of a mount that a process does not see it says nothing. */
 function mountSeenBy(process: string, id: string): Mount | undefined {
-  const found = mountIn(process, id);
-  if (!found) return undefined;
-  const { device, type } = found;
-  const isKernels = ANSWERING.has(type) || device === rootDevice();
+  const line = mountIn(process, id);
+  if (!line) return undefined;
+  const isKernels = ANSWERING.has(line.type) || line.device === ownRoot()?.device;
   // The user namespace is looked at last: no process comes back from one.
-  const stacked = type === STACKED;
-  return { device, answers: isKernels || (stacked && userSpace(process) === userSpace('self')), stacked };
+  return { line, answers: isKernels || (line.type === OVERLAY && userSpace(process) === userSpace('self')) };
 }
 
 function userSpace(process: string): string {
   return readlinkSync(`/proc/${process}/ns/user`);
 }
 
-let ownRoot: string | undefined;
+let ownRootLine: { readonly line: MountLine | undefined } | undefined;
 
 /** If that does not answer, nothing does. */
-function rootDevice(): string {
-  if (ownRoot !== undefined) return ownRoot;
-  const fd = openSync('/', O_PATH);
-  ownRoot = mountIn('self', mountId(fd))?.device ?? '';
-  closeSync(fd);
-  return ownRoot;
+function ownRoot(): MountLine | undefined {
+  if (ownRootLine === undefined) {
+    const fd = openSync('/', O_PATH);
+    ownRootLine = { line: mountIn('self', mountId(fd)) };
+    closeSync(fd);
+  }
+  return ownRootLine.line;
 }

@@ -106,8 +106,11 @@ export interface DrainResult {
 /** Calls are synchronous and in order of arrival; buffers are valid only during the call. */
 export interface SourceSink {
   page(page: SourcePage): void;
-  /** End of a drain: no event below `horizonNs` (trace clock) will come from any lane, but for late ones. */
-  horizon(horizonNs: bigint): void;
+  /**
+   * End of a drain: no event below `horizonNs` (trace clock) will come from any lane, but for late ones. `readOn` delivers
+   * the pages that came since, for whoever has to know what happened until now; false: not all of them.
+   */
+  horizon(horizonNs: bigint, readOn?: () => boolean): void;
   /** Takes the side record of one exec. */
   exec(record: ExecRecord): void;
   /** Called behind execs that are in no buffer of the kernel any more: they are recorded, should this agent be killed. */

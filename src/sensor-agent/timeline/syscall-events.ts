@@ -42,13 +42,10 @@ export function onDemandType(name: string): string | undefined {
   return BY_NAME.get(name)?.type;
 }
 
-/**
- * The descriptor that a call returned, whose path can be looked up; undefined for all other events and failed calls.
- */
+/** The descriptor that a call that opens files returned, negative where it failed; undefined for all other events. */
 export function openedDescriptor(name: string, values: FieldValues): number | undefined {
   if (!RETURNS.test(name) || BY_NAME.get(name)?.type !== 'file.open') return undefined;
-  const result = Number(integer(values['ret']));
-  return result >= 0 ? result : undefined;
+  return Number(integer(values['ret']));
 }
 
 /** What is known beside the event: the link of an opened descriptor, and what the kernel was given. */

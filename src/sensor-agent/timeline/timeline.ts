@@ -32,7 +32,7 @@ import { entryOf } from './datagrams/query-join.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
-import { eventAt, type OpenedFile, openedFiles } from './paths/opened-file.js';
+import { eventAt, OpenedFiles } from './paths/opened-file.js';
 import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 
@@ -49,7 +49,6 @@ interface Pending extends TraceEvent {
 }
 
 const EXEC = 'sched_process_exec';
-const NONE_OPENED: readonly OpenedFile[] = [];
 const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
 const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
 
@@ -79,8 +78,8 @@ export class Timeline {
   #restored: { ordinal: number; position: Position } | undefined;
   readonly #losses = new OpenLosses();
   readonly #selection = new EntrySelection();
-  /** Files opened in pages since takeOpened(); undefined when nobody looks up their paths. */
-  #opened: OpenedFile[] | undefined;
+  /** Undefined when nobody looks up their paths. */
+  #opened: OpenedFiles | undefined;
   /** Undefined when nobody looks at processes again. */
   #lookNotes: LookNotes | undefined;
   /** Pages that may hold skipped entries beyond the frontier. */
@@ -223,22 +222,15 @@ export class Timeline {
         values: format.decode(page.bytes, offset, length),
       };
       this.#add(event);
-      if (this.#opened) this.#opened.push(...openedFiles(event, this.#kernel.processes));
+      this.#opened?.note(event, this.#kernel.processes);
       this.#lookNotes?.entry(event);
     }
   }
 
   /** Begins to note the files that pages open. */
-  noteOpened(): void {
-    this.#opened = [];
-  }
-
-  /** Returns the files opened in pages since the last call. */
-  takeOpened(): readonly OpenedFile[] {
-    const opened = this.#opened;
-    if (opened === undefined || opened.length === 0) return NONE_OPENED;
-    this.#opened = [];
-    return opened;
+  noteOpened(): OpenedFiles {
+    this.#opened = new OpenedFiles();
+    return this.#opened;
   }
 
   /** Begins to note the processes that may have to be looked at again. */

@@ -212,11 +212,11 @@ const NO_PATH =
 const NOT_DEEP = 'a path of chmod, chown or truncate with more than eight names below its mount is not known';
 const LINK_LATER =
   'where the kernel does not copy it ("doctor" says so) the path of an open is the link of its descriptor, read some ' +
-  'milliseconds after the call returned: a file that was closed by then has no path, one whose descriptor was given away ' +
-  "and reused by a thread within that time may have the later one's";
+  'milliseconds after the call returned: a file that was closed by then has no path, one whose descriptor got another ' +
+  "file without an open (dup2, a file passed over a socket) may have that one's";
 const OTHER_OPENS = 'what io_uring and open_by_handle_at open is not seen';
 
-/** What was given belongs to the open that had begun, and has not returned. */
+/** They have the flags. What was given belongs to the open that had begun and has not returned, and its descriptor may be there. */
 const OPENS_BEGIN = calls('enter', 'openat', 'open', 'openat2', 'creat');
 
 const FILE: readonly CatalogueEntry[] = [
@@ -226,8 +226,8 @@ const FILE: readonly CatalogueEntry[] = [
     'syscalls/sys_exit_openat',
     { 'file.descriptor': { field: 'ret' } },
     {
-      alsoTraced: calls('exit', 'open', 'openat2', 'creat'),
-      pathPoint: { name: pathEvent('open'), beside: OPENS_BEGIN, instead: [] },
+      alsoTraced: [...calls('exit', 'open', 'openat2', 'creat'), ...OPENS_BEGIN],
+      pathPoint: { name: pathEvent('open'), beside: [], instead: [] },
       blindSpot: OTHER_OPENS,
       blindWithoutProbes: LINK_LATER,
     },

@@ -1,5 +1,7 @@
 /** What is granted: nodes, topics, filters, and how many at once; lists show no more. */
 import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import {
   type GetStatusResponse__Output,
@@ -106,6 +108,16 @@ test('where the broker keeps its data is told to who manages it', async () => {
   assert.equal(await dataDirFor(guarded.as('viewer')), '');
   for (const who of [guarded.as('op-1'), bearer(guarded.own)])
     assert.equal(await dataDirFor(who), guarded.harness.dataDir);
+  const tokenFile = join(guarded.harness.dataDir, 'token');
+  const troubleFor = async (who: readonly string[]) => {
+    const { body } = await guarded.overHttp(['GET', '/v1/status'], who);
+    return (JSON.parse(body) as { logTrouble: string }).logTrouble;
+  };
+  renameSync(tokenFile, `${tokenFile}.away`);
+  await until('the trouble', async () => (await troubleFor(guarded.as('viewer'))) !== '');
+  assert.match(await troubleFor(guarded.as('viewer')), /^token file DATA_DIR\/token was removed/);
+  assert.ok((await troubleFor(guarded.as('op-1'))).startsWith(`token file ${tokenFile} was removed`));
+  renameSync(`${tokenFile}.away`, tokenFile);
   const garbage = await guarded.grpc.call(
     '/backplane.v1.Backplane/SetBudget',
     guarded.as('viewer')[0],

@@ -13,14 +13,17 @@ import { checkGroupState, type GroupRecord } from '../../../src/broker/groups/gr
 import { GroupStore } from '../../../src/broker/groups/group-store.js';
 import { Groups } from '../../../src/broker/groups/groups.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
+import { sliceOf } from '../../../src/broker/groups/slice.js';
 import type { SliceLease } from '../../../src/broker/groups/slice-lease.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { GROUPS_MAX } from '../../../src/limits.js';
 import { wallNowNs } from '../../../src/nanoseconds.js';
 import { checkSubscription } from '../../../src/subscriptions/request/subscription-request.js';
 import { encodeCursor } from '../../../src/wire/cursor.js';
+import { ORIGIN } from '../../../src/wire/position.js';
 import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
+import { frameOver } from '../../harness/frames.js';
 import { until } from '../../harness/until.js';
 
 const RECORD: GroupRecord = {
@@ -73,6 +76,28 @@ test('a commit that is acknowledged is written, also where a later one with it i
   await Promise.all([moved, alone]);
   assert.equal(store.get('g')!.slices[1]!.cursor, cursor(1n));
   group.close();
+});
+
+test('of what the log had already only what is not committed counts, and its age', () => {
+  const lag = new GroupLag(8, 1n, (node) => node !== 'other');
+  const at = (offset: number, node: string) => {
+    const from = { ...ORIGIN, timeNs: BigInt(offset) };
+    const frame = frameOver(
+      from,
+      { ...from, timeNs: from.timeNs + 1n },
+      {
+        ...{ topic: 'process', count: 3, matches: [{ predicateId: 1n, all: true, indices: [] }] },
+      },
+    );
+    return { kind: 'frame', offset, node, frame, bytes: 10, appendedMs: offset } as const;
+  };
+  const slice = sliceOf('a', 8);
+  const froms = Array.from({ length: 8 }, (_, index) => (index === slice ? 5 : Number.POSITIVE_INFINITY));
+  for (const offset of [3, 4, 5, 6]) lag.logged(at(offset, 'a'), froms);
+  lag.logged(at(7, 'other'), froms);
+  assert.deepEqual([lag.events, lag.sinceMs, lag.of(slice).events], [6, 5, 6]);
+  lag.committed(slice, 6);
+  assert.deepEqual([lag.events, lag.of(slice).sinceMs, lag.unattendedBytes], [3, 6, 0]);
 });
 
 test('slices are given when every reason not to is gone', async () => {

@@ -13,6 +13,7 @@ import { frameOf, PROCESS } from '../../contract/partition-log.js';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
 
 const BYTES_MAX = 4 * MiB;
+const EXCESS_BYTES_MAX = MiB;
 const FRAME_BYTES = 16 * KiB;
 let dir: string;
 let store: LogStore;
@@ -23,6 +24,7 @@ async function open(files = nodeFileOps): Promise<void> {
     dir,
     fsync: 'commit',
     bytesMax: BYTES_MAX,
+    excessBytesMax: EXCESS_BYTES_MAX,
     ageMsMax: 3_600_000,
     files,
     warn: assert.fail,
@@ -41,11 +43,11 @@ afterEach(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-async function append(log: PartitionLog, bytes: number): Promise<void> {
+async function append(log: PartitionLog, bytes: number, bytesMax = BYTES_MAX): Promise<void> {
   for (let done = 0; done < bytes; done += FRAME_BYTES) {
     const frame = frameOf(at, ++at, FRAME_BYTES);
     await log.append('a', frame, encodeFrame(frame));
-    assert.ok(store.bytes <= BYTES_MAX, `${store.bytes} bytes`);
+    assert.ok(store.bytes <= bytesMax, `${store.bytes} bytes`);
     mock.timers.tick(1);
   }
 }
@@ -82,6 +84,36 @@ test("the segment that ended first is deleted first, even an idle log's only one
   await open();
   assert.deepEqual(store.partition(0).coveredTo('a', 'process'), covered);
   assert.ok(store.partition(0).deliverableOffset >= nextOffset);
+});
+
+test('what is still to be noted of frames keeps them for a while, and not beyond a bound', async () => {
+  await open();
+  const [first, busy] = [store.partition(0), store.partition(3)];
+  const asked: string[] = [];
+  let mayForget = false;
+  store.guard((partition, before) => {
+    asked.push(`${partition}<${before}`);
+    return mayForget;
+  });
+  await append(first, 128 * KiB);
+  assert.deepEqual(
+    store.fading(),
+    store.all().map(() => 0),
+    'nothing is old',
+  );
+  const end = first.deliverableOffset;
+  await append(busy, 4 * MiB, BYTES_MAX + EXCESS_BYTES_MAX);
+  assert.ok(store.bytes > BYTES_MAX && first.firstOffset === 0, `${store.bytes} bytes`);
+  assert.ok(asked.length > 0 && asked.every((each) => each === `0<${end}`), asked.join());
+  const [ofFirst = 0, , , ofBusy = 0] = store.fading();
+  assert.ok(ofFirst === end && ofBusy > 0 && ofBusy < busy.deliverableOffset, 'the older half may be forgotten soon');
+  mayForget = true;
+  store.enforceRetention();
+  assert.ok(store.bytes <= BYTES_MAX && first.firstOffset === end);
+  mayForget = false;
+  const { firstOffset } = busy;
+  await append(busy, 2 * MiB, BYTES_MAX + EXCESS_BYTES_MAX);
+  assert.ok(busy.firstOffset > firstOffset, 'no longer than that');
 });
 
 test('on a full disk the oldest segment of all logs is deleted to make room', async () => {

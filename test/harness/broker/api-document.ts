@@ -18,6 +18,7 @@ interface Content {
 }
 
 export class ApiDocument {
+  static #served: Promise<ApiDocument> | undefined;
   readonly #ajv = new Ajv2020({ strict: false, validateFormats: false });
   readonly #validators = new Map<Schema, ValidateFunction>();
 
@@ -29,8 +30,16 @@ export class ApiDocument {
     this.#ajv.addSchema(strict(document) as object, 'api');
   }
 
-  /** `address`: host:port. The document itself is checked, too. */
-  static async of(address: string): Promise<ApiDocument> {
+  /**
+   * `address`: host:port. The document itself is checked, too. Brokers of one process have the same one, which is read once,
+   * because to compile it takes long.
+   */
+  static of(address: string): Promise<ApiDocument> {
+    ApiDocument.#served ??= ApiDocument.#read(address);
+    return ApiDocument.#served;
+  }
+
+  static async #read(address: string): Promise<ApiDocument> {
     const document = await (await fetch(`http://${address}/openapi.json`)).json();
     const { valid, errors } = await new Validator().validate(structuredClone(document) as Record<string, unknown>);
     assert.ok(valid, JSON.stringify(errors));

@@ -34,8 +34,9 @@ export function findings(
   upTo: ReadonlyMap<string, number>,
 ): Findings {
   const violations: string[] = [];
+  const gaps: string[] = [];
   const found = (text: string) => violations.length < SHOWN_MAX && violations.push(text);
-  const epochs = epochsOf(members, found);
+  const epochs = epochsOf(members, found, (text) => gaps.length < SHOWN_MAX && gaps.push(text));
   const processed = new Map<string, Numbers>();
   let [sum, again, committedSum] = [0, 0, 0];
   for (const [slice, own] of epochs) {
@@ -69,12 +70,13 @@ export function findings(
     if (missing.length > 0)
       found(`${node} lacks ${missing.length} of ${to + 1}: ${missing.slice(0, 5).join(', ')} ...`);
   }
-  return { violations, processed: sum, again, committed: committedSum };
+  return { violations: [...violations, ...gaps], processed: sum, again, committed: committedSum };
 }
 
 function epochsOf(
   members: readonly { readonly name: string; readonly lines: readonly Line[] }[],
   found: (text: string) => void,
+  foundGap: (text: string) => void,
 ): Map<number, Map<number, Epoch>> {
   const epochs = new Map<number, Map<number, Epoch>>();
   for (const { name: member, lines } of members) {
@@ -92,7 +94,7 @@ function epochsOf(
           const own = epochs.get(slice)?.get(epoch);
           if (own) own.committed = Math.max(own.committed, count);
         }
-      } else if (line.kind === 'g') found(`member ${member} was told a gap: ${line.text}`);
+      } else if (line.kind === 'g') foundGap(`member ${member} was told a gap: ${line.text}`);
     }
   }
   return epochs;

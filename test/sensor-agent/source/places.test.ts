@@ -95,3 +95,42 @@ test('nothing is asked of a filesystem for which a user answers', { skip }, asyn
   assert.notEqual(own, root);
   assert.equal(await filesystem.end(), undefined, 'it was asked');
 });
+
+/** Makes `$1` the root, without the one from before, and mounts directories of its filesystem in it; then runs `$2`. */
+const IN_ROOT = `
+mount --make-rprivate /
+mount --bind "$1" "$1"
+for each in /*; do
+  if [ -L "$each" ]; then cp -a "$each" "$1$each"; elif [ -d "$each" ]; then mkdir "$1$each"; mount --rbind "$each" "$1$each"; fi
+done
+mkdir "$1/inner" "$1/outer" "$1/old"
+mount --bind "$1/within" "$1/inner"
+mount --bind "$1/../without" "$1/outer"
+cd "$1"
+pivot_root . old
+umount -l /old
+exec chroot . sh -ec "$2"
+`;
+
+test('a file is found where its mount is not, also below a root that is a directory of its filesystem', {
+  skip,
+}, (t) => {
+  const dir = scratchDirectory('places');
+  const root = join(dir, 'root');
+  for (const name of [join(root, 'within'), join(dir, 'without')]) {
+    mkdirSync(name, { recursive: true });
+    copyFileSync(realpathSync('/bin/sleep'), join(name, 'sleep'));
+  }
+  const places = new URL('../../../src/sensor-agent/source/places.js', import.meta.url).href;
+  const script = `
+    import { readlinkSync } from 'node:fs';
+    const { atLink, atOwnRoot, pathOf } = await import('${places}');
+    for (const pid of process.argv.slice(1).map(Number))
+      console.log(atLink(pid, 'exe', (place) => atOwnRoot(pid, place, (own) => readlinkSync(pathOf(own)))));`;
+  const node = `"${process.execPath}" --input-type=module -e "$SCRIPT"`;
+  const work = `/inner/sleep 600 & one=$!; /outer/sleep 600 & two=$!; ${node} $one $two; kill $one $two`;
+  const env = { ...process.env, SCRIPT: script };
+  const { status, stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-ec', IN_ROOT, 'sh', root, work], { env });
+  if (status !== 0) return t.skip(`cannot have such a root: ${stderr}`);
+  assert.deepEqual(stdout.toString().trim().split('\n'), ['/within/sleep', join(dir, 'without/sleep')]);
+});

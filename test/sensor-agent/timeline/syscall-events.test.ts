@@ -65,7 +65,7 @@ test('an open has its descriptor and path, and a failed open its error', () => {
   assert.deepEqual(onDemandParts('sys_exit_creat', { ret: 7n }, { link: '/a' }), { file: resolved });
   assert.deepEqual(onDemandParts('sys_exit_open', { ret: -13n }), { file: { ...file, descriptor: -13 } });
   assert.equal(openedDescriptor('sys_exit_openat2', { ret: 9n }), 9);
-  assert.equal(openedDescriptor('sys_exit_open', { ret: -2n }), undefined);
+  assert.equal(openedDescriptor('sys_exit_open', { ret: -2n }), -2);
   assert.equal(openedDescriptor('sys_enter_unlinkat', { ret: 9n }), undefined);
 });
 

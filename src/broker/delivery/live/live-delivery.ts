@@ -121,17 +121,21 @@ export class LiveDelivery {
   async #notify(): Promise<void> {
     const { position, outlet, broker, checked } = this.#subscription;
     const often = this.#stirred || checked.window.untilNs !== undefined;
+    const intervalMs = often ? NOTICE_INTERVAL_MS : broker.silence.intervalMs();
     this.#stirred = false;
     this.#noticedMs = performance.now();
-    this.#dueMs = this.#noticedMs + (often ? NOTICE_INTERVAL_MS : broker.silence.intervalMs());
+    this.#dueMs = this.#noticedMs + intervalMs;
     for (const place of position.places) place.tellPassed();
     await outlet.gaps();
     const views = [...position.views.values()];
     await position.makeNotes();
     const cursor = position.cursor();
-    for (const watermark of this.#notices.takeWatermarks(views, position.topics, cursor)) {
-      await outlet.message(watermark);
-    }
+    // Whoever is told of silence less often is told in one word, or telling it would be most of what a broker does.
+    const watermarks =
+      intervalMs > NOTICE_INTERVAL_MS
+        ? this.#notices.takeCommonWatermark(views, position.topics, cursor)
+        : this.#notices.takeWatermarks(views, position.topics, cursor);
+    for (const watermark of watermarks) await outlet.message(watermark);
     if (outlet.gapsOpen) await outlet.message({ watermark: { node: '', cursor: position.cursor() } });
   }
 

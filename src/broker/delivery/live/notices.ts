@@ -70,6 +70,8 @@ export class Notices {
   #gaps = new Map<string, PendingGap>();
   readonly #losses = new Map<string, LossCount>();
   #watermarkTurn = 0;
+  /** The last watermark of all nodes that was told, in wall nanoseconds. */
+  #commonNs = 0n;
 
   constructor({ named, ids }: Pick<SelectorSet, 'named' | 'ids'>) {
     this.#selectors = named ? ids : [];
@@ -165,6 +167,16 @@ export class Notices {
       responses.push({ watermark: { node: view.node, time: nsToTimestamp(timeNs), cursor } });
     }
     return responses;
+  }
+
+  /** One for all nodes, which says a time only where that holds for all of them and has advanced. */
+  takeCommonWatermark(views: readonly NodeView[], topics: readonly string[], cursor: string): SubscribeResponse[] {
+    if (views.length === 0) return [];
+    const times = views.map((view) => (view.state === 'live' ? view.watermarkNs(topics) : 0n));
+    const timeNs = times.reduce((least, each) => (each < least ? each : least));
+    const advanced = timeNs > this.#commonNs;
+    if (advanced) this.#commonNs = timeNs;
+    return [{ watermark: { node: '', time: advanced ? nsToTimestamp(timeNs) : null, cursor } }];
   }
 
   #lossOf(node: string): LossCount {

@@ -261,27 +261,27 @@ export class EmbeddedLog implements PartitionLog {
   }
 
   /**
-   * Reads the newest checkpoint before `offset`, and the frames between them; yields after each record. Returns false
-   * when retention removed some of them first.
+   * Reads the newest checkpoint before `offset` or there, as it states what is before it, and the frames between them;
+   * yields after each record. Returns false when retention removed some of them first.
    */
   *#restore(offset: number, into: CoveredPositions): Generator<void, boolean> {
     let from = this.#log.firstOrdinal;
     for (const { ordinal } of this.#log.anchors()) {
-      if (ordinal < offset) {
+      if (ordinal <= offset) {
         from = ordinal;
         break;
       }
     }
     const reader = this.#log.reader(from);
     try {
-      while (reader.ordinal < offset) {
+      while (reader.ordinal <= offset) {
         yield;
         const item = reader.next();
         if (item === undefined) break;
         if (item.kind === 'evicted') return false;
-        if (item.kind !== 'record' || item.ordinal >= offset) continue;
+        if (item.kind !== 'record' || item.ordinal > offset) continue;
         if (item.recordKind === CHECKPOINT_RECORD) decodeCheckpoint(item.payload, into);
-        else if (isFrameKind(item.recordKind)) {
+        else if (isFrameKind(item.recordKind) && item.ordinal < offset) {
           const entry = entryOf(item.ordinal, item.timeNs, item.payload);
           if (entry.kind === 'frame') into.take(entry.node, entry.frame);
         }

@@ -11,10 +11,9 @@ import { kernelFilter } from '../../../subscriptions/pushdown/kernel-filter.js';
 import { eventPid, parseFormat } from '../pages/format.js';
 import { PageEntries, scanPage, startCursor } from '../pages/page.js';
 import type { Disturbance, QueryRecord, SourcePage } from '../source.js';
-import { PageDrain } from '../tracefs/drain.js';
-import { removeInstance, TraceInstance } from '../tracefs/instance.js';
+import { removeInstance } from '../tracefs/instance.js';
 import { enabledEvents } from '../tracefs/instance-controls.js';
-import { InstanceWatch } from '../tracefs/instance-watch.js';
+import { ReadInstance } from '../tracefs/read-instance.js';
 import { COPY_BYTES } from './datagram-points.js';
 import { readDatagram } from './dns-question.js';
 
@@ -45,9 +44,7 @@ interface Drained {
 }
 
 export class QueryProbe {
-  readonly #instance: TraceInstance;
-  readonly #drain: PageDrain;
-  readonly #watch: InstanceWatch;
+  readonly #reader: ReadInstance;
   readonly #copies: readonly string[];
   /** By the id of its event. */
   readonly #places = new Map<number, Places>();
@@ -67,8 +64,8 @@ export class QueryProbe {
     const left = join(tracefs, 'instances', name);
     if (existsSync(left) && enabledEvents(left).length === 0) removeInstance(left);
     const settings = { name, bufferBytesPerCpu, subBufferBytes: 4 * KiB, events: [], onDemand: copies };
-    const instance = new TraceInstance(tracefs, settings);
-    this.#instance = instance;
+    this.#reader = new ReadInstance(tracefs, settings, 'names asked of DNS', nowNs);
+    const { instance } = this.#reader;
     this.#copies = copies;
     for (const event of copies) {
       const format = parseFormat(event, instance.formatText(event));
@@ -81,27 +78,15 @@ export class QueryProbe {
       const condition = STANDING_CONDITIONS.get(queryOf(format.name));
       instance.filter(event, condition && kernelFilter([condition], format));
     }
-    const descriptors = new Map(instance.lanes.map((lane) => [lane, instance.openPages(lane)]));
-    const overrun = (lane: number) => instance.laneStats(lane).overrun;
-    this.#drain = new PageDrain(descriptors, { ...instance.buffers, nowNs, overrun });
-    this.#watch = new InstanceWatch({
-      instance,
-      title: 'the trace instance',
-      missing: 'names asked of DNS',
-      loses: false,
-      entriesRead: () => this.#drain.entriesRead,
-      readsMeanwhile: false,
-      onEmptied: () => this.#drain.restarted(),
-      nowNs,
-    });
   }
 
   /** Copies, or no longer, what an event of the recorded ones has an entry of: `group/udp_query`. */
   switch(event: string, on: boolean): void {
     this.#isQuiet = false;
+    const { instance } = this.#reader;
     for (const copy of this.#copies)
-      if (queryOf(copy) === event.slice(event.indexOf('/') + 1) && this.#instance.enabled.has(copy) !== on)
-        this.#instance.switch(copy, on);
+      if (queryOf(copy) === event.slice(event.indexOf('/') + 1) && instance.enabled.has(copy) !== on)
+        instance.switch(copy, on);
   }
 
   /**
@@ -114,25 +99,22 @@ export class QueryProbe {
     const horizon = (reachedNs: bigint) => {
       readNs = reachedNs;
     };
-    const { empty, filled } = this.#drain.run({ page: (page) => this.#page(page), horizon });
+    const { empty, filled } = this.#reader.run({ page: (page) => this.#page(page), horizon });
     const untilNs = (readNs < horizonNs ? readNs : horizonNs) - QUERY_JOIN_NS_MAX;
     if (untilNs > this.#horizonNs) this.#horizonNs = untilNs;
     const queries = this.#held.filter(({ timeNs }) => timeNs < this.#horizonNs);
     this.#held = this.#held.filter(({ timeNs }) => timeNs >= this.#horizonNs).slice(-QUERIES_HELD_MAX);
-    this.#isQuiet = empty && this.#instance.enabled.size === 0 && this.#held.length === 0;
+    this.#isQuiet = empty && this.#reader.instance.enabled.size === 0 && this.#held.length === 0;
     return { horizonNs: this.#horizonNs, queries, filled };
   }
 
   look(nowMs: number): Disturbance | undefined {
-    return this.#stopped ? undefined : this.#watch.look(nowMs);
+    return this.#stopped ? undefined : this.#reader.look(nowMs);
   }
 
   stopSync(): void {
-    if (this.#stopped) return;
     this.#stopped = true;
-    this.#watch.close();
-    this.#drain.close();
-    this.#instance.removeSync();
+    this.#reader.remove();
   }
 
   #page({ lane, bytes }: SourcePage): void {

@@ -22,6 +22,11 @@ export interface ExecPoints {
   define(pid: number, nowNs: bigint, record: (event: string) => void): (timeNs: bigint) => boolean;
   /** The same for a program that has ended, by the name that it was started by. */
   seek(filename: string, nowNs: bigint, record: (event: string) => void): void;
+  /**
+   * The same for programs of roots that were mounted since it was last called, before they begin, where that keeps
+   * nothing busy. `nowMs`: monotonic.
+   */
+  prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void;
   /** Whether it is on a filesystem that comes and goes, which its definition keeps busy. */
   isForeign(event: string): boolean;
   /** It copied an exec at that time of the trace clock. */

@@ -158,6 +158,7 @@ export class ExecProbe {
     for (const record of this.#told.splice(0)) this.#options.sink.exec(record);
     const { filled } = this.#readAll();
     const nowMs = performance.now();
+    this.#learning.run(() => this.#attempt((record) => this.#points.prepare(nowMs, this.#options.nowNs(), record)));
     if (nowMs - this.#roundMs >= ROUND_MS) this.#goRound(nowMs);
     return filled;
   }

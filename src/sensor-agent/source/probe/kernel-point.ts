@@ -111,6 +111,8 @@ export class KernelPoint implements ExecPoints {
 
   seek(): void {}
 
+  prepare(): void {}
+
   isForeign(): boolean {
     return false;
   }

@@ -19,13 +19,15 @@ import {
   EXEC_PROBES_MAX,
 } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
+import { atLayers } from '../layers.js';
+import { OverlayWatch } from '../overlay-watch.js';
 import {
   atLink,
   atMount,
   atName,
   atOwnRoot,
   deviceAt,
-  type KnownDevices,
+  type KnownMounts,
   mountPoints,
   type Place,
   pathOf,
@@ -92,6 +94,7 @@ export class LinkerPoints implements ExecPoints {
   readonly #asProbed = new Map<string, string>();
   /** Whether a file was found since the last look for which there was no room. */
   #isCrowded = false;
+  readonly #overlays = new OverlayWatch();
   readonly #rootDevice = deviceAt(process.pid, 'root', new Map());
 
   readonly #tracefs: string;
@@ -130,7 +133,7 @@ export class LinkerPoints implements ExecPoints {
     const name = interpreter === undefined ? undefined : this.#defineAt(pid, interpreter, nowNs, record);
     if (this.#isNewRoot(pid, nowNs))
       for (const other of this.#names) if (other !== interpreter) this.#defineAt(pid, other, nowNs, record);
-    if (name !== undefined && this.#names.size < NAMES_MAX) this.#names.add(interpreter!);
+    if (name !== undefined) this.#note(interpreter!);
     return (timeNs) => name !== undefined && (this.#files.get(name)?.sinceNs ?? timeNs) < timeNs;
   }
 
@@ -157,7 +160,23 @@ export class LinkerPoints implements ExecPoints {
       const name = atMount(point, interpreter, (place) => this.#defineIn(place, found, nowNs, record));
       const file = name === undefined ? undefined : this.#files.get(name);
       if (file?.sinceNs === nowNs) file.soughtAt = point;
+      if (file) this.#note(interpreter);
     }
+  }
+
+  /** Only in layers: who mounts something else may want to unmount it before anything runs there. */
+  prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void {
+    for (const point of this.#overlays.fresh(nowMs))
+      for (const name of this.#names)
+        atMount(point, name, (place) => {
+          const file = place.stacked ? this.#own(readExecutable(place)) : undefined;
+          if (file) this.#probeLayer(place, file, process.pid, nowNs, record);
+        });
+  }
+
+  /** Where a linker was found. */
+  #note(interpreter: string): void {
+    if (this.#names.size < NAMES_MAX) this.#names.add(interpreter);
   }
 
   #defineAt(pid: number, interpreter: string, nowNs: bigint, record: (event: string) => void): string | undefined {
@@ -172,11 +191,32 @@ export class LinkerPoints implements ExecPoints {
   ): string | undefined {
     const file = this.#own(readExecutable(place));
     if (file === undefined) return undefined;
+    if (place.stacked) this.#probeLayer(place, file, found!.pid, nowNs, record);
     const own = this.#probedAs(place, file);
     if (this.#admits(own, file, nowNs)) this.#probeOnRoot(own, place, found!.pid, file, nowNs, record);
     const known = this.#files.get(own);
-    if (known) known.found = found;
+    // Nobody replaces a layer's file.
+    if (known && !(place.stacked && known.device === this.#rootDevice)) known.found = found;
     return own;
+  }
+
+  /** What an overlay shows of a layer on the root's own filesystem is probed there, where it keeps nothing busy. */
+  #probeLayer(place: Place, shown: Executable, pid: number, nowNs: bigint, record: (event: string) => void): void {
+    const key = keyOf(shown);
+    if (this.#files.has(this.#overlaid.get(key)?.name ?? '')) return;
+    const name = atLayers(pid, place, (layer) => {
+      const file = layer.device === this.#rootDevice ? this.#own(readExecutable(layer)) : undefined;
+      if (file?.changedNs !== shown.changedNs || file.entryOffset !== shown.entryOffset) return undefined;
+      const own = this.#nameOf(layer, file);
+      if (this.#admits(own, file, nowNs)) this.#probeOnRoot(own, layer, process.pid, file, nowNs, record);
+      return own;
+    });
+    if (name !== undefined && this.#files.has(name)) this.#overlay(key, { name, isShared: false });
+  }
+
+  #overlay(key: string, first: { readonly name: string; isShared: boolean }): void {
+    if (this.#overlaid.size >= ROOTS_MAX) this.#overlaid.clear();
+    this.#overlaid.set(key, first);
   }
 
   /**
@@ -186,11 +226,10 @@ export class LinkerPoints implements ExecPoints {
   #probedAs(place: Place, file: Executable): string {
     const own = this.#nameOf(place, file);
     if (!place.stacked) return own;
-    const key = [file.inode, file.changedNs, file.entryOffset].join();
+    const key = keyOf(file);
     const first = this.#overlaid.get(key);
     if (first === undefined || !this.#files.has(first.name)) {
-      if (this.#overlaid.size >= ROOTS_MAX) this.#overlaid.clear();
-      this.#overlaid.set(key, { name: own, isShared: false });
+      this.#overlay(key, { name: own, isShared: false });
       return own;
     }
     if (this.#files.has(own) || first.name === own) return own;
@@ -202,9 +241,10 @@ export class LinkerPoints implements ExecPoints {
   leave(events: readonly string[]): boolean {
     let wasShared = false;
     for (const [key, { name, isShared }] of this.#overlaid) {
-      if (!events.includes(`${this.#group}/${name}`)) continue;
+      const event = `${this.#group}/${name}`;
+      if (!events.includes(event)) continue;
       this.#overlaid.delete(key);
-      wasShared ||= isShared;
+      wasShared ||= isShared && this.isForeign(event);
     }
     if (wasShared) this.#roots.clear();
     return wasShared;
@@ -234,8 +274,9 @@ export class LinkerPoints implements ExecPoints {
     record: (event: string) => void,
   ): void {
     const probe = (where: Place) => this.#probe(name, where, file, nowNs, record);
+    // Elsewhere it would keep a mount busy for good: what has to go is known by its filesystem.
     if (place.device === this.#rootDevice) atOwnRoot(pid, place, probe);
-    if (!this.#files.has(name) && (this.#refused.get(name) ?? 0n) <= nowNs) probe(place);
+    else probe(place);
   }
 
   /** Throws what the kernel says where no other is probed. */
@@ -293,7 +334,7 @@ export class LinkerPoints implements ExecPoints {
     const elsewhere = [...this.#files.values()].filter(({ device }) => device !== this.#rootDevice);
     if (elsewhere.length === 0) return [];
     const unseen = new Set<string | undefined>(elsewhere.map(({ device }) => device));
-    const known: KnownDevices = new Map();
+    const known: KnownMounts = new Map();
     const users = new Map<string, number>();
     const see = (pid: number) => {
       for (const link of LINKS) {
@@ -386,4 +427,9 @@ function lookOf(path: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Of a file that overlays show. */
+function keyOf({ inode, changedNs, entryOffset }: Executable): string {
+  return [inode, changedNs, entryOffset].join();
 }

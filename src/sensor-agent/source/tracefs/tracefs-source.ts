@@ -40,6 +40,7 @@ import type {
   OnDemandEvents,
   ProbeMiss,
   Source,
+  SourcePage,
   SourceSink,
 } from '../source.js';
 import { statsNow, TraceClock } from './clock.js';
@@ -199,15 +200,21 @@ export class TracefsSource implements Source {
   drain(): DrainResult {
     const running = this.#live();
     const { sink, queries } = running;
-    let queriesFilled = 0;
-    const result = running.drain.run({
-      page: (page) => sink.page(page),
+    const page = (each: SourcePage) => sink.page(each);
+    let readNs = 0n;
+    const { pages, bytes, filled, ...read } = running.drain.run({
+      page,
       horizon: (horizonNs) => {
-        const found = queries?.drain(horizonNs);
-        queriesFilled = found?.filled ?? 0;
-        if (found && found.queries.length > 0) sink.queries(found.queries);
-        sink.horizon(found?.horizonNs ?? horizonNs);
+        readNs = horizonNs;
       },
+    });
+    let { empty } = read;
+    const found = queries?.drain(readNs);
+    if (found && found.queries.length > 0) sink.queries(found.queries);
+    sink.horizon(found?.horizonNs ?? readNs, () => {
+      const since = running.drain.run({ page, horizon: () => {} });
+      empty &&= since.empty;
+      return since.empty;
     });
     const execsFilled = running.execs?.drain() ?? 0;
     const malformed = running.drain.malformedPages - running.malformedPages;
@@ -224,7 +231,7 @@ export class TracefsSource implements Source {
         `${misplaced} pages were written by another clock: left out, and stated as a loss`,
       );
     running.misplacedPages += misplaced;
-    return { ...result, filled: Math.max(result.filled, execsFilled, queriesFilled) };
+    return { pages, bytes, empty, filled: Math.max(filled, execsFilled, found?.filled ?? 0) };
   }
 
   look(nowMs: number): readonly Disturbance[] {

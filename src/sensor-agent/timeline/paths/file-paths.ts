@@ -1,7 +1,8 @@
 /**
  * Finds the paths of opened files: reads the links of the descriptors that
- * calls returned, when the calls' pages are read. A descriptor may be closed or
- * reused by then; where that is known, no path is given rather than another
+ * calls returned, when the calls' pages are read. A descriptor may be closed by
+ * then, or returned again for another file: so what calls returned until after
+ * the links were read is looked at, too, and no path given rather than another
  * file's.
  */
 import { readlinkSync } from 'node:fs';
@@ -10,7 +11,7 @@ import { FILE_PATHS_AGE_MS_MAX, FILE_PATHS_CPU_BURST_MS, FILE_PATHS_CPU_SHARE } 
 import { msToNs } from '../../../nanoseconds.js';
 import type { RecordedPaths } from '../../recorder/recording.js';
 import { cut } from '../../source/process-text.js';
-import type { OpenedFile } from './opened-file.js';
+import { keyOf, type OpenedFile, type OpenedFiles } from './opened-file.js';
 
 const AGE_NS_MAX = msToNs(FILE_PATHS_AGE_MS_MAX);
 const DELETED = ' (deleted)';
@@ -19,26 +20,44 @@ export class FilePaths {
   readonly #pacer = new Pacer(FILE_PATHS_CPU_SHARE, FILE_PATHS_CPU_BURST_MS);
   #restUntilMs = 0;
 
-  /** `nowNs` of the trace clock: files that were opened too long before it are not looked up. */
-  read(opened: readonly OpenedFile[], nowNs: bigint): RecordedPaths['paths'] {
+  /**
+   * Of the files that were opened in pages since the last call.
+   * @param nowNs of the trace clock: files that were opened too long before it are not looked up
+   * @param readOn reads what was opened until now; false: not all of it is known
+   */
+  read(opened: OpenedFiles, nowNs: bigint, readOn: () => boolean): RecordedPaths['paths'] {
+    const found = this.#links(opened.take(), nowNs);
+    if (found.length === 0 || !readOn()) return [];
+    const isAnothers = opened.others();
+    return found
+      .filter(({ file }) => !isAnothers(file))
+      .map(({ file: { lane, timeNs, tie }, path }) => ({ lane, timeNs, tie, path }));
+  }
+
+  #links(opened: readonly OpenedFile[], nowNs: bigint): readonly Link[] {
     const startMs = performance.now();
     if (opened.length === 0 || startMs < this.#restUntilMs) return [];
     const newest = new Map<string, OpenedFile>();
     for (const file of opened) {
       if (nowNs - file.timeNs > AGE_NS_MAX) continue;
-      const key = `${file.pid}:${file.descriptor}`;
+      const key = keyOf(file);
       const other = newest.get(key);
       if (!other || file.timeNs > other.timeNs) newest.set(key, file);
     }
-    const paths: RecordedPaths['paths'][number][] = [];
-    for (const { lane, timeNs, tie, threadId, descriptor } of newest.values()) {
-      const path = linkOf(threadId, descriptor);
-      if (path !== undefined) paths.push({ lane, timeNs, tie, path });
+    const links: Link[] = [];
+    for (const file of newest.values()) {
+      const path = linkOf(file.threadId, file.descriptor);
+      if (path !== undefined) links.push({ file, path });
     }
     const endMs = performance.now();
     this.#restUntilMs = endMs + this.#pacer.spend(endMs - startMs);
-    return paths;
+    return links;
   }
+}
+
+interface Link {
+  readonly file: OpenedFile;
+  readonly path: string;
 }
 
 /** Undefined when the descriptor is closed or is no file: sockets, pipes and the like have links without a slash. */

@@ -33,7 +33,8 @@ interface Open {
   given: GivenPaths | undefined;
 }
 
-const OPEN_BEGINS = /^sys_enter_(?:open|openat|openat2|creat)$/;
+/** Calls that open a file, as they begin. */
+export const OPEN_BEGINS = /^sys_enter_(?:open|openat|openat2|creat)$/;
 const OPEN_PATH = pathEvent('open');
 /** The kernel adds it to every open of a 64-bit program. */
 const ADDED_FLAG = OWN_ARCHITECTURE?.openFlags.O_LARGEFILE ?? 0;
@@ -75,10 +76,16 @@ export class PathJoin {
 
   /** What the call was given that this event of a thread tells; undefined where that is not known. */
   take(threadId: number, opens: boolean): GivenPaths | undefined {
-    const given = opens ? this.#opens.get(threadId)?.given : this.#others.get(threadId);
-    if (opens) this.#opens.delete(threadId);
-    else this.#others.delete(threadId);
+    if (opens) return this.#takeOpen(threadId);
+    const given = this.#others.get(threadId);
+    this.#others.delete(threadId);
     return given;
+  }
+
+  #takeOpen(threadId: number): GivenPaths | undefined {
+    const open = this.#opens.get(threadId);
+    this.#opens.delete(threadId);
+    return open && (open.given ?? { path: '', flags: open.flags ?? 0, mode: open.mode ?? 0 });
   }
 
   /** The thread has ended, or does something else now. */

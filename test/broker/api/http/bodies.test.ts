@@ -1,6 +1,5 @@
 /** Requests with a JSON body: subscriptions, plans, histograms, budgets; read strictly, and bounded. */
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { PROBLEM_FIELD_CHARACTERS_MAX, REQUEST_BYTES_MAX } from '../../../../src/limits.js';
@@ -121,31 +120,6 @@ test('a body that is too large, of another kind, packed or no JSON is refused be
   const url = `http://${harness.broker.httpAddress}/v1/events`;
   const init = { method: 'POST', headers: JSON_HEADERS, body: chunked, duplex: 'half' };
   assert.equal((await fetch(url, init as RequestInit)).status, 413);
-});
-
-/** All that comes to a request that is never sent to its end. */
-function unfinished(text: string): Promise<string> {
-  const [host, port] = harness.broker.httpAddress.split(':') as [string, string];
-  return new Promise((resolve) => {
-    let received = '';
-    const socket = connect(Number(port), host, () => socket.write(text));
-    socket.setEncoding('utf8').on('data', (part: string) => {
-      received += part;
-    });
-    socket.on('error', () => undefined).on('close', () => resolve(received));
-  });
-}
-
-test('a head or a body that does not come to its end in time is answered with 408', async () => {
-  const body = `POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n${'Content-Type: application/json'}\r\nContent-Length: 9\r\n\r\n{`;
-  const answers = await Promise.all([unfinished('GET /v1/status HTTP/1.1\r\nHost: 127.0.0.1\r\n'), unfinished(body)]);
-  for (const answer of answers) {
-    assert.match(
-      answer,
-      /^HTTP\/1\.1 408 [\s\S]*"status":408,"detail":"(a request|the body) must arrive within 10000 ms"/,
-    );
-    assert.match(answer, /"code":"deadline_exceeded"/);
-  }
 });
 
 test('a histogram counts what a filter matches, by time and topic, and says what nodes had', async () => {

@@ -1,8 +1,10 @@
 /** How losses are gathered into the notices of one node. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NodeView } from '../../../../src/broker/delivery/cursor/node-view.js';
 import { Notices } from '../../../../src/broker/delivery/live/notices.js';
 import { refusedFrame } from '../../../../src/wire/frame/frame.js';
+import { nsToTimestamp } from '../../../../src/wire/messages.js';
 
 const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
 const frame = (topic: string, from: number, to: number) =>
@@ -55,4 +57,23 @@ test('losses of one node for one reason are one notice over all topics, with a c
     ['b', 'process', 'shed', '1', '2', 0, true, undefined, [['some', 0, true]]],
   ]);
   assert.deepEqual(notices.takeGaps(), []);
+});
+
+test('one watermark for all nodes says the time of the one that is furthest back, each time once, and none while one is late', () => {
+  const notices = new Notices({ named: false, ids: [''] });
+  const views = ['a', 'b'].map((node) => new NodeView(node));
+  const told = () => notices.takeCommonWatermark(views, ['process'], 'c').map(({ watermark }) => watermark);
+  const only = { node: '', time: null, cursor: 'c' };
+  assert.deepEqual(told(), [only]);
+  views[0]!.reachedTime('process', 5_000_000_000n);
+  assert.deepEqual(told(), [only]);
+  views[1]!.reachedTime('process', 3_000_000_000n);
+  assert.deepEqual(told(), [{ ...only, time: nsToTimestamp(3_000_000_000n) }]);
+  assert.deepEqual(told(), [only]);
+  views[1]!.reachedTime('process', 9_000_000_000n);
+  views[0]!.wentLate();
+  assert.deepEqual(told(), [only]);
+  views[0]!.wentLive();
+  assert.deepEqual(told(), [{ ...only, time: nsToTimestamp(5_000_000_000n) }]);
+  assert.deepEqual(notices.takeCommonWatermark([], ['process'], 'c'), []);
 });

@@ -9,7 +9,7 @@ import {
   SUBSCRIPTIONS_MAX,
 } from '../../../../src/limits.js';
 
-test('few are told each second; many together no oftener than the bound, and none of them less often than proxies want', () => {
+test('few are told each second; many together no oftener than the bound, and none of them after more than the longest time', () => {
   for (const count of [1, SILENCES_PER_SECOND, 2_000, 5_000, SUBSCRIPTIONS_MAX]) {
     const pace = new SilencePace();
     const leave = Array.from({ length: count }, () => pace.join());

@@ -262,3 +262,68 @@ by(
     );
   },
 );
+
+by(LINKERS, "a container's linker is probed in its image before it begins, and its mount is free", async (way, t) => {
+  const [image, ...roots] = ['image', 'root', 'root'].map((name) => scratchDirectory(name));
+  copyPrograms(image!);
+  if (statSync(image!).dev !== statSync('/').dev) return t.skip("has no directory on the root's filesystem");
+  const mounted = (root: string) => {
+    const layers = [
+      `lowerdir=${image}`,
+      `upperdir=${scratchDirectory('upper')}`,
+      `workdir=${scratchDirectory('work')}`,
+    ];
+    cleanups.push(() => spawnSync('umount', ['-l', root]));
+    return spawnSync('mount', ['-t', 'overlay', 'overlay', '-o', layers.join(), root]).status === 0;
+  };
+  const { seen, recorderId } = await opened(way);
+  const before = defined(recorderId).length;
+  for (const root of roots) {
+    if (!mounted(root)) return t.skip('has no overlays');
+    await until('that its linker is probed', () => defined(recorderId).length > before);
+    const own = mark();
+    for (const run of [1, 2, 3]) spawnSync('chroot', [root, '/bin/true', own, String(run)]);
+    const inside = () => marked(seen, own).filter(({ process: found }) => found!.args![0] === '/bin/true').length;
+    await until('its programs, from the first on', () => inside() === 3, inside);
+    assert.equal(spawnSync('umount', [root]).status, 0);
+    assert.equal(defined(recorderId).length, before + 1, 'the one of the image stays');
+  }
+});
+
+/** A filesystem with two subvolumes that are mounted apart, with programs; undefined where there can be none. */
+function subvolumes(): readonly [string, string] | undefined {
+  const [dir, whole, one, two] = ['file', 'whole', 'one', 'two'].map((name) => scratchDirectory(name)) as string[];
+  const file = join(dir!, 'disk');
+  const run = (command: string, ...args: string[]) => spawnSync(command, args).status === 0;
+  cleanups.push(() => spawnSync('umount', ['-l', two!, one!, whole!]));
+  const made =
+    run('truncate', '-s', '128M', file) &&
+    run('mkfs.btrfs', '-q', file) &&
+    run('mount', '-o', 'loop', file, whole!) &&
+    run('btrfs', 'subvolume', 'create', join(whole!, 'a')) &&
+    run('btrfs', 'subvolume', 'create', join(whole!, 'b')) &&
+    run('mount', '--bind', join(whole!, 'a'), one!) &&
+    run('mount', '--bind', join(whole!, 'b'), two!);
+  if (!made) return undefined;
+  for (const root of [one!, two!]) copyPrograms(root);
+  return [one!, two!];
+}
+
+by(LINKERS, 'a subvolume can be unmounted while programs of another one run', async (way, t) => {
+  const roots = subvolumes();
+  if (roots === undefined) return t.skip('has no subvolumes');
+  const living = roots.map((root) => spawn('chroot', [root, '/bin/sleep', '600'], { stdio: 'ignore' }));
+  for (const child of living) cleanups.push(() => child.kill('SIGKILL'));
+  await until('that both run', () =>
+    living.every(({ pid }) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/bin/sleep')),
+  );
+  const { recorderId } = await opened(way);
+  const probed = () => roots.map((root) => defined(recorderId).some((event) => deviceOf(event) === deviceAt(root)));
+  const deviceAt = (root: string) => statSync(root).dev.toString(16);
+  assert.deepEqual(probed(), [true, true]);
+  const ended = once(living[0]!, 'close');
+  living[0]!.kill('SIGKILL');
+  await ended;
+  await until('that nothing holds it', () => spawnSync('umount', [roots[0]]).status === 0);
+  assert.equal(probed()[1], true);
+});

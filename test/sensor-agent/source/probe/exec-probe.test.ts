@@ -196,6 +196,7 @@ by(EXEC_WAYS, 'a way that is refused leaves what an earlier agent left to the ne
         events: [],
         adopt: () => false,
         seek: () => undefined,
+        prepare: () => undefined,
         isForeign: () => false,
         used: () => undefined,
         unused: () => [],
