@@ -55,7 +55,8 @@ try {
               .flatMap((line) => (line.kind === kind && line.slice === slice && line.ms >= beganMs ? line.ms : [])),
           ),
         );
-      const all = (kind: 'a' | 'd', slices: readonly number[]) => Math.max(...slices.map((slice) => first(kind, slice)));
+      const all = (kind: 'a' | 'd', slices: readonly number[]) =>
+        Math.max(...slices.map((slice) => first(kind, slice)));
       await until('the slices to be with others', () => Number.isFinite(all('a', lost)), shares);
       assigned.push(all('a', lost) - beganMs);
       // A slice without a node has no events.

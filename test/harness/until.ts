@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 
 /** On an emulated machine that does not see who crowds the one that emulates it, as many times as long. */
-const SLOWNESS = Number(process.env.BACKPLANE_TEST_SLOWNESS ?? 1);
+const SLOWNESS = Number(process.env.TEST_SLOWNESS ?? 1);
 const STILL_MS_MAX = 60_000 * SLOWNESS;
 /** The checks become rarer over time, and those that take long are rare, so that they do not slow down what is waited for. */
 const POLL_MS_MIN = 5;

@@ -13,7 +13,7 @@ import { Identities } from '../../harness/access/identities.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { credentialIn } from '../../harness/bus/token.js';
-import { until } from '../../harness/until.js';
+import { settled, until } from '../../harness/until.js';
 
 const harness = new Harness();
 const ROLES = `
@@ -113,6 +113,7 @@ test('a certificate that is revoked ends what runs by it, and lets nobody in; on
   const rest = (async () => {
     for await (const _ of running);
   })();
+  rest.catch(() => undefined);
   const { serialNumber } = new X509Certificate(pair.cert);
   const before = new Date(Date.now() - 30_000).toISOString();
   identities.write(`${ROLES}
@@ -120,11 +121,11 @@ revoked:
   - { identity: spiffe://backplane/node/web-7, before: "${before}" }
   - { serial: "${serialNumber.toLowerCase()}" }
 `);
-  await assert.rejects(rest, {
+  await until('the end of the agent', () => agent.ended !== undefined);
+  await assert.rejects(settled('the end of its stream', rest), {
     code: 'unauthenticated',
     message: /^the certificate (with which this began )?was revoked/,
   });
-  await until('the end of the agent', () => agent.ended !== undefined);
   await assert.rejects(bob.getStatus(), revoked);
   bob.close();
   await assert.rejects(
