@@ -115,9 +115,11 @@ export class HistoryQuery {
   #saidMs = performance.now();
 
   readonly #recording: Recording;
+  /** Each once, as equal ones are one object. */
   readonly #predicates: readonly Predicate[];
-  /** By predicate, the id by which the broker knows it. */
-  readonly #ids: ReadonlyMap<Predicate, bigint>;
+  /** By predicate, the ids by which the asker knows it. */
+  readonly #ids = new Map<Predicate, bigint[]>();
+  readonly #severalIds: boolean;
   readonly #unions = new MaskUnions();
   /** By event type, the predicates that may match. */
   readonly #byType = new Map<string, PredicateIndex>();
@@ -138,8 +140,13 @@ export class HistoryQuery {
   ) {
     this.#passOver = passOver;
     this.#recording = recording;
-    this.#predicates = predicates.map(({ predicate }) => predicate);
-    this.#ids = new Map(predicates.map(({ id, predicate }) => [predicate, id]));
+    for (const { id, predicate } of predicates) {
+      const ids = this.#ids.get(predicate);
+      if (ids === undefined) this.#ids.set(predicate, [id]);
+      else if (!ids.includes(id)) ids.push(id);
+    }
+    this.#predicates = [...this.#ids.keys()];
+    this.#severalIds = [...this.#ids.values()].flat().length > 1;
     this.#window = window;
     this.#outlet = outlet;
     this.#reader = new ReaderWait(outlet, signal);
@@ -311,14 +318,14 @@ export class HistoryQuery {
   }
 
   #match(event: BusEvent, builder: HistoryBuilder): void {
-    const [only] = this.#predicates;
-    if (this.#predicates.length === 1) {
+    if (!this.#severalIds) {
+      const [only] = this.#predicates;
       if (only!.matches(event)) this.#matchedBytes += builder.add(event, only!.mask, []);
       return;
     }
     const matched = this.#candidates(event.type).match(event);
     if (matched.length === 0) return;
-    const ids = matched.map((predicate) => this.#ids.get(predicate)!);
+    const ids = matched.flatMap((predicate) => this.#ids.get(predicate)!);
     this.#matchedBytes += builder.add(event, this.#unions.of(matched), ids);
   }
 

@@ -25,6 +25,7 @@ export interface CheckpointHead {
   readonly position: Position;
   readonly wallNs: bigint;
   readonly floorWallNs: bigint;
+  /** Of the newest entry or notice read since the clock was set; 0: none. Earlier versions wrote the last event told. */
   readonly toldNs: bigint;
   readonly clock: ClockPair;
   /** First record that may hold something after position. */

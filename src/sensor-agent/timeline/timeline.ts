@@ -70,10 +70,10 @@ export class Timeline {
   #clock: ClockPair = { bootNs: 0n, wallNs: 0n };
   #floorWallNs = 0n;
   /**
-   * Time of the last event told. The frontier does not serve: a replay may lack it, as horizons are not recorded while
-   * nothing waits.
+   * Time of the newest entry or notice read since the clock was set; 0: none. Neither the frontier nor the last event told
+   * serves: those depend on who asks, and each replay must give an event the same wall time.
    */
-  #toldNs = 0n;
+  #readNs = 0n;
   /** The restored checkpoint's ordinal and position, while records from before it are read again. */
   #restored: { ordinal: number; position: Position } | undefined;
   readonly #losses = new OpenLosses();
@@ -203,6 +203,7 @@ export class Timeline {
 
   /** Takes the entries that scan() found in the page. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
+    if (entries.entries > 0) this.#noteRead(entries.lastTimeNs, ordinal);
     if (this.#selection.formats.length > 0 && entries.entries > 0)
       this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
     if (page.lost > 0 || page.lostUnknown) this.#addLoss(page, entries.baseTimeNs, ordinal);
@@ -293,7 +294,8 @@ export class Timeline {
 
   setClock(pair: ClockPair, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
-    if (this.#toldNs > 0n) this.#floorWallNs = this.wallNs(this.#toldNs);
+    if (this.#readNs > 0n) this.#floorWallNs = this.wallNs(this.#readNs);
+    this.#readNs = 0n;
     this.#clock = pair;
   }
 
@@ -359,7 +361,7 @@ export class Timeline {
       position: this.#frontier,
       wallNs: this.wallNs(this.#frontier.timeNs),
       floorWallNs: this.#floorWallNs,
-      toldNs: this.#toldNs,
+      toldNs: this.#readNs,
       clock: this.#clock,
       resumeOrdinal,
       ...(this.#closed ? { closed: true } : {}),
@@ -373,7 +375,7 @@ export class Timeline {
     this.#setOrigin(head.origin);
     this.#clock = head.clock;
     this.#floorWallNs = head.floorWallNs;
-    this.#toldNs = head.toldNs;
+    this.#readNs = head.toldNs;
     this.#closed = head.closed === true;
     this.#losses.load(head.losses);
     this.#frontier = head.position;
@@ -408,6 +410,10 @@ export class Timeline {
     return this.#restored !== undefined && ordinal < this.#restored.ordinal;
   }
 
+  #noteRead(timeNs: bigint, ordinal: number): void {
+    if (!this.#readsAgain(ordinal) && timeNs > this.#readNs) this.#readNs = timeNs;
+  }
+
   #add(event: Pending): void {
     const place = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
     if (this.#readsAgain(event.ordinal)) {
@@ -416,6 +422,7 @@ export class Timeline {
       this.#tellLate(event, place);
       return;
     }
+    this.#noteRead(event.timeNs, event.ordinal);
     const lane = this.#lanes.get(event.lane);
     if (lane) lane.push(event);
     else this.#lanes.set(event.lane, [event]);
@@ -469,7 +476,6 @@ export class Timeline {
   #tell(event: Pending, exec: RecordedExec | undefined): void {
     const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
     this.#pending -= 1;
-    this.#toldNs = event.timeNs;
     if (event.loss) this.#lose(event.loss, position);
     if (event.switchedOn) this.#kernel.switchedOn(new Set(event.switchedOn));
     const typed = event.notice ? this.#notice(event.notice, position) : this.#follow(event, position, exec);
