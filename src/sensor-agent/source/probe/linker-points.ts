@@ -361,7 +361,9 @@ export class LinkerPoints implements ExecPoints {
       // The machine's own root has some that do not end.
       const processes = device === this.#rootDevice ? [found.pid, process.pid, 1] : [found.pid];
       return processes.filter((pid) => {
-        const look = device === this.#rootDevice && isInOwnRoot(pid) ? lookOf(found.interpreter) : undefined;
+        // A program's own name of it may lead, by now, to a filesystem that never answers.
+        const isRoots = device === this.#rootDevice && this.#architecture.linkers.includes(found.interpreter);
+        const look = isRoots && isInOwnRoot(pid) ? lookOf(found.interpreter) : undefined;
         if (look !== undefined && look === this.#asProbed.get(found.interpreter)) return false;
         const name = atName(pid, found.interpreter, (place) => {
           const file = readExecutable(place);
@@ -419,7 +421,7 @@ function isInOwnRoot(pid: number): boolean {
   }
 }
 
-/** Which file it is, and when it last changed. */
+/** Which file it is, and when it last changed. Asks whatever filesystem the path leads to. */
 function lookOf(path: string): string | undefined {
   try {
     const { dev, ino, ctimeNs } = statSync(path, { bigint: true });
