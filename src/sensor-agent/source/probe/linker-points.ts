@@ -19,7 +19,7 @@ import {
   EXEC_PROBES_MAX,
 } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
-import { atLayers } from '../layers.js';
+import { atLayers, layersAnswer } from '../layers.js';
 import { OverlayWatch } from '../overlay-watch.js';
 import {
   atLink,
@@ -164,11 +164,14 @@ export class LinkerPoints implements ExecPoints {
     }
   }
 
-  /** Only in layers: who mounts something else may want to unmount it before anything runs there. */
+  /**
+   * Only in layers: who mounts something else may want to unmount it before anything runs there. An overlay over what a
+   * program answers for is not asked before a program of it ran, which shows that it answers.
+   */
   prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void {
-    for (const point of this.#overlays.fresh(nowMs))
+    for (const mount of this.#overlays.fresh(nowMs).filter(layersAnswer))
       for (const name of this.#names)
-        atMount(point, name, (place) => {
+        atMount(mount.point, name, (place) => {
           const file = place.stacked ? this.#own(readExecutable(place)) : undefined;
           if (file) this.#probeLayer(place, file, process.pid, nowNs, record);
         });

@@ -30,10 +30,7 @@ test("a program's link to its linker may be led to a filesystem that never answe
   await once(child, 'spawn');
   await until('the program', () => /S \(sleeping\)/.test(readFileSync(`/proc/${child.pid}/status`, 'utf8')));
 
-  // Files take what would be defined.
-  const tracefs = scratchDirectory('linker-points');
-  for (const name of ['uprobe_events', 'dynamic_events']) writeFileSync(join(tracefs, name), '');
-  const points = new LinkerPoints(tracefs, 'linkers');
+  const points = new LinkerPoints(fakeTracefs(), 'linkers');
   // At first the others of its root are defined, too.
   for (const nowNs of [1n, 2n]) points.define(child.pid!, nowNs, () => undefined);
   assert.notDeepEqual(points.events, []);
@@ -50,3 +47,29 @@ test("a program's link to its linker may be led to a filesystem that never answe
   points.replaced();
   assert.equal(await filesystem.end(), undefined, 'it was asked');
 });
+
+test('an overlay over a filesystem that never answers is not asked for linkers before anything runs there', {
+  skip,
+}, async (t) => {
+  const [below, above] = [scratchDirectory('linker-points'), scratchDirectory('linker-points')];
+  const filesystem = await SilentFilesystem.mount({ directory: below, name: 'ld', like: realpathSync('/bin/cat') });
+  if (filesystem === undefined) return t.skip('no FUSE here');
+  t.after(() => spawnSync('umount', ['-l', below]));
+  t.after(() => filesystem.end());
+  const other = scratchDirectory('linker-points');
+  const mounted = spawnSync('mount', ['-t', 'overlay', '-o', `lowerdir=${other}:${below}`, 'overlay', above]);
+  if (mounted.status !== 0) return t.skip(`no overlay: ${mounted.stderr}`);
+  t.after(() => spawnSync('umount', ['-l', above]));
+  await filesystem.silence();
+  const points = new LinkerPoints(fakeTracefs(), 'linkers');
+  // A few overlays at a time.
+  for (let at = 0; at < 100; at += 1) points.prepare(performance.now(), 1n, () => undefined);
+  assert.equal(await filesystem.end(), undefined, 'it was asked');
+});
+
+/** Files take what would be defined. */
+function fakeTracefs(): string {
+  const tracefs = scratchDirectory('linker-points');
+  for (const name of ['uprobe_events', 'dynamic_events']) writeFileSync(join(tracefs, name), '');
+  return tracefs;
+}
