@@ -12,7 +12,7 @@ const CHECKOUT_COMMAND = packageFile('backplane');
  * else how it was started.
  */
 export function commandName(
-  { argv, env, directory } = { argv: process.argv, env: process.env, directory: process.cwd() },
+  { argv, env, directory } = { argv: process.argv, env: process.env, directory: ownDirectory() },
   checkoutCommand = CHECKOUT_COMMAND,
 ): string {
   if (isExecutable(checkoutCommand))
@@ -25,6 +25,15 @@ export function commandName(
 /** Replaces `backplane VERB` in a text by the command that works here. */
 export function asTyped(text: string, name = commandName()): string {
   return text.replace(/(^|["(])backplane (?=[a-z])/g, (_, before: string) => `${before}${name} `);
+}
+
+/** Empty where it was removed. */
+function ownDirectory(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return '';
+  }
 }
 
 function isExecutable(path: string): boolean {

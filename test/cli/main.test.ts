@@ -185,3 +185,11 @@ test('decode prints a capture as JSON lines, and refuses a file that is no captu
   assert.match(missing.err, /^backplane: \/nowhere must be a capture's directory: it does not exist\n$/);
   assert.equal(missing.code, 1);
 });
+
+test('a command runs in a directory that was removed', () => {
+  const inRemoved = 'cd "$1" && rmdir "$1" && shift && exec "$@"';
+  const command = [process.execPath, MAIN, 'observe', '--folow'];
+  const { stderr, status } = spawnSync('sh', ['-c', inRemoved, 'sh', scratchDirectory('gone'), ...command]);
+  assert.equal(stderr.toString(), "backplane: unknown option '--folow' (Did you mean --follow?)\n");
+  assert.equal(status, 2);
+});

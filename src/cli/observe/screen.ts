@@ -53,14 +53,15 @@ export class Screen {
     else interrupted.addEventListener('abort', begin, { once: true });
   }
 
-  /** Whether stdout has nothing left to take at this moment. */
+  /** Whether stdout has taken all that was printed. One that failed has nothing left to take, either. */
   get idle(): boolean {
-    return this.#out.writableLength === 0;
+    return this.#out.writableLength === 0 && !this.#gone.signal.aborted;
   }
 
   /** Resolves with true when stdout has taken all that was printed, with false when its reader is waited for no longer. */
   taken(): Promise<boolean> {
     if (this.idle) return Promise.resolve(true);
+    if (this.#gone.signal.aborted) return Promise.resolve(false);
     const taken = new Promise<boolean>((resolve) => {
       this.#out.write('', (failure) => resolve(!failure));
     });

@@ -8,7 +8,7 @@ import { partitionPoint } from '../../flow/partition-point.js';
 import type { SegmentLog } from '../../storage/segment-log/segment-log.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import type { Checkpoint, CheckpointHead } from './checkpoint.js';
-import { CHECKPOINT_HEAD_SHAPE, CHECKPOINT_SHAPE, checkShape } from './record-shape.js';
+import { CHECKPOINT_HEAD_SHAPE, CHECKPOINT_SHAPE, CLOCK_BEFORE_SHAPE, checkShape } from './record-shape.js';
 import { RecordKind, unpackRecord } from './recording.js';
 
 /** A checkpoint of which every part can be read. */
@@ -88,6 +88,7 @@ function readParts(log: SegmentLog, anchor: number, partsMax: number): Checkpoin
       if (item?.kind !== 'record' || item.recordKind !== RecordKind.CHECKPOINT) return undefined;
       const part = unpackRecord<Checkpoint>(item.payload, CHECKPOINT_SHAPE);
       if (part.head !== undefined) checkShape(part.head, CHECKPOINT_HEAD_SHAPE);
+      if (part.head?.before !== undefined) checkShape(part.head.before, CLOCK_BEFORE_SHAPE);
       if (part.part !== parts.length || (part.part === 0) !== (part.head !== undefined)) return undefined;
       parts.push(part);
     } while (parts.length < Math.min(partsMax, parts[0]!.parts));

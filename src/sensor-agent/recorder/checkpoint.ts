@@ -19,15 +19,24 @@ import type { ProcessTableState } from '../timeline/process-table.js';
 import type { SocketTableState } from '../timeline/socket-table.js';
 import type { Origin, RecordedExec, RecordedLoss } from './recording.js';
 
+/** By which what was read up to `untilNs` has its wall time. */
+export interface ClockBefore {
+  readonly clock: ClockPair;
+  readonly floorWallNs: bigint;
+  readonly untilNs: bigint;
+}
+
 export interface CheckpointHead {
   readonly origin: Origin;
   /** Every event up to here has been accounted for. */
   readonly position: Position;
   readonly wallNs: bigint;
   readonly floorWallNs: bigint;
-  /** Of the newest entry or notice read since the clock was set; 0: none. Earlier versions wrote the last event told. */
+  /** Of the newest entry or notice read; 0: none. Earlier versions wrote the last event told. */
   readonly toldNs: bigint;
   readonly clock: ClockPair;
+  /** Absent: none, or written by an earlier version. */
+  readonly before?: ClockBefore | undefined;
   /** First record that may hold something after position. */
   readonly resumeOrdinal: number;
   /** The agent was stopped here. */

@@ -45,13 +45,15 @@ export const CHECKPOINT_SHAPE: RecordShape = {
   sockets: { owners: 'list', listeners: 'list' },
   execs: 'list',
 };
+const CLOCK: RecordShape = { bootNs: 'bigint', wallNs: 'bigint' };
+export const CLOCK_BEFORE_SHAPE: RecordShape = { clock: CLOCK, floorWallNs: 'bigint', untilNs: 'bigint' };
 export const CHECKPOINT_HEAD_SHAPE: RecordShape = {
   origin: ORIGIN_SHAPE,
   position: POSITION,
   wallNs: 'bigint',
   floorWallNs: 'bigint',
   toldNs: 'bigint',
-  clock: { bootNs: 'bigint', wallNs: 'bigint' },
+  clock: CLOCK,
   resumeOrdinal: 'number',
 };
 

@@ -35,6 +35,7 @@ import { OpenLosses } from './open-losses.js';
 import { eventAt, OpenedFiles } from './paths/opened-file.js';
 import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
+import { WallClock } from './wall-clock.js';
 
 interface Pending extends TraceEvent {
   readonly timeNs: bigint;
@@ -67,13 +68,7 @@ export class Timeline {
   #horizonNs = 0n;
   #frontier: Position = { epoch: 0, timeNs: 0n, lane: 0, tie: 0 };
   #origin: Origin = NO_ORIGIN;
-  #clock: ClockPair = { bootNs: 0n, wallNs: 0n };
-  #floorWallNs = 0n;
-  /**
-   * Time of the newest entry or notice read since the clock was set; 0: none. Neither the frontier nor the last event told
-   * serves: those depend on who asks, and each replay must give an event the same wall time.
-   */
-  #readNs = 0n;
+  readonly #clock = new WallClock();
   /** The restored checkpoint's ordinal and position, while records from before it are read again. */
   #restored: { ordinal: number; position: Position } | undefined;
   readonly #losses = new OpenLosses();
@@ -118,7 +113,7 @@ export class Timeline {
   }
 
   get clock(): ClockPair {
-    return this.#clock;
+    return this.#clock.pair;
   }
 
   /** Types whose entries are skipped unless asked for, as no context follows from them. */
@@ -167,8 +162,7 @@ export class Timeline {
 
   /** Wall time of a trace-clock time: non-decreasing in position order although clocks are stepped. */
   wallNs(timeNs: bigint): bigint {
-    const wall = this.#clock.wallNs + (timeNs - this.#clock.bootNs);
-    return wall > this.#floorWallNs ? wall : this.#floorWallNs;
+    return this.#clock.wallNs(timeNs);
   }
 
   /**
@@ -185,6 +179,7 @@ export class Timeline {
     const before = this.#frontier;
     this.#closed = false;
     if (origin.epoch !== this.#origin.epoch) {
+      this.#clock.restart();
       this.#horizonNs = 0n;
       this.#frontier = { epoch: origin.epoch, timeNs: 0n, lane: 0, tie: 0 };
     }
@@ -294,14 +289,12 @@ export class Timeline {
 
   setClock(pair: ClockPair, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
-    if (this.#readNs > 0n) this.#floorWallNs = this.wallNs(this.#readNs);
-    this.#readNs = 0n;
-    this.#clock = pair;
+    this.#clock.set(pair);
   }
 
   snapshot({ processes, again }: RecordedSnapshot, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
-    for (const process of processes) this.#kernel.processes.seen(process, this.#clock, again === true);
+    for (const process of processes) this.#kernel.processes.seen(process, this.#clock.pair, again === true);
   }
 
   /** The position at which interrupt() would leave the frontier. */
@@ -360,9 +353,7 @@ export class Timeline {
       origin: this.#origin,
       position: this.#frontier,
       wallNs: this.wallNs(this.#frontier.timeNs),
-      floorWallNs: this.#floorWallNs,
-      toldNs: this.#readNs,
-      clock: this.#clock,
+      ...this.#clock.save(),
       resumeOrdinal,
       ...(this.#closed ? { closed: true } : {}),
       ...this.#losses.save(),
@@ -373,9 +364,7 @@ export class Timeline {
   /** Goes on from a checkpoint: feed the records from its resumeOrdinal. */
   restore(head: CheckpointHead, parts: readonly Checkpoint[], ordinal: number): void {
     this.#setOrigin(head.origin);
-    this.#clock = head.clock;
-    this.#floorWallNs = head.floorWallNs;
-    this.#readNs = head.toldNs;
+    this.#clock.restore(head);
     this.#closed = head.closed === true;
     this.#losses.load(head.losses);
     this.#frontier = head.position;
@@ -411,7 +400,7 @@ export class Timeline {
   }
 
   #noteRead(timeNs: bigint, ordinal: number): void {
-    if (!this.#readsAgain(ordinal) && timeNs > this.#readNs) this.#readNs = timeNs;
+    if (!this.#readsAgain(ordinal)) this.#clock.read(timeNs);
   }
 
   #add(event: Pending): void {

@@ -83,3 +83,12 @@ test('print waits for a slow reader, and goes on when it reads or is gone', asyn
   assert.equal(printed, 2);
   assert.equal(screen.gone.aborted, true);
 });
+
+test('what was printed to an output that has failed is not taken', async () => {
+  const full = new Writable({ write: (_chunk, _encoding, done) => done(new Error('disk full')) });
+  const screen = new Screen(full, new Terminal(false), false);
+  await screen.print('event\n');
+  await until('the failure', () => screen.gone.aborted);
+  await screen.print('event\n');
+  assert.deepEqual([screen.idle, await screen.taken()], [false, false]);
+});

@@ -65,6 +65,7 @@ const FORGET = 2;
 const GETATTR = 3;
 const OPEN = 14;
 const READ = 15;
+const STATFS = 17;
 const RELEASE = 18;
 const FLUSH = 25;
 const INIT = 26;
@@ -155,6 +156,13 @@ class Server {
       case READ: {
         const [offset, size] = [Number(body.readBigUInt64LE(8)), body.readUInt32LE(16)];
         return this.#bytes.subarray(offset, offset + size);
+      }
+      case STATFS: {
+        const made = Buffer.alloc(80);
+        // Of the blocks, and of the longest name.
+        made.writeUInt32LE(4096, 40);
+        made.writeUInt32LE(255, 44);
+        return made;
       }
       case FLUSH:
       case ACCESS:

@@ -19,7 +19,7 @@ import {
   EXEC_PROBES_MAX,
 } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
-import { atLayers } from '../layers.js';
+import { atLayers, layersAnswer } from '../layers.js';
 import { OverlayWatch } from '../overlay-watch.js';
 import {
   atLink,
@@ -164,11 +164,14 @@ export class LinkerPoints implements ExecPoints {
     }
   }
 
-  /** Only in layers: who mounts something else may want to unmount it before anything runs there. */
+  /**
+   * Only in layers: who mounts something else may want to unmount it before anything runs there. An overlay over what a
+   * program answers for is not asked before a program of it ran, which shows that it answers.
+   */
   prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void {
-    for (const point of this.#overlays.fresh(nowMs))
+    for (const mount of this.#overlays.fresh(nowMs).filter(layersAnswer))
       for (const name of this.#names)
-        atMount(point, name, (place) => {
+        atMount(mount.point, name, (place) => {
           const file = place.stacked ? this.#own(readExecutable(place)) : undefined;
           if (file) this.#probeLayer(place, file, process.pid, nowNs, record);
         });
@@ -361,7 +364,9 @@ export class LinkerPoints implements ExecPoints {
       // The machine's own root has some that do not end.
       const processes = device === this.#rootDevice ? [found.pid, process.pid, 1] : [found.pid];
       return processes.filter((pid) => {
-        const look = device === this.#rootDevice && isInOwnRoot(pid) ? lookOf(found.interpreter) : undefined;
+        // A program's own name of it may lead, by now, to a filesystem that never answers.
+        const isRoots = device === this.#rootDevice && this.#architecture.linkers.includes(found.interpreter);
+        const look = isRoots && isInOwnRoot(pid) ? lookOf(found.interpreter) : undefined;
         if (look !== undefined && look === this.#asProbed.get(found.interpreter)) return false;
         const name = atName(pid, found.interpreter, (place) => {
           const file = readExecutable(place);
@@ -419,7 +424,7 @@ function isInOwnRoot(pid: number): boolean {
   }
 }
 
-/** Which file it is, and when it last changed. */
+/** Which file it is, and when it last changed. Asks whatever filesystem the path leads to. */
 function lookOf(path: string): string | undefined {
   try {
     const { dev, ino, ctimeNs } = statSync(path, { bigint: true });
