@@ -157,7 +157,17 @@ export class Groups {
 
   /** Forgets a group that has no members. */
   async delete(live: LiveGroup): Promise<void> {
-    await this.#options.store.delete(live.group.name);
+    const { store } = this.#options;
+    const { name } = live.group;
+    try {
+      await store.delete(name);
+    } finally {
+      // The group may be gone although what was parked of it is not: what runs must not outlive its record.
+      if (store.get(name) === undefined) this.#forget(live);
+    }
+  }
+
+  #forget(live: LiveGroup): void {
     this.#live.delete(live.group.name);
     // Who came in while it was written down would wait for slices for ever.
     live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));

@@ -48,7 +48,7 @@ export function addLazyService(
         if (respond === undefined) call.emit('error', failure);
         else respond(failure);
       };
-      loaded.then((service) => call.cancelled || serve(service, method, call, respond)).catch(fail);
+      loaded.then((service) => call.cancelled || serve(service, method, call, respond, fail)).catch(fail);
     };
     implementation[method] = handle as UntypedServiceImplementation[string];
   }
@@ -67,15 +67,32 @@ async function loadService(name: string, load: (server: Server) => Promise<void>
   return found;
 }
 
-/** Throws for a request that cannot be decoded. */
-function serve(service: Service, method: string, call: Call, respond: sendUnaryData<Buffer> | undefined): void {
+/** Throws for a request that cannot be decoded; of a stream `fail` is told of it. */
+function serve(
+  service: Service,
+  method: string,
+  call: Call,
+  respond: sendUnaryData<Buffer> | undefined,
+  fail: (cause: unknown) => void,
+): void {
+  let hasFailed = false;
   const { requestDeserialize, responseSerialize, requestStream, originalName = method } = service.definition[method]!;
   const handle = (service.implementation[method] ?? service.implementation[originalName])! as (
     call: object,
     answer?: sendUnaryData<object>,
   ) => void;
   const listen = (event: string, listener: (message: object) => void) =>
-    call.on(event, event !== 'data' ? listener : (bytes: Buffer) => listener(requestDeserialize(bytes) as object));
+    call.on(event, event !== 'data' ? listener : (bytes: Buffer) => take(bytes, listener));
+  // Nobody would catch what is thrown while the stream tells of a message.
+  const take = (bytes: Buffer, listener: (message: object) => void) => {
+    if (hasFailed) return;
+    try {
+      listener(requestDeserialize(bytes) as object);
+    } catch (cause) {
+      hasFailed = true;
+      fail(cause);
+    }
+  };
   const decoded = {
     request: requestStream ? undefined : requestDeserialize(call.request),
     on: listen,
