@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFileSync, renameSync } from 'node:fs';
+import { copyFileSync, renameSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -204,12 +204,13 @@ test('a dynamic linker that is replaced, as an upgrade does, is probed anew', {
     await programs.comeWhole();
     for (let upgrade = 0; upgrade < 2; upgrade++) {
       const linker = join(root, atName(process.pid, '/bin/true', readExecutable)!.interpreter!);
-      const before = leftOf(bus.dataDir).definitions.length;
       copyFileSync(linker, `${linker}.new`);
       renameSync(`${linker}.new`, linker);
       const atMs = Date.now();
+      const file = `_${statSync(linker).ino.toString(16)}_`;
+      const isProbed = () => leftOf(bus.dataDir).definitions.some((event) => event.includes(file));
       // Found by a look at its name, or by a program that still lived when it was read.
-      await programs.meanwhile(until('its probe', () => leftOf(bus.dataDir).definitions.length > before));
+      await programs.meanwhile(until('its probe', isProbed));
       await programs.comeWhole();
       t.diagnostic(`${basename(linker)}: the last without arguments ${programs.lacked(atMs)} ms after it`);
     }
