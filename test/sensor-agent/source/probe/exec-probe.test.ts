@@ -358,6 +358,8 @@ by(
     const living = spawn('chroot', [root, '/bin/sleep', '600'], { stdio: 'ignore' });
     cleanups.push(() => living.kill('SIGKILL'));
     await until('that it runs', () => readFileSync(`/proc/${living.pid}/cmdline`, 'utf8').startsWith('/bin/sleep'));
+    // Else its linker is sought for a program of that name which ended in another test's container, and found by that.
+    for (const name of ['true', 'sleep']) rmSync(join(root, 'bin', name));
     const { probe, recorderId } = await opened(way);
     const linker = join(root, executable('/bin/true')!.interpreter!);
     copyFileSync(linker, `${linker}.new`);
