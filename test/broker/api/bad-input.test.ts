@@ -202,11 +202,7 @@ test('calls that are cancelled in the middle of a batch leave nothing behind', a
   witness.count += 500;
   agent.publish();
   for (const subscriber of subscribers) subscriber.cancel();
-  const running = async () => {
-    const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
-    return ((await answer.json()) as { subscriptions: object[] }).subscriptions.length;
-  };
-  await until('that all have gone', async () => (await running()) <= 1);
+  await until('that all have gone', async () => (await harness.subscriptions()).length <= 1);
   await served();
 });
 

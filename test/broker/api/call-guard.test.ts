@@ -17,21 +17,6 @@ before(async () => {
 });
 after(() => witness.destroy());
 
-async function subscriptions(): Promise<number> {
-  const answer = await fetch(`http://${witness.harness.broker.httpAddress}/v1/subscriptions`);
-  return ((await answer.json()) as { subscriptions: object[] }).subscriptions.length;
-}
-
-/** Asks until it is so. */
-async function has(count: number): Promise<void> {
-  let seen = Number.NaN;
-  const isSo = async () => {
-    seen = await subscriptions();
-    return seen === count;
-  };
-  await until(`${count} subscriptions`, isSo, () => seen);
-}
-
 test('a call ends at its deadline and not before, however far away the deadline is', async () => {
   // Cut to signed 32 bits these would be in the past, at once, in 57 minutes, and at 0.
   const far = ['597H', '1193H', '1194H', '35792M', '2147484S', '4294968S', '99999999S', '99999999M', '99999999H'];
@@ -43,14 +28,14 @@ test('a call ends at its deadline and not before, however far away the deadline 
     return id;
   });
   await Promise.all(ids.map((id) => raw.data(id, FOLLOW, FOLLOW.length, true)));
-  await has(OWN + ids.length);
+  await witness.harness.hasSubscriptions(OWN + ids.length);
   // One that comes is the control: the others have had their time to end wrongly.
   raw.request(99, SUBSCRIBE, [['grpc-timeout', '300m']]);
   await raw.data(99, FOLLOW, FOLLOW.length, true);
   await until('the near deadline', () => raw.ended.has(99));
   assert.deepEqual([...raw.ended], [99]);
   raw.destroy();
-  await has(OWN);
+  await witness.harness.hasSubscriptions(OWN);
 });
 
 test('an invalid deadline is refused with a sentence that shows only part of it', async () => {
@@ -87,7 +72,7 @@ test('a subscription that its caller gives up, in any way and at any time, is re
     },
     'reset later': async (raw, ids) => {
       for (const id of ids) void raw.data(id, FOLLOW, FOLLOW.length, true);
-      await has(OWN + ids.length);
+      await witness.harness.hasSubscriptions(OWN + ids.length);
       for (const id of ids) await raw.reset(id);
     },
     'the deadline comes before the end of the request': async (raw, ids) => {
@@ -98,7 +83,7 @@ test('a subscription that its caller gives up, in any way and at any time, is re
     },
     'the connection ends': async (raw, ids) => {
       for (const id of ids) void raw.data(id, FOLLOW, FOLLOW.length, true);
-      await has(OWN + ids.length);
+      await witness.harness.hasSubscriptions(OWN + ids.length);
       raw.destroy();
     },
     'the connection ends at once': async (raw, ids) => {
@@ -112,9 +97,9 @@ test('a subscription that its caller gives up, in any way and at any time, is re
     const headers = way.includes('deadline') ? [['grpc-timeout', '50m'] as const] : [];
     for (const id of ids) raw.request(id, SUBSCRIBE, headers);
     await act(raw, ids);
-    await has(OWN);
+    await witness.harness.hasSubscriptions(OWN);
     raw.destroy();
-    await has(OWN);
+    await witness.harness.hasSubscriptions(OWN);
   }
   await witness.served();
 });

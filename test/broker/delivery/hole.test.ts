@@ -107,10 +107,8 @@ test('whom frames do not concern stands at the end of the log, is told of a hole
   const passedNs = agent.recorder.events.at(-1)!.event.wallNs;
   const reached = () => idle.responses.some(({ watermark }) => nsOf(watermark?.time) >= passedNs);
   await until('a watermark behind them', reached);
-  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
-  const { subscriptions } = (await answer.json()) as { subscriptions: { lagFrames: string }[] };
   assert.deepEqual(
-    subscriptions.map(({ lagFrames }) => lagFrames),
+    (await harness.subscriptions()).map(({ lagFrames }) => lagFrames),
     ['0', '0'],
   );
   const { cursor } = idle;

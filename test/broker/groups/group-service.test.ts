@@ -196,39 +196,17 @@ test('without members nodes are asked for a while, and cursors kept for longer; 
 
 test('a cursor that the log no longer reaches resumes from the recorders, exactly behind what is committed', async () => {
   await start({ interestMs: 100 }, { bytesMax: MiB });
-  const first = member();
-  await first.has(SLICES);
-  publish(range(1, 20));
-  await came(first, range(1, 20));
-  await first.commit();
-  await leaves(first);
+  await isLeftBehind19();
   await until('the end of interest', async () => (await group()).interestUntil === undefined, group);
   await fill();
-  const after = member();
-  await came(after, [20, 21]);
-  assert.deepEqual(
-    after.subscriber.events.filter((event) => Number(event.split(':')[1]) < 20),
-    [],
-  );
-  assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
+  await goesOnFrom20();
 });
 
 test('a log that forgets fast loses nothing of a group that was left a moment ago', async () => {
   await start({}, { bytesMax: MiB });
-  const first = member();
-  await first.has(SLICES);
-  publish(range(1, 20));
-  await came(first, range(1, 20));
-  await first.commit();
-  await leaves(first);
+  await isLeftBehind19();
   await fill();
-  const after = member();
-  await came(after, [20, 21]);
-  assert.deepEqual(
-    after.subscriber.events.filter((event) => Number(event.split(':')[1]) < 20),
-    [],
-  );
-  assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
+  await goesOnFrom20();
 });
 
 test('a member that falls behind all that the log keeps gets the rest from the recorders', async () => {
@@ -288,12 +266,7 @@ test('without positions a group goes on from its last commit, by each node its o
 
 test('another filter keeps the place of a cursor that the log no longer reaches', async () => {
   await start({ interestMs: 100 }, { bytesMax: MiB });
-  const first = member();
-  await first.has(SLICES);
-  publish(range(1, 20));
-  await came(first, range(1, 20));
-  await first.commit();
-  await leaves(first);
+  await isLeftBehind19();
   await until('the end of interest', async () => (await group()).interestUntil === undefined, group);
   await fill();
   const { status } = await ask('/g/filter', 'POST', { filter: 'process.pid != 20' });
@@ -347,6 +320,27 @@ test('what neither log nor recorders have comes first, as a gap', async () => {
     NODES.map((node) => ({ node, reason: 'expired', eventsUnknown: true, from: true })),
   );
 });
+
+/** Its only member commits what it was given, 1 to 19, and leaves. */
+async function isLeftBehind19(): Promise<void> {
+  const first = member();
+  await first.has(SLICES);
+  publish(range(1, 20));
+  await came(first, range(1, 20));
+  await first.commit();
+  await leaves(first);
+}
+
+/** The next member gets exactly what is behind that, without a gap. */
+async function goesOnFrom20(): Promise<void> {
+  const after = member();
+  await came(after, [20, 21]);
+  assert.deepEqual(
+    after.subscriber.events.filter((event) => Number(event.split(':')[1]) < 20),
+    [],
+  );
+  assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
+}
 
 /** Others' events, until the log has forgotten the group's; pids 20 and 21 are among them. */
 async function fill(): Promise<void> {

@@ -144,10 +144,25 @@ export class Harness {
     await until('the saved interest', () => /"holds":\[\[/.test(readFileSync(this.interestFile, 'utf8')));
   }
 
+  /** As HTTP lists them, in the order in which they began. */
+  async subscriptions(): Promise<Record<string, string>[]> {
+    const answer = await fetch(`http://${this.broker.httpAddress}/v1/subscriptions`);
+    return ((await answer.json()) as { subscriptions: Record<string, string>[] }).subscriptions;
+  }
+
+  /** Until so many are listed. */
+  async hasSubscriptions(count: number): Promise<void> {
+    let seen = Number.NaN;
+    const isSo = async () => {
+      seen = (await this.subscriptions()).length;
+      return seen === count;
+    };
+    await until(`${count} subscriptions`, isSo, () => seen);
+  }
+
   /** The counts of one subscription, by the order in which they began. */
   async ledger(at = 0): Promise<Record<string, number>> {
-    const answer = await fetch(`http://${this.broker.httpAddress}/v1/subscriptions`);
-    const { subscriptions } = (await answer.json()) as { subscriptions: Record<string, string>[] };
+    const subscriptions = await this.subscriptions();
     const names = ['Matched', 'Delivered', 'Shed', 'Skipped', 'Throttled', 'Refilled'];
     return Object.fromEntries(
       names.map((name) => [name.toLowerCase(), Number(subscriptions.at(at)?.[`events${name}`])]),

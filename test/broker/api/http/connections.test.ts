@@ -43,21 +43,6 @@ async function peer(text: string): Promise<Peer> {
   return made;
 }
 
-async function subscriptions(): Promise<number> {
-  const answer = await fetch(`http://${harness.broker.httpAddress}/v1/subscriptions`);
-  return ((await answer.json()) as { subscriptions: object[] }).subscriptions.length;
-}
-
-/** Asks until it is so. */
-async function has(count: number): Promise<void> {
-  let seen = Number.NaN;
-  const isSo = async () => {
-    seen = await subscriptions();
-    return seen === count;
-  };
-  await until(`${count} subscriptions`, isSo, () => seen);
-}
-
 test('pipelined subscriptions run one after the other, and all are removed when their connection ends', async () => {
   const ends: Record<string, (socket: Socket) => void> = {
     closed: (socket) => socket.end(),
@@ -67,9 +52,9 @@ test('pipelined subscriptions run one after the other, and all are removed when 
   for (const [how, end] of Object.entries(ends)) {
     for (const count of [1, 2, 5, HTTP_PIPELINED_MAX]) {
       const { socket } = await peer(FOLLOW.repeat(count));
-      await has(1);
+      await harness.hasSubscriptions(1);
       end(socket);
-      await has(0);
+      await harness.hasSubscriptions(0);
       assert.ok(how);
     }
   }
@@ -78,7 +63,7 @@ test('pipelined subscriptions run one after the other, and all are removed when 
 test('too many pipelined requests end the connection', async () => {
   const { socket } = await peer(FOLLOW.repeat(HTTP_PIPELINED_MAX + 1));
   await until('it is closed', () => socket.destroyed);
-  await has(0);
+  await harness.hasSubscriptions(0);
 });
 
 test('pipelined requests are answered in order and each completely, even after a stream that ends', async () => {
@@ -102,13 +87,13 @@ test('connections that send nothing, or never a whole request, keep nobody out',
 
 test('with the most streams open, health is still served, and the next stream is refused with the reason', async () => {
   for (let left = BOUNDS.streams; left > 0; left -= 64) await Promise.all(range(0, 64).map(() => peer(FOLLOW)));
-  await has(BOUNDS.streams);
+  await harness.hasSubscriptions(BOUNDS.streams);
   assert.match((await answered(get('/healthz'))).received, /^HTTP\/1\.1 200 /);
   assert.match((await answered(FOLLOW)).received, /^HTTP\/1\.1 429 [\s\S]*at most 448 streams of events run at once/);
   // Who says nothing makes room for others, streams do not.
   await Promise.all(range(0, 2 * (BOUNDS.connections - BOUNDS.streams)).map(() => peer('')));
   assert.match((await answered(get('/healthz'))).received, /^HTTP\/1\.1 200 /);
-  await has(BOUNDS.streams);
+  await harness.hasSubscriptions(BOUNDS.streams);
 });
 
 async function answered(text: string): Promise<Peer> {
