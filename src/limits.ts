@@ -397,7 +397,7 @@ export const HISTOGRAM_GAPS_MAX = 256;
 export const INTEREST_GRACE_MS = 30_000;
 /** How long a subscriber waits for nodes to acknowledge its interest. */
 export const INTEREST_DEADLINE_MS = 2_000;
-/** An idle topic with interest states its coverage this often; where no topic tells anything, less often each time. */
+/** A topic with interest that has nothing to tell states its coverage this often; less often each time. */
 export const COVERAGE_INTERVAL_MS = 1_000;
 export const COVERAGE_INTERVAL_MS_MAX = 4_000;
 export const NODE_REPORT_INTERVAL_MS = 5_000;

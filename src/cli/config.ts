@@ -7,12 +7,12 @@ import { addSettingFlags, commandConfig } from './setting-flags.js';
 
 export function define(command: Command): void {
   addSettingFlags(command, SETTING_KEYS);
-  command.action(() => {
+  command.action(async () => {
     const { BACKPLANE_TOKEN: token } = process.env;
     const secret = token
       ? '# BACKPLANE_TOKEN is set in the environment, and sent to brokers: it is not shown here\n'
       : '';
-    process.stdout.write(`${secret}${configYaml(commandConfig(command, SETTING_KEYS))}`);
+    process.stdout.write(`${secret}${configYaml(await commandConfig(command, SETTING_KEYS))}`);
   });
 }
 

@@ -41,7 +41,7 @@ export function define(command: Command): void {
   command
     .addHelpText('after', () => `${observeHelp()}\n${EXIT_CODES}`)
     .action(async () => {
-      const client = clientOf(commandConfig(command, CLIENT_KEYS));
+      const client = clientOf(await commandConfig(command, CLIENT_KEYS));
       try {
         process.exitCode = await observe(client, command);
       } catch (thrown) {
