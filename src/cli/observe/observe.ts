@@ -7,6 +7,7 @@ import type { Accepted, SubscribeRequest } from '../../wire/messages.js';
 import { commandName } from '../command-name.js';
 import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
 import { inFlagNames } from '../flag-names.js';
+import { compileSooner } from '../process/heap.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { type EventLines, eventLines } from '../render/event-lines.js';
 import { parseShownFields } from '../render/field-mask.js';
@@ -68,6 +69,7 @@ async function observe(client: Client, command: Command): Promise<number> {
     );
     return 0;
   }
+  if (request.follow) compileSooner();
   const output = new ObserveOutput(screen, {
     lines: linesOf(options, terminal),
     history: request.follow !== true || Boolean(request.since || request.last || request.cursor),
