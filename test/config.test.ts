@@ -194,6 +194,17 @@ for (const [name, flags, expected] of [
     { events: 'sched_switch' },
     'events must hold group/name items, like sched/sched_switch, got "sched_switch" (flag --events)',
   ],
+  [
+    'broker',
+    { brokers: 'a:1,b@zone' },
+    'brokers must hold host:port or host:port@zone items, got "a:1,b@zone" (flag --broker)',
+  ],
+  ['broker twice', { brokers: 'a:1,a:1@x' }, 'brokers must name each broker once, got "a:1,a:1@x" (flag --broker)'],
+  [
+    'zone',
+    { zone: 'x y' },
+    'zone must be at most 63 letters, digits, ".", "_" or "-", and begin with a letter or digit, got "x y" (flag --zone)',
+  ],
   ['no broker', { brokers: ' , ' }, 'brokers must hold 1 to 16 items, got " , " (flag --broker)'],
   [
     'redaction rule',

@@ -7,6 +7,7 @@ import { inTheClear, type SecurityFor } from '../access/secure-channel.js';
 import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
+import { BrokerRing } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits/client.js';
 import { SUBSCRIPTIONS_MAX } from '../limits/subscribers.js';
 import {
@@ -35,7 +36,7 @@ import type {
   SubscribeRequest,
 } from '../wire/messages.js';
 import { clientError, noBrokerError } from './client-error.js';
-import { askInTurn, BrokerRing, resumingStream, type StreamSource } from './resuming-stream.js';
+import { askInTurn, resumingStream, type StreamSource } from './resuming-stream.js';
 import { itemFacts, type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
@@ -43,6 +44,8 @@ type UnaryCall<Response> = (service: BackplaneClient, options: CallOptions, call
 type GroupCall<Response> = (service: GroupsClient, options: CallOptions, callback: Callback<Response>) => unknown;
 
 export interface ClientOptions extends ConnectionOptions {
+  /** This client's zone: brokers of it are asked before others. */
+  readonly zone?: string | undefined;
   /** How to connect to a broker, called for each connection; without it nothing is encrypted. */
   readonly securityFor?: SecurityFor | undefined;
   /** Of every call; they take precedence. */
@@ -78,7 +81,7 @@ export class Client {
   };
 
   /**
-   * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
+   * Brokers are given as `host:port` or `host:port@zone`: see BrokerRing. Nothing is connected before the first call. `credentialFor`
    * returns the credential for a broker, and is called for each call; without it no credential is sent.
    */
   constructor(
@@ -86,7 +89,7 @@ export class Client {
     credentialFor: CredentialFor = () => undefined,
     connection: ClientOptions = {},
   ) {
-    this.#ring = new BrokerRing(brokers);
+    this.#ring = new BrokerRing(brokers, connection.zone);
     this.#credentialFor = credentialFor;
     this.#connection = connection;
   }

@@ -5,6 +5,10 @@ export const ERROR_CHARACTERS_MAX = 1024;
 
 /** How many brokers a client tries in turn. */
 export const BROKERS_MAX = 16;
+/** A broker that failed is asked after all others for so long, unless it answers before: a restart takes less. */
+export const BROKER_SUSPECT_MS = 30_000;
+/** Clients of a broker that died go to others spread over this time. */
+export const RECONNECT_MOVE_MS_MAX = 200;
 /** How long a client waits for a broker's first answer. */
 export const CLIENT_ANSWER_MS = 10_000;
 /** Reconnects back off between these, with jitter. */
