@@ -9,6 +9,7 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'node.name': 'name',
   brokers: 'host:port',
   zone: 'name',
+  clusters: 'json',
   'token.file': 'file',
   'tls.ca': 'file',
   'tls.cert': 'file',

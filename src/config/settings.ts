@@ -4,6 +4,7 @@ import * as z from 'zod';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/broker-address.js';
+import { clustersSchema, clustersText } from './clusters.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
@@ -75,6 +76,14 @@ export const SETTINGS = {
     '',
     'zone of this agent or command: brokers of it are asked before others',
   ),
+  clusters: {
+    schema: clustersSchema,
+    text: clustersText,
+    data: true,
+    secret: true,
+    fallback: '{}',
+    summary: 'clusters that commands can ask together, by name (JSON; see docs/several-clusters.md)',
+  },
   insecure: setting(flag, 'false', 'allow listening beyond loopback without TLS'),
   'broker.token': setting(flag, 'true', 'let in whoever can connect: no call wants the token in DATA_DIR/token'),
   'token.file': setting(

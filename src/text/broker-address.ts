@@ -48,11 +48,17 @@ export function isHttpBroker(text: string): boolean {
 }
 
 /**
- * The list that a program gives, and its zone, as they are.
+ * The list that a program gives, and its zone, as they are. `within`: the option that they are in, with a dot.
  * @throws BackplaneError invalid_argument, naming the option, the bound and the value
  */
-export function checkBrokers(brokers: unknown, zone: unknown, isOne: (text: string) => boolean, form: string): void {
-  const refuse = (problem: string) => invalid('brokers', problem);
+export function checkBrokers(
+  brokers: unknown,
+  zone: unknown,
+  isOne: (text: string) => boolean,
+  form: string,
+  within = '',
+): void {
+  const refuse = (problem: string) => invalid(`${within}brokers`, problem);
   if (!Array.isArray(brokers)) throw refuse(`must be a list of 1 to ${BROKERS_MAX} addresses (${form})`);
   if (brokers.length === 0 || brokers.length > BROKERS_MAX)
     throw refuse(`must be 1 to ${BROKERS_MAX} addresses (${form}), got ${brokers.length}`);
@@ -62,7 +68,7 @@ export function checkBrokers(brokers: unknown, zone: unknown, isOne: (text: stri
   const twice = twiceIn(brokers);
   if (twice !== undefined) throw refuse(`must name each broker once, got ${JSON.stringify(twice)} twice`);
   if (zone !== undefined && zone !== '' && (typeof zone !== 'string' || !isZone(zone)))
-    throw invalid('zone', `${ZONE_FORM}, got ${JSON.stringify(zone)}`);
+    throw invalid(`${within}zone`, `${ZONE_FORM}, got ${JSON.stringify(zone)}`);
 }
 
 /** An address that the list has twice. */

@@ -17,6 +17,7 @@ import { parseSelector } from './selector-flag.js';
 export type ObserveFormat = 'compact' | 'json' | 'jsonpb' | 'table' | 'dict';
 
 export interface ObserveOptions {
+  clusters?: string[];
   topic?: string[];
   node?: string[];
   filter?: string;
@@ -50,6 +51,11 @@ export interface ObserveOptions {
 
 export function addObserveFlags(command: Command): void {
   command
+    .option(
+      '--clusters <names>',
+      'events of several clusters of the setting clusters, merged; nodes are CLUSTER/NODE (repeat, or comma-separated)',
+      collect('--clusters', 'the brokers of the settings'),
+    )
     .option('-t, --topic <topic>', 'only these topics (repeat, or comma-separated)', collect('--topic', 'every topic'))
     .option(
       '-n, --node <glob>',
@@ -159,6 +165,9 @@ export function readOptions(command: Command): ObserveOptions {
     if (other) {
       throw new BackplaneError('invalid_argument', `--selector excludes ${other}: each selector has topics and filter`);
     }
+  }
+  if (given.clusters !== undefined && given.group !== undefined) {
+    throw new BackplaneError('invalid_argument', '--group excludes --clusters: a group is of one cluster');
   }
   const options = { ...given };
   if (given.group !== undefined) options.follow = true;

@@ -20,6 +20,7 @@ import type { SubscribeRequest } from '../../wire/typed/messages.js';
 import { Client, type ClientOptions } from '../client.js';
 import { PublishClient } from '../publish-client.js';
 import { type Bus, CarriedBus, type Carrier, type Question } from './bus.js';
+import { CarriedClusters, type Clusters, checkedClusters, someConnected } from './clusters.js';
 import type { SliceCommit } from './group.js';
 import type { BatchItem } from './items.js';
 import type { SendBatch } from './publishing.js';
@@ -54,7 +55,7 @@ export interface ConnectOptions {
 
 /** @throws BackplaneError invalid_argument; unavailable when no broker takes a connection */
 export async function connect(options: ConnectOptions): Promise<Bus> {
-  checkBrokers(options.brokers, options.zone, isBroker, 'host:port');
+  check(options);
   const carrier = new GrpcCarrier(options);
   try {
     await carrier.connected();
@@ -63,6 +64,26 @@ export async function connect(options: ConnectOptions): Promise<Bus> {
     throw cause;
   }
   return new CarriedBus(carrier);
+}
+
+/**
+ * Several clusters, by name, to be read as one.
+ * @throws BackplaneError invalid_argument; unavailable when no broker of any of them takes a connection
+ */
+export async function connectClusters(clusters: Readonly<Record<string, ConnectOptions>>): Promise<Clusters> {
+  const checked = checkedClusters(clusters, check);
+  const carriers = new Map(checked.map(([name, options]) => [name, new GrpcCarrier(options)]));
+  try {
+    await someConnected(new Map(Array.from(carriers, ([name, carrier]) => [name, carrier.connected()])));
+  } catch (cause) {
+    for (const carrier of carriers.values()) carrier.close();
+    throw cause;
+  }
+  return new CarriedClusters(carriers);
+}
+
+function check({ brokers, zone }: ConnectOptions, within = ''): void {
+  checkBrokers(brokers, zone, isBroker, 'host:port', within);
 }
 
 /** What errors name: programs have options where commands have flags. */

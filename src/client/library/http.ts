@@ -6,6 +6,7 @@
  */
 import { checkBrokers, isHttpBroker } from '../../text/broker-address.js';
 import { type Bus, CarriedBus } from './bus.js';
+import { CarriedClusters, type Clusters, checkedClusters } from './clusters.js';
 import { HttpCarrier } from './http-carrier.js';
 
 export * from './exports.js';
@@ -34,6 +35,19 @@ export interface ConnectOptions {
  * @throws BackplaneError invalid_argument
  */
 export async function connect(options: ConnectOptions): Promise<Bus> {
-  checkBrokers(options.brokers, options.zone, isHttpBroker, 'http://host:port');
+  check(options);
   return new CarriedBus(new HttpCarrier(options));
+}
+
+/**
+ * Several clusters, by name, to be read as one. Nothing is connected before the first request.
+ * @throws BackplaneError invalid_argument
+ */
+export async function connectClusters(clusters: Readonly<Record<string, ConnectOptions>>): Promise<Clusters> {
+  const carriers = checkedClusters(clusters, check).map(([name, options]) => [name, new HttpCarrier(options)] as const);
+  return new CarriedClusters(new Map(carriers));
+}
+
+function check({ brokers, zone }: ConnectOptions, within = ''): void {
+  checkBrokers(brokers, zone, isHttpBroker, 'http://host:port', within);
 }
