@@ -336,6 +336,11 @@ export const INTEREST_BYTES_MAX = 512 * KiB;
 export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream without a Hello by then is closed. */
 export const HELLO_MS = 5_000;
+/** A broker that retires sends one agent or subscriber away in this time on average, and all within the other. */
+export const RETIRE_STEP_MS = 8;
+export const RETIRE_MS_MAX = 15_000;
+/** How often the command looks whether they are gone. */
+export const RETIRE_LOOK_MS = 200;
 /** How long a broker that shuts down waits for its streams to end. */
 export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */
@@ -519,6 +524,7 @@ assert(HISTORY_CREDIT_BYTES < HISTORY_POOL_BYTES_MAX);
 assert(RECORD_BYTES_MAX < SEGMENT_BYTES);
 assert(HTTP_STREAMS_MAX + 32 < HTTP_CONNECTIONS_MAX, 'health checks find a place');
 assert(AGENT_STOP_MS + DRAIN_MS < 10_000, 'SIGTERM ends a process within ten seconds');
+assert(RETIRE_MS_MAX + DRAIN_MS < 30_000, 'a broker that retires ends within the grace that Kubernetes gives');
 assert(SEGMENT_HEAD_BYTES_MAX < SEGMENT_BYTES);
 assert(SEGMENT_BYTES_MAX + SEGMENT_HEAD_BYTES_MAX + RECORD_BYTES_MAX < 2 ** 31, 'the index holds offsets in 31 bits');
 

@@ -57,6 +57,7 @@ import { NodeRegistry } from './nodes/node-registry.js';
 import { savedInterest } from './nodes/node-state.js';
 import { openState } from './open-state.js';
 import type { BrokerOptions } from './options.js';
+import { Retirement } from './retirement.js';
 
 /** What a broker has of its disk. */
 export interface Opened {
@@ -125,12 +126,21 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   access.listen(() => {
     for (const each of [subscriptions, uplink]) each.review();
   });
-  const state = { ready: false, waitsFor: options.waitsFor };
+  const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
+  const retirement = new Retirement({
+    ...{ agents: uplink, subscribers: subscriptions, publishers: publishing, trail, logger },
+    others: options.others ?? (() => 0),
+    begins: () => {
+      state.retired = true;
+      showHealth();
+    },
+  });
   const api = {
     ...{ subscriptions, registry, listings, access: control },
     budgets: new BudgetService(registry, budgets, trail),
     forgetting: new ForgetService(registry, trail),
+    retirement,
   };
   const grpc = grpcServer({
     Uplink: uplink.handlers(),
@@ -147,9 +157,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     metrics: brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls, publisher, refusals, groups }),
     origins: options.httpOrigins ?? [],
     bounds: options.httpBounds,
-    notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
+    notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
-  const served = { access, grpc, http, uplink, publishing, showHealth, facts, state };
+  const served = { access, grpc, http, uplink, publishing, retirement, showHealth, facts, state };
   return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
 }
 
@@ -209,6 +219,12 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTl
   return { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
 }
 
-function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
-  return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
+interface ServingState {
+  readonly ready: boolean;
+  readonly retired: boolean;
+  readonly waitsFor: string | undefined;
+}
+
+function servingStatus({ ready, retired, waitsFor }: ServingState) {
+  return ready && !retired && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
 }

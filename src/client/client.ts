@@ -29,6 +29,7 @@ import type {
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
   ListTopicsResponse__Output as ListTopicsResponse,
   ResetGroupResponse__Output as ResetGroupResponse,
+  RetireResponse__Output as RetireResponse,
   SetBudgetRequest,
   SetBudgetResponse__Output as SetBudgetResponse,
   SetGroupFilterRequest,
@@ -146,6 +147,14 @@ export class Client {
    */
   forgetNodes(nodes: readonly string[]): Promise<ForgetNodesResponse> {
     return this.#ask((service, options, done) => service.forgetNodes({ nodes: [...nodes] }, options, done));
+  }
+
+  /**
+   * The broker sends its agents and subscribers to others, one by one. Of several brokers the first that answers is asked.
+   * @throws BackplaneError failed_precondition where there is nowhere to go, unless forced; unavailable when no broker answers.
+   */
+  retire(force: boolean): Promise<RetireResponse> {
+    return this.#ask((service, options, done) => service.retire({ force }, options, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */

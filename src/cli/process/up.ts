@@ -92,7 +92,7 @@ async function up({ settings }: Config, waiting: ChildProcess | undefined): Prom
   });
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('stopping');
-  broker.retire();
+  broker.endsSoon();
   await agent.stop();
   removeLeftInstances();
   await broker.drain();
