@@ -46,7 +46,8 @@ export class Retirement {
   async ask(force: boolean, { peer, identity }: Caller): Promise<RetireResponse> {
     if (this.#answer !== undefined) return this.#answer;
     if (!force && this.#parts.others() === 0) {
-      const message = 'there is nowhere to go: no other broker of this cluster is known. End it by SIGTERM, or force it';
+      const message =
+        'there is nowhere to go: no other broker of this cluster is known. End it by SIGTERM, or force it';
       throw new BackplaneError('failed_precondition', message, { field: 'force' });
     }
     await this.#parts.trail.record({ action: 'retire', peer, identity, force });

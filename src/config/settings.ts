@@ -25,7 +25,8 @@ const brokers = {
   ...brokerList,
   schema: brokerList.schema.refine((items) => twiceIn(items) === undefined, 'must name each broker once'),
   fallback: '127.0.0.1:8484',
-  summary: 'brokers to connect to, those of this zone first, else in any order (host:port or host:port@zone, comma-separated)',
+  summary:
+    'brokers to connect to, those of this zone first, else in any order (host:port or host:port@zone, comma-separated)',
 };
 
 /** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */

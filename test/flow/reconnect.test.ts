@@ -39,7 +39,12 @@ const TWO_ZONES = ['a:1@x', 'b:1@y', 'c:1@x', 'd:1', 'e:1@y'];
 test('brokers of the own zone come first, and clients spread over equal ones', () => {
   const first = new Set<string>();
   for (let draw = 0; draw < 100; draw += 1) {
-    const order = new BrokerRing(TWO_ZONES, 'y', () => 0, () => (draw * 0.37) % 1).order();
+    const order = new BrokerRing(
+      TWO_ZONES,
+      'y',
+      () => 0,
+      () => (draw * 0.37) % 1,
+    ).order();
     assert.deepEqual([...order.slice(0, 2)].sort(), ['b:1', 'e:1']);
     assert.deepEqual([...order].sort(), ['a:1', 'b:1', 'c:1', 'd:1', 'e:1']);
     first.add(order[0]!);

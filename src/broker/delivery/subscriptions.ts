@@ -165,7 +165,11 @@ export class Subscriptions {
   retire(): readonly (() => void)[] {
     const refusal = unavailable('the broker is retired: resume at another one with the last cursor');
     this.#refusal ??= refusal;
-    return [...this.#running.values(), ...this.#members].map(({ over }) => () => over.abort(refusal));
+    return [...this.#running.values(), ...this.#members].map(
+      ({ over }) =>
+        () =>
+          over.abort(refusal),
+    );
   }
 
   /** Ends those whose subscribers may no longer have what they get. */

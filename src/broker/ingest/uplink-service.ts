@@ -73,7 +73,12 @@ export class UplinkService {
   retire(): readonly (() => void)[] {
     const reason = 'the broker is retired: connect to another one';
     this.#refusal ??= reason;
-    return Array.from(this.#sessions.values(), ({ session }) => () => session.close(reason));
+    return Array.from(
+      this.#sessions.values(),
+      ({ session }) =>
+        () =>
+          session.close(reason),
+    );
   }
 
   /** Ends sessions of agents that may no longer be connected. */

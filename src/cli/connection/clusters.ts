@@ -17,7 +17,8 @@ export type ClusterClients = ReadonlyMap<string, Client>;
 /** @param names undefined: the brokers of the settings. @throws BackplaneError invalid_argument */
 export function clusterClients(config: Config, names: readonly string[] | undefined): ClusterClients {
   if (names === undefined) return new Map([['', clientOf(config)]]);
-  if (names.length > CLUSTERS_MAX) throw invalid('--clusters', `must name at most ${CLUSTERS_MAX}, got ${names.length}`);
+  if (names.length > CLUSTERS_MAX)
+    throw invalid('--clusters', `must name at most ${CLUSTERS_MAX}, got ${names.length}`);
   const { clusters, zone } = config.settings;
   const known = [...clusters.keys()];
   const clients = new Map<string, Client>();
@@ -25,7 +26,10 @@ export function clusterClients(config: Config, names: readonly string[] | undefi
     const cluster = clusters.get(name);
     if (cluster === undefined) {
       const there = known.length === 0 ? 'it has none: see docs/several-clusters.md' : `it has ${known.join(', ')}`;
-      throw invalid('--clusters', `no cluster ${JSON.stringify(name)} in the setting clusters${suggestion(name, known)}; ${there}`);
+      throw invalid(
+        '--clusters',
+        `no cluster ${JSON.stringify(name)} in the setting clusters${suggestion(name, known)}; ${there}`,
+      );
     }
     if (clients.has(name)) throw invalid('--clusters', `names ${name} twice`);
     clients.set(name, clientOfCluster(name, cluster, zone));

@@ -150,7 +150,12 @@ export class ObserveOutput {
     if (!this.#options.follow || this.#accepted.has(cluster)) return;
     const documents = (plan?.topics ?? []).filter((topic) => documentLogOf(topic) !== undefined);
     if (nodes.length + documents.length === 0) return;
-    const each = nodes.length === 1 ? [`1 node, ${nodes[0]}`] : nodes.length === 0 ? [] : [`${nodes.length} nodes${cluster === '' ? '' : ` of cluster ${cluster}`}`];
+    const each =
+      nodes.length === 1
+        ? [`1 node, ${nodes[0]}`]
+        : nodes.length === 0
+          ? []
+          : [`${nodes.length} nodes${cluster === '' ? '' : ` of cluster ${cluster}`}`];
     const which = [...each, ...documents].join(', ');
     this.#screen.notice(`following ${which}; end with Ctrl-C`);
   }

@@ -150,11 +150,7 @@ function ownGlob(glob: string, cluster: string): string[] {
 }
 
 /** Of each cluster, where there are several. */
-function planOf(
-  answers: ReadonlyMap<string, ExplainResponse>,
-  { output }: ObserveOptions,
-  terminal: boolean,
-): string {
+function planOf(answers: ReadonlyMap<string, ExplainResponse>, { output }: ObserveOptions, terminal: boolean): string {
   const width = terminal ? process.stdout.columns || 80 : undefined;
   const plans = Array.from(answers, ([cluster, answer]) => {
     const own = cluster === '' ? {} : { cluster };

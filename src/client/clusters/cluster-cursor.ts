@@ -8,7 +8,7 @@
  * Behind a place, events of `passed`'s node and topic up to its position were delivered already: of a batch that was
  * delivered in part. Node and topic are percent-encoded. The cluster's own cursor is checked by its brokers.
  */
-import { BackplaneError, cursorInvalid } from '../../errors.js';
+import { type BackplaneError, cursorInvalid } from '../../errors.js';
 import { CLUSTER_CURSOR_CHARACTERS_MAX, CLUSTERS_MAX } from '../../limits/client.js';
 import { parseTimestamp } from '../../text/time-text.js';
 import type { Position } from '../../wire/position.js';
@@ -70,7 +70,8 @@ export function decodeClusterCursor(text: string, names: readonly string[]): Rea
   for (const part of parts) {
     const [name = '', place = '', ...passed] = part.split('~');
     if (!isClusterName(name)) throw bad('is cut or changed: a cluster has no name');
-    if (!names.includes(name)) throw bad(`names the cluster ${name}, which is not among those asked: ${names.join(', ')}`);
+    if (!names.includes(name))
+      throw bad(`names the cluster ${name}, which is not among those asked: ${names.join(', ')}`);
     if (places.has(name)) throw bad(`names the cluster ${name} twice`);
     places.set(name, placeOf(name, place, passed));
   }

@@ -71,7 +71,8 @@ function globsByCluster(globs: readonly string[], names: readonly string[]): Rea
   for (const glob of globs) {
     const at = glob.startsWith('@') ? -1 : glob.indexOf('/');
     const asked = at < 0 ? names : names.filter((name) => name === glob.slice(0, at));
-    if (asked.length === 0) throw invalid('node', `${JSON.stringify(glob)} is of none of the clusters ${names.join(', ')}`);
+    if (asked.length === 0)
+      throw invalid('node', `${JSON.stringify(glob)} is of none of the clusters ${names.join(', ')}`);
     for (const name of asked) by.set(name, [...(by.get(name) ?? []), glob.slice(at + 1)]);
   }
   return by;

@@ -141,7 +141,8 @@ export class ClusterStream<Request extends ClusterableRequest, Item extends { re
 
   #firstNew({ node, topic, refill, count, position }: MergedBatch): number {
     const resumed = this.#resumed;
-    if (resumed === undefined || node !== resumed.node || topic !== resumed.topic || refill !== resumed.refill) return 0;
+    if (resumed === undefined || node !== resumed.node || topic !== resumed.topic || refill !== resumed.refill)
+      return 0;
     let first = 0;
     while (first < count && comparePositions(position(first) ?? ORIGIN, resumed.position) <= 0) first += 1;
     if (first < count) {
