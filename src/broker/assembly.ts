@@ -128,19 +128,11 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   });
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
-  const retirement = new Retirement({
-    ...{ agents: uplink, subscribers: subscriptions, publishers: publishing, trail, logger },
-    others: options.others ?? (() => 0),
-    begins: () => {
-      state.retired = true;
-      showHealth();
-    },
-  });
+  const retirement = retirementOf({ uplink, subscriptions, publishing, trail }, options, state, () => showHealth());
   const api = {
-    ...{ subscriptions, registry, listings, access: control },
+    ...{ subscriptions, registry, listings, access: control, retirement },
     budgets: new BudgetService(registry, budgets, trail),
     forgetting: new ForgetService(registry, trail),
-    retirement,
   };
   const grpc = grpcServer({
     Uplink: uplink.handlers(),
@@ -149,8 +141,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     Publisher: publishing.handlers(),
     Join: joining.handlers(),
   });
-  const health = new Health(grpc);
-  const showHealth = () => health.show(servingStatus(state));
+  const showHealth = healthOf(grpc, state);
   addReflection(grpc);
   const http = new HttpApi({
     ...{ ...api, version: options.version, publisher, groups: groupService, gate, tls },
@@ -219,10 +210,38 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTl
   return { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
 }
 
+/** Whether the broker takes calls; `waitsFor` says why it does not yet. */
 interface ServingState {
   readonly ready: boolean;
-  readonly retired: boolean;
+  retired: boolean;
   readonly waitsFor: string | undefined;
+}
+
+interface Served {
+  readonly uplink: UplinkService;
+  readonly subscriptions: Subscriptions;
+  readonly publishing: PublisherService;
+  readonly trail: AuditTrail;
+}
+
+function retirementOf(
+  { uplink, subscriptions, publishing, trail }: Served,
+  { others = () => 0, logger }: BrokerOptions,
+  state: ServingState,
+  showHealth: () => void,
+): Retirement {
+  const parts = { agents: uplink, subscribers: subscriptions, publishers: publishing, others, trail, logger };
+  const begins = () => {
+    state.retired = true;
+    showHealth();
+  };
+  return new Retirement({ ...parts, begins });
+}
+
+/** Returns what shows how it is now. */
+function healthOf(grpc: Server, state: ServingState): () => void {
+  const health = new Health(grpc);
+  return () => health.show(servingStatus(state));
 }
 
 function servingStatus({ ready, retired, waitsFor }: ServingState) {

@@ -29,7 +29,11 @@ const VERBS: readonly Verb[] = [
     load: () => import('./top/top.js'),
   },
   { name: 'status', summary: 'show the state of a broker', load: () => import('./lists/status.js') },
-  { name: 'retire', summary: 'send agents and subscribers of a broker to others', load: () => import('./retire.js') },
+  {
+    name: 'retire',
+    summary: 'send agents and subscribers of a broker to others',
+    load: () => import('./lists/retire.js'),
+  },
   {
     name: 'doctor',
     summary: 'try what this node can record, and say what is missing',

@@ -42,7 +42,9 @@ export function clusterRequests<Request extends ClusterableRequest>(
   const last = isDefault ? LAST_DEFAULT : (given.last ?? 0);
   if (cursor !== '' && (since !== '' || last > 0))
     throw invalid('cursor', `excludes ${since === '' ? 'last' : 'since'}: a cursor is a place to start from`);
-  const window = { since: resolved(since, nowMs), until: resolved(until, nowMs), last };
+  // Of the last events of all the first are wanted, and not of each.
+  const limited = last > 0 ? { limit: 0 } : {};
+  const window = { since: resolved(since, nowMs), until: resolved(until, nowMs), last, ...limited };
   const asked = globsByCluster(given.nodes ?? [], names);
   const places = cursor === '' ? undefined : decodeClusterCursor(cursor, [...asked.keys()]);
   const now = timestampNsText(msToNs(nowMs));

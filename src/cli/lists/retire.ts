@@ -1,12 +1,12 @@
 /** `backplane retire`: a broker sends its agents and subscribers to other brokers, one by one, before it is stopped. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
-import type { Client } from '../client/client.js';
-import { BackplaneError, invalid } from '../errors.js';
-import { RETIRE_LOOK_MS, RETIRE_MS_MAX } from '../limits.js';
-import { CLIENT_KEYS, clientOf } from './connection/credentials.js';
-import { Screen } from './observe/screen.js';
-import { addSettingFlags, commandConfig } from './setting-flags.js';
+import type { Client } from '../../client/client.js';
+import { BackplaneError, invalid } from '../../errors.js';
+import { RETIRE_LOOK_MS, RETIRE_MS_MAX } from '../../limits.js';
+import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
+import { Screen } from '../observe/screen.js';
+import { addSettingFlags, commandConfig } from '../setting-flags.js';
 
 export function define(command: Command): void {
   command.option('--force', 'also where no other broker of its cluster is known: what is connected waits until one is');

@@ -1,0 +1,95 @@
+/** Several clusters, read by one command: two buses, of which one ends. */
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Bus, Command, type EventLine } from '../harness/bus/bus.js';
+import { tokenFile } from '../harness/bus/token.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
+
+const dir = scratchDirectory('clusters');
+const config = join(dir, 'backplane.yaml');
+let buses: readonly Bus[];
+
+before(async () => {
+  const env = { BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '200' };
+  buses = await Promise.all([Bus.start(env), Bus.start(env)]);
+  const [a, b] = buses.map((bus) => `{ brokers: ["${bus.grpc}"], tokenFile: ${tokenFile(bus.brokerDir)} }`);
+  writeFileSync(
+    config,
+    `clusters:\n  a: ${a}\n  b: ${b}\n  gone: { brokers: ["127.0.0.1:1"], token: "${'x'.repeat(43)}" }\n`,
+  );
+});
+after(() => Promise.all(buses.map((bus) => bus.destroy())));
+
+function observe(...args: string[]): Command {
+  return new Command(['observe', '--config', config, ...args]);
+}
+
+function eventsOf({ stdout }: Command): EventLine[] {
+  return stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as EventLine]));
+}
+
+const nameOf = ({ node, topic, position }: EventLine) => `${node} ${topic} ${JSON.stringify(position)}`;
+
+test('events of both are one stream by time, which is resumed where it ended', async () => {
+  const window = ['--clusters', 'a,b', '--all', '-o', 'json', '--since', '1m'];
+  const first = observe(...window, '--limit', '60');
+  assert.equal(await first.exited, 0, first.said);
+  const events = eventsOf(first);
+  assert.equal(events.length, 60);
+  const [, resume = ''] = /resume with .* (--clusters .*)/.exec(first.stderr) ?? [];
+  const cursor = /--cursor '?([^' ]+)/.exec(resume)?.[1] ?? '';
+  assert.match(cursor, /^clusters1,/, first.stderr);
+  const second = observe('--clusters', 'a,b', '--all', '-o', 'json', '--cursor', cursor, '--limit', '60');
+  assert.equal(await second.exited, 0, second.said);
+  events.push(...eventsOf(second));
+  assert.equal(new Set(events.map(nameOf)).size, 120);
+  assert.deepEqual([...new Set(events.map(({ node }) => node))].sort(), ['a/node-under-test', 'b/node-under-test']);
+  const times = events.map(({ time }) => time);
+  assert.deepEqual(times, times.toSorted());
+});
+
+test('a cluster that is away makes it incomplete; one that is not configured, or flags of one, are refused', async () => {
+  const away = observe('--clusters', 'a,gone', '--all', '--last', '5', '-o', 'json');
+  assert.equal(await away.exited, 4, away.said);
+  assert.equal(eventsOf(away).length, 5);
+  assert.match(away.stderr, /^-- cluster gone is away, the others go on: no broker answers at 127\.0\.0\.1:1/m);
+  assert.match(away.stderr, /^-- incomplete: cluster gone \(away: no broker/m);
+  const rows: [readonly string[], RegExp][] = [
+    [
+      ['--clusters', 'a,bb'],
+      /--clusters: no cluster "bb" in the setting clusters, did you mean "b"\?; it has a, b, gone/,
+    ],
+    [['--clusters', 'a,a'], /--clusters: names a twice/],
+    [['--clusters', 'a', '--broker', 'x:1'], /--clusters excludes --broker: that is of one cluster/],
+    [['--clusters', 'a', '--group', 'g'], /--clusters excludes --group/],
+    [['--clusters', 'a,b', '--cursor', 'AAAA'], /--cursor is of one cluster: it resumes there, without the others/],
+    [['--clusters', 'a,b', '-n', 'c/x'], /--node: "c\/x" is of none of the clusters a, b/],
+  ];
+  await Promise.all(
+    rows.map(async ([args, expected]) => {
+      const refused = observe(...args);
+      assert.equal(await refused.exited, 2, refused.said);
+      assert.match(refused.stderr, expected);
+    }),
+  );
+  const shown = new Command(['config', '--config', config]);
+  assert.equal(await shown.exited, 0);
+  assert.match(shown.stdout, /^# clusters have tokens: these are not shown here$/m);
+  assert.doesNotMatch(shown.stdout, /x{43}/);
+});
+
+test('a follower goes on with the cluster that is left', async () => {
+  const follower = observe('--clusters', 'a,b', '--all', '-f', '-o', 'json');
+  const [, b] = buses;
+  const seen = async (node: string) => follower.says(new RegExp(`"node":"${node}/`));
+  await Promise.all([seen('a'), seen('b')]);
+  await b!.up.stop('SIGKILL');
+  const before = follower.stdout.length;
+  await follower.says(new RegExp(`^[^]{${before + 1},}"node":"a/`));
+  assert.equal(await follower.stop('SIGINT'), 130);
+  assert.match(follower.stderr, /^-- following 1 node, a\/node-under-test; end with Ctrl-C$/m);
+  assert.match(follower.stderr, /^-- lost the broker at \S+ \(cluster b\): /m);
+  assert.match(follower.stderr, /--cursor '?clusters1,/);
+});
