@@ -7,8 +7,23 @@ import type { Logger } from 'pino';
 import { BackplaneError } from '../errors.js';
 import { RETIRE_MS_MAX, RETIRE_STEP_MS } from '../limits.js';
 import type { RetireResponse } from '../wire/messages.js';
+import { ProtoReader } from '../wire/protobuf.js';
 import type { Caller } from './access/gate.js';
 import type { AuditTrail } from './cluster/audit-trail.js';
+
+/**
+ * Whether a RetireRequest forces it. Read strictly: the usual reader takes bytes of any form for a bool, and a message that
+ * is none must not empty a broker. @throws BackplaneError invalid_argument
+ */
+export function isForced(request: Buffer): boolean {
+  const reader = new ProtoReader(request, 'retire');
+  let force = false;
+  while (reader.nextTag()) {
+    if (reader.field === 1) force = reader.bool();
+    else reader.skip();
+  }
+  return force;
+}
 
 /** Where peers are connected. */
 export interface Connected {

@@ -12,7 +12,6 @@ import {
   listSubscriptionsRequestCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
-  retireRequestCodec,
   retireResponseCodec,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
@@ -26,7 +25,7 @@ import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { BudgetService } from '../nodes/budget-service.js';
 import type { ForgetService } from '../nodes/forget-service.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
-import type { Retirement } from '../retirement.js';
+import { isForced, type Retirement } from '../retirement.js';
 import { explainRequest } from './explain.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
@@ -77,8 +76,7 @@ export class GrpcApi {
         return forgetNodesResponseCodec.encode({ nodes: [...(await forgetting.forget(nodes, caller, node))] });
       }),
       Retire: this.#managing(async (bytes, caller) => {
-        const { force } = retireRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
-        return retireResponseCodec.encode(await retirement.ask(force, caller));
+        return retireResponseCodec.encode(await retirement.ask(isForced(bytes), caller));
       }),
       GetStatus: this.#listing((grant, caller) => {
         return getStatusResponseCodec.encode(listings.status(grant, access.may(caller, { verbs: ['manage'] })));

@@ -46,7 +46,6 @@ function examples(name: string): string {
       'two questions at once; lines say which of them they answer',
       `observe --selector 'web:network=network.peer.port == 443' --selector 'all:process='`,
     ],
-    ['two clusters of the setting clusters, merged', 'observe --clusters eu,us --since 5m'],
     ['who kills what', `observe --topic security --follow --filter 'event.type == "security.kill"'`],
   ];
   const text = lines.map(([what, ...commands]) => [`  # ${what}`, ...commands.map((each) => `  ${name} ${each}`)]);
