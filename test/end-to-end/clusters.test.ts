@@ -104,3 +104,18 @@ test('a follower goes on with the cluster that is left: one that hangs is found 
   }
   assert.deepEqual(seen, ['b unavailable', 'a goes on', 'b again']);
 });
+
+test('a broker is retired by a command, which ends when nothing is connected; alone it has nowhere to send anybody', async () => {
+  const [, b] = buses;
+  const retire = (...args: string[]) => new Command(['retire', ...args], b!.env);
+  const [alone, both] = [retire(), retire('--broker', 'a:1,b:1')];
+  assert.equal(await alone.exited, 2, alone.said);
+  assert.match(alone.stderr, /there is nowhere to go: no other broker of this cluster is known/);
+  assert.equal(await both.exited, 2);
+  assert.match(both.stderr, /--broker: must name the one broker to retire, got 2/);
+  const forced = retire('--force');
+  assert.equal(await forced.exited, 0, forced.said);
+  assert.match(forced.stderr, /^-- agents: 1, subscribers: 0; all go to other brokers within \d+ ms$/m);
+  assert.equal(forced.stdout, 'retired: nothing is connected any more, and the broker can be stopped\n');
+  assert.equal(await (await b!.get('/readyz')).text(), 'retired\n');
+});

@@ -27,7 +27,7 @@ export function define(command: Command): void {
 async function retire(client: Client, force: boolean): Promise<void> {
   const screen = new Screen(process.stdout, process.stderr);
   const { agents, subscribers, withinMs } = await client.retire(force);
-  screen.notice(`${agents} agents and ${subscribers} subscribers are sent to other brokers, within ${withinMs} ms`);
+  screen.notice(`agents: ${agents}, subscribers: ${subscribers}; all go to other brokers within ${withinMs} ms`);
   for (let waitedMs = 0; waitedMs <= RETIRE_MS_MAX + withinMs; waitedMs += RETIRE_LOOK_MS) {
     const { nodes, subscriptions } = await client.getStatus();
     if (nodes === 0 && subscriptions === 0) {

@@ -6,7 +6,7 @@
 import { invalid } from '../../errors.js';
 import { LAST_DEFAULT } from '../../limits/client.js';
 import { msToNs } from '../../nanoseconds.js';
-import { parseDuration, timestampNsText } from '../../text/time-text.js';
+import { durationText, parseDuration, timestampNsText } from '../../text/time-text.js';
 import type { ResumableRequest } from '../resumption.js';
 import { type ClusterPlace, decodeClusterCursor } from './cluster-cursor.js';
 
@@ -17,8 +17,8 @@ export interface ClusterableRequest extends ResumableRequest {
 export interface ClusterRequest<Request> {
   readonly name: string;
   readonly request: Request;
-  /** Asked of a cluster that was away when the subscription began: it begins where the others did. */
-  readonly later: Request;
+  /** Asked of a cluster that was away when the subscription began, so long ago: it begins where the others did. */
+  later(elapsedMs: number): Request;
   readonly place: ClusterPlace;
 }
 
@@ -26,8 +26,8 @@ export interface ClusterRequest<Request> {
 const ALWAYS = '1970-01-01T00:00:00Z';
 
 /**
- * Windows are resolved once, by the clock of this side, so that they are the same everywhere. Clusters of which no node is
- * asked are left out.
+ * How long ago a window begins is left to each cluster's brokers: the clock of this side may be another. Clusters of which
+ * no node is asked are left out.
  * @throws BackplaneError invalid_argument; cursor_invalid
  */
 export function clusterRequests<Request extends ClusterableRequest>(
@@ -44,26 +44,32 @@ export function clusterRequests<Request extends ClusterableRequest>(
     throw invalid('cursor', `excludes ${since === '' ? 'last' : 'since'}: a cursor is a place to start from`);
   // Of the last events of all the first are wanted, and not of each.
   const limited = last > 0 ? { limit: 0 } : {};
-  const window = { since: resolved(since, nowMs), until: resolved(until, nowMs), last, ...limited };
   const asked = globsByCluster(given.nodes ?? [], names);
   const places = cursor === '' ? undefined : decodeClusterCursor(cursor, [...asked.keys()]);
   const now = timestampNsText(msToNs(nowMs));
   // What was there before a follower came is not asked for.
-  const start = window.since || (last > 0 || follow ? now : ALWAYS);
+  const start = atTime(since, nowMs) || (last > 0 || follow ? now : ALWAYS);
   const requests: ClusterRequest<Request>[] = [];
   for (const [name, nodes] of asked) {
     const place = places?.get(name) ?? { cursor: '', since: start };
-    const first = { ...given, ...window, nodes };
-    const later = { ...first, since: place.cursor === '' ? place.since : '', cursor: place.cursor, last: 0 };
-    requests.push({ name, request: places === undefined ? { ...first, cursor: '' } : later, later, place });
+    const first = { ...given, ...limited, nodes, last, cursor: '' };
+    const resumed = { ...first, since: place.cursor === '' ? place.since : '', cursor: place.cursor };
+    const later = (elapsedMs: number) => (places ? resumed : { ...first, since: longAgo(since, elapsedMs), last: 0 });
+    requests.push({ name, request: places ? resumed : first, later, place });
   }
   return requests;
 }
 
 /** What is no duration is a time, or refused by the brokers. */
-function resolved(text: string, nowMs: number): string {
+function atTime(text: string, nowMs: number): string {
   const duration = parseDuration(text);
   return duration === undefined || duration < 0n ? text : timestampNsText(msToNs(nowMs) - duration);
+}
+
+/** The same start, said so much later. Without one it was then. */
+function longAgo(since: string, elapsedMs: number): string {
+  const duration = since === '' ? 0n : parseDuration(since);
+  return duration === undefined ? since : durationText(duration + msToNs(Math.max(1, elapsedMs)));
 }
 
 /** By cluster, the globs of its nodes. @throws BackplaneError invalid_argument for a glob of a cluster that is not asked */

@@ -157,9 +157,11 @@ export class ClusterStream<Request extends ClusterableRequest, Item extends { re
     { request, later }: ClusterRequest<Request>,
     signal: AbortSignal,
   ): AsyncGenerator<Item, void, undefined> {
+    const beganMs = performance.now();
     for (let failures = 0; !signal.aborted; ) {
       try {
-        for await (const item of source.stream(failures === 0 ? request : later, signal)) {
+        const asked = failures === 0 ? request : later(performance.now() - beganMs);
+        for await (const item of source.stream(asked, signal)) {
           if (failures > 0 && item.kind === 'accepted') yield this.#form.link(this.name, undefined);
           this.absent = undefined;
           yield item;

@@ -111,9 +111,9 @@ const asked = (request: SubscribeRequest) => {
   return clusterRequests(['a', 'b'], request, NOW_MS).map((each) => [each.name, each.request] as const);
 };
 
-test('windows are the same everywhere, and nothing given means the last 20 of all', () => {
-  for (const [, request] of asked({ since: '5m', until: '1m' }))
-    assert.deepEqual([request.since, request.until], ['2026-11-22T23:55:00Z', '2026-11-22T23:59:00Z']);
+test('each cluster resolves the window by its own clock, and nothing given means the last 20 of all', () => {
+  for (const [, { since, until }] of asked({ since: '5m', until: '1m' }))
+    assert.deepEqual([since, until], ['5m', '1m']);
   for (const [, { last }] of asked({})) assert.equal(last, 20);
   for (const given of [{ follow: true }, { limit: 5 }, { until: '5m' }])
     for (const [, { last }] of asked(given)) assert.equal(last, 0);
@@ -129,11 +129,22 @@ test('a node is asked in its cluster, a glob without one in all', () => {
 });
 
 test('a cluster that was away is asked from where the others began', () => {
-  const later = (request: SubscribeRequest) => clusterRequests(['a'], request, NOW_MS)[0]!.later;
-  assert.deepEqual(later({ follow: true }).since, '2026-11-23T00:00:00Z');
-  assert.deepEqual(later({ follow: true, since: '1h' }).since, '2026-11-22T23:00:00Z');
-  const { since, last } = later({ follow: true, last: 5 });
-  assert.deepEqual([since, last], ['2026-11-23T00:00:00Z', 0]);
+  const of = (request: SubscribeRequest) => clusterRequests(['a'], request, NOW_MS)[0]!;
+  const later = (request: SubscribeRequest) => {
+    const { since, last, cursor } = of(request).later(1_500);
+    return [since, last, cursor];
+  };
+  assert.deepEqual(later({ follow: true }), ['1s500ms', 0, '']);
+  assert.deepEqual(later({ follow: true, since: '1h' }), ['1h1s500ms', 0, '']);
+  const time = '2026-11-22T23:00:00Z';
+  assert.deepEqual(later({ follow: true, since: time }), [time, 0, '']);
+  assert.deepEqual(later({ follow: true, last: 5 }), ['1s500ms', 0, '']);
+  assert.deepEqual(later({ follow: true, cursor: `clusters1,a~@${time}` }), [time, 0, '']);
+  assert.deepEqual(later({ follow: true, cursor: 'clusters1,a~AbC' }), ['', 0, 'AbC']);
+  // What a cursor says of it until it answers.
+  assert.equal(of({ follow: true }).place.since, '2026-11-23T00:00:00Z');
+  assert.equal(of({ since: '1h' }).place.since, time);
+  assert.equal(of({ until: '1h' }).place.since, '1970-01-01T00:00:00Z');
   assert.throws(() => asked({ cursor: 'clusters1,a~x,b~y', last: 5 }), { message: /^cursor: excludes last/ });
   assert.throws(() => asked({ group: { name: 'g' } }), { message: /^group: is of one cluster/ });
 });
