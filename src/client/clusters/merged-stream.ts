@@ -107,7 +107,8 @@ class Merge<Request extends ClusterableRequest, Item extends { readonly kind: st
 
   #checkEnd(): void {
     if (this.#wasAccepted || this.#signal.aborted) return;
-    const reasons = this.#clusters.map(({ name, absent }) => `${name} (${absent?.message ?? 'it ended the stream'})`);
+    const reasons = this.#clusters.flatMap(({ name, absent }) => (absent ? [`${name} (${absent.message})`] : []));
+    if (reasons.length < this.#clusters.length) return;
     throw new BackplaneError('unavailable', `no cluster answers: ${reasons.join(', ')}`);
   }
 
