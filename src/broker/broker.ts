@@ -36,8 +36,11 @@ export interface Broker {
    */
   reload(): boolean;
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
-  retire(): void;
-  /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
+  endsSoon(): void;
+  /**
+   * Sends agents and subscribers to other brokers of its cluster one by one, where there are any, ends the streams that are
+   * left after a last cursor, flushes the log and closes everything. Idempotent.
+   */
   drain(): Promise<void>;
   /** Ends at once, as a kill would, but releases ports and files. For tests. */
   abort(): Promise<void>;
@@ -158,13 +161,14 @@ function running(
     endConnections();
     await release();
   };
-  const retire = (): void => {
+  const endsSoon = (): void => {
     state.ready = false;
     showHealth();
   };
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
-    retire();
+    endsSoon();
+    await parts.retirement.finished();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
@@ -184,7 +188,7 @@ function running(
       parts.tls?.reload();
       return parts.access.reload() || parts.tls !== undefined;
     },
-    retire,
+    endsSoon,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),
   };

@@ -8,6 +8,8 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'data.dir': 'directory',
   'node.name': 'name',
   brokers: 'host:port',
+  zone: 'name',
+  clusters: 'json',
   'token.file': 'file',
   'tls.ca': 'file',
   'tls.cert': 'file',

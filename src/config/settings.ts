@@ -3,6 +3,8 @@ import { hostname } from 'node:os';
 import * as z from 'zod';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
+import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/broker-address.js';
+import { clustersSchema, clustersText } from './clusters.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
@@ -16,9 +18,16 @@ function documentBytes(fallback: number, what: string): Setting<number> {
 
 /** On the command line a flag without a value. */
 const flag: z.ZodType<boolean, string> = oneOf('true', 'false').transform((word) => word === 'true');
-const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
-const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 65_536;
-const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
+const address = z.string().refine(isHostAndPort, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
+
+const brokerList = list(isBroker, [1, limits.BROKERS_MAX], 'host:port or host:port@zone items');
+const brokers = {
+  ...brokerList,
+  schema: brokerList.schema.refine((items) => twiceIn(items) === undefined, 'must name each broker once'),
+  fallback: '127.0.0.1:8484',
+  summary:
+    'brokers to connect to, those of this zone first, else in any order (host:port or host:port@zone, comma-separated)',
+};
 
 /** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
 function isOrigin(text: string): boolean {
@@ -62,10 +71,19 @@ export const SETTINGS = {
     hostname(),
     "this node's name",
   ),
-  brokers: {
-    ...list((item) => isAddress(item) && !item.endsWith(':0'), [1, limits.BROKERS_MAX], 'host:port items'),
-    fallback: '127.0.0.1:8484',
-    summary: 'brokers to connect to, tried in turn (host:port, comma-separated)',
+  brokers,
+  zone: setting(
+    z.string().refine((text) => text === '' || isZone(text), ZONE_FORM),
+    '',
+    'zone of this agent or command: brokers of it are asked before others',
+  ),
+  clusters: {
+    schema: clustersSchema,
+    text: clustersText,
+    data: true,
+    secret: true,
+    fallback: '{}',
+    summary: 'clusters that commands can ask together, by name (JSON; see docs/several-clusters.md)',
   },
   insecure: setting(flag, 'false', 'allow listening beyond loopback without TLS'),
   'broker.token': setting(flag, 'true', 'let in whoever can connect: no call wants the token in DATA_DIR/token'),

@@ -11,8 +11,10 @@ import type { JoinCredential } from './uplink/membership.js';
 export interface AgentOptions {
   readonly nodeName: string;
   readonly dataDir: string;
-  /** host:port, tried in turn. */
+  /** `host:port` or `host:port@zone`: see BrokerRing. */
   readonly brokers: readonly string[];
+  /** This node's; brokers of it come first. */
+  readonly zone?: string | undefined;
   /** The credential to present to each broker. */
   readonly credentialFor: CredentialFor;
   /** How to connect to each broker, unless the node joins; in the clear by default. */

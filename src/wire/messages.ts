@@ -36,6 +36,8 @@ import type { RenewRequest__Output } from './gen/backplane/v1/RenewRequest.js';
 import type { RenewResponse } from './gen/backplane/v1/RenewResponse.js';
 import type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
 import type { ResetGroupResponse } from './gen/backplane/v1/ResetGroupResponse.js';
+import type { RetireRequest__Output } from './gen/backplane/v1/RetireRequest.js';
+import type { RetireResponse } from './gen/backplane/v1/RetireResponse.js';
 import type { SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
 import type { SetBudgetResponse } from './gen/backplane/v1/SetBudgetResponse.js';
 import type { SetGroupFilterRequest__Output } from './gen/backplane/v1/SetGroupFilterRequest.js';
@@ -97,6 +99,7 @@ export type { PublishResponse, PublishResponse__Output } from './gen/backplane/v
 export type { RecordingBegin__Output as RecordingBegin } from './gen/backplane/v1/RecordingBegin.js';
 export type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
 export type { ResetGroupResponse, ResetGroupResponse__Output } from './gen/backplane/v1/ResetGroupResponse.js';
+export type { RetireResponse, RetireResponse__Output } from './gen/backplane/v1/RetireResponse.js';
 export type { SetBudgetRequest, SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
 export type { SetBudgetResponse, SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
 export type { SetGroupFilterRequest, SetGroupFilterRequest__Output } from './gen/backplane/v1/SetGroupFilterRequest.js';
@@ -149,6 +152,8 @@ export const commitRequestCodec = messageCodec<object, CommitRequest__Output>('C
 export const commitResponseCodec = messageCodec<Empty, unknown>('CommitResponse');
 export const resetGroupRequestCodec = messageCodec<object, ResetGroupRequest__Output>('ResetGroupRequest');
 export const resetGroupResponseCodec = messageCodec<ResetGroupResponse, unknown>('ResetGroupResponse');
+export const retireRequestCodec = messageCodec<object, RetireRequest__Output>('RetireRequest');
+export const retireResponseCodec = messageCodec<RetireResponse, unknown>('RetireResponse');
 export const setGroupFilterRequestCodec = messageCodec<object, SetGroupFilterRequest__Output>('SetGroupFilterRequest');
 export const setGroupFilterResponseCodec = messageCodec<SetGroupFilterResponse, unknown>('SetGroupFilterResponse');
 export const joinRequestCodec = messageCodec<object, JoinRequest__Output>('JoinRequest');

@@ -16,6 +16,7 @@ import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',
+  'zone',
   'token.file',
   ...TLS_CLIENT_KEYS,
   'node.name',
@@ -116,6 +117,7 @@ export function agentOptions(
     nodeName,
     dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
     brokers: settings.brokers,
+    zone: settings.zone,
     credentialFor: credentials,
     securityFor: security,
     joins: joining(settings, given),

@@ -17,6 +17,8 @@ import {
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
   publishResponseCodec,
+  retireRequestCodec,
+  retireResponseCodec,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
 } from '../../../wire/messages.js';
@@ -31,6 +33,7 @@ import type { GroupService } from '../../groups/group-service.js';
 import type { BudgetService } from '../../nodes/budget-service.js';
 import type { ForgetService } from '../../nodes/forget-service.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { Retirement } from '../../retirement.js';
 import { explainRequest } from '../explain.js';
 import type { Listings } from '../listings.js';
 import { pageOf } from '../page.js';
@@ -53,6 +56,7 @@ export interface HttpParts {
   readonly listings: Listings;
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
+  readonly retirement: Retirement;
   readonly publisher: Publisher;
   readonly groups: GroupService;
   readonly access: AccessControl;
@@ -170,7 +174,7 @@ function nodeRoutes({ listings, budgets, forgetting, access }: HttpParts): Route
   ];
 }
 
-function brokerRoutes({ listings, access }: HttpParts): Route[] {
+function brokerRoutes({ listings, access, retirement }: HttpParts): Route[] {
   return [
     listing('/v1/topics', {
       ...{ id: 'listTopics', summary: 'the topics, and what they hold' },
@@ -185,6 +189,11 @@ function brokerRoutes({ listings, access }: HttpParts): Route[] {
       ...{ id: 'getStatus', summary: 'this broker' },
       ...{ answer: 'GetStatusResponse', codec: getStatusResponseCodec },
       read: ({ grant, caller }) => listings.status(grant, access.may(caller, { verbs: ['manage'] })),
+    }),
+    asking('POST', '/v1/retire', 'manage', {
+      ...{ id: 'retire', summary: 'its agents and subscribers go to other brokers, by a RetireRequest as JSON' },
+      ...{ body: 'RetireRequest', answer: 'RetireResponse', codec: retireResponseCodec },
+      act: ({ caller }, body) => retirement.ask(retireRequestCodec.fromJson(body).force, caller),
     }),
   ];
 }
