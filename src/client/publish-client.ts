@@ -19,6 +19,7 @@ import type {
 } from '../wire/messages.js';
 import type { ClientOptions } from './client.js';
 import { clientError, noBrokerError } from './client-error.js';
+import { PublishRetries } from './publish-retries.js';
 
 /** What says of a stream that was opened before only that another one is needed. */
 const STALE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'unauthenticated']);
@@ -29,6 +30,7 @@ export class PublishClient {
   readonly #brokers: readonly string[];
   readonly #credentialFor: CredentialFor;
   readonly #connection: ClientOptions;
+  readonly #retries: PublishRetries;
   #broker = 0;
   #service: PublisherClient | undefined;
   #security: ChannelSecurity | undefined;
@@ -39,10 +41,12 @@ export class PublishClient {
     this.#brokers = brokers;
     this.#credentialFor = credentialFor;
     this.#connection = connection;
+    this.#retries = new PublishRetries(brokers.length);
   }
 
   /**
-   * Resolves once the batch is on the broker's disk. Over its rates it waits for as long as the broker says.
+   * Resolves once the batch is on the broker's disk. Over its rates it waits for as long as the broker says, and for
+   * some ten seconds for brokers that have answered and are away.
    * @throws BackplaneError what the broker refused; unavailable when no broker answers; cancelled by the signal.
    */
   async publish(topic: string, events: readonly PublishedEvent[], signal: AbortSignal): Promise<PublishResponse> {
@@ -50,21 +54,21 @@ export class PublishClient {
       if (signal.aborted) throw new BackplaneError('cancelled', 'interrupted');
       const wasOpen = this.#stream !== undefined;
       try {
-        return await this.#send({ topic, events: [...events] }, signal);
+        const answer = await this.#send({ topic, events: [...events] }, signal);
+        this.#retries.answered();
+        return answer;
       } catch (thrown) {
         this.#drop();
         const error = this.#failure(thrown);
-        const { retryAfterMs } = error.details;
-        if (error.code === 'resource_exhausted' && retryAfterMs !== undefined) {
-          await sleep(retryAfterMs, undefined, { signal }).catch(() => undefined);
-        } else if (wasOpen && STALE.has(error.code)) {
-          // The broker may have been started again, or the token renewed, since the stream was opened.
-        } else if (error.code !== 'unavailable') throw error;
-        else if (++failures >= this.#brokers.length) throw noBrokerError(this.#brokers, error, this.#connection.advice);
-        else {
-          this.#broker++;
-          await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => undefined);
+        if (error.code !== 'resource_exhausted') failures++;
+        // The broker may have been started again, or the token renewed, since the stream was opened.
+        const isStale = wasOpen && STALE.has(error.code);
+        const delayMs = isStale ? reconnectDelayMs(failures) : this.#retries.delayMs(error, failures);
+        if (delayMs === undefined) {
+          throw error.code === 'unavailable' ? noBrokerError(this.#brokers, error, this.#connection.advice) : error;
         }
+        if (!isStale && error.code === 'unavailable') this.#broker++;
+        await sleep(delayMs, undefined, { signal }).catch(() => undefined);
       }
     }
   }

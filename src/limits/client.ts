@@ -21,5 +21,9 @@ export const LINE_CHARACTERS_MAX = 16 * 1024 * 1024;
 export const STREAM_SILENCE_MS_MAX = 45_000;
 /** Events of a stream of JSON that wait for their cursor: more than brokers send together. */
 export const LINE_EVENTS_MAX = 16_384;
+/** How often a batch is sent of which no broker takes notice, once one has: for some ten seconds. */
+export const PUBLISH_TRIES_MAX = 32;
 /** Batches that one client has waiting to be published. */
 export const PUBLISH_WAITING_MAX = 1_024;
+/** Items of a list that a client asks for, page by page: more than a broker has. */
+export const LISTED_MAX = 65_536;

@@ -228,6 +228,18 @@ export class NodeView {
     };
   }
 
+  /** How far the node was delivered, by positions alone: as a cursor says it that needs nothing of the log. */
+  toPlace(): CursorNode {
+    const { node, skip: position } = this;
+    const floors = new Map<string, Position>();
+    for (const { topic, floor, seen } of this.#topics) {
+      const to = this.#state === 'live' ? laterPosition(floor, seen) : floor;
+      if (to !== undefined && (!position || comparePositions(to, position) > 0)) floors.set(topic, to);
+    }
+    const known = position !== undefined || floors.size > 0;
+    return { node, standing: 'late', position, floors, history: known ? undefined : this.afterKey };
+  }
+
   /** No older event of the topic follows. An earlier time than before changes nothing. */
   reachedTime(topic: string, watermarkNs: bigint): void {
     const of = this.#of(topic);

@@ -129,13 +129,20 @@ export class LiveDelivery {
     await outlet.gaps();
     const views = [...position.views.values()];
     await position.makeNotes();
-    const cursor = position.cursor();
+    let [cursor, bytes] = [position.cursor(), outlet.bytes];
     // Whoever is told of silence less often is told in one word, or telling it would be most of what a broker does.
     const watermarks =
       intervalMs > NOTICE_INTERVAL_MS
-        ? this.#notices.takeCommonWatermark(views, position.topics, cursor)
-        : this.#notices.takeWatermarks(views, position.topics, cursor);
-    for (const watermark of watermarks) await outlet.message(watermark);
+        ? this.#notices.takeCommonWatermark(views, position.topics)
+        : this.#notices.takeWatermarks(views, position.topics);
+    for (const watermark of watermarks) {
+      // History that is delivered beside the loop got further during the last write, and no cursor may go back.
+      if (outlet.bytes !== bytes) {
+        await position.makeNotes();
+        [cursor, bytes] = [position.cursor(), outlet.bytes];
+      }
+      await outlet.message({ watermark: { ...watermark, cursor } });
+    }
     if (outlet.gapsOpen) await outlet.message({ watermark: { node: '', cursor: position.cursor() } });
   }
 
