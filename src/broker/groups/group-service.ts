@@ -22,7 +22,7 @@ import type { GroupStore } from './group-store.js';
 import type { Groups } from './groups.js';
 import type { LiveGroup } from './live-group.js';
 import type { Member } from './member.js';
-import { filterBegins, type PlaceContext, rebound } from './slice-place.js';
+import { filterBegins, type PlaceContext, rebound } from './places/slice-place.js';
 
 export class GroupService {
   readonly #groups: Groups;

@@ -20,7 +20,7 @@ import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { LiveGroup } from './live-group.js';
 import { MemberStream } from './member-stream.js';
-import { windowFrom } from './slice-place.js';
+import { windowFrom } from './places/slice-place.js';
 import { Upkeep } from './upkeep.js';
 
 const SWEEP_INTERVAL_MS_MAX = 1_000;

@@ -15,10 +15,10 @@ import { Group, type GroupParts } from './group.js';
 import { countLogged, GroupLag } from './group-lag.js';
 import { type GroupRecord, predicateOf } from './group-record.js';
 import type { MemberStream } from './member-stream.js';
-import { ParkedPlaces } from './parked-places.js';
+import { ParkedPlaces } from './places/parked-places.js';
 import { partitionOfSlice, sliceOf } from './slice.js';
 import type { SliceLease } from './slice-lease.js';
-import { offsetOf, placeTimeNs, type SliceOfGroup, type SliceStart, unparked, windowFrom } from './slice-place.js';
+import { offsetOf, placeTimeNs, type SliceOfGroup, type SliceStart, unparked, windowFrom } from './places/slice-place.js';
 
 /** A slice's delivery that runs. */
 interface Run {

@@ -10,7 +10,7 @@ import { type BackplaneError, invalid } from '../../errors.js';
 import { CURSOR_BYTES_MAX, GROUP_CURSOR_MARK_CHARACTERS_MAX } from '../../limits.js';
 import { shown } from '../../text/shown.js';
 import type { CursorNode } from '../../wire/cursor.js';
-import { GivenPlaces } from './given-places.js';
+import { GivenPlaces } from './places/given-places.js';
 
 const MARK_BYTES = 9;
 const MARKED = /^([A-Za-z0-9_-]+)~([0-9a-z]{1,11})~([A-Za-z0-9_-]{12})$/;

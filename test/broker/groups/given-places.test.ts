@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { GivenPlaces } from '../../../src/broker/groups/given-places.js';
+import { GivenPlaces } from '../../../src/broker/groups/places/given-places.js';
 import { GROUP_GIVEN_PLACES_MAX } from '../../../src/limits.js';
 import type { CursorNode } from '../../../src/wire/cursor.js';
 import { ORIGIN } from '../../../src/wire/position.js';

@@ -146,6 +146,11 @@ export class NodeView {
     return this.#known(topic)?.chained;
   }
 
+  /** Position up to which events of the topic were delivered, or processed in the log. */
+  reachedIn(topic: string): Position | undefined {
+    return laterPosition(this.floor(topic), this.#known(topic)?.seen);
+  }
+
   /** Call this when frames of unknown extent were passed over: the next ones must not be checked for a hole. */
   unchain(): void {
     for (const of of this.#topics) of.chained = undefined;

@@ -11,7 +11,7 @@ import type { NodeView } from '../cursor/node-view.js';
 import { HistoryDelivery } from '../history/history-delivery.js';
 import { Refill } from '../history/refill.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
-import { LateNodes } from './late-nodes.js';
+import { type Approached, LateNodes } from './late-nodes.js';
 import { LogDelivery } from './log-delivery.js';
 import type { NodeWatch } from './node-watch.js';
 import { Notices } from './notices.js';
@@ -63,7 +63,7 @@ export class LiveDelivery {
     const turns = new Turns();
     while (!signal.aborted) {
       await this.#serveChanged();
-      await this.#late?.join((approached) => this.#log.join(approached));
+      await this.#late?.join((approached) => this.#join(approached));
       if (outlet.left <= 0) return this.#notify();
       const idle = await this.#log.readRound(turns);
       if (outlet.left <= 0) return this.#notify();
@@ -84,7 +84,14 @@ export class LiveDelivery {
   /** Who was told of silence less often is told soon again. */
   #stir(): void {
     this.#stirred = true;
+    this.#refill?.stir();
     this.#dueMs = Math.min(this.#dueMs, this.#noticedMs + NOTICE_INTERVAL_MS);
+  }
+
+  async #join(approached: Approached): Promise<boolean> {
+    const isLive = await this.#log.join(approached);
+    if (isLive) this.#stir();
+    return isLive;
   }
 
   /** Returns true when there was none. */

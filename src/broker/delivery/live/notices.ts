@@ -138,6 +138,11 @@ export class Notices {
     this.#gap(node, topic, 'damaged', stretch, 0, true, UNREAD);
   }
 
+  /** Notes that the log forgot what a node's topic had up to there. */
+  expired(node: string, topic: string, coveredFrom: Position | undefined, coveredTo: Position): void {
+    this.#gap(node, topic, 'expired', { coveredFrom, coveredTo }, 0, true);
+  }
+
   /** Notes lost frames of a partition; it is unknown whose they were. */
   partition(topic: string, reason: 'damaged' | 'expired'): void {
     this.#gap('', topic, reason, undefined, 0, true);
@@ -198,7 +203,7 @@ export class Notices {
     node: string,
     topic: string,
     reason: string,
-    stretch: { readonly coveredFrom: Position; readonly coveredTo: Position | undefined } | undefined,
+    stretch: { readonly coveredFrom: Position | undefined; readonly coveredTo: Position | undefined } | undefined,
     events: number,
     unknown: boolean,
     message = MESSAGES[reason as GapReason] ?? '',

@@ -3,10 +3,10 @@
  * the log forgets its offsets, and resumed from those.
  */
 import { randomInt } from 'node:crypto';
-import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { CURSOR_NODES_MAX, GROUP_PARKED_BYTES_MAX, GROUP_POSITIONS_SHOWN_MAX } from '../../limits.js';
-import { msToNs, wallNowNs } from '../../nanoseconds.js';
-import type { Predicate } from '../../subscriptions/predicate.js';
+import { asBackplaneError, BackplaneError } from '../../../errors.js';
+import { CURSOR_NODES_MAX, GROUP_PARKED_BYTES_MAX, GROUP_POSITIONS_SHOWN_MAX } from '../../../limits.js';
+import { msToNs, wallNowNs } from '../../../nanoseconds.js';
+import type { Predicate } from '../../../subscriptions/predicate.js';
 import {
   type CursorNode,
   type CursorState,
@@ -14,14 +14,14 @@ import {
   decodeNote,
   encodeCursor,
   encodeNote,
-} from '../../wire/cursor.js';
-import { positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
-import { ResumedCursor, readCursor } from '../delivery/cursor/resumed-cursor.js';
-import { keyAtTime } from '../delivery/history/history-merge.js';
-import { SelectorSet } from '../delivery/selectors/selector-set.js';
-import type { LogStore } from '../log/log-store.js';
-import type { NodeRegistry } from '../nodes/node-registry.js';
-import { partitionOfSlice } from './slice.js';
+} from '../../../wire/cursor.js';
+import { positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
+import { ResumedCursor, readCursor } from '../../delivery/cursor/resumed-cursor.js';
+import { keyAtTime } from '../../delivery/history/history-merge.js';
+import { SelectorSet } from '../../delivery/selectors/selector-set.js';
+import type { LogStore } from '../../log/log-store.js';
+import type { NodeRegistry } from '../../nodes/node-registry.js';
+import { partitionOfSlice } from '../slice.js';
 
 export interface PlaceContext {
   readonly store: LogStore;

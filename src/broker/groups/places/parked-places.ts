@@ -4,11 +4,11 @@
  * may not have them any more.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { OneAtATime } from '../../flow/one-at-a-time.js';
-import { GROUP_COMMIT_LINGER_MS, GROUP_PLACES_KEPT_MAX, PARTITIONS } from '../../limits.js';
-import type { FreshCommit } from './group.js';
-import type { ParkedCursor } from './group-record.js';
-import type { GroupStore } from './group-store.js';
+import { OneAtATime } from '../../../flow/one-at-a-time.js';
+import { GROUP_COMMIT_LINGER_MS, GROUP_PLACES_KEPT_MAX, PARTITIONS } from '../../../limits.js';
+import type { FreshCommit } from '../group.js';
+import type { ParkedCursor } from '../group-record.js';
+import type { GroupStore } from '../group-store.js';
 import { mayFade, noteOfPlaces, type PlaceContext, parkedNodes, rebound, type SliceOfGroup } from './slice-place.js';
 
 const RETRY_MS = 10_000;

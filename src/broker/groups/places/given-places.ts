@@ -2,8 +2,8 @@
  * How far the nodes of a slice were delivered with each cursor that its member was given and has not committed, by
  * positions: a commit may come when the log has forgotten what the cursor's offsets mean.
  */
-import { GROUP_GIVEN_PLACES_MAX } from '../../limits.js';
-import type { CursorNode } from '../../wire/cursor.js';
+import { GROUP_GIVEN_PLACES_MAX } from '../../../limits.js';
+import type { CursorNode } from '../../../wire/cursor.js';
 
 /** The nodes that moved between the cursor before and the one with this ordinal. */
 interface Step {
