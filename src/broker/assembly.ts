@@ -12,6 +12,7 @@ import {
   HISTORY_POOL_BYTES_MAX,
 } from '../limits.js';
 import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
+import { boundAnswers } from '../wire/grpc/bound-answers.js';
 import { Health } from '../wire/grpc/health.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService, type Service } from '../wire/grpc/rpc.js';
@@ -137,7 +138,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const grpc = grpcServer({
     Uplink: uplink.handlers(),
     Backplane: new GrpcApi(api).handlers(),
-    Groups: groupHandlers(groupService),
+    Groups: groupHandlers(groupService, control),
     Publisher: publishing.handlers(),
     Join: joining.handlers(),
   });
@@ -197,7 +198,7 @@ function consumersOf(
 }
 
 function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
-  const grpc = new Server(serverOptions());
+  const grpc = new Server({ ...serverOptions(), interceptors: [boundAnswers()] });
   setStreamWindow(grpc);
   for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
   return grpc;

@@ -2,7 +2,7 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
@@ -10,6 +10,7 @@ import { everySecond } from '../flow/long-timer.js';
 import { DRAIN_MS, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import { nodeFileOps } from '../storage/file-ops.js';
+import { hideDirectory } from '../text/public-text.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { ServerTls } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
@@ -55,6 +56,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const lock = lockDirectory(dir);
   /** Called last to first. */
   const releases: (() => void | Promise<void>)[] = [() => lock.release()];
+  releases.push(hideDirectory(resolve(options.dataDir), 'DATA_DIR'));
   const release = async () => {
     for (const each of releases.splice(0).reverse()) {
       // What a log could not keep was told when it was written: it must not keep the others open.

@@ -8,8 +8,7 @@ import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { BrokerRing } from '../flow/reconnect.js';
-import { CLIENT_ANSWER_MS } from '../limits/client.js';
-import { SUBSCRIPTIONS_MAX } from '../limits/subscribers.js';
+import { CLIENT_ANSWER_MS, LISTED_MAX } from '../limits/client.js';
 import {
   type ChannelSecurity,
   type ConnectionOptions,
@@ -111,9 +110,15 @@ export class Client {
     return this.#ask((service, options, done) => service.explain({ subscription }, options, done));
   }
 
-  /** @throws BackplaneError unavailable when no broker answers. */
-  listNodes(): Promise<ListNodesResponse> {
-    return this.#ask((service, options, done) => service.listNodes({}, options, done));
+  /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
+  async listNodes(): Promise<ListNodesResponse> {
+    const nodes = await allPages(async (pageToken) => {
+      const page = await this.#ask<ListNodesResponse>((service, options, done) =>
+        service.listNodes({ pageToken }, options, done),
+      );
+      return { items: page.nodes, nextPageToken: page.nextPageToken };
+    });
+    return { nodes, nextPageToken: '' };
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
@@ -123,16 +128,13 @@ export class Client {
 
   /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
   async listSubscriptions(): Promise<ListSubscriptionsResponse> {
-    const subscriptions: ListSubscriptionsResponse['subscriptions'] = [];
-    let pageToken = '';
-    do {
+    const subscriptions = await allPages(async (pageToken) => {
       const page = await this.#ask<ListSubscriptionsResponse>((service, options, done) =>
         service.listSubscriptions({ pageToken }, options, done),
       );
-      subscriptions.push(...page.subscriptions);
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '' && subscriptions.length < SUBSCRIPTIONS_MAX);
-    return { subscriptions, nextPageToken: pageToken };
+      return { items: page.subscriptions, nextPageToken: page.nextPageToken };
+    });
+    return { subscriptions, nextPageToken: '' };
   }
 
   /** @throws BackplaneError invalid_argument, not_found when no node matches; unavailable when no broker answers. */
@@ -167,9 +169,15 @@ export class Client {
     return resumingStream(this.#source, this.#ring, request, signal);
   }
 
-  /** @throws BackplaneError unavailable when no broker answers. */
-  listGroups(): Promise<ListGroupsResponse> {
-    return this.#askGroups((service, options, done) => service.listGroups({}, options, done));
+  /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
+  async listGroups(): Promise<ListGroupsResponse> {
+    const groups = await allPages(async (pageToken) => {
+      const page = await this.#askGroups<ListGroupsResponse>((service, options, done) =>
+        service.listGroups({ pageToken }, options, done),
+      );
+      return { items: page.groups, nextPageToken: page.nextPageToken };
+    });
+    return { groups, nextPageToken: '' };
   }
 
   /** @throws BackplaneError not_found; unavailable when no broker answers. */
@@ -299,6 +307,20 @@ export class Client {
     this.#services.get(broker)?.close();
     this.#services.delete(broker);
   }
+}
+
+/** The items of all pages; of a broker that never comes to an end the first LISTED_MAX. */
+async function allPages<Item>(
+  ask: (pageToken: string) => Promise<{ readonly items: readonly Item[]; readonly nextPageToken: string }>,
+): Promise<Item[]> {
+  const all: Item[] = [];
+  let pageToken = '';
+  do {
+    const { items, nextPageToken } = await ask(pageToken);
+    all.push(...items);
+    pageToken = nextPageToken;
+  } while (pageToken !== '' && all.length < LISTED_MAX);
+  return all;
 }
 
 function answerTo<Response>(call: (done: Callback<Response>) => unknown): Promise<Response> {

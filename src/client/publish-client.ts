@@ -7,7 +7,7 @@ import { inTheClear } from '../access/secure-channel.js';
 import { secureTrouble } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError, type ErrorCode } from '../errors.js';
-import { BrokerRing } from '../flow/reconnect.js';
+import { BrokerRing, reconnectDelayMs } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits.js';
 import { type ChannelSecurity, createPublisherClient } from '../wire/grpc/rpc.js';
 import type {
@@ -18,6 +18,7 @@ import type {
 } from '../wire/messages.js';
 import type { ClientOptions } from './client.js';
 import { clientError, noBrokerError } from './client-error.js';
+import { PublishRetries } from './publish-retries.js';
 import { pause } from './resuming-stream.js';
 
 /** What says of a stream that was opened before only that another one is needed. */
@@ -29,6 +30,7 @@ export class PublishClient {
   readonly #ring: BrokerRing;
   readonly #credentialFor: CredentialFor;
   readonly #connection: ClientOptions;
+  readonly #retries: PublishRetries;
   /** Of the stream that is open, or was last. */
   #broker = '';
   #service: PublisherClient | undefined;
@@ -40,33 +42,37 @@ export class PublishClient {
     this.#ring = new BrokerRing(brokers, connection.zone);
     this.#credentialFor = credentialFor;
     this.#connection = connection;
+    this.#retries = new PublishRetries(brokers.length);
   }
 
   /**
-   * Resolves once the batch is on the broker's disk. Over its rates it waits for as long as the broker says.
+   * Resolves once the batch is on the broker's disk. Over its rates it waits for as long as the broker says, and for
+   * some ten seconds for brokers that have answered and are away.
    * @throws BackplaneError what the broker refused; unavailable when no broker answers; cancelled by the signal.
    */
   async publish(topic: string, events: readonly PublishedEvent[], signal: AbortSignal): Promise<PublishResponse> {
-    const untried = new Set(this.#ring.brokers);
-    while (!signal.aborted) {
+    for (let failures = 0; !signal.aborted; ) {
       const wasOpen = this.#stream !== undefined;
-      if (!wasOpen) this.#broker = this.#ring.order().find((broker) => untried.has(broker)) ?? '';
+      if (!wasOpen) this.#broker = this.#ring.next();
       try {
         const answer = await this.#send({ topic, events: [...events] }, signal);
         this.#ring.answered(this.#broker);
+        this.#retries.answered();
         return answer;
       } catch (thrown) {
         this.#drop();
         const error = this.#failure(thrown);
-        const { retryAfterMs } = error.details;
         if (error.code === 'unavailable') this.#ring.failed(this.#broker);
-        if (error.code === 'resource_exhausted' && retryAfterMs !== undefined) await pause(retryAfterMs, signal);
+        if (error.code !== 'resource_exhausted') failures++;
         // The broker may have been started again, or the token renewed, since the stream was opened.
-        else if (!wasOpen || !STALE.has(error.code)) {
-          if (error.code !== 'unavailable') throw error;
-          untried.delete(this.#broker);
-          if (untried.size === 0) throw noBrokerError(this.#ring.brokers, error, this.#connection.advice);
+        const isStale = wasOpen && STALE.has(error.code);
+        const delayMs = isStale ? reconnectDelayMs(failures) : this.#retries.delayMs(error, failures);
+        if (delayMs === undefined) {
+          throw error.code === 'unavailable'
+            ? noBrokerError(this.#ring.brokers, error, this.#connection.advice)
+            : error;
         }
+        await pause(delayMs, signal);
       }
     }
     throw new BackplaneError('cancelled', 'interrupted');

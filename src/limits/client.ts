@@ -34,5 +34,9 @@ export const CLUSTERS_MAX = 16;
 export const CLUSTER_CURSOR_CHARACTERS_MAX = 96 * 1024;
 /** A replay over several clusters does not wait for longer for one that went away. */
 export const CLUSTER_AWAY_MS = 10_000;
+/** How often a batch is sent of which no broker takes notice, once one has: for some ten seconds. */
+export const PUBLISH_TRIES_MAX = 32;
 /** Batches that one client has waiting to be published. */
 export const PUBLISH_WAITING_MAX = 1_024;
+/** Items of a list that a client asks for, page by page: more than a broker has. */
+export const LISTED_MAX = 65_536;

@@ -25,7 +25,9 @@ import type { JoinRequest__Output } from './gen/backplane/v1/JoinRequest.js';
 import type { JoinResponse } from './gen/backplane/v1/JoinResponse.js';
 import type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
 import type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
+import type { ListGroupsRequest__Output } from './gen/backplane/v1/ListGroupsRequest.js';
 import type { ListGroupsResponse } from './gen/backplane/v1/ListGroupsResponse.js';
+import type { ListNodesRequest__Output } from './gen/backplane/v1/ListNodesRequest.js';
 import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js';
 import type { ListSubscriptionsRequest__Output } from './gen/backplane/v1/ListSubscriptionsRequest.js';
 import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
@@ -125,6 +127,7 @@ export const eventCodec = messageCodec<object, Event__Output>('Event');
 export const eventBatchCodec = messageCodec<object, EventBatch__Output>('EventBatch');
 export const explainRequestCodec = messageCodec<object, ExplainRequest__Output>('ExplainRequest');
 export const explainResponseCodec = messageCodec<ExplainResponse, unknown>('ExplainResponse');
+export const listNodesRequestCodec = messageCodec<object, ListNodesRequest__Output>('ListNodesRequest');
 export const listNodesResponseCodec = messageCodec<ListNodesResponse, unknown>('ListNodesResponse');
 export const listTopicsResponseCodec = messageCodec<ListTopicsResponse, unknown>('ListTopicsResponse');
 export const listSubscriptionsRequestCodec = messageCodec<object, ListSubscriptionsRequest__Output>(
@@ -143,6 +146,7 @@ export const histogramResponseCodec = messageCodec<HistogramResponse, unknown>('
 export const listBudgetsResponseCodec = messageCodec<ListBudgetsResponse, unknown>('ListBudgetsResponse');
 export const listFieldsResponseCodec = messageCodec<ListFieldsResponse, unknown>('ListFieldsResponse');
 export const publishResponseCodec = messageCodec<PublishResponse, PublishResponse__Output>('PublishResponse');
+export const listGroupsRequestCodec = messageCodec<object, ListGroupsRequest__Output>('ListGroupsRequest');
 export const listGroupsResponseCodec = messageCodec<ListGroupsResponse, unknown>('ListGroupsResponse');
 export const getGroupRequestCodec = messageCodec<object, GetGroupRequest__Output>('GetGroupRequest');
 export const getGroupResponseCodec = messageCodec<GetGroupResponse, unknown>('GetGroupResponse');

@@ -8,6 +8,7 @@ import {
   forgetNodesRequestCodec,
   forgetNodesResponseCodec,
   getStatusResponseCodec,
+  listNodesRequestCodec,
   listNodesResponseCodec,
   listSubscriptionsRequestCodec,
   listSubscriptionsResponseCodec,
@@ -29,7 +30,7 @@ import { isForced, type Retirement } from '../retirement.js';
 import { explainRequest } from './explain.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
-import { pageOf } from './page.js';
+import { pageByName, pageByNumber } from './page.js';
 import { inProtoNames } from './proto-names.js';
 
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
@@ -59,10 +60,13 @@ export class GrpcApi {
         const request = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
         return explainResponseCodec.encode(explainRequest(request, registry, access, caller));
       }),
-      ListNodes: this.#listing((grant) => listNodesResponseCodec.encode(listings.nodes(grant))),
+      ListNodes: this.#listing((grant, _caller, bytes) => {
+        const page = pageByName(listNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
+        return listNodesResponseCodec.encode(listings.nodes(grant, page));
+      }),
       ListTopics: this.#listing((grant) => listTopicsResponseCodec.encode(listings.topics(grant))),
       ListSubscriptions: this.#listing((grant, caller, bytes) => {
-        const page = pageOf(listSubscriptionsRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
+        const page = pageByNumber(listSubscriptionsRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
         return listSubscriptionsResponseCodec.encode(listings.subscriptionList(grant, caller, page));
       }),
       SetBudget: this.#managing(async (bytes, caller) => {

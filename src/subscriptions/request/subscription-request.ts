@@ -104,8 +104,10 @@ export interface CheckedSubscription {
   readonly scope?: (Scope & { readonly asked: Asked; readonly askedNs: bigint }) | undefined;
 }
 
-/** A part of the nodes of a group. */
+/** A part of the nodes of a group, and of the documents that it wants. */
 export interface SubscribedSlice {
+  /** Whether documents of a key are in it, or of a publisher where they have none. */
+  readonly takes: (key: string) => boolean;
   /** The nodes of all slices, which are asked for the group's events as one. */
   readonly groupNodes: NodeGlobs;
   /** All frames of the slice's nodes are in it. */
@@ -137,7 +139,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'selectors',
 ]);
 /** Of a subscription to documents alone. */
-const NO_NODES: NodeGlobs = { globs: [], matches: () => false };
+export const NO_NODES: NodeGlobs = { globs: [], matches: () => false };
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
 /** Controls, and what reorders or hides text on a terminal. */
@@ -191,10 +193,6 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
     !given && asked.nodes.globs.length === 0 && !includeSelf,
   );
   const documents = anyDocuments(selectors.flatMap(({ predicate }) => predicate.documents ?? []));
-  if (group !== undefined && documents !== undefined) {
-    const problem = `has ${documents.topics.join(', ')}: a group shares topics of the kernel only`;
-    throw invalid('topics', problem);
-  }
   return {
     topics,
     nodes: topics.length === 0 ? NO_NODES : publishers,

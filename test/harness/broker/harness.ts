@@ -51,6 +51,7 @@ export class Harness {
   wantsToken = false;
   /** Beyond loopback only with TLS. */
   grpcListen = '127.0.0.1:0';
+  httpListen = '127.0.0.1:0';
   /** The broker's certificate, if it uses TLS. */
   tls: TlsFiles | undefined;
   /** Files of roles and tokens; none by default. */
@@ -71,7 +72,7 @@ export class Harness {
     this.broker = await startBroker({
       dataDir: this.dataDir,
       grpcListen: this.grpcListen,
-      httpListen: '127.0.0.1:0',
+      httpListen: this.httpListen,
       httpOrigins: this.origins,
       httpBounds: this.httpBounds,
       tls: this.tls,
