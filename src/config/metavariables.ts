@@ -61,6 +61,8 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'redaction.off': 'names',
   'agent.profiles': 'profiles',
   'agent.arguments': 'way',
+  'agent.containers': 'sockets',
+  'agent.labels': 'labels',
   'agent.live.linger': 'duration',
   'agent.live.lingerMin': 'duration',
   'agent.guard.cpu': 'percent',

@@ -14,6 +14,7 @@
  */
 import { join } from 'node:path';
 import { BackplaneError } from '../../errors.js';
+import { CONTAINERS_PER_RECORD } from '../../limits/containers.js';
 import { EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../storage/file-ops.js';
@@ -38,6 +39,7 @@ import {
   type Origin,
   packRecord,
   pageHead,
+  type RecordedContainer,
   type RecordedExec,
   type RecordedLoss,
   type RecordedNotice,
@@ -312,6 +314,23 @@ export class Recorder {
     }
   }
 
+  /** From here on unknown containers are noted: see TimelineView.containersKnown. */
+  noteContainers(): void {
+    this.#timeline.noteContainers();
+  }
+
+  /** Records what containers are; `asked`: see RecordedContainers. */
+  containers(found: readonly RecordedContainer[], asked: boolean): void {
+    this.settle();
+    for (let at = 0; at === 0 || at < found.length; at += CONTAINERS_PER_RECORD) {
+      const gone = this.#timeline.containersKnown.surplus();
+      const record = { asked, containers: found.slice(at, at + CONTAINERS_PER_RECORD), gone };
+      const parts = [packRecord(record)];
+      const ordinal = this.#append({ kind: RecordKind.CONTAINERS, timeNs: this.#timeline.clock.wallNs, parts });
+      this.#timeline.containers(record, ordinal);
+    }
+  }
+
   setClock(clock: ClockPair): void {
     this.settle();
     const ordinal = this.#append({ kind: RecordKind.CLOCK, timeNs: clock.wallNs, parts: [clockBytes(clock)] });
@@ -352,16 +371,20 @@ export class Recorder {
   }
 
   /**
-   * Releases execs whose side record did not come in time, as they hold back all later events. `drainedNs`: when the
+   * Releases execs whose side record did not come in time, as they hold back all later events, and where too much waits
+   * also what waits for a container. `drainedNs`: when the
    * drain before the last one began; the record of an exec that was there by then has come if it ever does.
    */
   expire(nowNs: bigint, drainedNs = nowNs): void {
     this.settle();
     for (;;) {
-      const exec = this.#timeline.waitingExec;
+      const { waitingExec: exec, crowded } = this.#timeline;
+      const container = !exec && crowded ? this.#timeline.waitingContainer : undefined;
+      if (container) this.containers([{ id: container.id, unresolved: true }], true);
+      if (container) continue;
       if (!exec) return;
       const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS) && exec.timeNs < drainedNs;
-      if (!overdue && !this.#timeline.crowded) return;
+      if (!overdue && !crowded) return;
       this.#execs.push({ ...exec, missed: true });
       this.settle();
     }
