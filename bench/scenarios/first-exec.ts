@@ -32,8 +32,8 @@ try {
   const oneOf = async (pod: Pod, isOther: boolean) => {
     made += 1;
     const mark = `first-${process.pid}-${made}`;
-    (isOther ? others : wanted).add(mark);
     const id = await runtime.run(pod, mark, ['/bin/busybox', 'true', mark]);
+    (isOther ? others : wanted).add(id);
     // What ran is removed, so that thousands fit a small disk.
     await sleep(500);
     await runtime.removeContainer(id).catch(() => undefined);
@@ -51,10 +51,15 @@ try {
   await Promise.all(Array.from({ length: atOnce }, lane));
   const tookMs = performance.now() - startMs;
   await sleep(SETTLE_MS);
-  const marks = new Map<string, (typeof observer.events)[number]>();
-  for (const event of observer.events) marks.set(event.process?.commandArgs?.at(-1) ?? '', event);
-  const seen = [...wanted].flatMap((mark) => marks.get(mark) ?? []);
-  const passed = [...others].flatMap((mark) => marks.get(mark) ?? []);
+  // The program ends at once, so that nobody may have read its arguments: each container is known by its id.
+  const first = new Map<string, (typeof observer.events)[number]>();
+  for (const event of observer.events) {
+    const { container, process: of } = event;
+    if (of?.executable?.path.endsWith('/busybox') && container && !first.has(container.id))
+      first.set(container.id, event);
+  }
+  const seen = [...wanted].flatMap((id) => first.get(id) ?? []);
+  const passed = [...others].flatMap((id) => first.get(id) ?? []);
   report(
     `the first exec of ${wanted.size} new containers in ${pods} new pods, filtered by namespace`,
     [

@@ -150,7 +150,8 @@ export class Agent {
     const said = [recording, ...notes.map(({ message }) => message)].join('; ');
     this.#notice('host.start', notes.at(-1)?.reason ?? 'started', said);
     if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
-    await this.#nameContainers(source.name);
+    // Before anything is told of them.
+    this.#containers = await ContainerNames.start(this.#recorder, options.containers, options.log);
     this.#collect();
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
     if (source.name === 'tracefs') {
@@ -169,13 +170,6 @@ export class Agent {
       node: this.#node(),
     });
     this.#schedule(0);
-  }
-
-  /** Before anything is told of them. */
-  #nameContainers(source: Source['name']): Promise<void> {
-    const { containers = [], log } = this.#options;
-    this.#containers = new ContainerNames(this.#recorder, source === 'synthetic' ? [] : containers, log);
-    return this.#containers.start();
   }
 
   /** One line, however much of the recording was found damaged: losses are stated in the recording itself. */
@@ -436,11 +430,8 @@ export class Agent {
   #prepare({ predicates, window }: HistoryTask): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
-    const { nodeName: hostName, labels: hostLabels } = this.#options;
-    const compiled = predicates.map((spec) => ({
-      id: spec.id,
-      predicate: compilePredicate({ ...spec, hostName, hostLabels }),
-    }));
+    const host = { hostName: this.#options.nodeName, hostLabels: this.#options.labels };
+    const compiled = predicates.map((spec) => ({ id: spec.id, predicate: compilePredicate({ ...spec, ...host }) }));
     return { predicates: compiled, window: { ...window, upTo } };
   }
 

@@ -47,19 +47,21 @@ export class ContainerNames {
   readonly #recorder: Recorder;
   readonly #log: ContainerLog;
 
-  constructor(recorder: Recorder, places: readonly RuntimePlace[], log: ContainerLog) {
+  private constructor(recorder: Recorder, places: readonly RuntimePlace[], log: ContainerLog) {
     this.#recorder = recorder;
     this.#runtimes = new Runtimes(places, log);
     this.#log = log;
   }
 
   /** Asks for what there is, so that nothing of it is unknown at first; does not wait for a runtime that hangs. */
-  async start(): Promise<void> {
-    this.#recorder.noteContainers();
-    this.#lookedMs = performance.now();
-    if (this.#runtimes.look())
-      await Promise.race([this.#askAll(), sleep(CONTAINER_WAIT_MS, undefined, { ref: false })]);
-    this.#record([]);
+  static async start(recorder: Recorder, places: readonly RuntimePlace[] | undefined, log: ContainerLog) {
+    const names = new ContainerNames(recorder, places ?? [], log);
+    recorder.timeline.containersKnown.noteUnknown();
+    names.#lookedMs = performance.now();
+    const wait = () => sleep(CONTAINER_WAIT_MS, undefined, { ref: false });
+    if (names.#runtimes.look()) await Promise.race([names.#askAll(), wait()]);
+    names.#record([]);
+    return names;
   }
 
   /** Called behind every drain. */
@@ -147,10 +149,10 @@ export class ContainerNames {
 
   /** Nothing: only whether there is a runtime, where that changed. */
   #record(containers: readonly RecordedContainer[]): void {
-    const { any } = this.#runtimes;
-    if (this.#stopped || (containers.length === 0 && any === this.#recorder.timeline.containersKnown.asked)) return;
+    const asked = this.#runtimes.present;
+    if (this.#stopped || (containers.length === 0 && asked === this.#recorder.timeline.containersKnown.asked)) return;
     try {
-      this.#recorder.containers(containers, any);
+      this.#recorder.containers(containers, asked);
     } catch (cause) {
       this.#log.error(`containers cannot be recorded: ${asBackplaneError(cause).message}`);
     }

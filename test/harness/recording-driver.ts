@@ -150,7 +150,7 @@ export class RecordingDriver {
       redactor: new Redactor([]),
     };
     this.recorder = new Recorder({ ...options, ...(this.#files && { files: this.#files }) }, this.#told && EVERYTHING);
-    this.recorder.noteContainers();
+    this.recorder.timeline.containersKnown.noteUnknown();
     if (this.#told) this.recorder.tellTo(this.#told);
     const { log, timeline } = this.recorder;
     // The epoch can no longer be told, so a later one begins, as an agent does it.

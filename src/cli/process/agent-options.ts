@@ -98,8 +98,9 @@ function joining(settings: Settings, { token, tokenFile }: Joining): AgentOption
   return { serviceAccount: { tokenFile, securityFor: securityFor(settings) } };
 }
 
-function containerRuntimes(given: readonly string[]): readonly RuntimePlace[] {
-  if (given.includes('off')) return [];
+/** What is made up happens in no container. */
+function containerRuntimes({ source, 'agent.containers': given }: Settings): readonly RuntimePlace[] {
+  if (source === 'synthetic' || given.includes('off')) return [];
   return runtimePlaces(given.includes('auto') ? undefined : given);
 }
 
@@ -160,7 +161,7 @@ export function agentOptions(
         mix: settings['synthetic.mix'],
       },
     },
-    containers: containerRuntimes(settings['agent.containers']),
+    containers: containerRuntimes(settings),
     parent,
     onPresence: (present) => onPresence(nodeName, present),
     version: packageVersion(),

@@ -46,7 +46,7 @@ import {
   RecordKind,
 } from './recording.js';
 import { Replay } from './replay.js';
-import { lengthOf } from './snapshot-length.js';
+import { lengthOf, PART_CHARACTERS, snapshotParts } from './snapshot-length.js';
 import { UnrecordedStretch } from './unrecorded-stretch.js';
 
 /**
@@ -56,7 +56,6 @@ import { UnrecordedStretch } from './unrecorded-stretch.js';
 const PATHS_PER_RECORD = 64;
 const QUERIES_PER_RECORD = 64;
 const EXECS_PER_RECORD = 256;
-const PART_CHARACTERS = 1 << 20;
 
 export interface RecorderOptions {
   readonly dir: string;
@@ -160,7 +159,7 @@ export class Recorder {
     const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
     const torn = !given.continued && !closed && before.epoch > 0 && unread;
     const origin = { ...given, unclosed: torn || given.unclosed };
-    const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
+    const ordinal = this.#pack(RecordKind.ORIGIN, clock.wallNs, origin);
     this.#timeline.begin(origin, ordinal);
     this.#horizonNs = 0n;
     this.setClock(clock);
@@ -218,8 +217,7 @@ export class Recorder {
     this.settle();
     const { horizonNs } = this.#timeline;
     const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
-    const parts = [packRecord(record)];
-    const ordinal = this.#append({ kind: RecordKind.LOSS, timeNs: this.#wall(record.timeNs), parts });
+    const ordinal = this.#pack(RecordKind.LOSS, this.#wall(record.timeNs), record);
     this.#hole?.add(0, true);
     this.#timeline.lose(record, ordinal);
   }
@@ -229,8 +227,7 @@ export class Recorder {
     this.settle();
     const { horizonNs } = this.#timeline;
     const record = { types, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
-    const parts = [packRecord(record)];
-    const ordinal = this.#append({ kind: RecordKind.SWITCH, timeNs: this.#wall(record.timeNs), parts });
+    const ordinal = this.#pack(RecordKind.SWITCH, this.#wall(record.timeNs), record);
     this.#timeline.switchedOn(record, ordinal);
   }
 
@@ -265,7 +262,7 @@ export class Recorder {
     const paths = this.#filePaths.read(this.#opened, nowNs, () => readOn() && this.losses === losses);
     for (let at = 0; at < paths.length; at += PATHS_PER_RECORD) {
       const record = { paths: paths.slice(at, at + PATHS_PER_RECORD) };
-      this.#append({ kind: RecordKind.PATHS, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+      this.#pack(RecordKind.PATHS, this.#wall(nowNs), record);
       this.#timeline.paths(record);
     }
   }
@@ -308,15 +305,9 @@ export class Recorder {
       const part = queries.slice(at, at + QUERIES_PER_RECORD);
       const redacted = ({ question }: QueryRecord) => (question ? this.redactor.redactQuestion(question) : {});
       const record = { queries: part.map((query) => ({ ...query, ...redacted(query) })) };
-      const parts = [packRecord(record)];
-      this.#append({ kind: RecordKind.QUERIES, timeNs: this.#wall(part.at(-1)!.timeNs), parts });
+      this.#pack(RecordKind.QUERIES, this.#wall(part.at(-1)!.timeNs), record);
       this.#timeline.queries(record);
     }
-  }
-
-  /** From here on unknown containers are noted: see TimelineView.containersKnown. */
-  noteContainers(): void {
-    this.#timeline.noteContainers();
   }
 
   /** Records what containers are; `asked`: see RecordedContainers. */
@@ -325,8 +316,7 @@ export class Recorder {
     for (let at = 0; at === 0 || at < found.length; at += CONTAINERS_PER_RECORD) {
       const gone = this.#timeline.containersKnown.surplus();
       const record = { asked, containers: found.slice(at, at + CONTAINERS_PER_RECORD), gone };
-      const parts = [packRecord(record)];
-      const ordinal = this.#append({ kind: RecordKind.CONTAINERS, timeNs: this.#timeline.clock.wallNs, parts });
+      const ordinal = this.#pack(RecordKind.CONTAINERS, this.#timeline.clock.wallNs, record);
       this.#timeline.containers(record, ordinal);
     }
   }
@@ -340,23 +330,15 @@ export class Recorder {
   /** `again`: see RecordedSnapshot. */
   snapshot(processes: readonly ProcessSnapshot[], again = false): void {
     this.settle();
-    let part: ProcessSnapshot[] = [];
-    let characters = 0;
-    for (const process of processes) {
-      part.push(this.redactor.redact(process));
-      characters += lengthOf(process);
-      if (characters < PART_CHARACTERS) continue;
-      this.#snapshot(part, again);
-      part = [];
-      characters = 0;
+    for (const part of snapshotParts(processes)) {
+      const redacted = part.map((process) => this.redactor.redact(process));
+      this.#snapshot(redacted, again);
     }
-    if (part.length > 0) this.#snapshot(part, again);
   }
 
   #snapshot(processes: readonly ProcessSnapshot[], again: boolean): void {
     const snapshot = again ? ({ processes, again } as const) : { processes };
-    const parts = [packRecord(snapshot)];
-    const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.#timeline.clock.wallNs, parts });
+    const ordinal = this.#pack(RecordKind.SNAPSHOT, this.#timeline.clock.wallNs, snapshot);
     this.#timeline.snapshot(snapshot, ordinal);
   }
 
@@ -366,7 +348,7 @@ export class Recorder {
     for (const floor of [this.#timeline.horizonNs, this.#noticeNs]) if (nowNs <= floor) nowNs = floor + 1n;
     this.#noticeNs = nowNs;
     const record: RecordedNotice = { type, timeNs: nowNs, tie: 0, notice };
-    const ordinal = this.#append({ kind: RecordKind.NOTICE, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+    const ordinal = this.#pack(RecordKind.NOTICE, this.#wall(nowNs), record);
     this.#timeline.notice(record, ordinal);
   }
 
@@ -378,14 +360,11 @@ export class Recorder {
   expire(nowNs: bigint, drainedNs = nowNs): void {
     this.settle();
     for (;;) {
-      const { waitingExec: exec, crowded } = this.#timeline;
-      const container = !exec && crowded ? this.#timeline.waitingContainer : undefined;
-      if (container) this.containers([{ id: container.id, unresolved: true }], true);
-      if (container) continue;
-      if (!exec) return;
-      const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS) && exec.timeNs < drainedNs;
-      if (!overdue && !crowded) return;
-      this.#execs.push({ ...exec, missed: true });
+      const { waitingExec: exec, waitingContainer: container, crowded } = this.#timeline;
+      const overdue = exec && nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS) && exec.timeNs < drainedNs;
+      if (exec && (overdue || crowded)) this.#execs.push({ ...exec, missed: true });
+      else if (container && crowded) this.containers([{ id: container.id, unresolved: true }], true);
+      else return;
       this.settle();
     }
   }
@@ -447,9 +426,9 @@ export class Recorder {
     if (!hole) return true;
     const timeline = this.#timeline;
     const end = timeline.end;
-    const parts = [packRecord(hole.endingAt(end))];
+    const ended = hole.endingAt(end);
     this.#hole = undefined;
-    this.#append({ kind: RecordKind.HOLE, timeNs: this.#wall(end.timeNs), parts });
+    this.#pack(RecordKind.HOLE, this.#wall(end.timeNs), ended);
     if (this.#hole) {
       this.#hole = hole;
       return false;
@@ -486,6 +465,10 @@ export class Recorder {
     }));
     this.#checkpointBytes = records.reduce((sum, { parts: [part] }) => sum + part!.length, 0);
     return records;
+  }
+
+  #pack(kind: number, timeNs: bigint, value: Parameters<typeof packRecord>[0]): number {
+    return this.#append({ kind, timeNs, parts: [packRecord(value)] });
   }
 
   /**

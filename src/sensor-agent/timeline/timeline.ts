@@ -32,27 +32,15 @@ import type { ClockPair, SourcePage } from '../source/source.js';
 import type { ContainerTable } from './containers/container-table.js';
 import { entryOf } from './datagrams/query-join.js';
 import { ExecJoin } from './exec-join.js';
-import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
+import { KernelEvents, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
+import { NO_TRACE, type Pending, takeUpTo } from './order/pending.js';
 import { eventAt, OpenedFiles } from './paths/opened-file.js';
 import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 import { WallClock } from './wall-clock.js';
 
-interface Pending extends TraceEvent {
-  readonly timeNs: bigint;
-  readonly lane: number;
-  readonly tie: number;
-  /** Ordinal of the record that held it. */
-  readonly ordinal: number;
-  readonly notice?: RecordedNotice;
-  readonly loss?: Loss;
-  /** Types whose events were off until here. */
-  readonly switchedOn?: readonly string[];
-}
-
 const EXEC = 'sched_process_exec';
-const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
 const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
 
 export class Timeline {
@@ -237,11 +225,6 @@ export class Timeline {
     return this.#lookNotes;
   }
 
-  /** Begins to note the containers of which nothing is known. */
-  noteContainers(): void {
-    this.#kernel.containers.noteUnknown();
-  }
-
   /** Adds paths to events of opened files that are not told yet; called after their pages and before their horizon. */
   paths({ paths }: RecordedPaths): void {
     for (const read of paths) {
@@ -366,7 +349,7 @@ export class Timeline {
   }
 
   /** To be read; records alone change it. */
-  get containersKnown(): Pick<ContainerTable, 'asked' | 'size' | 'knows' | 'surplus' | 'takeUnknown'> {
+  get containersKnown(): Pick<ContainerTable, 'asked' | 'surplus' | 'noteUnknown' | 'takeUnknown'> {
     return this.#kernel.containers;
   }
 
@@ -463,17 +446,8 @@ export class Timeline {
 
   /** Moves events that are not beyond the horizon from every lane to #ready. */
   #gather(): void {
-    const batch: Pending[] = [];
-    for (const [lane, events] of this.#lanes) {
-      let below = 0;
-      while (below < events.length && events[below]!.timeNs <= this.#horizonNs) below += 1;
-      if (below === 0) continue;
-      for (let at = 0; at < below; at += 1) batch.push(events[at]!);
-      if (below === events.length) this.#lanes.set(lane, []);
-      else events.splice(0, below);
-    }
+    const batch = takeUpTo(this.#horizonNs, this.#lanes);
     if (batch.length === 0) return;
-    batch.sort(byPlace);
     this.#ready = this.#readyAt === this.#ready.length ? batch : this.#ready.slice(this.#readyAt).concat(batch);
     this.#readyAt = 0;
   }
@@ -523,9 +497,4 @@ export class Timeline {
     const wallNs = this.wallNs(position.timeNs);
     return this.#wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
   }
-}
-
-function byPlace(a: Pending, b: Pending): number {
-  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
-  return a.lane - b.lane || a.tie - b.tie;
 }

@@ -41,7 +41,7 @@ export class Runtimes {
   }
 
   /** Whether there is any that can be asked. */
-  get any(): boolean {
+  get present(): boolean {
     return [...this.#found.values()].some(({ useless }) => !useless);
   }
 

@@ -187,8 +187,7 @@ test('an event waits for the names of its container, and everything behind it', 
     else if (method === 'ListContainers') answers.push(done);
     else right(method, done);
   });
-  const names = new ContainerNames(recorder, runtimePlaces([`unix://${socket}`]), LOG);
-  await names.start();
+  const names = await ContainerNames.start(recorder, runtimePlaces([`unix://${socket}`]), LOG);
   assert.equal(recorder.timeline.containersKnown.asked, true);
   holds = true;
   happens();
@@ -210,8 +209,7 @@ for (const [what, answer] of [
 ] as const) {
   test(`where the runtime ${what}, events go on without names, and say so`, async () => {
     const { told, recorder, happens } = recorded();
-    const names = new ContainerNames(recorder, runtimePlaces([await served(answer)]), LOG);
-    await names.start();
+    const names = await ContainerNames.start(recorder, runtimePlaces([await served(answer)]), LOG);
     happens();
     names.step(performance.now());
     assert.equal(told.events.length, 0);
@@ -228,8 +226,7 @@ test('where nothing speaks, or what speaks names no containers, ids stand alone'
     const { told, recorder, happens } = recorded();
     // An agent before this one had a runtime.
     recorder.containers([], true);
-    const names = new ContainerNames(recorder, places, LOG);
-    await names.start();
+    const names = await ContainerNames.start(recorder, places, LOG);
     happens();
     names.step(performance.now());
     assert.equal(told.events.length, 2);
