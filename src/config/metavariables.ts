@@ -63,6 +63,7 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'agent.arguments': 'way',
   'agent.containers': 'sockets',
   'agent.labels': 'labels',
+  'agent.kubernetesLabels': 'on|off',
   'agent.live.linger': 'duration',
   'agent.live.lingerMin': 'duration',
   'agent.guard.cpu': 'percent',

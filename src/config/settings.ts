@@ -288,6 +288,11 @@ export const SETTINGS = {
     fallback: '',
     summary: 'labels by which subscribers select this node: --node zone=b (key=value, comma-separated)',
   },
+  'agent.kubernetesLabels': choice(
+    ['off', 'on'],
+    'off',
+    'whether labels that Kubernetes has of this node are added, by its API and the token of the pod that the agent runs in',
+  ),
   'agent.live.linger': span(
     [1, 1_000],
     limits.LINGER_MS_DEFAULT,

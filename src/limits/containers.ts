@@ -37,5 +37,9 @@ export const RUNTIME_LOOK_MS = 10_000;
 export const RUNTIME_ANSWER_BYTES_MAX = 8 * MiB;
 /** Labels of one node: what Kubernetes gives a node, several times over. */
 export const NODE_LABELS_MAX = 64;
+/** A node's own object, with the names of all images on it, is some tens of KiB. */
+export const KUBERNETES_ANSWER_BYTES_MAX = 2 * MiB;
+/** Recording waits for it when an agent starts. */
+export const KUBERNETES_ANSWER_MS_MAX = 3_000;
 /** Images whose names are kept beside their ids. */
 export const IMAGE_NAMES_MAX = 512;

@@ -27,6 +27,7 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'agent.arguments',
   'agent.containers',
   'agent.labels',
+  'agent.kubernetesLabels',
   'agent.live.linger',
   'agent.live.lingerMin',
   'agent.guard.cpu',
