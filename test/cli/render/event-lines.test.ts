@@ -65,20 +65,6 @@ const GOLDEN: readonly (readonly [string, Partial<BusEvent>, string])[] = [
     "exec           1000 /usr/bin/curl curl -s 'https://example.org/a b' (2 redacted) pid 123 ← 100 in abcdef012345",
   ],
   [
-    'process.fork',
-    {
-      process: BASH,
-      container: { id: 'abcdef0123456789abcdef', name: 'nginx' },
-      k8s: { podName: 'web-1', namespaceName: 'shop' },
-    },
-    'fork           root bash pid 100 ← 1 in shop/web-1/nginx',
-  ],
-  [
-    'process.fork',
-    { process: BASH, container: { id: 'abcdef0123456789abcdef', unresolved: true } },
-    'fork           root bash pid 100 ← 1 in abcdef012345 (not resolved)',
-  ],
-  [
     'process.exec',
     { process: { pid: 6, comm: 'long', commandArgs: ['long', 'a'], commandArgsTruncated: true, redactions: 1 } },
     'exec           ? long long a … (1 redacted) pid 6',
