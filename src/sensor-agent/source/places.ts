@@ -8,7 +8,7 @@ import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } fro
 import { type MountLine, mountIn, OVERLAY, ownMounts } from './mounts.js';
 
 /** <fcntl.h> on x86-64 and arm64; Node does not name it. */
-const O_PATH = 0o10000000;
+export const O_PATH = 0o10000000;
 /** Types of filesystems for which nobody but the kernel answers, from a disk or from memory. */
 const ANSWERING: ReadonlySet<string> = new Set(
   (
