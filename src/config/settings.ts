@@ -1,8 +1,10 @@
 /** Every setting: its key, what it accepts, its default. */
 import { hostname } from 'node:os';
 import * as z from 'zod';
+import { NODE_LABELS_MAX } from '../limits/containers.js';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
+import { isNodeLabel } from '../subscriptions/request/node-labels.js';
 import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/broker-address.js';
 import { clustersSchema, clustersText } from './clusters.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
@@ -39,6 +41,8 @@ function isKeysPlace(text: string): boolean {
   if (!/^[a-z]+:\/\//i.test(text)) return true;
   return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
 }
+
+const isRuntime = (text: string) => /^(auto|off|(unix:(\/\/)?)?\/[^\s,]{1,90})$/.test(text);
 
 /** In the order of PROFILES, each once, `lite` among them. */
 const profiles = z
@@ -290,6 +294,22 @@ export const SETTINGS = {
     ['best', 'visit'],
     'best',
     "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
+  ),
+  'agent.containers': {
+    ...list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock'),
+    fallback: 'auto',
+    summary:
+      'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets (comma-separated)',
+  },
+  'agent.labels': {
+    ...list(isNodeLabel, [0, NODE_LABELS_MAX], 'labels, like zone=b'),
+    fallback: '',
+    summary: 'labels by which subscribers select this node: --node zone=b (key=value, comma-separated)',
+  },
+  'agent.kubernetesLabels': choice(
+    ['off', 'on'],
+    'off',
+    'whether labels that Kubernetes has of this node are added, by its API and the token of the pod that the agent runs in',
   ),
   'agent.live.linger': span(
     [1, 1_000],

@@ -5,11 +5,14 @@ import type { CredentialFor } from '../access/token-lookup.js';
 import type { GuardBounds } from './guard/overhead.js';
 import type { Budget } from './publish/budget.js';
 import type { CompiledRule } from './redaction/rule.js';
+import type { RuntimePlace } from './source/containers/runtime-places.js';
 import type { SourceOptions } from './source/open-source.js';
 import type { JoinCredential } from './uplink/membership.js';
 
 export interface AgentOptions {
   readonly nodeName: string;
+  /** `key=value`, by which subscribers select nodes; none by default. */
+  readonly labels?: readonly string[] | undefined;
   readonly dataDir: string;
   /** `host:port` or `host:port@zone`: see BrokerRing. */
   readonly brokers: readonly string[];
@@ -33,6 +36,8 @@ export interface AgentOptions {
   /** Which secrets are masked before they are recorded. */
   readonly redaction: readonly CompiledRule[];
   readonly source: SourceOptions;
+  /** The container runtimes that are asked who containers are; none by default. */
+  readonly containers?: readonly RuntimePlace[] | undefined;
   /**
    * The process that runs this agent beside a broker, and the host:port it listens on: like the agent's own, its events
    * are left out of matches unless asked for.
