@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { replay } from '../../../../src/broker/delivery/history/replay.js';
 import { SelectorSet } from '../../../../src/broker/delivery/selectors/selector-set.js';
-import { HistoryAnswer } from '../../../../src/broker/nodes/history-answer.js';
+import { HistoryAnswer } from '../../../../src/broker/nodes/history/history-answer.js';
 import type { NodeRegistry } from '../../../../src/broker/nodes/node-registry.js';
 import type { NodeRoute } from '../../../../src/broker/nodes/node-route.js';
 import { BytePool } from '../../../../src/flow/byte-pool.js';
