@@ -1,6 +1,6 @@
 /** Bounds of what the brokers of a cluster agree on, and of how they reach each other's nodes. */
 import assert from 'node:assert/strict';
-import { KiB, MiB } from './units.js';
+import { GiB, KiB, MiB } from './units.js';
 
 /** Each broker writes a tick into a stream this often; a reader that sees none for so long begins anew. */
 export const TICK_MS = 1_000;
@@ -28,6 +28,10 @@ export const STATE_KEY_BYTES_MAX = 1 * KiB;
 /** Entries of a state, deleted ones among them, and their bytes. */
 export const STATE_ENTRIES_MAX = 262_144;
 export const SHARED_STATE_BYTES_MAX = 256 * MiB;
+/** On the servers. Nothing is dropped there: a state that is full takes no more. */
+export const STATE_STREAM_BYTES_MAX = 1 * GiB;
+/** Changes of one entry that are kept of what nobody could tell again. */
+export const STATE_HISTORY = 8;
 /** A deletion is remembered so long, for brokers that were away; then any of them forgets it. */
 export const STATE_DELETION_KEPT_MS = 600_000;
 export const STATE_DELETIONS_FORGOTTEN_MAX = 256;

@@ -131,6 +131,10 @@ export class ClusterRoute implements NodeRoute {
   async #start(id: string, open: Open, request: HistoryRequest): Promise<void> {
     const free = await this.#pool.take(request.creditBytes, open.ending.signal);
     if (free === undefined) return;
+    if (open.ending.signal.aborted) {
+      free();
+      return;
+    }
     open.ending.signal.addEventListener('abort', free, { once: true });
     open.asked = true;
     const message = { historyQuery: historyQueryOf(0, request) };
