@@ -22,6 +22,7 @@ export * from './limits/client.js';
 export * from './limits/groups.js';
 export * from './limits/guard.js';
 export * from './limits/history.js';
+export * from './limits/jetstream.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
 export * from './limits/state.js';
