@@ -55,7 +55,7 @@ export const ROUTE_ANSWERS_MAX = 4_096;
 export const BROKER_LEASE_MS = 15_000;
 export const BROKER_HEARTBEAT_MS = 5_000;
 /** Brokers of one cluster. */
-export const BROKERS_MAX = 64;
+export const CLUSTER_BROKERS_MAX = 64;
 
 assert(3 * TICK_MS <= TICK_SILENCE_MS);
 assert(3 * ROUTE_PING_MS <= ROUTE_SILENCE_MS);

@@ -96,7 +96,8 @@ export function* encodeRouteParts(bytes: Buffer, first: number): Generator<Buffe
 export function decodeRoutePart(message: Buffer): RoutePart {
   checkVersion(message, PART_HEAD_BYTES);
   const bytes = message.subarray(PART_HEAD_BYTES);
-  if (bytes.length > ROUTE_CHUNK_BYTES) throw broken(`a part has at most ${ROUTE_CHUNK_BYTES} bytes, got ${bytes.length}`);
+  if (bytes.length > ROUTE_CHUNK_BYTES)
+    throw broken(`a part has at most ${ROUTE_CHUNK_BYTES} bytes, got ${bytes.length}`);
   return { number: message.readUInt32BE(1), more: message[5] !== 0, bytes };
 }
 

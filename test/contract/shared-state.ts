@@ -175,13 +175,18 @@ function isShared(each: Each<SharedStateUnderTest>): void {
     await both[0].put('count', { number: 0 });
     await until('that the other has it', () => both[1].get('count') !== undefined);
     const seen = both.map((state) => watched(state, ''));
-    await Promise.all(both.map(async (state) => {
-      for (const _ of numbers(20)) await countOne(state);
-    }));
+    await Promise.all(
+      both.map(async (state) => {
+        for (const _ of numbers(20)) await countOne(state);
+      }),
+    );
     for (const state of both) await until('all of them', () => storedIn(state, 'count')?.number === 40);
     for (const { changes } of seen) {
       const counted = changes.map(({ value }) => Number(value!.number));
-      assert.deepEqual(counted, [...new Set(counted)].sort((a, b) => a - b));
+      assert.deepEqual(
+        counted,
+        [...new Set(counted)].sort((a, b) => a - b),
+      );
     }
   });
 

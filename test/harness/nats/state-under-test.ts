@@ -3,14 +3,17 @@ import assert from 'node:assert/strict';
 import type { StreamConfig } from '@nats-io/jetstream';
 import { coordinationStreams, sharedStream } from '../../../src/broker/cluster/nats/coordination-streams.js';
 import { NatsState, type NatsStateOptions } from '../../../src/broker/cluster/nats/nats-state.js';
-import { MiB } from '../../../src/limits.js';
 import { type NatsLink, openLink } from '../../../src/broker/nats/nats-link.js';
+import { MiB } from '../../../src/limits.js';
 import type { NatsServers } from './nats-servers.js';
 
 let clusters = 0;
 
 /** The streams of a new cluster; returns its name. A server reserves what its streams may hold. */
-export async function newCluster(link: NatsLink, changes: Partial<StreamConfig> = { max_bytes: 16 * MiB }): Promise<string> {
+export async function newCluster(
+  link: NatsLink,
+  changes: Partial<StreamConfig> = { max_bytes: 16 * MiB },
+): Promise<string> {
   clusters++;
   const cluster = `t${process.pid}-${clusters}`;
   for (const config of coordinationStreams(cluster, 1)) await link.manager.streams.add({ ...config, ...changes });

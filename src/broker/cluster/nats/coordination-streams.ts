@@ -7,11 +7,14 @@
  *
  * A state that is full refuses changes; the audit gives its oldest.
  */
-import { DiscardPolicy, RetentionPolicy, StorageType, type StreamConfig } from '@nats-io/jetstream';
-import { AUDIT_LOG_AGE_MS_DEFAULT, AUDIT_LOG_BYTES_DEFAULT, STATE_HISTORY, STATE_STREAM_BYTES_MAX } from '../../../limits.js';
+import {
+  AUDIT_LOG_AGE_MS_DEFAULT,
+  AUDIT_LOG_BYTES_DEFAULT,
+  STATE_HISTORY,
+  STATE_STREAM_BYTES_MAX,
+} from '../../../limits.js';
+import type { StreamForm } from '../../nats/stream-form.js';
 import { subjectToken } from './subject-token.js';
-
-type Wanted = Partial<StreamConfig> & { readonly name: string };
 
 export interface StateStream {
   readonly stream: string;
@@ -32,10 +35,10 @@ export function auditStream(cluster: string, broker: string): { readonly stream:
   return { stream: `BP_${cluster}_audit`, subject: `bp.${cluster}.audit.${subjectToken(broker)}` };
 }
 
-export function coordinationStreams(cluster: string, replicas: number): Wanted[] {
+export function coordinationStreams(cluster: string, replicas: number): StreamForm[] {
   const common = {
-    retention: RetentionPolicy.Limits,
-    storage: StorageType.File,
+    retention: 'limits' as const,
+    storage: 'file' as const,
     num_replicas: replicas,
     deny_delete: true,
     // Answers of followers may be as of whenever.
@@ -45,11 +48,11 @@ export function coordinationStreams(cluster: string, replicas: number): Wanted[]
     { ...sharedStream(cluster), history: 1 },
     { ...keptStream(cluster), history: STATE_HISTORY },
   ].map(({ stream, prefix, history }) => ({
-    ...{ ...common, name: stream, subjects: [`${prefix}.>`], discard: DiscardPolicy.New },
+    ...{ ...common, name: stream, subjects: [`${prefix}.>`], discard: 'new' as const },
     ...{ max_msgs_per_subject: history, max_bytes: STATE_STREAM_BYTES_MAX },
   }));
   const audit = {
-    ...{ ...common, name: `BP_${cluster}_audit`, subjects: [`bp.${cluster}.audit.*`], discard: DiscardPolicy.Old },
+    ...{ ...common, name: `BP_${cluster}_audit`, subjects: [`bp.${cluster}.audit.*`], discard: 'old' as const },
     ...{ max_bytes: AUDIT_LOG_BYTES_DEFAULT, max_age: AUDIT_LOG_AGE_MS_DEFAULT * 1_000_000, deny_purge: true },
   };
   return [...states, audit];

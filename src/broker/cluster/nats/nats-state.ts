@@ -251,7 +251,11 @@ export class NatsState implements SharedState {
     const subject = subjectOfKey(prefix, key);
     this.#checkSize(key, subject, text);
     const deadline = AbortSignal.timeout(times?.writeMs ?? STATE_WRITE_MS);
-    const attempt = new GuardedPublish(link, { stream, subject, payload: text ?? '', deletes: text === undefined }, deadline);
+    const attempt = new GuardedPublish(
+      link,
+      { stream, subject, payload: text ?? '', deletes: text === undefined },
+      deadline,
+    );
     this.#changes.set(attempt.id, attempt);
     const { epoch } = this;
     try {

@@ -16,8 +16,8 @@ import {
   TICK_SILENCE_MS,
 } from '../../../limits.js';
 import { type StoredMessage, StreamPull } from '../../log/jetstream/stream-pull.js';
-import { streamInfo } from '../../log/jetstream/streams.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { streamInfo } from '../../nats/stream-form.js';
 
 export interface ReaderListener {
   /**

@@ -60,7 +60,8 @@ export class StateContents {
   /** @throws BackplaneError resource_exhausted when there is no room for one more entry of so many bytes */
   checkRoom(key: string, bytes: number): void {
     if (this.slots.has(key) && bytes <= this.slots.get(key)!.bytes) return;
-    if (this.slots.size >= STATE_ENTRIES_MAX || this.#bytes + bytes + ENTRY_BYTES > SHARED_STATE_BYTES_MAX) throw tooMuch();
+    if (this.slots.size >= STATE_ENTRIES_MAX || this.#bytes + bytes + ENTRY_BYTES > SHARED_STATE_BYTES_MAX)
+      throw tooMuch();
   }
 
   /** Deletions that everybody has read long ago. */
@@ -111,5 +112,8 @@ export function regression(before: StateContents, now: StateContents, lastSequen
 
 function tooMuch(): BackplaneError {
   const bounds = `${STATE_ENTRIES_MAX} entries of ${SHARED_STATE_BYTES_MAX} bytes together`;
-  return new BackplaneError('resource_exhausted', `the shared state must have at most ${bounds}: forget nodes that are gone`);
+  return new BackplaneError(
+    'resource_exhausted',
+    `the shared state must have at most ${bounds}: forget nodes that are gone`,
+  );
 }

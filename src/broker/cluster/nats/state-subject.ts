@@ -20,7 +20,10 @@ export function tickSubject(prefix: string, broker: string): string {
 /** Undefined for a tick, and for what no broker writes. */
 export function keyOfSubject(prefix: string, subject: string): string | undefined {
   if (!subject.startsWith(`${prefix}.`)) return undefined;
-  const texts = subject.slice(prefix.length + 1).split('.').map(textOfToken);
+  const texts = subject
+    .slice(prefix.length + 1)
+    .split('.')
+    .map(textOfToken);
   if (texts.length > 2 || texts.includes(undefined)) return undefined;
   return texts.join('.');
 }

@@ -19,6 +19,9 @@ export function subjectToken(text: string): string {
 export function textOfToken(token: string): string | undefined {
   if (PLAIN.test(token)) return token;
   if (token === '=') return '';
-  const text = Buffer.from(token.replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))), 'latin1').toString('utf8');
+  const text = Buffer.from(
+    token.replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16))),
+    'latin1',
+  ).toString('utf8');
   return subjectToken(text) === token ? text : undefined;
 }

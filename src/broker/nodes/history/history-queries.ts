@@ -15,9 +15,9 @@ import {
 } from '../../../limits.js';
 import { decodeHistoryMessage } from '../../../wire/grpc/rpc.js';
 import type { ControlResponse, HistoryEnd__Output } from '../../../wire/messages.js';
+import { checkHistoryEnd } from '../node-checks.js';
 import { HistoryAnswer, type HistoryOutcome } from './history-answer.js';
 import { type HistoryRequest, historyQueryOf } from './history-request.js';
-import { checkHistoryEnd } from '../node-checks.js';
 
 /** Takes one query's answer: for who asked in this broker, or for another broker. */
 export interface AnswerTaker {

@@ -7,7 +7,7 @@
  * hour off. While nothing can be read nobody is taken for dead.
  */
 import * as z from 'zod';
-import { BROKER_LEASE_MS, BROKERS_MAX } from '../../../limits.js';
+import { BROKER_LEASE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
 import type { BrokerDemand } from './ceiling.js';
 
@@ -97,7 +97,7 @@ export class BrokerLeases {
   #changed({ key, value, revision }: StateChange): void {
     const broker = key.slice(PREFIX.length);
     if (value === undefined) this.#heard.delete(broker);
-    else if (this.#heard.has(broker) || this.#heard.size < BROKERS_MAX) {
+    else if (this.#heard.has(broker) || this.#heard.size < CLUSTER_BROKERS_MAX) {
       const { nodes, bytesPerSecond } = schema.parse(value);
       const untilMs = this.#now() + this.#leaseMs;
       this.#heard.set(broker, { demand: { broker, nodes, bytesPerSecond }, revision, untilMs });

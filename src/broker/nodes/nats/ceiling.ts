@@ -5,7 +5,7 @@
  * broker reads later than a lease, the shares that are in force then are at most those of one and the same state of
  * heartbeats, whose sum is the ceiling.
  */
-import { BROKER_LEASE_MS, BROKERS_MAX } from '../../../limits.js';
+import { BROKER_LEASE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
 
 export interface BrokerDemand {
   readonly broker: string;
@@ -64,7 +64,7 @@ export class CeilingShare {
     this.#ceiling = ceiling;
     this.#leaseMs = leaseMs;
     this.#readMs = nowMs;
-    this.#even = ceiling / BROKERS_MAX;
+    this.#even = ceiling / CLUSTER_BROKERS_MAX;
     this.#computed.push({ fromMs: nowMs, share: 0 });
   }
 

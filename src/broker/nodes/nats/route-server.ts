@@ -5,12 +5,7 @@
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
-import {
-  ROUTE_ANSWERS_MAX,
-  ROUTE_OUTSTANDING_BYTES_MAX,
-  ROUTE_PING_MS,
-  ROUTE_SILENCE_MS,
-} from '../../../limits.js';
+import { ROUTE_ANSWERS_MAX, ROUTE_OUTSTANDING_BYTES_MAX, ROUTE_PING_MS, ROUTE_SILENCE_MS } from '../../../limits.js';
 import { encodeHistoryMessage } from '../../../wire/grpc/rpc.js';
 import type { ControlResponse__Output, HistoryEnd } from '../../../wire/messages.js';
 import { decodeRouteRequest, encodeRouteParts, type ReceivedRouteRequest } from '../../../wire/route-message.js';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { auditStream } from '../../../../src/broker/cluster/nats/coordination-streams.js';
 import { NatsAudit } from '../../../../src/broker/cluster/nats/nats-audit.js';
-import { decodeBatch, DocumentBatch } from '../../../../src/broker/log/documents/document-batch.js';
+import { DocumentBatch, decodeBatch } from '../../../../src/broker/log/documents/document-batch.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { AUDIT_MESSAGE_BYTES_MAX, KiB } from '../../../../src/limits.js';
 import { auditLogContract } from '../../../contract/audit-log.js';
@@ -29,11 +29,18 @@ if (skip === false) {
     const stream = auditStream(cluster, 'b1');
     let writeMs = 10_000;
     return {
-      open: () => new NatsAudit({ link, ...stream, get writeMs() { return writeMs; } }),
+      open: () =>
+        new NatsAudit({
+          link,
+          ...stream,
+          get writeMs() {
+            return writeMs;
+          },
+        }),
       entries: () => entriesIn(stream.stream),
       breakIt: async () => {
         writeMs = 200;
-        await link.manager.streams.update(stream.stream, { sealed: true });
+        await link.manager.streams.update(stream.stream, { sealed: true } as object);
       },
       destroy: async () => undefined,
     };
@@ -69,7 +76,10 @@ test('answers that are lost: each entry is there once, in its order, also after 
     const audit = new NatsAudit({ link: { ...link, client }, ...stream });
     await Promise.all([0, 1, 2, 3, 4].map((at) => audit.append([{ number: begin + at }])));
   }
-  assert.deepEqual((await entriesIn(stream.stream)).map(({ number }) => number), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  assert.deepEqual(
+    (await entriesIn(stream.stream)).map(({ number }) => number),
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+  );
 });
 
 test('many entries at once take several messages; one that is too long for any is refused', { skip }, async () => {
@@ -78,7 +88,10 @@ test('many entries at once take several messages; one that is too long for any i
   const audit = new NatsAudit({ link, ...stream });
   const text = 'x'.repeat(AUDIT_MESSAGE_BYTES_MAX / 3);
   await audit.append([0, 1, 2, 3, 4].map((number) => ({ number, text })));
-  assert.deepEqual((await entriesIn(stream.stream)).map(({ number }) => number), [0, 1, 2, 3, 4]);
+  assert.deepEqual(
+    (await entriesIn(stream.stream)).map(({ number }) => number),
+    [0, 1, 2, 3, 4],
+  );
   assert.ok((await link.manager.streams.info(stream.stream)).state.messages > 1);
   await assert.rejects(audit.append([{ text: text.repeat(4) }]), { code: 'resource_exhausted' });
 });

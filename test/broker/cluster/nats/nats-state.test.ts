@@ -71,7 +71,12 @@ async function restarted(): Promise<void> {
 
 async function reconnected(): Promise<void> {
   for (const connection of links.flatMap(({ publishing, reading, asking }) => [publishing, reading, asking])) {
-    await until('that it is connected again', () => connection.flush().then(() => true, () => false));
+    await until('that it is connected again', () =>
+      connection.flush().then(
+        () => true,
+        () => false,
+      ),
+    );
   }
 }
 
@@ -107,9 +112,11 @@ test('answers that are lost: what is told as done was done once', { skip }, asyn
   const [one, other] = states;
   await one.put('count', { number: 0 });
   await until('that the other has it', () => other.get('count') !== undefined);
-  await Promise.all([one, other].map(async (state) => {
-    for (let at = 0; at < 15; at++) await countOne(state);
-  }));
+  await Promise.all(
+    [one, other].map(async (state) => {
+      for (let at = 0; at < 15; at++) await countOne(state);
+    }),
+  );
   for (const state of states) await until('all', () => state.get('count')?.value.number === 30);
   const revision = await one.put('token', {});
   await until('the token', () => other.get('token')?.revision === revision);
@@ -118,7 +125,9 @@ test('answers that are lost: what is told as done was done once', { skip }, asyn
   await close();
 });
 
-test('a consumer that is dead without a sign is replaced, and nothing that was changed meanwhile is missing', { skip }, async () => {
+test('a consumer that is dead without a sign is replaced, and nothing that was changed meanwhile is missing', {
+  skip,
+}, async () => {
   /** While set, everything that a consumer is sent is lost. */
   let dead = false;
   const link = links[0];
@@ -150,7 +159,8 @@ test('a consumer that is dead without a sign is replaced, and nothing that was c
   await until('the change', () => one.get('a')?.value.number === 2 && one.get('b') === undefined);
   // One that is deleted says so.
   const { stream } = sharedStream(cluster);
-  for await (const { name } of links[0].manager.consumers.list(stream)) await links[0].manager.consumers.delete(stream, name);
+  for await (const { name } of links[0].manager.consumers.list(stream))
+    await links[0].manager.consumers.delete(stream, name);
   await other.put('a', { number: 3 });
   await until('the next', () => one.get('a')?.value.number === 3);
   await close();
@@ -161,9 +171,11 @@ test('a server that is killed and started again: both go on where they were', { 
   const [one, other] = states;
   await one.put('count', { number: 0 });
   await until('that the other has it', () => other.get('count') !== undefined);
-  const counting = Promise.all(states.map(async (state) => {
-    for (let at = 0; at < 10; at++) await countOne(state);
-  }));
+  const counting = Promise.all(
+    states.map(async (state) => {
+      for (let at = 0; at < 10; at++) await countOne(state);
+    }),
+  );
   await servers.first.kill();
   await restarted();
   await counting;
@@ -190,11 +202,18 @@ test('a stream that went back in time is noticed, and what it has counts from th
   rmSync(kept, { recursive: true });
   const { epoch } = one;
   await restarted();
-  await until('that both have noticed', () => regressions.length === 2, () => regressions);
+  await until(
+    'that both have noticed',
+    () => regressions.length === 2,
+    () => regressions,
+  );
   assert.match(regressions[0]!, /went back in time/);
   assert.ok(one.epoch > epoch);
   for (const state of states) {
-    assert.deepEqual(state.entries('').map(({ key, value }) => [key, value]), [['a', { number: 1 }]]);
+    assert.deepEqual(
+      state.entries('').map(({ key, value }) => [key, value]),
+      [['a', { number: 1 }]],
+    );
   }
   await other.put('b', { number: 3 }, 0);
   await until('a change of the other', () => one.get('b')?.value.number === 3);
@@ -227,7 +246,10 @@ test('entries that no broker writes are passed over, and can be overwritten', { 
   assert.deepEqual(state.entries(''), []);
   await state.put('a', { number: 1 }, 0);
   await state.delete('b');
-  assert.deepEqual(state.entries('').map(({ key }) => key), ['a']);
+  assert.deepEqual(
+    state.entries('').map(({ key }) => key),
+    ['a'],
+  );
   const long = { text: 'x'.repeat(STATE_ENTRY_BYTES_MAX) };
   await assert.rejects(state.put('a', long), { code: 'resource_exhausted', message: /^a must be at most \d+ bytes/ });
   await assert.rejects(state.put('k'.repeat(STATE_KEY_BYTES_MAX), {}), { code: 'resource_exhausted' });
@@ -239,7 +261,10 @@ test('any key has a subject of its own, and is found in it again', () => {
   const subjects = keys.map((key) => subjectOfKey('p', key));
   assert.equal(new Set(subjects).size, keys.length);
   for (const subject of subjects) assert.match(subject, /^p(\.[A-Za-z0-9=_-]+){1,2}$/);
-  assert.deepEqual(subjects.map((subject) => keyOfSubject('p', subject)), keys);
+  assert.deepEqual(
+    subjects.map((subject) => keyOfSubject('p', subject)),
+    keys,
+  );
   for (const subject of ['p', 'q.a', 'p.=tick.b', 'p.a.b.c', 'p.=2', 'p.=61', 'p.a.=e4']) {
     assert.equal(keyOfSubject('p', subject), undefined, subject);
   }

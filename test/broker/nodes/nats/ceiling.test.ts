@@ -19,7 +19,9 @@ test('shares are those of the nodes, max-min fair, and their sum is the ceiling'
   fc.assert(
     fc.property(demandsOf(4), (asked) => {
       const demands: BrokerDemand[] = asked.map((each, at) => ({ broker: `b${at}`, ...each }));
-      const nodes = demands.flatMap(({ nodes, bytesPerSecond }) => Array(nodes).fill(bytesPerSecond / nodes) as number[]);
+      const nodes = demands.flatMap(
+        ({ nodes, bytesPerSecond }) => Array(nodes).fill(bytesPerSecond / nodes) as number[],
+      );
       const ofNodes = maxMinShares(nodes, CEILING);
       let at = 0;
       for (const { broker, nodes } of demands) {
