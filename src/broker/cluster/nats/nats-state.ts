@@ -22,6 +22,7 @@ import type { SharedState, StateChange, StateEntry, StateValue } from '../shared
 import { GuardedPublish, type LastMessage } from './guarded-publish.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from './ordered-reader.js';
 import { regression, type Slot, StateContents } from './state-contents.js';
+import { StateSnapshot } from './state-snapshot.js';
 import { subjectOfKey, tickSubject } from './state-subject.js';
 
 export interface NatsStateOptions {
@@ -61,8 +62,8 @@ export class NatsState implements SharedState {
   /** Grows when the stream went back in time: what was decided in an earlier one is decided anew. */
   epoch = 1;
   #contents: StateContents;
-  /** What a new consumer has read so far, and the last sequence there was when it began. */
-  #reading: { readonly contents: StateContents; readonly until: number } | undefined;
+  /** What a new consumer has read so far. */
+  #snapshot: StateSnapshot | undefined;
   #created: string | undefined;
   readonly #changes = new Map<string, GuardedPublish>();
   /** The last change of each key that is under way here, so that they follow each other. */
@@ -151,17 +152,10 @@ export class NatsState implements SharedState {
     return {
       begin: (info) => {
         this.#checkStream(info);
-        this.#reading = { contents: this.#nothing(), until: info.state.last_seq };
-        if (info.state.last_seq === 0) {
-          this.#believe();
-          onRead();
-        }
+        this.#beginSnapshot(info.state.last_seq, onRead);
         return 1;
       },
-      message: (message) => {
-        this.#take(message);
-        if (this.#reading === undefined) onRead();
-      },
+      message: (message) => this.#take(message),
       trouble: (reason) => {
         this.trouble = reason;
         this.#options.onTrouble(reason);
@@ -181,25 +175,37 @@ export class NatsState implements SharedState {
     throw new StreamGone(message);
   }
 
+  #beginSnapshot(lastSequence: number, onRead: () => void): void {
+    const { link, stream, prefix } = this.#options;
+    this.#snapshot?.abandon();
+    const snapshot = new StateSnapshot({
+      ...{ link, stream, prefix, before: this.#contents, contents: this.#nothing(), lastSequence },
+      onRead: () => {
+        this.#believe(snapshot.contents, lastSequence);
+        onRead();
+      },
+      onFailure: (reason) => this.#reader?.restart(reason),
+    });
+    this.#snapshot = snapshot;
+    snapshot.begin();
+  }
+
   #take(message: StoredMessage): void {
-    const reading = this.#reading;
-    const contents = reading?.contents ?? this.#contents;
-    const slot = contents.take(message);
+    const snapshot = this.#snapshot;
+    const slot = snapshot === undefined ? this.#contents.take(message) : snapshot.take(message);
     const own = slot && this.#changes.get(slot.id);
     if (own !== undefined) own.seen = message.sequence;
-    if (reading === undefined) {
-      if (slot !== undefined) this.#tell(slot);
-      this.#wake();
-    } else if (message.sequence >= reading.until) this.#believe();
+    if (snapshot !== undefined) return;
+    if (slot !== undefined) this.#tell(slot);
+    this.#wake();
   }
 
   /** All of the stream has been read: it is the state from here on. */
-  #believe(): void {
+  #believe(contents: StateContents, lastSequence: number): void {
     const before = this.#contents;
-    const { contents, until } = this.#reading!;
-    this.#reading = undefined;
+    this.#snapshot = undefined;
     this.#contents = contents;
-    const lost = before.sequence === 0 ? undefined : regression(before, contents, until);
+    const lost = before.sequence === 0 ? undefined : regression(before, contents, lastSequence);
     if (lost !== undefined) {
       this.epoch++;
       this.#options.onRegression(`${this.place} went back in time: ${lost}`);
@@ -330,7 +336,7 @@ export class NatsState implements SharedState {
   /** What everybody has read as deleted needs no message any more. */
   async #forgetDeletions(): Promise<void> {
     const { link, stream, prefix } = this.#options;
-    if (this.#reading !== undefined || link.asking.info === undefined) return;
+    if (this.#snapshot !== undefined || link.asking.info === undefined) return;
     for (const slot of this.#contents.oldDeletions().slice(0, STATE_DELETIONS_FORGOTTEN_MAX)) {
       // Whoever wrote the key again since has a later sequence, which stays.
       const purge = { filter: subjectOfKey(prefix, slot.key), seq: slot.revision + 1 };

@@ -57,6 +57,12 @@ export class StateContents {
     return slot;
   }
 
+  /** Takes an entry as it was known before. */
+  keep(slot: Slot): void {
+    this.slots.set(slot.key, slot);
+    this.#bytes += slot.bytes;
+  }
+
   /** @throws BackplaneError resource_exhausted when there is no room for one more entry of so many bytes */
   checkRoom(key: string, bytes: number): void {
     if (this.slots.has(key) && bytes <= this.slots.get(key)!.bytes) return;
@@ -95,6 +101,7 @@ export class StateContents {
 /**
  * Why what was read now cannot follow what was read before: the stream lost changes that it had told. Undefined where it
  * can. Lost changes are seen by their absence, so `now` must have been read from the stream's beginning.
+ * @param lastSequence of the stream when that began
  */
 export function regression(before: StateContents, now: StateContents, lastSequence: number): string | undefined {
   if (lastSequence < before.sequence) return `its last message is ${lastSequence}, and was ${before.sequence}`;

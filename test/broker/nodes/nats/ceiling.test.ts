@@ -88,6 +88,7 @@ test('what is less counts at once, what is more one lease later; who reads nothi
   const share = new CeilingShare(CEILING, 0, LEASE_MS);
   assert.equal(share.at(1), 0);
   share.read(800_000, 4, 10);
+  share.read(800_000, 4, LEASE_MS);
   assert.equal(share.at(LEASE_MS), 0);
   assert.equal(share.at(LEASE_MS + 11), 800_000);
   let nowMs = 2 * LEASE_MS;
