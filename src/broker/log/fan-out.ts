@@ -207,7 +207,7 @@ export class LogPlace {
     this.#delivered = offset;
   }
 
-  /** See PartitionLog.markBefore.
+  /** See PartitionLog.markBefore. */
   markBefore(offset: number): number | undefined {
     return this.#readMark?.offset === offset ? this.#readMark.mark : this.log.markBefore(offset);
   }

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { scratchDirectory } from '../files/scratch-directory.js';
 import { ownAddress } from '../own-address.js';
@@ -49,7 +49,8 @@ export class NatsServer {
 
   /** What it has said so far. */
   get output(): string {
-    return readFileSync(join(this.dir, 'output'), 'utf8');
+    const file = join(this.dir, 'output');
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
   /** Starts it, again if it was killed. It answers only after ready(). */

@@ -32,6 +32,7 @@ export function readCover(received: MsgHdrs | undefined): Cover {
 
 function readPosition(text: string): Position {
   const [, epoch, timeNs, lane, tie] = /^(\d{1,15}):(\d{1,20}):(\d{1,5}):(\d{1,10})$/.exec(text) ?? [];
-  if (tie === undefined) throw new BackplaneError('damaged', `a frame's headers have no position: ${text.slice(0, 80)}`);
+  if (tie === undefined)
+    throw new BackplaneError('damaged', `a frame's headers have no position: ${text.slice(0, 80)}`);
   return { epoch: Number(epoch), timeNs: BigInt(timeNs!), lane: Number(lane), tie: Number(tie) };
 }

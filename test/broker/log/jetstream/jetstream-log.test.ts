@@ -68,17 +68,25 @@ describe('on JetStream', { skip: needsNats() }, () => {
 
   test('a server is killed while frames are appended: none is lost, and none is there twice', async () => {
     await withLogs(async (logs) => {
-      const log = await logs.open(64 * MiB, { tickMs: 200, silenceMs: 1_000 });
+      const log = await logs.open(64 * MiB, { times: { tickMs: 200, silenceMs: 1_000 } });
       const told = new Told(log);
       let acknowledged = 0;
       const appending = (async () => {
         for (; acknowledged < 60; acknowledged++) {
           const once = () => append(log, acknowledged, acknowledged + 1).catch((cause: BackplaneError) => cause);
           // As held frames are: tried again until the log takes them.
-          await until('a frame is taken', async () => typeof (await once()) === 'number', () => acknowledged);
+          await until(
+            'a frame is taken',
+            async () => typeof (await once()) === 'number',
+            () => acknowledged,
+          );
         }
       })();
-      await until('some are taken', () => acknowledged >= 20, () => acknowledged);
+      await until(
+        'some are taken',
+        () => acknowledged >= 20,
+        () => acknowledged,
+      );
       await servers.first.kill();
       servers.first.start();
       await servers.first.ready();
@@ -116,12 +124,21 @@ describe('on JetStream', { skip: needsNats() }, () => {
       cpSync(copy, store, { recursive: true });
       first.start();
       await first.ready();
-      await until('the log knows', () => rewound.length > 0, () => log.trouble);
+      await until(
+        'the log knows',
+        () => rewound.length > 0,
+        () => log.trouble,
+      );
       assert.deepEqual(rewound, [11]);
       assert.deepEqual(told.losses, [{ kind: 'rewound', offset: 11 }]);
       assert.equal(log.coveredTo('a', 'process')!.timeNs, 10n, 'the agent is told to send what was lost');
       // Cut otherwise than before, and more.
-      for (const [from, to] of [[10, 13], [13, 22], [22, 25]] as const) await append(log, from, to);
+      for (const [from, to] of [
+        [10, 13],
+        [13, 22],
+        [22, 25],
+      ] as const)
+        await append(log, from, to);
       const before = Array.from({ length: 20 }, (_, at) => `a ${at}-${at + 1}`);
       assert.deepEqual(told.stretches, [...before, 'a 20-22', 'a 22-25']);
       assert.equal(await log.hasMark(11, mark), true);
@@ -131,7 +148,7 @@ describe('on JetStream', { skip: needsNats() }, () => {
 
   test('a consumer that is dead without a sign is replaced', async () => {
     await withLogs(async (logs) => {
-      const log = await logs.open(64 * MiB, { tickMs: 100, silenceMs: 600 });
+      const log = await logs.open(64 * MiB, { times: { tickMs: 100, silenceMs: 400 } });
       const told = new Told(log);
       await append(log, 0, 1);
       const { manager } = logs.link(log);
@@ -146,18 +163,26 @@ describe('on JetStream', { skip: needsNats() }, () => {
   test('a stream that is deleted, or made anew, ends the log with one sentence', async () => {
     await withLogs(async (logs) => {
       const lost: BackplaneError[] = [];
-      const log = await logs.open(64 * MiB, { onLost: (cause) => lost.push(cause), silenceMs: 600 });
+      const log = await logs.open(64 * MiB, { onLost: (cause) => lost.push(cause), times: { silenceMs: 600 } });
       const { manager } = logs.link(log);
       await manager.streams.delete(`BP_${logs.cluster}_0`);
-      await until('it is missed', () => lost.length > 0, () => log.trouble);
+      await until(
+        'it is missed',
+        () => lost.length > 0,
+        () => log.trouble,
+      );
       assert.match(lost[0]!.message, /^stream BP_test-\d+_0 is gone\. It is not made again/);
       await assert.rejects(logs.open(), { message: /is not there: backplane cluster init/ });
       const form = partitionForm(logs.cluster, 0, { bytesMax: 64 * MiB, ageMsMax: 0, replicas: 1 });
       await makeStream(manager, form, 'fedcba9876543210');
-      const other = await logs.open(64 * MiB, { onLost: (cause) => lost.push(cause), silenceMs: 600 });
+      const other = await logs.open(64 * MiB, { onLost: (cause) => lost.push(cause), times: { silenceMs: 600 } });
       await manager.streams.delete(`BP_${logs.cluster}_0`);
       await makeStream(manager, form, '0000000000000000');
-      await until('it is another', () => lost.length > 1, () => other.trouble);
+      await until(
+        'it is another',
+        () => lost.length > 1,
+        () => other.trouble,
+      );
       assert.match(lost[1]!.message, /is not the one that it was: its identity is 0{16}, it was fedcba9876543210/);
     });
   });
@@ -171,7 +196,13 @@ describe('on JetStream', { skip: needsNats() }, () => {
         const headers = coverHeaders(frame);
         await client.publish(`bp.${logs.cluster}.0.f.process.a`, encodeFrame(frame), { headers });
       };
-      for (const [from, to] of [[0, 10], [0, 10], [3, 7], [5, 12]] as const) await put(frameOf(from, to, 50));
+      for (const [from, to] of [
+        [0, 10],
+        [0, 10],
+        [3, 7],
+        [5, 12],
+      ] as const)
+        await put(frameOf(from, to, 50));
       await put({ ...frameOf(20, 25, 50), continues: true });
       await client.publish(`bp.${logs.cluster}.0.f.process.a`, 'no frame at all');
       await append(one, 25, 30);
@@ -193,7 +224,8 @@ describe('on JetStream', { skip: needsNats() }, () => {
       await log.settled();
       const other = await logs.another();
       assert.equal(other.markBefore(2), undefined, 'the first messages are not read again');
-      for (let at = 0; at < 7; at++) assert.deepEqual(other.coveredTo(`n${at}`, 'process'), log.coveredTo(`n${at}`, 'process'));
+      for (let at = 0; at < 7; at++)
+        assert.deepEqual(other.coveredTo(`n${at}`, 'process'), log.coveredTo(`n${at}`, 'process'));
       assert.equal(other.deliverableOffset, log.deliverableOffset);
     });
   });
