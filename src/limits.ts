@@ -25,6 +25,7 @@ export * from './limits/history.js';
 export * from './limits/jetstream.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
+export * from './limits/state.js';
 export * from './limits/subscribers.js';
 export * from './limits/tls.js';
 export * from './limits/units.js';

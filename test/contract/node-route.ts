@@ -1,6 +1,6 @@
 /** What every way to nodes must do, whichever broker has their sessions. */
 import assert from 'node:assert/strict';
-import type { HistoryAnswer } from '../../src/broker/nodes/history-answer.js';
+import type { HistoryAnswer } from '../../src/broker/nodes/history/history-answer.js';
 import type { NodeRoute } from '../../src/broker/nodes/node-route.js';
 import { HISTORY_QUERIES_PER_CLIENT_MAX, KiB } from '../../src/limits.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';

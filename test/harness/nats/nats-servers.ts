@@ -50,6 +50,7 @@ export class NatsServer {
   /** What it has said so far. */
   get output(): string {
     const file = join(this.dir, 'output');
+    // It has just been started.
     return existsSync(file) ? readFileSync(file, 'utf8') : '';
   }
 
