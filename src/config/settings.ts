@@ -21,7 +21,8 @@ const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 
 const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
 
 /** Names and passwords belong into files. */
-const isNatsUrl = (text: string) => /^(nats|tls):\/\/([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:\d{1,5})?$/.test(text);
+const isNatsUrl = (text: string) =>
+  /^(nats|tls):\/\/([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:\d{1,5})?$/.test(text);
 
 /** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
 function isOrigin(text: string): boolean {

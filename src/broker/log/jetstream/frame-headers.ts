@@ -4,10 +4,11 @@
  *   Bp-From, Bp-To := epoch ":" nanoseconds ":" lane ":" tie
  *   Bp-Continues   := "1", where the frame continues the one before (see chain.ts)
  */
-import { headers, type MsgHdrs } from 'nats';
+import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { type Position, positionText } from '../../../wire/position.js';
+import { headers } from '../../nats/nats-library.js';
 
 const [FROM, TO, CONTINUES] = ['Bp-From', 'Bp-To', 'Bp-Continues'];
 

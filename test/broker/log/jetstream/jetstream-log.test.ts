@@ -68,7 +68,6 @@ if (skip === false) {
   partitionLogContract('jetstream', async () => new JetStreamLogs(servers));
 }
 
-
 test('a server is killed while frames are appended: none is lost, and none is there twice', { skip }, async () => {
   await withLogs(async (logs) => {
     const log = await logs.open(64 * MiB, { times: { tickMs: 200, silenceMs: 1_000 } });
@@ -190,7 +189,9 @@ test('a stream that is deleted, or made anew, ends the log with one sentence', {
   });
 });
 
-test('what others put into the stream against the rule is passed over, clipped or told, by all alike', { skip }, async () => {
+test('what others put into the stream against the rule is passed over, clipped or told, by all alike', {
+  skip,
+}, async () => {
   await withLogs(async (logs) => {
     const [one, other] = [await logs.open(), await logs.another()];
     const [told, toldOther] = [new Told(one), new Told(other)];
