@@ -1,6 +1,8 @@
 /** Bounds of a broker whose log is on NATS JetStream. */
 import { MiB } from './units.js';
 
+/** Addresses of nats-servers that a setting may name. */
+export const NATS_SERVERS_MAX = 16;
 /** The client's own time of 5 s would make the loss of a leader take 10 s. */
 export const NATS_REQUEST_MS = 1_000;
 /** The client waits so long between two tries to reach a server again, with half as much at random besides. */

@@ -76,7 +76,11 @@ export class PartitionTail {
   /** The first frame of one of the topics at or after the offset. */
   find(offset: number, topics: ReadonlySet<string>): LogEntry | undefined {
     const entries = this.#entries;
-    let at = partitionPoint(Math.max(this.#head, this.#sound), entries.length, (index) => entries[index]!.entry.offset < offset);
+    let at = partitionPoint(
+      Math.max(this.#head, this.#sound),
+      entries.length,
+      (index) => entries[index]!.entry.offset < offset,
+    );
     while (at < entries.length && !topics.has(entries[at]!.entry.frame.topic)) at++;
     return entries[at]?.entry;
   }

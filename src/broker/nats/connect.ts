@@ -26,7 +26,7 @@ const SERVER_MIN = [2, 10, 27] as const;
  */
 export async function connectNats(options: NatsOptions, purpose: string): Promise<NatsConnection> {
   // Only brokers on NATS load it.
-  const nats = await import('nats');
+  const nats = await import('./nats-library.js');
   const servers = [...options.servers];
   const { ca, cert, key } = options;
   const tls = {
@@ -78,7 +78,7 @@ function checkServer(version: string, server: string): void {
 }
 
 function authenticator(
-  { credsAuthenticator, nkeyAuthenticator }: typeof import('nats'),
+  { credsAuthenticator, nkeyAuthenticator }: typeof import('./nats-library.js'),
   { credentials, nkey }: NatsOptions,
 ): { readonly authenticator?: Authenticator } {
   // Read at each connection, so that a renewed file is used.

@@ -22,7 +22,7 @@ export interface NatsLink {
 
 /** Throws as connectNats does. */
 export async function openLink(options: NatsOptions, name: string): Promise<NatsLink> {
-  const { jetstream, jetstreamManager } = await import('@nats-io/jetstream');
+  const { jetstream, jetstreamManager } = await import('./nats-library.js');
   const open: NatsConnection[] = [];
   const close = async () => {
     await Promise.all(open.map((connection) => connection.close()));

@@ -25,7 +25,7 @@ export class JetStreamLogs {
   }
 
   /** @param bytesMax of the stream, which is made by the first call */
-  async open(bytesMax = 64 * MiB, options: Partial<JetStreamLogOptions> = {}): Promise<JetStreamLog> {
+  async open(bytesMax = 64 * MiB, { times, ...options }: Partial<JetStreamLogOptions> = {}): Promise<JetStreamLog> {
     const link = await openLink({ servers: this.#servers.urls.split(',') }, 'test');
     try {
       if (!this.#made) {
@@ -35,7 +35,8 @@ export class JetStreamLogs {
       this.#made = true;
       const log = await JetStreamLog.open({
         ...{ cluster: this.cluster, partition: 0, broker: `b${this.#opened.size}`, link },
-        ...{ bounds: new AppendBounds(), turns: new CatchUpTurns(), tickMs: NEVER_MS, silenceMs: NEVER_MS },
+        ...{ bounds: new AppendBounds(), turns: new CatchUpTurns() },
+        times: { tickMs: NEVER_MS, silenceMs: NEVER_MS, retryMs: 50, ...times },
         onLost: (cause) => assert.fail(cause),
         onRewound: (_log, offset) => assert.fail(`rewound to ${offset}`),
         ...options,

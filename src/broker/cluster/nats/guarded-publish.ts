@@ -6,10 +6,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StoredMsg } from '@nats-io/jetstream';
-import { headers, nuid } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { STATE_RETRY_MS } from '../../../limits.js';
 import { failureOf } from '../../log/jetstream/publish-error.js';
+import { headers, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 
 /** The header with the id: whoever sent the message recognises it by that. */

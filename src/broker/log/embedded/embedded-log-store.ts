@@ -15,11 +15,11 @@ import { type FileOps, makeDirectory } from '../../../storage/file-ops.js';
 import { HeldDirectory } from '../../../storage/held-directory.js';
 import type { SegmentInfo } from '../../../storage/segment-log/segment.js';
 import type { Position } from '../../../wire/position.js';
+import type { LogStore } from '../log-store.js';
+import { type PartitionLog, partitionOf } from '../partition-log.js';
 import { EmbeddedLog, type FsyncMode } from './embedded-log.js';
 import { putOldLogsAside } from './old-logs.js';
 import { storeIdentity } from './store-identity.js';
-import type { LogStore } from '../log-store.js';
-import { type PartitionLog, partitionOf } from '../partition-log.js';
 
 export interface EmbeddedLogStoreOptions {
   readonly dir: string;

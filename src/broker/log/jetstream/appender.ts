@@ -20,7 +20,7 @@ import type { Frame } from '../../../wire/frame/frame.js';
 import { positionText } from '../../../wire/position.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { follows } from '../chain.js';
-import { coverHeaders, readCover } from './frame-headers.js';
+import { type Cover, coverHeaders, readCover } from './frame-headers.js';
 import { failureOf } from './publish-error.js';
 
 /** What all partitions' appends have under way together. */
@@ -52,7 +52,8 @@ export interface AppenderOptions {
 /** The last message of a subject, as its leader has it. */
 interface LastMessage {
   readonly sequence: number;
-  readonly cover: ReturnType<typeof readCover>;
+  /** Undefined where it cannot be read: then the chain rule at reading decides. */
+  readonly cover: Cover | undefined;
 }
 
 /** Six topics. */
@@ -74,7 +75,8 @@ export class Appender {
   /** See PartitionLog.append. */
   async append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
     const { link, bounds } = this.#options;
-    const bytesMax = (link.publishing.info?.max_payload ?? 0) - HEADER_BYTES_MAX;
+    // Unknown while there is no connection.
+    const bytesMax = (link.publishing.info?.max_payload ?? Number.POSITIVE_INFINITY) - HEADER_BYTES_MAX;
     if (bytes.length > bytesMax) {
       throw new BackplaneError('too_large', `frame: NATS takes at most ${bytesMax} bytes, got ${bytes.length}`);
     }
@@ -122,7 +124,8 @@ export class Appender {
   async #append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
     const { readUpTo } = this.#options;
     const deadlineMs = performance.now() + APPEND_MS_MAX;
-    let waitMs = APPEND_RETRY_MS_MIN;
+    // What the subject has last is mostly all that has to be known.
+    let waitMs = 0;
     for (;;) {
       try {
         const sequence = await this.#try(subject, frame, bytes);
@@ -142,7 +145,7 @@ export class Appender {
         }
       }
       await sleep(waitMs, undefined, { signal: this.#ending.signal }).catch(() => undefined);
-      waitMs = Math.min(2 * waitMs, APPEND_RETRY_MS_MAX);
+      waitMs = Math.min(Math.max(APPEND_RETRY_MS_MIN, 2 * waitMs), APPEND_RETRY_MS_MAX);
     }
   }
 
@@ -151,9 +154,9 @@ export class Appender {
     let expected = this.#last.get(subject);
     if (expected === undefined) {
       const last = await this.#lastOf(subject);
-      const followed = last === undefined ? 'next' : follows(frame, last.cover.coveredTo);
-      if (last !== undefined && followed === 'duplicate') return last.sequence;
-      if (last !== undefined && followed === 'overlap') throw overlapOf(subject, frame, last);
+      const followed = follows(frame, last?.cover?.coveredTo);
+      if (followed === 'duplicate') return last!.sequence;
+      if (followed === 'overlap') throw overlapOf(subject, frame, last!.cover!);
       expected = last?.sequence ?? 0;
     }
     const sequence = await this.#publish(subject, frame, bytes, expected).catch(async (cause: Error) => {
@@ -187,7 +190,12 @@ export class Appender {
   async #lastOf(subject: string): Promise<LastMessage | undefined> {
     const { link, stream } = this.#options;
     const found = await link.manager.streams.getMessage(stream, { last_by_subj: subject });
-    return found === null ? undefined : { sequence: found.seq, cover: readCover(found.header) };
+    if (found === null) return undefined;
+    try {
+      return { sequence: found.seq, cover: readCover(found.header) };
+    } catch {
+      return { sequence: found.seq, cover: undefined };
+    }
   }
 
   #know(subject: string, sequence: number): void {
@@ -204,8 +212,8 @@ export class Appender {
 /** Subject, positions and what is expected. */
 const HEADER_BYTES_MAX = 1024;
 
-function overlapOf(subject: string, { coveredFrom }: Frame, { cover }: LastMessage): BackplaneError {
-  const covered = positionText(cover.coveredTo);
+function overlapOf(subject: string, { coveredFrom }: Frame, { coveredTo }: Cover): BackplaneError {
+  const covered = positionText(coveredTo);
   return new BackplaneError(
     'failed_precondition',
     `frame: covered_from must not be before ${covered}, up to where ${subject} is covered, got ${positionText(coveredFrom)}`,

@@ -8,8 +8,8 @@ import { BackplaneError } from '../../../errors.js';
 import { LOG_CATCH_UP_BATCH, LOG_CATCH_UP_BYTES_MAX, NATS_REQUEST_MS } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { LogItem, PartitionReader } from '../partition-log.js';
-import { markOf } from './marks.js';
 import type { CatchUpTurns, TurnHolder } from './catch-up-turns.js';
+import { markOf } from './marks.js';
 import { frameItem, type Missing } from './partition-fold.js';
 import { type StoredMessage, StreamPull } from './stream-pull.js';
 import type { PartitionSubjects } from './subjects.js';
@@ -143,17 +143,21 @@ export class CatchUpReader implements PartitionReader, TurnHolder {
   #open(): Promise<StreamPull> {
     const { link, stream, subjects } = this.#log;
     const filters = this.#topics.map((topic) => subjects.topic(topic));
-    return StreamPull.open(link, { stream, from: this.offset, filters }, {
-      message: (message) => {
-        // A copy: what was read from the connection belongs to many messages.
-        if (message.sequence >= this.offset) this.#batch.push({ ...message, data: Buffer.from(message.data) });
+    return StreamPull.open(
+      link,
+      { stream, from: this.offset, filters },
+      {
+        message: (message) => {
+          // A copy: what was read from the connection belongs to many messages.
+          if (message.sequence >= this.offset) this.#batch.push({ ...message, data: Buffer.from(message.data) });
+        },
+        ended: () => this.#ended?.(),
+        failed: (cause) => {
+          this.#pull = undefined;
+          this.#ended?.(cause);
+        },
       },
-      ended: () => this.#ended?.(),
-      failed: (cause) => {
-        this.#pull = undefined;
-        this.#ended?.(cause);
-      },
-    });
+    );
   }
 
   /** Resolves when a batch has come, or a part of it. */

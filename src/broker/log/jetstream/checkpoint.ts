@@ -7,9 +7,10 @@
  *
  * Whichever broker is first writes it: each part wants to be the last message of its subject.
  */
-import { headers, type MsgHdrs } from 'nats';
+import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { LOG_CHECKPOINT_NODES_MAX } from '../../../limits.js';
+import { headers } from '../../nats/nats-library.js';
 import { CoveredPositions } from '../covered-positions.js';
 import { decodeCheckpoint, encodeCheckpoint } from '../embedded/log-record.js';
 

@@ -4,10 +4,11 @@
  *   Bp-From, Bp-To := epoch ":" nanoseconds ":" lane ":" tie
  *   Bp-Continues   := "1", where the frame continues the one before (see chain.ts)
  */
-import { headers, type MsgHdrs } from 'nats';
+import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { type Position, positionText } from '../../../wire/position.js';
+import { headers } from '../../nats/nats-library.js';
 
 const [FROM, TO, CONTINUES] = ['Bp-From', 'Bp-To', 'Bp-Continues'];
 
@@ -32,6 +33,7 @@ export function readCover(received: MsgHdrs | undefined): Cover {
 
 function readPosition(text: string): Position {
   const [, epoch, timeNs, lane, tie] = /^(\d{1,15}):(\d{1,20}):(\d{1,5}):(\d{1,10})$/.exec(text) ?? [];
-  if (tie === undefined) throw new BackplaneError('damaged', `a frame's headers have no position: ${text.slice(0, 80)}`);
+  if (tie === undefined)
+    throw new BackplaneError('damaged', `a frame's headers have no position: ${text.slice(0, 80)}`);
   return { epoch: Number(epoch), timeNs: BigInt(timeNs!), lane: Number(lane), tie: Number(tie) };
 }

@@ -4,7 +4,9 @@ import { BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js
 import {
   LOG_CHECKPOINT_BYTES,
   LOG_STREAM_LOOK_MS,
+  LOG_TAIL_RETRY_MS_MIN,
   LOG_TICK_MS,
+  LOG_TICK_SILENCE_MS,
   NATS_REQUEST_MS,
 } from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
@@ -20,7 +22,7 @@ import { checkpointParts } from './checkpoint.js';
 import { readCover } from './frame-headers.js';
 import { markOf } from './marks.js';
 import { PartitionFold, takeCover } from './partition-fold.js';
-import { nanosecondsOf, PartitionTail } from './partition-tail.js';
+import { nanosecondsOf, PartitionTail, type TailTimes } from './partition-tail.js';
 import { scanStream } from './scan.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
@@ -37,13 +39,13 @@ export interface JetStreamLogOptions {
   readonly onLost: (cause: BackplaneError) => void;
   /** The stream lost what it had from an offset on; frames that were acknowledged may be missing. */
   readonly onRewound: (log: PartitionLog, offset: number) => void;
-  /** LOG_TICK_MS and LOG_TICK_SILENCE_MS unless they are given. */
-  readonly tickMs?: number | undefined;
-  readonly silenceMs?: number | undefined;
+  /** Other times than the usual, for tests. */
+  readonly times?: Partial<TailTimes & { readonly tickMs: number }> | undefined;
 }
 
 /** So many checkpoints fit into what a partition may hold, at least. */
 const CHECKPOINTS_MIN = 8;
+const TIMES: TailTimes = { silenceMs: LOG_TICK_SILENCE_MS, retryMs: LOG_TAIL_RETRY_MS_MIN };
 
 export class JetStreamLog implements PartitionLog {
   readonly partition: number;
@@ -89,7 +91,7 @@ export class JetStreamLog implements PartitionLog {
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
     this.#tail = new PartitionTail({
-      ...{ link, stream: this.#stream, fold: this.#fold, silenceMs: options.silenceMs },
+      ...{ link, stream: this.#stream, fold: this.#fold, times: { ...TIMES, ...options.times } },
       check: (info) => this.#check(info),
       tell: (item) => this.#tell(item),
       rewound: (offset) => this.#rewound(offset),
@@ -245,20 +247,20 @@ export class JetStreamLog implements PartitionLog {
   }
 
   async #open(): Promise<void> {
-    const { link, tickMs = LOG_TICK_MS } = this.#options;
+    const { link, times } = this.#options;
     const info = await streamInfo(link.manager, this.#stream);
     if (info === undefined) {
       const how = 'backplane cluster init makes the streams of a cluster';
       throw new BackplaneError('failed_precondition', `stream ${this.#stream} is not there: ${how}`);
     }
     this.#check(info);
-    const { first_seq: from, last_seq: last } = info.state;
-    const range = { stream: this.#stream, from, to: last + 1, headersOnly: true };
+    const { first_seq: first, last_seq: last } = info.state;
+    const range = { stream: this.#stream, from: Math.max(1, first), to: last + 1, headersOnly: true };
     await scanStream(link, { ...range, filter: this.#subjects.checkpoint }, ({ sequence, headers }) => {
       this.#fold.checkpoints.take(sequence, headers);
     });
     await this.#tail.open();
-    this.#every(tickMs, () => this.#tick());
+    this.#every(times?.tickMs ?? LOG_TICK_MS, () => this.#tick());
     this.#every(LOG_STREAM_LOOK_MS, () => this.#lookAgain());
   }
 

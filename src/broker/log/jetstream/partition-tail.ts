@@ -6,14 +6,7 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
 import { Signal } from '../../../flow/signal.js';
-import {
-  LOG_STREAM_LOOKS,
-  LOG_TAIL_BATCH,
-  LOG_TAIL_BYTES_MAX,
-  LOG_TAIL_RETRY_MS_MAX,
-  LOG_TAIL_RETRY_MS_MIN,
-  LOG_TICK_SILENCE_MS,
-} from '../../../limits.js';
+import { LOG_STREAM_LOOKS, LOG_TAIL_BATCH, LOG_TAIL_BYTES_MAX, LOG_TAIL_RETRY_MS_MAX } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { streamInfo } from '../../nats/stream-form.js';
 import { CoveredPositions } from '../covered-positions.js';
@@ -22,6 +15,13 @@ import { readCheckpointPart, type Standing } from './checkpoint.js';
 import { markOf } from './marks.js';
 import type { PartitionFold } from './partition-fold.js';
 import { StreamPull } from './stream-pull.js';
+
+export interface TailTimes {
+  /** Silence after which a consumer is taken for dead. */
+  readonly silenceMs: number;
+  /** Before a new consumer where the one before brought nothing. */
+  readonly retryMs: number;
+}
 
 export interface TailOptions {
   readonly link: NatsLink;
@@ -35,8 +35,7 @@ export interface TailOptions {
   readonly rewound: (sequence: number) => void;
   /** The stream is gone, or another one. */
   readonly lost: (cause: BackplaneError) => void;
-  /** Silence after which the consumer is taken for dead. */
-  readonly silenceMs?: number | undefined;
+  readonly times: TailTimes;
 }
 
 interface Waiting {
@@ -137,7 +136,11 @@ export class PartitionTail {
         this.trouble = `${this.#options.stream} is not read: ${(cause as Error).message}`;
       }
       // One that has worked is replaced at once, and by and by where that does not help.
-      waitMs = this.#options.fold.next > before ? 0 : nextWait(waitMs);
+      const { retryMs } = this.#options.times;
+      waitMs =
+        this.#options.fold.next > before
+          ? 0
+          : Math.min(LOG_TAIL_RETRY_MS_MAX, Math.max(retryMs, waitMs * RETRY_GROWTH));
       // Many brokers lose the same server at once.
       if (waitMs > 0) await this.#again.wait(signal, waitMs * (0.75 + Math.random() / 2));
     }
@@ -156,19 +159,23 @@ export class PartitionTail {
     this.#fail = failed;
     let heardMs = performance.now();
     const ask = () => pull.ask(LOG_TAIL_BATCH, LOG_TAIL_BYTES_MAX, REQUEST_MS);
-    const pull: StreamPull = await StreamPull.open(link, { stream, from: fold.next }, {
-      message: (message) => {
-        heardMs = performance.now();
-        this.trouble = undefined;
-        this.#tellRewound(message.sequence);
-        fold.take(message, (item) => this.#tell(item));
-        this.#settle();
-        this.#tellRewound(fold.next);
+    const pull: StreamPull = await StreamPull.open(
+      link,
+      { stream, from: fold.next },
+      {
+        message: (message) => {
+          heardMs = performance.now();
+          this.trouble = undefined;
+          this.#tellRewound(message.sequence);
+          fold.take(message, (item) => this.#tell(item));
+          this.#settle();
+          this.#tellRewound(fold.next);
+        },
+        ended: () => ask(),
+        failed,
       },
-      ended: () => ask(),
-      failed,
-    });
-    const { silenceMs = LOG_TICK_SILENCE_MS } = this.#options;
+    );
+    const { silenceMs } = this.#options.times;
     const watch = setInterval(() => {
       if (performance.now() - heardMs > silenceMs) failed(new Error(`nothing came for ${silenceMs} ms`));
     }, silenceMs / 4).unref();
@@ -276,10 +283,6 @@ export class PartitionTail {
     }
     return { before: place.before, ...standing };
   }
-}
-
-function nextWait(waitMs: number): number {
-  return Math.min(LOG_TAIL_RETRY_MS_MAX, Math.max(LOG_TAIL_RETRY_MS_MIN, waitMs * RETRY_GROWTH));
 }
 
 /** Of RFC 3339 with up to nine digits of a second. */

@@ -6,8 +6,9 @@
  * Messages are asked for; what was asked for and has not come is all that can be under way.
  */
 import type { ConsumerConfig } from '@nats-io/jetstream';
-import { createInbox, type Msg, type MsgHdrs, nuid } from 'nats';
+import type { Msg, MsgHdrs } from 'nats';
 import { LOG_CONSUMER_IDLE_MS } from '../../../limits.js';
+import { createInbox, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 
 export interface StoredMessage {

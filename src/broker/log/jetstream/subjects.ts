@@ -13,8 +13,6 @@ export type LoggedSubject =
   | { readonly kind: 'frame'; readonly topic: string; readonly node: string }
   | { readonly kind: 'checkpoint' | 'note' | 'other' };
 
-export const CLUSTER_NAME = /^[A-Za-z0-9_-]{1,32}$/;
-
 export function partitionStream(cluster: string, partition: number): string {
   return `BP_${cluster}_${partition}`;
 }

@@ -2,7 +2,7 @@
  * Reaches nodes wherever their sessions are: here, or by core NATS at the broker that has them. Nothing of an answer is
  * kept on the way; its reader's credit reaches the node.
  */
-import { createInbox, type Msg, type NatsConnection, type Subscription } from 'nats';
+import type { Msg, NatsConnection, Subscription } from 'nats';
 import { asBackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
 import {
@@ -14,6 +14,7 @@ import {
 } from '../../../limits.js';
 import type { ControlResponse } from '../../../wire/messages.js';
 import { encodeRouteRequest, type RouteRequest } from '../../../wire/route-message.js';
+import { createInbox } from '../../nats/nats-library.js';
 import { HistoryAnswer } from '../history/history-answer.js';
 import { type HistoryRequest, historyQueryOf } from '../history/history-request.js';
 import type { NodeRoute } from '../node-route.js';

@@ -30,7 +30,12 @@ for (const framesRead of [1, 3]) {
     answer.begin();
     for (let frame = 0; frame < 3; frame++) answer.receive(nextFrame());
     answer.finish(historyEndCodec.decode(historyEndCodec.encode({ source: 'synthetic' }), MiB));
-    const route = { reaches: () => true, history: () => answer, tell: () => undefined, takeover: async () => undefined } satisfies NodeRoute;
+    const route = {
+      reaches: () => true,
+      history: () => answer,
+      tell: () => undefined,
+      takeover: async () => undefined,
+    } satisfies NodeRoute;
     const registry = { record: () => ({ epoch: 1 }) } as unknown as NodeRegistry;
     const ending = new AbortController();
     const reported: string[] = [];

@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { checkpointParts, readCheckpointPart } from '../../../../src/broker/log/jetstream/checkpoint.js';
 import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
+import { checkpointParts, readCheckpointPart } from '../../../../src/broker/log/jetstream/checkpoint.js';
 import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import { PartitionFold, takeCover } from '../../../../src/broker/log/jetstream/partition-fold.js';
 import type { StoredMessage } from '../../../../src/broker/log/jetstream/stream-pull.js';
 import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogItem } from '../../../../src/broker/log/partition-log.js';
-import { comparePositions, type Position } from '../../../../src/wire/position.js';
 import { encodeFrame } from '../../../../src/wire/frame/frame.js';
+import { comparePositions, type Position } from '../../../../src/wire/position.js';
 import { frameOf } from '../../../contract/partition-log.js';
 
 const subjects = new PartitionSubjects('test', 0);
