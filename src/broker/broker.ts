@@ -18,7 +18,8 @@ import { assemble, closeParts, type Parts } from './assembly.js';
 import { Delays } from './delays.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
-import { LogStore } from './log/log-store.js';
+import { EmbeddedLogStore } from './log/embedded/embedded-log-store.js';
+import type { LogStore } from './log/log-store.js';
 import type { BrokerOptions } from './options.js';
 
 export interface Broker {
@@ -91,7 +92,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
-  return LogStore.open({
+  return EmbeddedLogStore.open({
     ...log,
     files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),

@@ -51,6 +51,11 @@ const VERBS: readonly Verb[] = [
     load: () => import('./certs/certs.js'),
   },
   {
+    name: 'cluster',
+    summary: 'make, compare and change the streams of brokers on NATS',
+    load: () => import('./cluster/cluster.js'),
+  },
+  {
     name: 'decode',
     summary: 'print a capture of raw trace pages as JSON lines',
     load: () => import('./decode-capture.js'),

@@ -5,7 +5,7 @@
 import { BackplaneError } from '../errors.js';
 import type { CommitRequest__Output } from './gen/backplane/v1/CommitRequest.js';
 import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
-import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
+import type { ControlResponse, ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
 import type { CreateJoinTokenRequest__Output } from './gen/backplane/v1/CreateJoinTokenRequest.js';
 import type { CreateJoinTokenResponse } from './gen/backplane/v1/CreateJoinTokenResponse.js';
 import type { DeleteGroupRequest__Output } from './gen/backplane/v1/DeleteGroupRequest.js';
@@ -74,7 +74,7 @@ export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
 export type { HistogramRequest__Output } from './gen/backplane/v1/HistogramRequest.js';
 export type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js';
 export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
-export type { HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
+export type { HistoryQuery, HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
 export type { Interest__Output } from './gen/backplane/v1/Interest.js';
 export type { JoinClient } from './gen/backplane/v1/Join.js';
 export type { JoinResponse__Output } from './gen/backplane/v1/JoinResponse.js';
@@ -119,7 +119,7 @@ export type { Value__Output as ValueMessage } from './gen/google/protobuf/Value.
 type Empty = Record<string, never>;
 
 export const controlRequestCodec = messageCodec<object, ControlRequest__Output>('ControlRequest');
-export const controlResponseCodec = messageCodec<ControlResponse, unknown>('ControlResponse');
+export const controlResponseCodec = messageCodec<ControlResponse, ControlResponse__Output>('ControlResponse');
 export const historyEndCodec = messageCodec<HistoryEnd, HistoryEnd__Output>('HistoryEnd');
 export const subscribeRequestCodec = messageCodec<object, SubscribeRequest__Output>('SubscribeRequest');
 export const subscribeResponseCodec = messageCodec<SubscribeResponse, SubscribeResponse__Output>('SubscribeResponse');
