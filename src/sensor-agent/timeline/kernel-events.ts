@@ -62,7 +62,7 @@ const DATAGRAM_TYPE = /^network\.(udp|dns)\./;
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
-const CLONE_THREAD = 0x10000n;
+export const CLONE_THREAD = 0x10000n;
 const CLONE_INTO_CGROUP = 0x2_0000_0000n;
 /** TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ, include/linux/trace_events.h */
 const IN_INTERRUPT = 0x08 | 0x10;

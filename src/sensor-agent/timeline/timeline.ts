@@ -218,14 +218,14 @@ export class Timeline {
         values: format.decode(page.bytes, offset, length),
       };
       this.#add(event);
-      this.#opened?.note(event, this.#kernel.processes);
+      this.#opened?.note(event);
       this.#lookNotes?.entry(event);
     }
   }
 
   /** Begins to note the files that pages open. */
   noteOpened(): OpenedFiles {
-    this.#opened = new OpenedFiles();
+    this.#opened = new OpenedFiles(this.#kernel.processes);
     return this.#opened;
   }
 
