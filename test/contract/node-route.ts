@@ -137,6 +137,17 @@ function answersUnderCredit(each: Each<NodeRouteUnderTest>): void {
     assert.equal(await read(route.history('a', request)!), 2_000);
   });
 
+  each('a takeover ends the session of its node, and of no other; without one it does nothing', async (under) => {
+    const { route, connect } = under;
+    const [a, b] = [await connect('a', recorderOf(0)), await connect('b', new TestRecorder('b', 1, 0n))];
+    await until('that both are reached', () => route.reaches('a') && route.reaches('b'));
+    await route.takeover('a');
+    await until('that it has ended', () => a.ended !== undefined && !route.reaches('a'));
+    assert.equal(b.ended, undefined);
+    await route.takeover('a');
+    await route.takeover('c');
+  });
+
   each('a lease reaches its node, and no other', async ({ route, connect }) => {
     const [a, b] = [await connect('a', recorderOf(0)), await connect('b', new TestRecorder('b', 1, 0n))];
     await until('that both are reached', () => route.reaches('a') && route.reaches('b'));

@@ -47,6 +47,8 @@ const TIMES: ReaderTimes = {
   retryMsMin: READER_RETRY_MS_MIN,
   retryMsMax: READER_RETRY_MS_MAX,
 };
+type Statuses = AsyncIterable<Status> & { stop(): void };
+
 /** A request ends by itself after this, and is renewed. */
 const REQUEST_MS = 30_000;
 /** Of one request: the server cuts off a connection that has 64 MiB before it. */
@@ -100,7 +102,7 @@ export class OrderedReader {
       // One that had worked is replaced at once; what goes on failing is told.
       if (failures === 1) continue;
       this.#tell(`${this.#stream} is not read: ${cause.message}`);
-      await sleep(this.#delayMs(failures - 2), undefined, { signal, ref: false }).catch(() => undefined);
+      await this.#pause(this.#delayMs(failures - 2));
     }
   }
 
@@ -115,8 +117,9 @@ export class OrderedReader {
       const { silenceMs } = this.#times;
       silence = setTimeout(() => this.restart(`nothing came for ${silenceMs} ms`), silenceMs).unref();
     };
-    const statuses = this.#link.reading.status() as AsyncIterable<Status> & { stop(): void };
-    void this.#watch(statuses);
+    const statuses = this.#link.reading.status() as Statuses;
+    // What was on its way to a connection that is lost never arrives.
+    void onStatus(statuses, ['disconnect', 'staleConnection'], () => this.restart('the connection to NATS was lost'));
     let pull: StreamPull | undefined;
     try {
       const from = this.#listener.begin(await this.#look());
@@ -147,8 +150,23 @@ export class OrderedReader {
     }
   }
 
+  /** Ends earlier when a connection that was lost is there again. */
+  async #pause(delayMs: number): Promise<void> {
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    this.#ending.signal.addEventListener('abort', end, { once: true });
+    const { reading, asking } = this.#link;
+    const watched = [reading, asking].map((connection) => connection.status() as Statuses);
+    for (const statuses of watched) void onStatus(statuses, ['reconnect'], end);
+    await sleep(delayMs, undefined, { signal: ending.signal, ref: false }).catch(() => undefined);
+    for (const statuses of watched) statuses.stop();
+    this.#ending.signal.removeEventListener('abort', end);
+  }
+
   /** The stream as its leader has it. */
   async #look(): Promise<StreamInfo> {
+    // Requests would wait for their time to be over.
+    if (this.#link.asking.info === undefined) throw new Error('there is no connection to NATS');
     const info = await streamInfo(this.#link.manager, this.#stream);
     if (info !== undefined) {
       this.#missing = 0;
@@ -157,13 +175,6 @@ export class OrderedReader {
     this.#missing++;
     const message = `there is no stream ${this.#stream}`;
     throw this.#missing < READER_LOOKS ? new Error(message) : new StreamGone(message);
-  }
-
-  /** What was on its way to a connection that is lost never arrives. */
-  async #watch(statuses: AsyncIterable<Status>): Promise<void> {
-    for await (const { type } of statuses) {
-      if (type === 'disconnect' || type === 'staleConnection') this.restart('the connection to NATS was lost');
-    }
   }
 
   #tell(trouble: string | undefined): void {
@@ -177,4 +188,8 @@ export class OrderedReader {
     const { retryMsMin, retryMsMax } = this.#times;
     return Math.min(retryMsMax, retryMsMin * 2 ** Math.min(retries, 16)) * (0.5 + Math.random() / 2);
   }
+}
+
+async function onStatus(statuses: Statuses, types: readonly Status['type'][], act: () => void): Promise<void> {
+  for await (const { type } of statuses) if (types.includes(type)) act();
 }

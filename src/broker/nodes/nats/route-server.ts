@@ -81,7 +81,7 @@ export class RouteServer {
   }
 
   #take(session: NodeSession, message: Msg): void {
-    const { reply } = message;
+    const reply = message.reply || undefined;
     try {
       const request = decodeRouteRequest(Buffer.from(message.data));
       this.#carryOut(session, request, reply);
