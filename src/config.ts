@@ -85,7 +85,8 @@ function parseSetting(key: SettingKey, text: string, origin: string): unknown {
     if (!(thrown instanceof BackplaneError)) throw thrown;
     const where = origin === 'default' ? `the default; set ${flagName(key)}` : origin;
     const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
-    throw new BackplaneError('invalid_argument', `${key} ${thrown.message}, got ${shown} (${where})`, { field: key });
+    const got = 'secret' in SETTINGS[key] ? '' : `, got ${shown}`;
+    throw new BackplaneError('invalid_argument', `${key} ${thrown.message}${got} (${where})`, { field: key });
   };
   try {
     const value = SETTINGS[key].parse(text);

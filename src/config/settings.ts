@@ -1,8 +1,13 @@
 /** Every setting: its key, what it accepts, its default. */
 import { hostname } from 'node:os';
+import { NODE_LABELS_MAX } from '../limits/containers.js';
 import * as limits from '../limits.js';
 import type { RedactionRule } from '../sensor-agent/redaction/rule.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
+import { isNodeLabel } from '../subscriptions/request/node-labels.js';
+import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/broker-address.js';
+import { isKeysPlace, isNatsUrl, isOrigin, isRuntime } from './addresses.js';
+import { type ClustersSetting, clustersText } from './clusters-data.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixText, parseMix } from './mix.js';
 import {
@@ -22,6 +27,7 @@ import {
 } from './setting.js';
 
 const DAY_MS = 24 * 3600 * 1000;
+const NO_CLUSTERS: ClustersSetting = new Map();
 
 function documentBytes(fallback: number, what: string): Setting<number> {
   return size([limits.DOCUMENT_LOG_BYTES_MIN, limits.DOCUMENT_LOG_BYTES_MAX], fallback, `size of the log of ${what}`);
@@ -30,20 +36,19 @@ function documentBytes(fallback: number, what: string): Setting<number> {
 const trueOrFalse = oneOf('true', 'false');
 /** On the command line a flag without a value. */
 const flag = (text: string) => trueOrFalse(text) === 'true';
-const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
-const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 65_536;
-const address = textThat(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
+const address = textThat(isHostAndPort, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
 
-/** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
-function isOrigin(text: string): boolean {
-  return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
-}
-
-/** Keys that somebody on the way could replace would let in anybody. */
-function isKeysPlace(text: string): boolean {
-  if (!/^[a-z]+:\/\//i.test(text)) return true;
-  return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
-}
+const brokerList = list(isBroker, [1, limits.BROKERS_MAX], 'host:port or host:port@zone items');
+const brokers = {
+  ...brokerList,
+  parse: (text: string) => {
+    const items = brokerList.parse(text);
+    return twiceIn(items) === undefined ? items : refuse('must name each broker once');
+  },
+  fallback: '127.0.0.1:8484',
+  summary:
+    'brokers to connect to, those of this zone first, else in any order (host:port or host:port@zone, comma-separated)',
+};
 
 const keysPlace = textThat(isKeysPlace, 'must be a file, or an https address (http on loopback)');
 
@@ -62,6 +67,21 @@ function profiles(text: string): readonly Profile[] {
 
 /** Every setting by key. Keys are the YAML paths. Ages are milliseconds, sizes bytes once parsed. */
 export const SETTINGS = {
+  'nats.servers': {
+    ...list(isNatsUrl, [0, limits.NATS_SERVERS_MAX], 'addresses, like nats://10.0.0.1:4222 or tls://nats.example:4222'),
+    fallback: '',
+    summary: 'nats-servers that keep the log of a cluster of brokers (comma-separated)',
+  },
+  'nats.cluster': setting(
+    textThat((text) => /^[A-Za-z0-9_-]{0,32}$/.test(text), 'must be up to 32 letters, digits, "-" or "_"'),
+    '',
+    'name of the cluster, which begins the names of its streams',
+  ),
+  'nats.credentials': setting(anyText, '', 'file of credentials for them (JWT and seed, as nsc writes it)'),
+  'nats.nkey': setting(anyText, '', 'file with the seed of the nkey for them, in place of credentials'),
+  'nats.ca': setting(anyText, '', 'file with the CA of their certificates'),
+  'nats.cert': setting(anyText, '', 'file with the certificate that is shown to them (PEM)'),
+  'nats.key': setting(anyText, '', 'file with its key'),
   'grpc.listen': setting(address, '127.0.0.1:8484', 'where the broker listens for agents and subscribers'),
   'http.listen': setting(address, '127.0.0.1:8485', 'where the broker listens for HTTP'),
   'http.origins': {
@@ -71,10 +91,20 @@ export const SETTINGS = {
   },
   'data.dir': setting(filledText, './data', 'directory of recorder and log'),
   'node.name': setting(nodeName, hostname(), "this node's name"),
-  brokers: {
-    ...list((item) => isAddress(item) && !item.endsWith(':0'), [1, limits.BROKERS_MAX], 'host:port items'),
-    fallback: '127.0.0.1:8484',
-    summary: 'brokers to connect to, tried in turn (host:port, comma-separated)',
+  brokers,
+  zone: setting(
+    textThat((text) => text === '' || isZone(text), ZONE_FORM),
+    '',
+    'zone of this agent or command: brokers of it are asked before others',
+  ),
+  clusters: {
+    parse: (text: string) =>
+      text === '{}' ? NO_CLUSTERS : import('./clusters.js').then(({ clustersOf }) => clustersOf(text)),
+    text: clustersText,
+    data: true,
+    secret: true,
+    fallback: '{}',
+    summary: 'clusters that commands can ask together, by name (JSON; see docs/several-clusters.md)',
   },
   insecure: setting(flag, 'false', 'allow listening beyond loopback without TLS'),
   'broker.token': setting(flag, 'true', 'let in whoever can connect: no call wants the token in DATA_DIR/token'),
@@ -281,6 +311,22 @@ export const SETTINGS = {
     'best',
     "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
   ),
+  'agent.containers': {
+    ...list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock'),
+    fallback: 'auto',
+    summary:
+      'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets (comma-separated)',
+  },
+  'agent.labels': {
+    ...list(isNodeLabel, [0, NODE_LABELS_MAX], 'labels, like zone=b'),
+    fallback: '',
+    summary: 'labels by which subscribers select this node: --node zone=b (key=value, comma-separated)',
+  },
+  'agent.kubernetesLabels': choice(
+    ['off', 'on'],
+    'off',
+    'whether labels that Kubernetes has of this node are added, by its API and the token of the pod that the agent runs in',
+  ),
   'agent.live.linger': span(
     [1, 1_000],
     limits.LINGER_MS_DEFAULT,
@@ -329,11 +375,13 @@ export function environmentName(key: SettingKey): string {
 }
 
 /**
- * `recorder.bytesMax` is --recorder-bytes-max. Brokers are given one by one or comma-separated as --broker. --no-token
- * turns off the need for a token.
+ * `recorder.bytesMax` is --recorder-bytes-max. Brokers are given one by one or comma-separated as --broker, nats-servers as
+ * --nats, the cluster as --cluster. --no-token turns off the need for a token.
  */
 export function flagName(key: SettingKey): string {
   if (key === 'brokers') return '--broker';
+  if (key === 'nats.servers') return '--nats';
+  if (key === 'nats.cluster') return '--cluster';
   return key === 'broker.token' ? '--no-token' : `--${words(key).join('-')}`;
 }
 
