@@ -12,8 +12,8 @@ import type { GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
-import { type Committed, SliceLease } from './slice-lease.js';
 import { offsetOf } from './places/slice-place.js';
+import { type Committed, SliceLease } from './slice-lease.js';
 import { Slots } from './slots.js';
 
 /** How long a broker waits before it tries again to write what it could not. */

@@ -16,9 +16,16 @@ import { countLogged, GroupLag } from './group-lag.js';
 import { type GroupRecord, predicateOf } from './group-record.js';
 import type { MemberStream } from './member-stream.js';
 import { ParkedPlaces } from './places/parked-places.js';
+import {
+  offsetOf,
+  placeTimeNs,
+  type SliceOfGroup,
+  type SliceStart,
+  unparked,
+  windowFrom,
+} from './places/slice-place.js';
 import { partitionOfSlice, sliceOf } from './slice.js';
 import type { SliceLease } from './slice-lease.js';
-import { offsetOf, placeTimeNs, type SliceOfGroup, type SliceStart, unparked, windowFrom } from './places/slice-place.js';
 
 /** A slice's delivery that runs. */
 interface Run {

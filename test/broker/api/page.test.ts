@@ -7,7 +7,13 @@ import { Listings } from '../../../src/broker/api/listings.js';
 import { onePage, pageByName, pageByNumber } from '../../../src/broker/api/page.js';
 import { NodeRecord } from '../../../src/broker/nodes/node-record.js';
 import type { BackplaneError } from '../../../src/errors.js';
-import { MESSAGE_BYTES_MAX, NODE_MESSAGE_CHARACTERS_MAX, NODES_MAX, PAGE_BYTES, PAGE_ITEMS_MAX } from '../../../src/limits.js';
+import {
+  MESSAGE_BYTES_MAX,
+  NODE_MESSAGE_CHARACTERS_MAX,
+  NODES_MAX,
+  PAGE_BYTES,
+  PAGE_ITEMS_MAX,
+} from '../../../src/limits.js';
 import { listNodesResponseCodec } from '../../../src/wire/messages.js';
 
 const NOTHING_DENIED = { node: () => true } as unknown as Grant;
@@ -79,7 +85,12 @@ test('pages of all the nodes that a broker knows fit their messages, whatever th
     return Object.assign(record, { hello, report: { blindSpots } });
   });
   const registry = { all: () => records };
-  const budget = { liveBytesPerSecond: 1 << 20, liveEventsPerSecond: 10_000, historyBytesPerSecond: 1 << 20, burstMs: 1_000 };
+  const budget = {
+    liveBytesPerSecond: 1 << 20,
+    liveEventsPerSecond: 10_000,
+    historyBytesPerSecond: 1 << 20,
+    burstMs: 1_000,
+  };
   const parts = [{}, registry, { budget: () => budget }] as unknown as ConstructorParameters<typeof Listings>;
   const listings = new Listings(...parts);
   const names: string[] = [];

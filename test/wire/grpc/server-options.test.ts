@@ -98,7 +98,11 @@ test('of answers that nobody reads no more waits than is allowed: the connection
   nameConnections(bounded);
   const connected = (settings: object) => {
     const session = connectHttp2(`http://127.0.0.1:${own}`, { settings }).on('error', () => undefined);
-    const headers = { ':method': 'POST', ':path': '/backplane.v1.Backplane/ListNodes', 'content-type': 'application/grpc' };
+    const headers = {
+      ':method': 'POST',
+      ':path': '/backplane.v1.Backplane/ListNodes',
+      'content-type': 'application/grpc',
+    };
     const ask = () => {
       let bytes = 0;
       const stream = session.request({ ...headers, te: 'trailers' }).on('error', () => undefined);
@@ -112,14 +116,15 @@ test('of answers that nobody reads no more waits than is allowed: the connection
   };
   const reader = connected({});
   const unread = connected({ initialWindowSize: 0 });
-  const taken: Promise<number>[] = [];
-  for (let asked = 0; asked < 5; asked++) {
-    void unread.ask();
-    taken.push(reader.ask());
+  try {
+    for (let asked = 0; asked < 5; asked++) {
+      void unread.ask();
+      assert.equal(await reader.ask(), answer.length + 5);
+    }
+    await until('the end of who does not read', () => unread.session.destroyed);
+    assert.equal(reader.session.destroyed, false);
+  } finally {
+    for (const { session } of [reader, unread]) session.destroy();
+    bounded.forceShutdown();
   }
-  for (const bytes of await Promise.all(taken)) assert.equal(bytes, answer.length + 5);
-  await until('the end of who does not read', () => unread.session.destroyed);
-  assert.equal(reader.session.destroyed, false);
-  reader.session.destroy();
-  bounded.forceShutdown();
 });
