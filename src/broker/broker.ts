@@ -18,7 +18,8 @@ import { assemble, closeParts, type Parts } from './assembly.js';
 import { Delays } from './delays.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
-import { LogStore } from './log/log-store.js';
+import { EmbeddedLogStore } from './log/embedded/embedded-log-store.js';
+import type { LogStore } from './log/log-store.js';
 import type { BrokerOptions } from './options.js';
 
 export interface Broker {
@@ -37,8 +38,11 @@ export interface Broker {
    */
   reload(): boolean;
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
-  retire(): void;
-  /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
+  endsSoon(): void;
+  /**
+   * Sends agents and subscribers to other brokers of its cluster one by one, where there are any, ends the streams that are
+   * left after a last cursor, flushes the log and closes everything. Idempotent.
+   */
   drain(): Promise<void>;
   /** Ends at once, as a kill would, but releases ports and files. For tests. */
   abort(): Promise<void>;
@@ -88,7 +92,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
-  return LogStore.open({
+  return EmbeddedLogStore.open({
     ...log,
     files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
@@ -160,13 +164,14 @@ function running(
     endConnections();
     await release();
   };
-  const retire = (): void => {
+  const endsSoon = (): void => {
     state.ready = false;
     showHealth();
   };
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
-    retire();
+    endsSoon();
+    await parts.retirement.finished();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
@@ -186,7 +191,7 @@ function running(
       parts.tls?.reload();
       return parts.access.reload() || parts.tls !== undefined;
     },
-    retire,
+    endsSoon,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),
   };

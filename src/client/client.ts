@@ -7,6 +7,7 @@ import { inTheClear, type SecurityFor } from '../access/secure-channel.js';
 import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
+import { BrokerRing } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS, LISTED_MAX } from '../limits/client.js';
 import {
   type ChannelSecurity,
@@ -27,6 +28,7 @@ import type {
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
   ListTopicsResponse__Output as ListTopicsResponse,
   ResetGroupResponse__Output as ResetGroupResponse,
+  RetireResponse__Output as RetireResponse,
   SetBudgetRequest,
   SetBudgetResponse__Output as SetBudgetResponse,
   SetGroupFilterRequest,
@@ -34,7 +36,7 @@ import type {
   SubscribeRequest,
 } from '../wire/messages.js';
 import { clientError, noBrokerError } from './client-error.js';
-import { askInTurn, BrokerRing, resumingStream, type StreamSource } from './resuming-stream.js';
+import { askInTurn, resumingStream, type StreamSource } from './resuming-stream.js';
 import { itemFacts, type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
@@ -42,6 +44,8 @@ type UnaryCall<Response> = (service: BackplaneClient, options: CallOptions, call
 type GroupCall<Response> = (service: GroupsClient, options: CallOptions, callback: Callback<Response>) => unknown;
 
 export interface ClientOptions extends ConnectionOptions {
+  /** This client's zone: brokers of it are asked before others. */
+  readonly zone?: string | undefined;
   /** How to connect to a broker, called for each connection; without it nothing is encrypted. */
   readonly securityFor?: SecurityFor | undefined;
   /** Of every call; they take precedence. */
@@ -77,7 +81,7 @@ export class Client {
   };
 
   /**
-   * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
+   * Brokers are given as `host:port` or `host:port@zone`: see BrokerRing. Nothing is connected before the first call. `credentialFor`
    * returns the credential for a broker, and is called for each call; without it no credential is sent.
    */
   constructor(
@@ -85,7 +89,7 @@ export class Client {
     credentialFor: CredentialFor = () => undefined,
     connection: ClientOptions = {},
   ) {
-    this.#ring = new BrokerRing(brokers);
+    this.#ring = new BrokerRing(brokers, connection.zone);
     this.#credentialFor = credentialFor;
     this.#connection = connection;
   }
@@ -145,6 +149,14 @@ export class Client {
    */
   forgetNodes(nodes: readonly string[]): Promise<ForgetNodesResponse> {
     return this.#ask((service, options, done) => service.forgetNodes({ nodes: [...nodes] }, options, done));
+  }
+
+  /**
+   * The broker sends its agents and subscribers to others, one by one. Of several brokers the first that answers is asked.
+   * @throws BackplaneError failed_precondition where there is nowhere to go, unless forced; unavailable when no broker answers.
+   */
+  retire(force: boolean): Promise<RetireResponse> {
+    return this.#ask((service, options, done) => service.retire({ force }, options, done));
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */

@@ -13,6 +13,7 @@ import {
   listSubscriptionsRequestCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
+  retireResponseCodec,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
   subscribeRequestCodec,
@@ -25,6 +26,7 @@ import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { BudgetService } from '../nodes/budget-service.js';
 import type { ForgetService } from '../nodes/forget-service.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import { isForced, type Retirement } from '../retirement.js';
 import { explainRequest } from './explain.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
@@ -39,6 +41,7 @@ export interface GrpcParts {
   readonly listings: Listings;
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
+  readonly retirement: Retirement;
   readonly access: AccessControl;
 }
 
@@ -50,7 +53,7 @@ export class GrpcApi {
   }
 
   handlers(): UntypedServiceImplementation {
-    const { listings, registry, access, budgets, forgetting } = this.#parts;
+    const { listings, registry, access, budgets, forgetting, retirement } = this.#parts;
     return {
       Subscribe: (call: SubscribeCall) => void this.#subscribe(call),
       Explain: unary((bytes, caller) => {
@@ -75,6 +78,9 @@ export class GrpcApi {
         const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
         const { node } = access.authorize(caller, { verbs: ['manage'], nodes });
         return forgetNodesResponseCodec.encode({ nodes: [...(await forgetting.forget(nodes, caller, node))] });
+      }),
+      Retire: this.#managing(async (bytes, caller) => {
+        return retireResponseCodec.encode(await retirement.ask(isForced(bytes), caller));
       }),
       GetStatus: this.#listing((grant, caller) => {
         return getStatusResponseCodec.encode(listings.status(grant, access.may(caller, { verbs: ['manage'] })));

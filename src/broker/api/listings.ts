@@ -239,6 +239,7 @@ function nodeOf(record: NodeRecord): Node {
     cpuRatio: report?.cpuRatio ?? 0,
     residentBytes: report?.residentBytes ?? 0,
     counted: report?.wallTime ?? null,
+    labels: hello?.labels ?? [],
   };
 }
 

@@ -1,10 +1,11 @@
 /** The HTTP API by fetch. Runs in browsers. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { BrokerRing } from '../../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../../limits/client.js';
 import { withWideTexts } from '../../wire/typed/json-values.js';
 import type { SubscribeRequest } from '../../wire/typed/messages.js';
 import { PublishRetries } from '../publish-retries.js';
-import { askInTurn, BrokerRing, pause, resumingStream, type StreamSource } from '../resuming-stream.js';
+import { askInTurn, pause, resumingStream, type StreamSource } from '../resuming-stream.js';
 import type { Carrier, Question } from './bus.js';
 import type { SliceCommit } from './group.js';
 import type { ConnectOptions } from './http.js';
@@ -37,7 +38,7 @@ export class HttpCarrier implements Carrier {
   };
 
   constructor(options: ConnectOptions) {
-    this.#ring = new BrokerRing(options.brokers);
+    this.#ring = new BrokerRing(options.brokers, options.zone);
     this.#options = options;
   }
 

@@ -104,3 +104,21 @@ test('batches of one stream leave nothing behind on it', async (t) => {
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(warnings, []);
 });
+
+test('whoever publishes goes on at another broker when its own is gone', async (t) => {
+  const [near, far] = [await Harness.start(), await Harness.start()];
+  for (const harness of [near, far]) t.after(() => harness.destroy());
+  const own = { zone: 'here' };
+  const listed = (address: 'grpcAddress' | 'httpAddress') => [`${near.broker[address]}@here`, far.broker[address]];
+  const buses = [
+    await connect({ brokers: listed('grpcAddress'), ...own }),
+    await connectByHttp({ brokers: listed('httpAddress'), ...own }),
+  ];
+  for (const bus of buses)
+    assert.equal((await bus.publish('app.moved', 1, { id: '1' })).duplicates, buses.indexOf(bus));
+  await near.broker.abort();
+  // Stored there for the first time, and by the second known already.
+  for (const bus of buses)
+    assert.equal((await bus.publish('app.moved', 1, { id: '1' })).duplicates, buses.indexOf(bus));
+  for (const bus of buses) await bus.close();
+});

@@ -41,6 +41,8 @@ export class Harness {
   documents = DOCUMENT_BOUNDS;
   publishing = PUBLISHING;
   groups: BrokerOptions['groups'];
+  /** Other brokers that it knows of. */
+  others: BrokerOptions['others'];
   /** Origins of pages of other sites that HTTP serves. */
   origins: readonly string[] = [];
   /** Fewer connections than a broker takes by default, where a test opens all of them. */
@@ -82,6 +84,7 @@ export class Harness {
       publishing: this.publishing,
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       groups: this.groups,
+      others: this.others,
       version: 'test',
       logger: this.logger,
     });

@@ -18,6 +18,8 @@ import {
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
   publishResponseCodec,
+  retireRequestCodec,
+  retireResponseCodec,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
 } from '../../../wire/messages.js';
@@ -32,6 +34,7 @@ import type { GroupService } from '../../groups/group-service.js';
 import type { BudgetService } from '../../nodes/budget-service.js';
 import type { ForgetService } from '../../nodes/forget-service.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { Retirement } from '../../retirement.js';
 import { explainRequest } from '../explain.js';
 import type { Listings } from '../listings.js';
 import { pageByName, pageByNumber } from '../page.js';
@@ -54,6 +57,7 @@ export interface HttpParts {
   readonly listings: Listings;
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
+  readonly retirement: Retirement;
   readonly publisher: Publisher;
   readonly groups: GroupService;
   readonly access: AccessControl;
@@ -172,7 +176,7 @@ function nodeRoutes({ listings, budgets, forgetting, access }: HttpParts): Route
   ];
 }
 
-function brokerRoutes({ listings, access }: HttpParts): Route[] {
+function brokerRoutes({ listings, access, retirement }: HttpParts): Route[] {
   return [
     listing('/v1/topics', {
       ...{ id: 'listTopics', summary: 'the topics, and what they hold' },
@@ -187,6 +191,11 @@ function brokerRoutes({ listings, access }: HttpParts): Route[] {
       ...{ id: 'getStatus', summary: 'this broker' },
       ...{ answer: 'GetStatusResponse', codec: getStatusResponseCodec },
       read: ({ grant, caller }) => listings.status(grant, access.may(caller, { verbs: ['manage'] })),
+    }),
+    asking('POST', '/v1/retire', 'manage', {
+      ...{ id: 'retire', summary: 'its agents and subscribers go to other brokers, by a RetireRequest as JSON' },
+      ...{ body: 'RetireRequest', answer: 'RetireResponse', codec: retireResponseCodec },
+      act: ({ caller }, body) => retirement.ask(retireRequestCodec.fromJson(body).force, caller),
     }),
   ];
 }

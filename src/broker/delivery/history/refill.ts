@@ -21,7 +21,7 @@ import { positionToMessage } from '../../../wire/messages.js';
 import { comparePositions } from '../../../wire/position.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
-import type { HistoryOutcome } from '../../nodes/history-answer.js';
+import type { HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { NodeView, Owed } from '../cursor/node-view.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
 import type { SelectorSet } from '../selectors/selector-set.js';

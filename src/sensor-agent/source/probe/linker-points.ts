@@ -17,9 +17,12 @@ import {
   EXEC_PROBE_KEPT_NS,
   EXEC_PROBE_USELESS_NS,
   EXEC_PROBES_MAX,
+  EXEC_SEEK_CPU_BURST_MS,
+  EXEC_SEEK_CPU_SHARE,
 } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
-import { atLayers, layersAnswer } from '../layers.js';
+import { ShortWork } from '../exec/short-work.js';
+import { atLayers } from '../layers.js';
 import { OverlayWatch } from '../overlay-watch.js';
 import {
   atLink,
@@ -104,13 +107,21 @@ export class LinkerPoints implements ExecPoints {
   readonly #group: string;
   readonly #architecture: Architecture;
 
+  /** Where much is mounted it takes long, and whoever starts programs of ever new names wants it for each. */
+  readonly #seeking: ShortWork;
+
   /** Throws `failed_precondition` where there are no uprobes. */
-  constructor(tracefs: string, group: string) {
+  constructor(
+    tracefs: string,
+    group: string,
+    seeking = new ShortWork(EXEC_SEEK_CPU_SHARE, EXEC_SEEK_CPU_BURST_MS, EXEC_SEEK_CPU_BURST_MS),
+  ) {
     if (OWN_ARCHITECTURE === undefined || !existsSync(join(tracefs, 'uprobe_events')))
       throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     this.#tracefs = tracefs;
     this.#group = group;
     this.#architecture = OWN_ARCHITECTURE;
+    this.#seeking = seeking;
     this.#names = new Set(OWN_ARCHITECTURE.linkers);
   }
 
@@ -146,7 +157,10 @@ export class LinkerPoints implements ExecPoints {
    * it is left alone for a while, as it could not be unmounted meanwhile.
    */
   seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
-    if (!filename.startsWith('/')) return;
+    if (filename.startsWith('/')) this.#seeking.run(() => this.#seek(filename, nowNs, record));
+  }
+
+  #seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
     const points = mountPoints().slice(0, MOUNTS_MAX);
     // Nor what was sought just now among the same.
     const sought = [filename, ...points].join('\0');
@@ -167,14 +181,11 @@ export class LinkerPoints implements ExecPoints {
     }
   }
 
-  /**
-   * Only in layers: who mounts something else may want to unmount it before anything runs there. An overlay over what a
-   * program answers for is not asked before a program of it ran, which shows that it answers.
-   */
+  /** Only in layers: who mounts something else may want to unmount it before anything runs there. */
   prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void {
-    for (const mount of this.#overlays.fresh(nowMs).filter(layersAnswer))
+    for (const { point } of this.#overlays.fresh(nowMs))
       for (const name of this.#names)
-        atMount(mount.point, name, (place) => {
+        atMount(point, name, (place) => {
           const file = place.stacked ? this.#own(readExecutable(place)) : undefined;
           if (file) this.#probeLayer(place, file, process.pid, nowNs, record);
         });
