@@ -117,7 +117,7 @@ test('of answers that nobody reads no more waits than is allowed: the connection
   const reader = connected({});
   const unread = connected({ initialWindowSize: 0 });
   try {
-    for (let asked = 0; asked < 5; asked++) {
+    for (let asked = 0; asked < 4; asked++) {
       void unread.ask();
       assert.equal(await reader.ask(), answer.length + 5);
     }
