@@ -23,6 +23,7 @@ const PARTS = {
     subscriptions: 'lists/subscriptions',
     groups: 'lists/groups',
     status: 'lists/status',
+    retire: 'lists/retire',
     top: 'top/top',
     tokens: 'tokens/tokens',
   },

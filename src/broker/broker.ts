@@ -2,7 +2,7 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
@@ -10,6 +10,7 @@ import { everySecond } from '../flow/long-timer.js';
 import { DRAIN_MS, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import { nodeFileOps } from '../storage/file-ops.js';
+import { hideDirectory } from '../text/public-text.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { ServerTls } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
@@ -37,8 +38,11 @@ export interface Broker {
    */
   reload(): boolean;
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
-  retire(): void;
-  /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
+  endsSoon(): void;
+  /**
+   * Sends agents and subscribers to other brokers of its cluster one by one, where there are any, ends the streams that are
+   * left after a last cursor, flushes the log and closes everything. Idempotent.
+   */
   drain(): Promise<void>;
   /** Ends at once, as a kill would, but releases ports and files. For tests. */
   abort(): Promise<void>;
@@ -53,6 +57,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const lock = lockDirectory(dir);
   /** Called last to first. */
   const releases: (() => void | Promise<void>)[] = [() => lock.release()];
+  releases.push(hideDirectory(resolve(options.dataDir), 'DATA_DIR'));
   const release = async () => {
     for (const each of releases.splice(0).reverse()) {
       // What a log could not keep was told when it was written: it must not keep the others open.
@@ -159,13 +164,14 @@ function running(
     endConnections();
     await release();
   };
-  const retire = (): void => {
+  const endsSoon = (): void => {
     state.ready = false;
     showHealth();
   };
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
-    retire();
+    endsSoon();
+    await parts.retirement.finished();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
@@ -185,7 +191,7 @@ function running(
       parts.tls?.reload();
       return parts.access.reload() || parts.tls !== undefined;
     },
-    retire,
+    endsSoon,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),
   };

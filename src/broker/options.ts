@@ -49,6 +49,8 @@ export interface BrokerOptions {
   /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
+  /** Other brokers of its cluster that take agents and subscribers now; without it there are none. */
+  readonly others?: (() => number) | undefined;
   /** Reason why the broker is not ready at first, until Broker.waitsFor() changes it. */
   readonly waitsFor?: string;
   readonly logger: Logger;

@@ -41,6 +41,8 @@ export class Harness {
   documents = DOCUMENT_BOUNDS;
   publishing = PUBLISHING;
   groups: BrokerOptions['groups'];
+  /** Other brokers that it knows of. */
+  others: BrokerOptions['others'];
   /** Origins of pages of other sites that HTTP serves. */
   origins: readonly string[] = [];
   /** Fewer connections than a broker takes by default, where a test opens all of them. */
@@ -49,6 +51,7 @@ export class Harness {
   wantsToken = false;
   /** Beyond loopback only with TLS. */
   grpcListen = '127.0.0.1:0';
+  httpListen = '127.0.0.1:0';
   /** The broker's certificate, if it uses TLS. */
   tls: TlsFiles | undefined;
   /** Files of roles and tokens; none by default. */
@@ -69,7 +72,7 @@ export class Harness {
     this.broker = await startBroker({
       dataDir: this.dataDir,
       grpcListen: this.grpcListen,
-      httpListen: '127.0.0.1:0',
+      httpListen: this.httpListen,
       httpOrigins: this.origins,
       httpBounds: this.httpBounds,
       tls: this.tls,
@@ -81,6 +84,7 @@ export class Harness {
       publishing: this.publishing,
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       groups: this.groups,
+      others: this.others,
       version: 'test',
       logger: this.logger,
     });
