@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SharedState } from '../../../../src/broker/cluster/shared-state.js';
 import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
-import { checkClusterState } from '../../../../src/broker/nodes/nats/cluster-state.js';
 import { ClusterInterest } from '../../../../src/broker/nodes/nats/cluster-interest.js';
+import { checkClusterState } from '../../../../src/broker/nodes/nats/cluster-state.js';
 import {
   BROKER_LEASE_MS,
   CLUSTER_BROKERS_MAX,
