@@ -2,7 +2,6 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
-
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
