@@ -230,7 +230,9 @@ test('a server is killed: both go on; it went back in time: both notice, and wha
   await close();
 });
 
-test('of three servers one after the other is killed: each count is made once', { skip: skip || !IS_LONG }, async () => {
+test('of three servers one after the other is killed: each count is made once', {
+  skip: skip || !IS_LONG,
+}, async () => {
   const three = await NatsServers.start({ count: 3 });
   const own = [await linkTo(three), await linkTo(three)] as const;
   const cluster = await newCluster(own[0], { max_bytes: 16 * MiB, num_replicas: 3 });
@@ -248,7 +250,11 @@ test('of three servers one after the other is killed: each count is made once', 
     const killed = three.servers[round % 3]!;
     const before = counted;
     await killed.kill();
-    await until('that it goes on', () => counted >= before + 20, () => counted);
+    await until(
+      'that it goes on',
+      () => counted >= before + 20,
+      () => counted,
+    );
     killed.start();
     await killed.ready();
   }
