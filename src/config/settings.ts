@@ -9,6 +9,7 @@ import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/bro
 import { clustersSchema, clustersText } from './clusters.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixSchema, mixText } from './mix.js';
+import { NATS_SETTINGS } from './nats-settings.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
 import { choice, list, oneOf, type Setting, setting, size, span, whole } from './setting.js';
 
@@ -30,10 +31,6 @@ const brokers = {
   summary:
     'brokers to connect to, those of this zone first, else in any order (host:port or host:port@zone, comma-separated)',
 };
-
-/** Names and passwords belong into files. */
-const isNatsUrl = (text: string) =>
-  /^(nats|tls):\/\/([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:\d{1,5})?$/.test(text);
 
 /** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
 function isOrigin(text: string): boolean {
@@ -60,21 +57,7 @@ const profiles = z
 
 /** Every setting by key. Keys are the YAML paths. Ages are milliseconds, sizes bytes once parsed. */
 export const SETTINGS = {
-  'nats.servers': {
-    ...list(isNatsUrl, [0, limits.NATS_SERVERS_MAX], 'addresses, like nats://10.0.0.1:4222 or tls://nats.example:4222'),
-    fallback: '',
-    summary: 'nats-servers that keep the log of a cluster of brokers (comma-separated)',
-  },
-  'nats.cluster': setting(
-    z.string().regex(/^[A-Za-z0-9_-]{0,32}$/, 'must be up to 32 letters, digits, "-" or "_"'),
-    '',
-    'name of the cluster, which begins the names of its streams',
-  ),
-  'nats.credentials': setting(z.string(), '', 'file of credentials for them (JWT and seed, as nsc writes it)'),
-  'nats.nkey': setting(z.string(), '', 'file with the seed of the nkey for them, in place of credentials'),
-  'nats.ca': setting(z.string(), '', 'file with the CA of their certificates'),
-  'nats.cert': setting(z.string(), '', 'file with the certificate that is shown to them (PEM)'),
-  'nats.key': setting(z.string(), '', 'file with its key'),
+  ...NATS_SETTINGS,
   'grpc.listen': setting(address, '127.0.0.1:8484', 'where the broker listens for agents and subscribers'),
   'http.listen': setting(address, '127.0.0.1:8485', 'where the broker listens for HTTP'),
   'http.origins': {
