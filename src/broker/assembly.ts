@@ -107,8 +107,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const consumers = consumersOf(shared, groupStore, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
-  const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
-  const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
+  const watch = new DataWatch(directories(dir, options), token?.file, logger);
+  const trouble = () => watch.trouble ?? held.trouble ?? store.trouble ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -166,6 +166,11 @@ export async function closeParts({ access, groups, held, registry, watch, http, 
   grpc.forceShutdown();
   // Who read what is noted when its stream ends.
   await trail.close();
+}
+
+/** What this broker keeps on its disk. */
+function directories(dir: string, { dataDir, nats }: BrokerOptions): string[] {
+  return [dataDir, dir, ...(nats === undefined ? [join(dir, 'log')] : []), join(dir, 'documents')];
 }
 
 function openTrail(documents: DocumentLogs, { documents: bounds = DOCUMENT_BOUNDS, logger }: BrokerOptions) {

@@ -2,6 +2,8 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
+
+import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -20,7 +22,8 @@ import { HeldFrames } from './ingest/held-frames.js';
 import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
 import { EmbeddedLogStore } from './log/embedded/embedded-log-store.js';
 import type { LogStore } from './log/log-store.js';
-import type { BrokerOptions } from './options.js';
+import { type PartitionLog, partitionOf } from './log/partition-log.js';
+import type { BrokerOptions, NatsLogOptions } from './options.js';
 
 export interface Broker {
   /** host:port, as bound. */
@@ -48,6 +51,9 @@ export interface Broker {
   abort(): Promise<void>;
 }
 
+/** Told to agents, which then send what the log does not have (any more). */
+const LOST_END = 'the log has lost what it had acknowledged: send it again';
+
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const anywhere = options.insecure || options.tls !== undefined;
@@ -69,12 +75,19 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     releases.push(() => tls?.close());
     const held = heldFrames(options.logger);
     const delays = new Delays();
-    const store = await openStore(dir, options, held, delays);
+    // Sessions are ended by parts that are made later, of a log that loses something only later.
+    let registry: Parts['registry'] | undefined;
+    const onRewound = ({ partition }: PartitionLog) =>
+      registry?.closeSessions(LOST_END, (node) => partitionOf(node) === partition);
+    const store = await (options.nats === undefined
+      ? openStore(dir, options, held, delays)
+      : openNatsStore(options.nats, onRewound, releases));
     releases.push(() => store.close());
     const documents = await openDocuments(dir, options);
     releases.push(() => documents.close());
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
     const parts = assemble({ dir, store, documents, held, delays, token, tls }, options);
+    registry = parts.registry;
     releases.push(() => closeParts(parts));
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen);
@@ -99,6 +112,20 @@ function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
   });
+}
+
+/** The connections are closed after the log. */
+async function openNatsStore(
+  { cluster, onLost, ...options }: NatsLogOptions,
+  onRewound: (log: PartitionLog) => void,
+  releases: (() => Promise<void> | void)[],
+): Promise<LogStore> {
+  const { openLink } = await import('./nats/nats-link.js');
+  const { JetStreamLogStore } = await import('./log/jetstream/jetstream-log-store.js');
+  const link = await openLink(options, 'log');
+  releases.push(() => link.close());
+  const broker = randomBytes(6).toString('hex');
+  return JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound });
 }
 
 function openDocuments(

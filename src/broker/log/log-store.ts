@@ -5,6 +5,8 @@ import type { PartitionLog } from './partition-log.js';
 export interface LogStore {
   /** Hex, 16 digits. Cursors carry it. */
   readonly identity: string;
+  /** Why the log is not read, in a sentence; undefined while it is. */
+  readonly trouble: string | undefined;
   readonly bytes: number;
   /** Bound over all partition logs together. */
   readonly bytesMax: number;

@@ -1,5 +1,7 @@
 /** Connections to NATS, as brokers and the cluster's commands make them. */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import type { Authenticator, ConnectionOptions, NatsConnection } from 'nats';
 import { BackplaneError } from '../../errors.js';
 import { NATS_PING_MS, NATS_RECONNECT_MS, NATS_REQUEST_MS } from '../../limits.js';
@@ -33,6 +35,7 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
     ...(ca === undefined ? {} : { ca: read('nats.ca', ca).toString() }),
     ...(cert === undefined ? {} : { cert: read('nats.cert', cert).toString() }),
     ...(key === undefined ? {} : { key: read('nats.key', key).toString() }),
+    checkServerIdentity: identityCheck(servers),
   };
   const wanted: ConnectionOptions = {
     servers,
@@ -46,7 +49,7 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
     timeout: 2 * NATS_REQUEST_MS,
     // Credentials may be replaced while a broker runs.
     ignoreAuthErrorAbort: true,
-    ...(Object.keys(tls).length === 0 ? {} : { tls }),
+    tls,
     ...authenticator(nats, options),
   };
   const connection = await nats.connect(wanted).catch((cause: Error) => {
@@ -59,6 +62,20 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
     throw cause;
   }
   return connection;
+}
+
+/**
+ * The client leaves out the name of a server that is given by its address, and Node then expects `localhost`: such a
+ * certificate has to hold for one of the addresses that were given.
+ */
+function identityCheck(servers: readonly string[]) {
+  const hosts = servers.map((server) => new URL(server).hostname.replace(/^\[|\]$/g, ''));
+  const unnamed = hosts.filter((host) => isIP(host) !== 0 || host === 'localhost');
+  return (host: string, certificate: PeerCertificate): Error | undefined => {
+    const names = host === 'localhost' && unnamed.length > 0 ? unnamed : [host];
+    const faults = names.map((name) => checkServerIdentity(name, certificate));
+    return faults.includes(undefined) ? undefined : faults[0];
+  };
 }
 
 /** Throws failed_precondition, with the reason. */

@@ -36,6 +36,8 @@ export class Harness {
   /** The disk of the broker's log. */
   files: FileOps = nodeFileOps;
   log = { bytesMax: 256 * MiB };
+  /** Where the log is kept in place of the broker's directory. */
+  nats: BrokerOptions['nats'];
   ceilingBytesPerSecond: number | undefined;
   /** Bounds of the logs of documents, and what may be published. */
   documents = DOCUMENT_BOUNDS;
@@ -79,6 +81,7 @@ export class Harness {
       insecure: false,
       token: this.wantsToken,
       access: this.access,
+      nats: this.nats,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       documents: this.documents,
       publishing: this.publishing,

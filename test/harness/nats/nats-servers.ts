@@ -17,8 +17,8 @@ export interface NatsServersOptions {
   readonly version?: NatsVersion;
   /** `sync_interval: always`. */
   readonly syncsAlways?: boolean;
-  /** Further lines of each server's configuration. */
-  readonly settings?: string;
+  /** Further lines of each server's configuration. @param host its address */
+  readonly settings?: (host: string) => Promise<string>;
   /** Bytes of its store; 4 GiB by default. */
   readonly storeBytesMax?: number;
 }
@@ -130,7 +130,9 @@ export class NatsServers {
       const own = join(dir, name);
       mkdirSync(own);
       const [address, monitor] = [await ownAddress(), await ownAddress()];
-      writeFileSync(join(own, 'nats.conf'), configuration(name, { address, monitor, dir: own }, at, routes, options));
+      const settings = await options.settings?.(address.split(':')[0]!);
+      const places = { address, monitor, dir: own };
+      writeFileSync(join(own, 'nats.conf'), configuration(name, places, at, routes, { ...options, further: settings }));
       servers.push(new NatsServer(name, address, monitor, own, program));
     }
     const started = new NatsServers(servers);
@@ -171,7 +173,11 @@ function configuration(
   { address, monitor, dir }: { readonly address: string; readonly monitor: string; readonly dir: string },
   at: number,
   routes: readonly string[],
-  { syncsAlways = false, settings = '', storeBytesMax = 4 * 2 ** 30 }: NatsServersOptions,
+  {
+    syncsAlways = false,
+    further = '',
+    storeBytesMax = 4 * 2 ** 30,
+  }: NatsServersOptions & { further?: string | undefined },
 ): string {
   const sync = syncsAlways ? 'sync_interval: always' : '';
   const jetStream = `store_dir: "${dir}", max_file_store: ${storeBytesMax}, max_memory_store: 67108864, ${sync}`;
@@ -181,6 +187,6 @@ function configuration(
       ? ''
       : `cluster { name: test, listen: "${routes[at]}", no_advertise: true, routes: ${JSON.stringify(others)} }`;
   return [`server_name: ${name}`, `listen: "${address}"`, `http: "${monitor}"`, `jetstream { ${jetStream} }`]
-    .concat(cluster, settings, '')
+    .concat(cluster, further, '')
     .join('\n');
 }

@@ -38,6 +38,8 @@ export interface EmbeddedLogStoreOptions {
 
 export class EmbeddedLogStore implements LogStore {
   readonly identity: string;
+  /** Who can write to its disk can read it. */
+  readonly trouble = undefined;
   /** Logs, indexed by partition. */
   readonly #logs: EmbeddedLog[] = [];
   readonly #directory: HeldDirectory;

@@ -56,7 +56,6 @@ export class JetStreamLogStore implements LogStore {
     }
   }
 
-  /** Why a log is not read, in a sentence; undefined while all are. */
   get trouble(): string | undefined {
     return this.#logs.find(({ trouble }) => trouble !== undefined)?.trouble;
   }
