@@ -70,6 +70,7 @@ export async function bundle(modules, target) {
       entryPoints: [
         { in: module('cli/main.js'), out: 'main' },
         { in: module('sensor-agent/source/exec/exec-lane-worker.js'), out: 'exec-lane-worker' },
+        { in: module('sensor-agent/source/command-lines/command-line-worker.js'), out: 'command-line-worker' },
         { in: module(`access/${APART}.js`), out: APART },
       ],
       outdir: target,
