@@ -9,7 +9,7 @@ import { MOUNT_LAYERS_MAX, OVERLAYS_KNOWN_MAX } from '../../limits.js';
 import { allLayersOf, type MountLine, mountIn, OVERLAY, ownMounts } from './mounts.js';
 
 /** <fcntl.h> on x86-64 and arm64; Node does not name it. */
-const O_PATH = 0o10000000;
+export const O_PATH = 0o10000000;
 /** Types of filesystems for which nobody but the kernel answers, from a disk or from memory. */
 const ANSWERING: ReadonlySet<string> = new Set(
   (

@@ -7,7 +7,7 @@
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
-import { existsSync, readlinkSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
@@ -32,6 +32,7 @@ import {
   deviceAt,
   type KnownMounts,
   mountPoints,
+  O_PATH,
   type Place,
   pathOf,
 } from '../places.js';
@@ -55,6 +56,8 @@ interface ProbedFile {
   usedNs: bigint;
   /** By which process it was last found, and as what; undefined for an earlier agent's. */
   found: { readonly pid: number; readonly interpreter: string } | undefined;
+  /** Itself, as a place alone, on the root's own filesystem: a removed image's file is known by its having no name left. */
+  readonly fd?: number | undefined;
   /** Where that is mounted in which it was found by the name of a program that had ended. */
   soughtAt?: string;
 }
@@ -307,7 +310,8 @@ export class LinkerPoints implements ExecPoints {
       define(this.#tracefs, event, `${pathOf(place)}:0x${entryOffset.toString(16)}`, FETCH);
       isDefined = true;
       record(event);
-      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, usedNs: nowNs, found: undefined });
+      const fd = place.device === this.#rootDevice ? openSync(pathOf(place), O_PATH) : undefined;
+      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, usedNs: nowNs, found: undefined, fd });
     } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
       if (isDefined) this.remove(event);
@@ -330,13 +334,19 @@ export class LinkerPoints implements ExecPoints {
    * Those on filesystems that no process has its root or its program on any more: a definition keeps a filesystem busy,
    * and a container's is to be unmounted. That of the machine's own root stays. Between two programs of a root, which
    * come one after the other, nobody has it either: so not those that just copied one. Where there is room for no other
-   * file, also the one that copied none for the longest time.
+   * file, also those that were removed, with their image, or the one that copied none for the longest time. Not sooner:
+   * while definitions go nothing is recorded for a moment.
    */
   unused(nowNs: bigint): string[] {
     const unneeded = this.#unneeded().filter(({ usedNs }) => nowNs - usedNs > EXEC_PROBE_KEPT_NS);
+    if (unneeded.length === 0 && this.#isCrowded) unneeded.push(...this.#removedFiles());
     if (unneeded.length === 0 && this.#isCrowded) unneeded.push(...this.#leastUsed(nowNs));
     this.#isCrowded = false;
     return unneeded.map(({ event }) => event);
+  }
+
+  #removedFiles(): ProbedFile[] {
+    return [...this.#files.values()].filter(({ fd }) => fd !== undefined && fstatSync(fd).nlink === 0);
   }
 
   #leastUsed(nowNs: bigint): ProbedFile[] {
@@ -396,6 +406,7 @@ export class LinkerPoints implements ExecPoints {
     const file = this.#files.get(name);
     if (file?.soughtAt !== undefined && file.usedNs === file.sinceNs)
       this.#sought.set(file.soughtAt, file.sinceNs + EXEC_PROBE_USELESS_NS);
+    if (file?.fd !== undefined) closeSync(file.fd);
     this.#files.delete(name);
     this.#roots.clear();
     this.#asProbed.clear();
