@@ -1,26 +1,21 @@
 /** The settings of an agent itself, by key: what it records, what it may take, what it says of its node. */
-import * as z from 'zod';
 import { NODE_LABELS_MAX } from '../limits/containers.js';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import { isNodeLabel } from '../subscriptions/request/node-labels.js';
-import { choice, list, setting, size, span, whole } from './setting.js';
+import { isRuntime } from './addresses.js';
+import { choice, itemsOf, list, refuse, setting, size, span, whole } from './setting.js';
 
 /** In the order of PROFILES, each once, `lite` among them. */
-const profiles = z
-  .string()
-  .transform((text) => text.split(',').flatMap((item) => item.trim() || []))
-  .refine(
-    (items) => items.every((item) => PROFILES.some((known) => known === item)),
-    `must hold ${PROFILES.join(', ')}`,
-  )
-  .transform((items): readonly Profile[] => PROFILES.filter((known) => known === 'lite' || items.includes(known)));
-
-const isRuntime = (text: string) => /^(auto|off|(unix:(\/\/)?)?\/[^\s,]{1,90})$/.test(text);
+function profiles(text: string): readonly Profile[] {
+  const items = itemsOf(text);
+  if (!items.every((item) => PROFILES.some((known) => known === item))) refuse(`must hold ${PROFILES.join(', ')}`);
+  return PROFILES.filter((known) => known === 'lite' || items.includes(known));
+}
 
 export const AGENT_SETTINGS = {
   'agent.profiles': {
-    schema: profiles,
+    parse: profiles,
     fallback: 'lite',
     summary: `what subscriptions may have this node record: of ${PROFILES.join(', ')}; lite always is`,
     text: (value: readonly Profile[]) => value.join(','),
