@@ -1,20 +1,18 @@
 /** Every setting: its key, what it accepts, its default. */
 import { hostname } from 'node:os';
-import { NODE_LABELS_MAX } from '../limits/containers.js';
 import * as limits from '../limits.js';
 import type { RedactionRule } from '../sensor-agent/redaction/rule.js';
-import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
-import { isNodeLabel } from '../subscriptions/request/node-labels.js';
 import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/broker-address.js';
-import { isKeysPlace, isNatsUrl, isOrigin, isRuntime } from './addresses.js';
+import { isKeysPlace, isOrigin } from './addresses.js';
+import { AGENT_SETTINGS } from './agent-settings.js';
 import { type ClustersSetting, clustersText } from './clusters-data.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixText, parseMix } from './mix.js';
+import { NATS_SETTINGS } from './nats-settings.js';
 import {
   anyText,
   choice,
   filledText,
-  itemsOf,
   list,
   oneOf,
   refuse,
@@ -58,30 +56,9 @@ function nodeName(text: string): string {
   return refuse('must be letters, digits, ".", "_" or "-", not beginning with "." or "-"');
 }
 
-/** In the order of PROFILES, each once, `lite` among them. */
-function profiles(text: string): readonly Profile[] {
-  const items = itemsOf(text);
-  if (!items.every((item) => PROFILES.some((known) => known === item))) refuse(`must hold ${PROFILES.join(', ')}`);
-  return PROFILES.filter((known) => known === 'lite' || items.includes(known));
-}
-
 /** Every setting by key. Keys are the YAML paths. Ages are milliseconds, sizes bytes once parsed. */
 export const SETTINGS = {
-  'nats.servers': {
-    ...list(isNatsUrl, [0, limits.NATS_SERVERS_MAX], 'addresses, like nats://10.0.0.1:4222 or tls://nats.example:4222'),
-    fallback: '',
-    summary: 'nats-servers that keep the log of a cluster of brokers (comma-separated)',
-  },
-  'nats.cluster': setting(
-    textThat((text) => /^[A-Za-z0-9_-]{0,32}$/.test(text), 'must be up to 32 letters, digits, "-" or "_"'),
-    '',
-    'name of the cluster, which begins the names of its streams',
-  ),
-  'nats.credentials': setting(anyText, '', 'file of credentials for them (JWT and seed, as nsc writes it)'),
-  'nats.nkey': setting(anyText, '', 'file with the seed of the nkey for them, in place of credentials'),
-  'nats.ca': setting(anyText, '', 'file with the CA of their certificates'),
-  'nats.cert': setting(anyText, '', 'file with the certificate that is shown to them (PEM)'),
-  'nats.key': setting(anyText, '', 'file with its key'),
+  ...NATS_SETTINGS,
   'grpc.listen': setting(address, '127.0.0.1:8484', 'where the broker listens for agents and subscribers'),
   'http.listen': setting(address, '127.0.0.1:8485', 'where the broker listens for HTTP'),
   'http.origins': {
@@ -298,65 +275,7 @@ export const SETTINGS = {
     fallback: '',
     summary: 'default rules that do not mask, by name, or all (comma-separated)',
   },
-  'agent.profiles': {
-    parse: profiles,
-    fallback: 'lite',
-    summary: `what subscriptions may have this node record: of ${PROFILES.join(', ')}; lite always is`,
-    text: (value: readonly Profile[]) => value.join(','),
-    choices: PROFILES,
-    list: true,
-  },
-  'agent.arguments': choice(
-    ['best', 'visit'],
-    'best',
-    "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
-  ),
-  'agent.containers': {
-    ...list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock'),
-    fallback: 'auto',
-    summary:
-      'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets (comma-separated)',
-  },
-  'agent.labels': {
-    ...list(isNodeLabel, [0, NODE_LABELS_MAX], 'labels, like zone=b'),
-    fallback: '',
-    summary: 'labels by which subscribers select this node: --node zone=b (key=value, comma-separated)',
-  },
-  'agent.kubernetesLabels': choice(
-    ['off', 'on'],
-    'off',
-    'whether labels that Kubernetes has of this node are added, by its API and the token of the pod that the agent runs in',
-  ),
-  'agent.live.linger': span(
-    [1, 1_000],
-    limits.LINGER_MS_DEFAULT,
-    'how long live events may gather on this node before they are sent; shorter costs more CPU',
-  ),
-  'agent.live.lingerMin': span(
-    [1, 1_000],
-    limits.LINGER_MS_LEAST_DEFAULT,
-    'how short that may become for subscribers that ask for less latency',
-  ),
-  'agent.guard.cpu': setting(
-    whole(0, 6_400),
-    String(limits.GUARD_CPU_PERCENT_DEFAULT),
-    'percent of one core that the agent may use for recording, over 10 s; above, live events come later, which is told; 0: no bound',
-  ),
-  'agent.guard.cpuLive': setting(
-    whole(1, 6_400),
-    String(limits.GUARD_CPU_LIVE_PERCENT_DEFAULT),
-    'percent of one core that it may use beside that while somebody listens',
-  ),
-  'agent.guard.cpuHistory': setting(
-    whole(1, 100),
-    String(limits.GUARD_CPU_HISTORY_PERCENT_DEFAULT),
-    'percent of one core that it may use beside that while it answers history queries; they are slowed to it',
-  ),
-  'agent.guard.memory': size(
-    [0, 1024 * limits.GiB],
-    limits.GUARD_MEMORY_BYTES_DEFAULT,
-    'resident memory of the agent, likewise; 0: no bound',
-  ),
+  ...AGENT_SETTINGS,
   'buffer.bytesPerCpu': size(
     [64 * limits.KiB, limits.GiB],
     4 * limits.MiB,
