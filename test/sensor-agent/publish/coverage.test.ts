@@ -75,7 +75,11 @@ test('what is shed is counted each second, whatever else is silent', () => {
 });
 
 test('a silent topic says so less often the longer it is, whatever others tell', () => {
-  const network = compilePredicate({ topics: ['network'], filter: 'event.type == "network.tcp.connect"', includeSelf: false });
+  const network = compilePredicate({
+    topics: ['network'],
+    filter: 'event.type == "network.tcp.connect"',
+    includeSelf: false,
+  });
   const { exit, pass, sent } = quiet(1e9, [spec, network.spec]);
   pass(20_000, exit);
   const of = (topic: string) => sent.filter(({ frame }) => frame.topic === topic).map(({ atMs }) => atMs);
