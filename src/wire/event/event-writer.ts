@@ -43,14 +43,11 @@ const ELEMENT_BYTES_MAX = 4;
 /** A growing buffer of event runs. Reused: `take` hands out a copy and starts over. */
 export class EventWriter {
   #bytes: Buffer;
-  /** Of the same bytes: it writes 64 bits without making others of them first. */
-  #view: DataView;
   #length = 0;
   readonly #parts = new TimestampParts();
 
   constructor(capacityBytes = 16 * 1024) {
     this.#bytes = Buffer.allocUnsafe(capacityBytes);
-    this.#view = viewOf(this.#bytes);
   }
 
   get length(): number {
@@ -291,10 +288,7 @@ export class EventWriter {
     this.#string(0x12, call.name);
     if (call.args.length > 0) {
       const packed = this.#open(0x1a);
-      for (const argument of call.args) {
-        this.#view.setBigInt64(this.#length, argument, true);
-        this.#length += 8;
-      }
+      for (const argument of call.args) this.#length = this.#bytes.writeBigInt64LE(argument, this.#length);
       this.#close(packed);
     }
     this.#int64(0x20, call.result);
@@ -341,8 +335,7 @@ export class EventWriter {
     const at = this.#open(tag);
     this.#int(0x08, position.epoch);
     this.#byte(0x11);
-    this.#view.setBigUint64(this.#length, position.timeNs, true);
-    this.#length += 8;
+    this.#length = this.#bytes.writeBigUInt64LE(position.timeNs, this.#length);
     this.#int(0x18, position.lane);
     this.#int(0x20, position.tie);
     this.#close(at);
@@ -448,10 +441,5 @@ export class EventWriter {
     const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#length + bytes));
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
-    this.#view = viewOf(grown);
   }
-}
-
-function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
-  return new DataView(buffer, byteOffset, length);
 }
