@@ -58,6 +58,9 @@ export class ClusterInterest {
   /** Grows with every change of the claims; the state's revision, unless that went back in time. */
   generation = 0;
   readonly #claims = new Map<string, Claim>();
+  /** What is claimed, by claimKey(), and by how many brokers; and the bytes of that. */
+  readonly #distinct = new Map<string, number>();
+  #bytes = 0;
   readonly #held = new Map<string, Held>();
   /** Since when brokers that have claims are gone. */
   readonly #gone = new Map<string, number>();
@@ -174,27 +177,38 @@ export class ClusterInterest {
 
   /** Of several brokers that claim the same, one counts. */
   #hasRoom(claim: SavedClaim, times: number): boolean {
-    const distinct = new Map<string, SavedClaim>([[claimKey(claim.id, claim.globs), claim]]);
-    for (const each of this.#claims.values()) distinct.set(claimKey(each.id, each.globs), each);
-    let bytes = 0;
-    for (const each of distinct.values()) bytes += claimBytes(each);
-    return distinct.size <= PREDICATES_MAX * times && bytes <= INTEREST_BYTES_MAX * times;
+    const distinct = this.#distinct.has(claimKey(claim.id, claim.globs)) ? 0 : 1;
+    const bytes = this.#bytes + distinct * claimBytes(claim);
+    return this.#distinct.size + distinct <= PREDICATES_MAX * times && bytes <= INTEREST_BYTES_MAX * times;
+  }
+
+  /** @param sign 1 for a claim that comes, -1 for one that goes */
+  #count(claim: SavedClaim, sign: 1 | -1): void {
+    const key = claimKey(claim.id, claim.globs);
+    const brokers = (this.#distinct.get(key) ?? 0) + sign;
+    if (brokers === 0) this.#distinct.delete(key);
+    else this.#distinct.set(key, brokers);
+    if (brokers === 0 || (brokers === 1 && sign === 1)) this.#bytes += sign * claimBytes(claim);
   }
 
   #changed({ key, value, revision }: StateChange): void {
+    const known = this.#claims.get(key);
     if (value === undefined) {
-      if (!this.#claims.delete(key)) return;
+      if (known === undefined) return;
+      this.#claims.delete(key);
     } else {
       const claim = savedClaim(value);
       const { broker } = brokerSchema.parse(value);
-      if (!this.#claims.has(key) && !this.#hasRoom(claim, EXCESS)) {
+      if (known === undefined && !this.#hasRoom(claim, EXCESS)) {
         this.#options.warn(
           `${key} is not in force: there are more than ${EXCESS * PREDICATES_MAX} predicates, or too long ones`,
         );
         return;
       }
       this.#claims.set(key, { ...claim, key, revision, broker, matches: keptNodeGlobs(claim.globs).matches });
+      this.#count(claim, 1);
     }
+    if (known !== undefined) this.#count(known, -1);
     this.generation = Math.max(this.generation + 1, revision);
     void this.#onChange();
   }

@@ -10,7 +10,7 @@ import { keyOfSubject, subjectOfKey } from '../../../../src/broker/cluster/nats/
 import type { GroupRecord } from '../../../../src/broker/groups/group-record.js';
 import { GroupStore } from '../../../../src/broker/groups/group-store.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
-import { GROUP_SLICES, STATE_ENTRY_BYTES_MAX, STATE_KEY_BYTES_MAX } from '../../../../src/limits.js';
+import { GROUP_SLICES, MiB, STATE_ENTRY_BYTES_MAX, STATE_KEY_BYTES_MAX } from '../../../../src/limits.js';
 import { countOne, sharedStateContract } from '../../../contract/shared-state.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { NatsServers } from '../../../harness/nats/nats-servers.js';
@@ -23,6 +23,7 @@ const GROUP: GroupRecord = {
   slices: Array.from({ length: GROUP_SLICES[0] }, () => ({ epoch: 0, cursor: '', committedMs: 0 })),
 };
 
+const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const skip = needsNats();
 let servers: NatsServers;
 /** Of two brokers. */
@@ -200,9 +201,9 @@ test('a server is killed: both go on; it went back in time: both notice, and wha
   for (const state of states) await until('all', () => state.get('count')?.value.number === 20);
   assert.deepEqual(regressions, []);
 
-  await servers.first.kill();
+  servers.first.pause();
   cpSync(store, kept, { recursive: true });
-  await restarted();
+  servers.first.resume();
   await one.put('count', { number: 30 });
   await one.put('b', { number: 2 });
   await until('that the other has it', () => other.get('b') !== undefined);
@@ -227,6 +228,43 @@ test('a server is killed: both go on; it went back in time: both notice, and wha
   await other.put('b', { number: 3 }, 0);
   await until('a change of the other', () => one.get('b')?.value.number === 3);
   await close();
+});
+
+test('of three servers one after the other is killed: each count is made once', {
+  skip: skip || !IS_LONG,
+}, async () => {
+  const three = await NatsServers.start({ count: 3 });
+  const own = [await linkTo(three), await linkTo(three)] as const;
+  const cluster = await newCluster(own[0], { max_bytes: 16 * MiB, num_replicas: 3 });
+  const states = await Promise.all(own.map((link, at) => openNatsState(link, cluster, { broker: `b${at}` })));
+  await states[0]!.put('count', { number: 0 });
+  await until('that the other has it', () => states[1]!.get('count') !== undefined);
+  let [counted, over] = [0, false];
+  const counting = states.map(async (state) => {
+    while (!over) {
+      await countOne(state);
+      counted++;
+    }
+  });
+  for (let round = 0; round < 9; round++) {
+    const killed = three.servers[round % 3]!;
+    const before = counted;
+    await killed.kill();
+    await until(
+      'that it goes on',
+      () => counted >= before + 20,
+      () => counted,
+    );
+    killed.start();
+    await killed.ready();
+  }
+  over = true;
+  await Promise.all(counting);
+  for (const state of states) await until('all', () => state.get('count')?.value.number === counted);
+  console.log(`${counted} changes in 9 kills`);
+  await Promise.all(states.map((state) => state.close()));
+  await Promise.all(own.map((link) => link.close()));
+  await three.destroy();
 });
 
 test('a stream that is gone is told, and so is one that was made again', { skip }, async () => {
