@@ -5,9 +5,11 @@
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { follows } from '../../../../src/broker/log/chain.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { MiB } from '../../../../src/limits.js';
 import { encodeFrame } from '../../../../src/wire/frame/frame.js';
+import type { Position } from '../../../../src/wire/position.js';
 import { frameOf, PROCESS, partitionLogContract } from '../../../contract/partition-log.js';
 import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
@@ -27,6 +29,23 @@ for (const version of ['newest', 'floor'] as const) {
   });
   after(() => servers[0]!.destroy());
   partitionLogContract(`jetstream, ${version}`, async () => new JetStreamLogs(servers[0]!));
+}
+
+/** What a subscription makes of what it is told. */
+class Told {
+  readonly frames: string[] = [];
+  /** A leader that dies may have stored a frame whose successor has not seen it yet: it is then taken again. */
+  duplicates = 0;
+
+  constructor(log: JetStreamLog) {
+    const reached = new Map<string, Position>();
+    log.follow(({ node, frame }) => {
+      const followed = follows(frame, reached.get(node));
+      if (followed === 'duplicate') this.duplicates++;
+      else this.frames.push(`${node} ${followed === 'next' ? '' : followed}${frame.coveredTo.timeNs}`);
+      if (followed !== 'duplicate') reached.set(node, frame.coveredTo);
+    });
+  }
 }
 
 /** Frames of one node, appended as ingest does: one that is not taken is tried again. */
@@ -58,7 +77,7 @@ class Node {
   }
 }
 
-test('leaders are killed under load: no acknowledged frame is lost, none is told twice', {
+test('leaders are killed under load: no acknowledged frame is lost, none is delivered twice', {
   skip,
 }, async (t: TestContext) => {
   const servers = await NatsServers.start({ count: 3 });
@@ -66,11 +85,7 @@ test('leaders are killed under load: no acknowledged frame is lost, none is told
   const times = { tickMs: 1_000, silenceMs: 3_000, retryMs: 1_000 };
   try {
     const both = [await logs.open(512 * MiB, { times }), await logs.open(512 * MiB, { times })];
-    const told = both.map((log) => {
-      const seen: string[] = [];
-      log.follow(({ node, frame }) => seen.push(`${node} ${frame.coveredTo.timeNs}`));
-      return seen;
-    });
+    const told = both.map((log) => new Told(log));
     const nodes = Array.from({ length: NODES }, (_, at) => new Node(both[at % 2]!, `n${at}`));
     let over = false;
     const running = Promise.all(nodes.map((node) => node.run(() => !over)));
@@ -101,23 +116,16 @@ test('leaders are killed under load: no acknowledged frame is lost, none is told
     const wanted = nodes.flatMap(({ acknowledged }, at) =>
       Array.from({ length: acknowledged }, (_, i) => `n${at} ${i + 1}`),
     );
-    for (const seen of told) {
-      const once = new Set(seen);
-      assert.deepEqual(
-        wanted.filter((frame) => !once.has(frame)),
-        [],
-        'acknowledged and lost',
-      );
-      // A lost acknowledgement that was not found would be here; readers pass over such a frame.
-      assert.equal(seen.length, once.size, 'twice in the stream');
-    }
+    for (const { frames } of told) assert.deepEqual([...frames].sort(), wanted.sort());
     assert.deepEqual(told[0], told[1]);
     const reader = both[1]!.reader(1, PROCESS);
     let read = 0;
     for (let item = await reader.next(); item; item = await reader.next()) read += item.kind === 'frame' ? 1 : 0;
-    assert.equal(read, wanted.length);
+    const { duplicates } = told[0]!;
+    assert.equal(read, wanted.length + duplicates);
     const seconds = pauses.sort((a, b) => a - b).map((ms) => (ms / 1000).toFixed(1));
-    t.diagnostic(`${KILLS} kills, ${wanted.length} frames; longest pause of any node, s: ${seconds.join(' ')}`);
+    const passed = `${duplicates} of them twice in the stream and passed over`;
+    t.diagnostic(`${KILLS} kills, ${wanted.length} frames, ${passed}; longest pauses of a node, s: ${seconds.join(' ')}`);
   } finally {
     await logs.destroy();
     await servers.destroy();
