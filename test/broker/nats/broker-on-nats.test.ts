@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { coordinationStreams } from '../../../src/broker/cluster/nats/coordination-streams.js';
 import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
+import { partitionOf } from '../../../src/broker/log/partition-log.js';
 import { openLink } from '../../../src/broker/nats/nats-link.js';
 import { makeStream } from '../../../src/broker/nats/stream-form.js';
 import { Client } from '../../../src/client/client.js';
@@ -112,6 +113,24 @@ test('a server that lost acknowledged frames gets them again, and a subscriber t
   const all = harness.subscribe({ ...FOLLOW, since: '1h' });
   await all.has(12);
   assert.deepEqual(all.pids, range(0, 12));
+});
+
+test('a message that nobody can read is passed, and neither loses nor repeats an event', { skip }, async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 5));
+  const link = await openLink({ servers: servers.urls.split(',') }, 'test');
+  const partition = partitionOf('a');
+  const { seq } = await link.client.publish(`bp.test.${partition}.f.process.a`, 'no frame at all');
+  await link.close();
+  publish(agent, range(5, 10));
+  await subscriber.has(10);
+  const again = harness.subscribe({ ...FOLLOW, cursor: subscriber.cursors[0]!.cursor });
+  publish(agent, range(10, 12));
+  await subscriber.has(12);
+  assert.deepEqual(subscriber.pids, range(0, 12));
+  const first = subscriber.cursors[0]!.count;
+  await again.has(12 - first);
+  assert.deepEqual(again.pids, range(first, 12));
+  assert.ok(seq > 1, 'it lies behind what was published first');
 });
 
 test('a broker whose stream is deleted is told so once', { skip }, async () => {
