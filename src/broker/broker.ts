@@ -20,7 +20,6 @@ import { Delays } from './delays.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
 import { EmbeddedLogStore } from './log/embedded/embedded-log-store.js';
-import type { LogStore } from './log/log-store.js';
 import { type PartitionLog, partitionOf } from './log/partition-log.js';
 import type { BrokerOptions, NatsLogOptions } from './options.js';
 
