@@ -191,7 +191,7 @@ async function scraped(volumes: Volumes, service: Service, broker: string, addre
       readFileSync(join(certs, name)),
     );
     const up = async () =>
-      /"value":\[[^\]]*"1"\]/.test(await asked(address, '/api/v1/query?query=up', { ca, cert, key }));
+      /"value":\[[^\]]*"1"\]/.test(await asked(address, '/api/v1/query?query=up', { ca, cert, key }).catch(() => ''));
     await until('a scrape', up, () => log);
     await assert.rejects(asked(address, '/api/v1/query?query=up', { ca }), /alert|reset|ECONN/i);
   } finally {
