@@ -3,7 +3,7 @@
  * and for each what V8 made of it when it ran. Node loads these in a third of the time of seven hundred modules.
  *   main.js        finds the verb, and loads the part that has it
  *   NAME.cjs       the command line with the verbs that are used in one process (PARTS); `none` has none, for help
- *   certificate-library.js   what few of them use
+ *   certificate-library.js, nats-library.js   what few of them use
  *   NAME.cjs.V8    its functions compiled, for the version of V8 that is named (compiled.js)
  */
 import fs from 'node:fs';
@@ -23,18 +23,20 @@ const PARTS = {
     subscriptions: 'lists/subscriptions',
     groups: 'lists/groups',
     status: 'lists/status',
+    retire: 'lists/retire',
     top: 'top/top',
     tokens: 'tokens/tokens',
   },
   local: { doctor: 'doctor', config: 'config', decode: 'decode-capture' },
   certs: { certs: 'certs/certs' },
+  cluster: { cluster: 'cluster/cluster' },
   none: {},
 };
 /** Has all the others, too, whose flags it completes. */
 const EVERY_VERB = 'completion';
 
-/** A large library that few processes use, and those late: the parts require it when they need it. */
-const APART = 'certificate-library';
+/** Large libraries that few processes use, and those late: the parts require them when they need them. */
+const APART = ['access/certificate-library', 'broker/nats/nats-library'];
 
 const COMMON = {
   bundle: true,
@@ -70,7 +72,7 @@ export async function bundle(modules, target) {
       entryPoints: [
         { in: module('cli/main.js'), out: 'main' },
         { in: module('sensor-agent/source/exec/exec-lane-worker.js'), out: 'exec-lane-worker' },
-        { in: module(`access/${APART}.js`), out: APART },
+        ...APART.map((file) => ({ in: module(`${file}.js`), out: path.basename(file) })),
       ],
       outdir: target,
       banner: { js: ITS_URL },
@@ -97,9 +99,14 @@ export async function bundle(modules, target) {
 const apart = {
   name: 'apart',
   setup(build) {
-    build.onResolve({ filter: new RegExp(`/${APART}\\.js$`) }, ({ kind }) =>
-      kind === 'dynamic-import' ? { path: `./${APART}.js`, external: true } : undefined,
-    );
+    for (const name of APART.map((file) => path.basename(file))) {
+      build.onResolve({ filter: new RegExp(`/${name}\\.js$`) }, ({ kind }) =>
+        kind === 'entry-point' ? undefined : { path: `./${name}.js`, external: true },
+      );
+    }
+    build.onResolve({ filter: /^(nats|@nats-io\/.*)$/ }, ({ importer }) => {
+      throw new Error(`${importer} imports the client of NATS, not nats-library.js`);
+    });
   },
 };
 

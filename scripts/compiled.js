@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import vm from 'node:vm';
-import { compiledFile } from './load-part.js';
+import { compiledFile, withSum } from './load-part.js';
 
 const NOTING = 'BUILD_NOTES_COMPILED';
 const WAIT_MS_MAX = 60_000;
@@ -75,7 +75,7 @@ function noteScripts(program) {
   process.on('exit', () => {
     for (const [filename, script] of scripts) {
       const target = compiledFile(filename);
-      fs.writeFileSync(`${target}.${process.pid}`, script.createCachedData());
+      fs.writeFileSync(`${target}.${process.pid}`, withSum(script.createCachedData()));
       fs.renameSync(`${target}.${process.pid}`, target);
     }
   });

@@ -7,6 +7,7 @@ import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import vm from 'node:vm';
+import { crc32 } from 'node:zlib';
 
 /** @param name of a file NAME.cjs beside this one. Returns what it exports */
 export function load(name) {
@@ -19,13 +20,27 @@ export function load(name) {
   return module.exports;
 }
 
-/** V8 checks by itself that it is of the same code, version and flags; what it refuses it compiles. */
+/**
+ * V8 checks by itself that it is of the same code, version and flags; what it refuses it compiles. It believes the rest:
+ * what a disk has damaged would crash it.
+ *
+ *   CompiledFile := what V8 made | its crc32 u32
+ */
 function compiled(filename) {
   try {
-    return fs.readFileSync(compiledFile(filename));
+    const file = fs.readFileSync(compiledFile(filename));
+    const data = file.subarray(0, -4);
+    return crc32(data) === file.readUInt32LE(data.length) ? data : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** As compiled() reads it. */
+export function withSum(data) {
+  const sum = Buffer.alloc(4);
+  sum.writeUInt32LE(crc32(data));
+  return Buffer.concat([data, sum]);
 }
 
 /** Where the functions of a part are: they are of one V8, and of the machine that it compiles for. */

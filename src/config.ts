@@ -85,5 +85,6 @@ function parseSetting(key: SettingKey, text: string, origin: string): unknown {
   const reason = result.error.issues[0]?.message ?? 'is not valid';
   const where = origin === 'default' ? `the default; set ${flagName(key)}` : origin;
   const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
-  throw new BackplaneError('invalid_argument', `${key} ${reason}, got ${shown} (${where})`, { field: key });
+  const got = 'secret' in SETTINGS[key] ? '' : `, got ${shown}`;
+  throw new BackplaneError('invalid_argument', `${key} ${reason}${got} (${where})`, { field: key });
 }

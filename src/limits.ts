@@ -4,7 +4,12 @@
  * at load.
  */
 import assert from 'node:assert/strict';
-import { RECONNECT_MS_MAX, STREAM_SILENCE_MS_MAX } from './limits/client.js';
+import {
+  CLUSTER_CURSOR_CHARACTERS_MAX,
+  CLUSTERS_MAX,
+  RECONNECT_MS_MAX,
+  STREAM_SILENCE_MS_MAX,
+} from './limits/client.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
@@ -22,8 +27,10 @@ export * from './limits/client.js';
 export * from './limits/groups.js';
 export * from './limits/guard.js';
 export * from './limits/history.js';
+export * from './limits/jetstream.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
+export * from './limits/state.js';
 export * from './limits/subscribers.js';
 export * from './limits/tls.js';
 export * from './limits/units.js';
@@ -208,9 +215,6 @@ export const NODES_NAMED_MAX = 16;
 /** Nodes that a cursor names itself; further ones are named by a chain of notes in the log, at most this long. */
 export const CURSOR_NODES_MAX = 32;
 export const CURSOR_NOTES_MAX = 64;
-export const LAST_MAX = 10_000;
-/** Events that a request gets which states neither a start nor an amount. */
-export const LAST_DEFAULT = 20;
 
 /** An agent waits once this much of its sent frames is unacknowledged. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
@@ -334,6 +338,11 @@ export const INTEREST_BYTES_MAX = 512 * KiB;
 export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream without a Hello by then is closed. */
 export const HELLO_MS = 5_000;
+/** A broker that retires sends one agent or subscriber away in this time on average, and all within the other. */
+export const RETIRE_STEP_MS = 8;
+export const RETIRE_MS_MAX = 15_000;
+/** How often the command looks whether they are gone. */
+export const RETIRE_LOOK_MS = 200;
 /** How long a broker that shuts down waits for its streams to end. */
 export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */
@@ -463,6 +472,11 @@ export const AGENT_RESTART_MS_MIN = 250;
 export const AGENT_RESTART_MS_MAX = 30_000;
 
 assert(3 * STREAM_KEEP_ALIVE_MS <= STREAM_SILENCE_MS_MAX);
+assert(
+  CLUSTERS_MAX * (CURSOR_BYTES_MAX + 6 * NAME_BYTES_MAX) < CLUSTER_CURSOR_CHARACTERS_MAX,
+  'a place in each cluster, and a node and a topic with every character percent-encoded, fit a cursor',
+);
+assert(CLUSTER_CURSOR_CHARACTERS_MAX < 128 * KiB, 'a cursor is one argument of a command, which Linux bounds');
 assert(FRAME_FLUSH_BYTES <= FRAME_BYTES_MAX);
 assert(EVENT_BYTES_MAX <= FRAME_BYTES_MAX);
 assert(
@@ -512,6 +526,7 @@ assert(HISTORY_CREDIT_BYTES < HISTORY_POOL_BYTES_MAX);
 assert(RECORD_BYTES_MAX < SEGMENT_BYTES);
 assert(HTTP_STREAMS_MAX + 32 < HTTP_CONNECTIONS_MAX, 'health checks find a place');
 assert(AGENT_STOP_MS + DRAIN_MS < 10_000, 'SIGTERM ends a process within ten seconds');
+assert(RETIRE_MS_MAX + DRAIN_MS < 30_000, 'a broker that retires ends within the grace that Kubernetes gives');
 assert(SEGMENT_HEAD_BYTES_MAX < SEGMENT_BYTES);
 assert(SEGMENT_BYTES_MAX + SEGMENT_HEAD_BYTES_MAX + RECORD_BYTES_MAX < 2 ** 31, 'the index holds offsets in 31 bits');
 

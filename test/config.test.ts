@@ -194,6 +194,37 @@ for (const [name, flags, expected] of [
     { events: 'sched_switch' },
     'events must hold group/name items, like sched/sched_switch, got "sched_switch" (flag --events)',
   ],
+  [
+    'broker',
+    { brokers: 'a:1,b@zone' },
+    'brokers must hold host:port or host:port@zone items, got "a:1,b@zone" (flag --broker)',
+  ],
+  ['broker twice', { brokers: 'a:1,a:1@x' }, 'brokers must name each broker once, got "a:1,a:1@x" (flag --broker)'],
+  [
+    'zone',
+    { zone: 'x y' },
+    'zone must be at most 63 letters, digits, ".", "_" or "-", and begin with a letter or digit, got "x y" (flag --zone)',
+  ],
+  [
+    'cluster without brokers',
+    { clusters: '{"a":{"brokers":[],"token":"secret"}}' },
+    'clusters item a.brokers: must be 1 to 16 addresses (host:port), got 0 (flag --clusters)',
+  ],
+  [
+    'key of a cluster',
+    { clusters: '{"a":{"brokers":"x:1","tokne":"secret"}}' },
+    'clusters item a: Unrecognized key: "tokne" (flag --clusters)',
+  ],
+  [
+    'two credentials of a cluster',
+    { clusters: '{"a":{"brokers":"x:1","token":"secret","tokenFile":"f"}}' },
+    'clusters item a: must have one of token, tokenFile and cert (flag --clusters)',
+  ],
+  [
+    'name of a cluster',
+    { clusters: '{"a/b":{"brokers":"x:1"}}' },
+    'clusters has a bad name: it must be at most 63 letters, digits, ".", "_" or "-", and begin with a letter or digit, got "a/b" (flag --clusters)',
+  ],
   ['no broker', { brokers: ' , ' }, 'brokers must hold 1 to 16 items, got " , " (flag --broker)'],
   [
     'redaction rule',
@@ -258,8 +289,13 @@ const sources = fc.record(
     insecure: fc.constantFrom('true', 'false'),
     source: fc.constantFrom('auto', 'tracefs', 'procfs', 'synthetic'),
     brokers: fc
-      .array(fc.constantFrom('a:1', 'b:2', '[::1]:3'), { minLength: 1, maxLength: 16 })
+      .uniqueArray(fc.constantFrom('a:1', 'b:2@zone', '[::1]:3'), { minLength: 1 })
       .map((all) => all.join(',')),
+    zone: fc.constantFrom('', 'eu-1', 'zone'),
+    clusters: fc.constantFrom(
+      '{}',
+      '{"a":{"brokers":"x:1,y:2@zone"},"b.c":{"brokers":["z:3"],"ca":"ca.crt","tokenFile":"./t"}}',
+    ),
     events: fc.array(fc.constantFrom('sched/sched_switch', 'irq/softirq_entry')).map((all) => all.join(',')),
     'redaction.rules': fc
       .array(

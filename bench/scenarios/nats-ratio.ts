@@ -9,7 +9,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { connect } from '@nats-io/transport-node';
+import { connect } from 'nats';
 import { EventWriter } from '../../src/wire/event/event-writer.js';
 import { Bus } from '../../test/harness/bus/bus.js';
 import { ownAddress } from '../../test/harness/own-address.js';

@@ -12,6 +12,7 @@ import {
   HISTORY_POOL_BYTES_MAX,
 } from '../limits.js';
 import { keptNodeGlobs } from '../subscriptions/request/node-globs.js';
+import { boundAnswers } from '../wire/grpc/bound-answers.js';
 import { Health } from '../wire/grpc/health.js';
 import { addReflection } from '../wire/grpc/reflection.js';
 import { rawService, type Service } from '../wire/grpc/rpc.js';
@@ -57,6 +58,7 @@ import { NodeRegistry } from './nodes/node-registry.js';
 import { savedInterest } from './nodes/node-state.js';
 import { openState } from './open-state.js';
 import type { BrokerOptions } from './options.js';
+import { Retirement } from './retirement.js';
 
 /** What a broker has of its disk. */
 export interface Opened {
@@ -105,8 +107,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const consumers = consumersOf(shared, groupStore, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
-  const watch = new DataWatch([options.dataDir, dir, join(dir, 'log'), join(dir, 'documents')], token?.file, logger);
-  const trouble = () => watch.trouble ?? held.trouble ?? registry.saveTrouble;
+  const watch = new DataWatch(directories(dir, options), token?.file, logger);
+  const trouble = () => watch.trouble ?? held.trouble ?? store.trouble ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -125,31 +127,31 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   access.listen(() => {
     for (const each of [subscriptions, uplink]) each.review();
   });
-  const state = { ready: false, waitsFor: options.waitsFor };
+  const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
+  const retirement = retirementOf({ uplink, subscriptions, publishing, trail }, options, state, () => showHealth());
   const api = {
-    ...{ subscriptions, registry, listings, access: control },
+    ...{ subscriptions, registry, listings, access: control, retirement },
     budgets: new BudgetService(registry, budgets, trail),
     forgetting: new ForgetService(registry, trail),
   };
   const grpc = grpcServer({
     Uplink: uplink.handlers(),
     Backplane: new GrpcApi(api).handlers(),
-    Groups: groupHandlers(groupService),
+    Groups: groupHandlers(groupService, control),
     Publisher: publishing.handlers(),
     Join: joining.handlers(),
   });
-  const health = new Health(grpc);
-  const showHealth = () => health.show(servingStatus(state));
+  const showHealth = healthOf(grpc, state);
   addReflection(grpc);
   const http = new HttpApi({
     ...{ ...api, version: options.version, publisher, groups: groupService, gate, tls },
     metrics: brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls, publisher, refusals, groups }),
     origins: options.httpOrigins ?? [],
     bounds: options.httpBounds,
-    notReady: () => (state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
+    notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
-  const served = { access, grpc, http, uplink, publishing, showHealth, facts, state };
+  const served = { access, grpc, http, uplink, publishing, retirement, showHealth, facts, state };
   return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
 }
 
@@ -164,6 +166,11 @@ export async function closeParts({ access, groups, held, registry, watch, http, 
   grpc.forceShutdown();
   // Who read what is noted when its stream ends.
   await trail.close();
+}
+
+/** What this broker keeps on its disk. */
+function directories(dir: string, { dataDir, nats }: BrokerOptions): string[] {
+  return [dataDir, dir, ...(nats === undefined ? [join(dir, 'log')] : []), join(dir, 'documents')];
 }
 
 function openTrail(documents: DocumentLogs, { documents: bounds = DOCUMENT_BOUNDS, logger }: BrokerOptions) {
@@ -196,7 +203,7 @@ function consumersOf(
 }
 
 function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
-  const grpc = new Server(serverOptions());
+  const grpc = new Server({ ...serverOptions(), interceptors: [boundAnswers()] });
   setStreamWindow(grpc);
   for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
   return grpc;
@@ -209,6 +216,40 @@ function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTl
   return { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
 }
 
-function servingStatus({ ready, waitsFor }: { ready: boolean; waitsFor: string | undefined }) {
-  return ready && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
+/** Whether the broker takes calls; `waitsFor` says why it does not yet. */
+interface ServingState {
+  readonly ready: boolean;
+  retired: boolean;
+  readonly waitsFor: string | undefined;
+}
+
+interface Served {
+  readonly uplink: UplinkService;
+  readonly subscriptions: Subscriptions;
+  readonly publishing: PublisherService;
+  readonly trail: AuditTrail;
+}
+
+function retirementOf(
+  { uplink, subscriptions, publishing, trail }: Served,
+  { others = () => 0, logger }: BrokerOptions,
+  state: ServingState,
+  showHealth: () => void,
+): Retirement {
+  const parts = { agents: uplink, subscribers: subscriptions, publishers: publishing, others, trail, logger };
+  const begins = () => {
+    state.retired = true;
+    showHealth();
+  };
+  return new Retirement({ ...parts, begins });
+}
+
+/** Returns what shows how it is now. */
+function healthOf(grpc: Server, state: ServingState): () => void {
+  const health = new Health(grpc);
+  return () => health.show(servingStatus(state));
+}
+
+function servingStatus({ ready, retired, waitsFor }: ServingState) {
+  return ready && !retired && waitsFor === undefined ? 'SERVING' : 'NOT_SERVING';
 }

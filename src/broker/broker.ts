@@ -2,7 +2,9 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
-import { join } from 'node:path';
+
+import { randomBytes } from 'node:crypto';
+import { join, resolve } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { noteToken, runtimeDirectory, type TokenNote } from '../access/token-note.js';
@@ -10,6 +12,7 @@ import { everySecond } from '../flow/long-timer.js';
 import { DRAIN_MS, LEASE_INTERVAL_MS } from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import { nodeFileOps } from '../storage/file-ops.js';
+import { hideDirectory } from '../text/public-text.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { ServerTls } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
@@ -17,8 +20,10 @@ import { assemble, closeParts, type Parts } from './assembly.js';
 import { Delays } from './delays.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
-import { LogStore } from './log/log-store.js';
-import type { BrokerOptions } from './options.js';
+import { EmbeddedLogStore } from './log/embedded/embedded-log-store.js';
+import type { LogStore } from './log/log-store.js';
+import { type PartitionLog, partitionOf } from './log/partition-log.js';
+import type { BrokerOptions, NatsLogOptions } from './options.js';
 
 export interface Broker {
   /** host:port, as bound. */
@@ -36,12 +41,18 @@ export interface Broker {
    */
   reload(): boolean;
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
-  retire(): void;
-  /** Retires, ends streams after a last cursor, flushes the log and closes everything. Idempotent. */
+  endsSoon(): void;
+  /**
+   * Sends agents and subscribers to other brokers of its cluster one by one, where there are any, ends the streams that are
+   * left after a last cursor, flushes the log and closes everything. Idempotent.
+   */
   drain(): Promise<void>;
   /** Ends at once, as a kill would, but releases ports and files. For tests. */
   abort(): Promise<void>;
 }
+
+/** Told to agents, which then send what the log does not have (any more). */
+const LOST_END = 'the log has lost what it had acknowledged: send it again';
 
 /** Throws a one-line BackplaneError, for example for an address in use or a directory that is locked or read-only. */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -52,6 +63,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const lock = lockDirectory(dir);
   /** Called last to first. */
   const releases: (() => void | Promise<void>)[] = [() => lock.release()];
+  releases.push(hideDirectory(resolve(options.dataDir), 'DATA_DIR'));
   const release = async () => {
     for (const each of releases.splice(0).reverse()) {
       // What a log could not keep was told when it was written: it must not keep the others open.
@@ -63,12 +75,19 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     releases.push(() => tls?.close());
     const held = heldFrames(options.logger);
     const delays = new Delays();
-    const store = await openStore(dir, options, held, delays);
+    // Sessions are ended by parts that are made later, of a log that loses something only later.
+    let registry: Parts['registry'] | undefined;
+    const onRewound = ({ partition }: PartitionLog) =>
+      registry?.closeSessions(LOST_END, (node) => partitionOf(node) === partition);
+    const store = await (options.nats === undefined
+      ? openStore(dir, options, held, delays)
+      : openNatsStore(options.nats, onRewound, releases));
     releases.push(() => store.close());
     const documents = await openDocuments(dir, options);
     releases.push(() => documents.close());
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
     const parts = assemble({ dir, store, documents, held, delays, token, tls }, options);
+    registry = parts.registry;
     releases.push(() => closeParts(parts));
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen);
@@ -86,13 +105,27 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
-  return LogStore.open({
+  return EmbeddedLogStore.open({
     ...log,
     files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
   });
+}
+
+/** The connections are closed after the log. */
+async function openNatsStore(
+  { cluster, onLost, ...options }: NatsLogOptions,
+  onRewound: (log: PartitionLog) => void,
+  releases: (() => Promise<void> | void)[],
+): Promise<LogStore> {
+  const { openLink } = await import('./nats/nats-link.js');
+  const { JetStreamLogStore } = await import('./log/jetstream/jetstream-log-store.js');
+  const link = await openLink(options, 'log');
+  releases.push(() => link.close());
+  const broker = randomBytes(6).toString('hex');
+  return JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound });
 }
 
 function openDocuments(
@@ -158,13 +191,14 @@ function running(
     endConnections();
     await release();
   };
-  const retire = (): void => {
+  const endsSoon = (): void => {
     state.ready = false;
     showHealth();
   };
   let drained: Promise<void> | undefined;
   const drain = async (): Promise<void> => {
-    retire();
+    endsSoon();
+    await parts.retirement.finished();
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
@@ -184,7 +218,7 @@ function running(
       parts.tls?.reload();
       return parts.access.reload() || parts.tls !== undefined;
     },
-    retire,
+    endsSoon,
     drain: () => (drained ??= drain()),
     abort: () => (drained ??= close()),
   };

@@ -1,5 +1,6 @@
 /** What a broker is started with. */
 import type { Logger } from 'pino';
+import type { BackplaneError } from '../errors.js';
 import type { FileOps } from '../storage/file-ops.js';
 import type { AccessOptions } from './access/access-files.js';
 import type { TlsFiles } from './access/tls/server-tls.js';
@@ -8,12 +9,20 @@ import type { GroupTimes } from './groups/group.js';
 import type { GroupRetention } from './groups/groups.js';
 import type { DocumentLogsOptions } from './log/documents/document-logs.js';
 import type { FsyncMode } from './log/embedded/embedded-log.js';
+import type { NatsOptions } from './nats/connect.js';
 
 /** Of the HTTP port. */
 export interface HttpBounds {
   readonly connections: number;
   /** Connections that may carry streams of events. */
   readonly streams: number;
+}
+
+/** Where the log is, if NATS keeps it. All else is still this broker's own: two of them would not know of each other. */
+export interface NatsLogOptions extends NatsOptions {
+  readonly cluster: string;
+  /** The log is gone, or another one: the broker cannot go on. */
+  readonly onLost: (reason: BackplaneError) => void;
 }
 
 export interface BrokerOptions {
@@ -41,6 +50,8 @@ export interface BrokerOptions {
     /** File operations of the log; the real file system by default. */
     readonly files?: FileOps;
   };
+  /** In place of the log of the data directory. */
+  readonly nats?: NatsLogOptions | undefined;
   /** Size and age of the logs of documents, and what may be published; by default as the settings have it. */
   readonly documents?: DocumentLogsOptions['bounds'];
   readonly publishing?: PublisherOptions;
@@ -49,6 +60,8 @@ export interface BrokerOptions {
   /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
   readonly ceilingBytesPerSecond?: number | undefined;
   readonly version: string;
+  /** Other brokers of its cluster that take agents and subscribers now; without it there are none. */
+  readonly others?: (() => number) | undefined;
   /** Reason why the broker is not ready at first, until Broker.waitsFor() changes it. */
   readonly waitsFor?: string;
   readonly logger: Logger;

@@ -29,6 +29,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'groups set-filter': [`backplane groups set-filter triage --topic process --filter 'process.user.id == 0'`],
   top: ['backplane top', 'backplane top --view subscriptions --sort LAG', 'backplane top -o json -n 1'],
   status: ['backplane status', 'backplane status --broker 127.0.0.1:9484 -o json'],
+  retire: ['backplane retire --broker 10.0.0.1:8484'],
   tokens: ['backplane tokens list'],
   'tokens issue': ['backplane tokens issue alice --expires 30d', 'backplane tokens issue ci --expires 12h > ci-token'],
   'tokens list': ['backplane tokens list', 'backplane tokens list -o json'],

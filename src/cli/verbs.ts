@@ -30,6 +30,11 @@ const VERBS: readonly Verb[] = [
   },
   { name: 'status', summary: 'show the state of a broker', load: () => import('./lists/status.js') },
   {
+    name: 'retire',
+    summary: 'send agents and subscribers of a broker to others',
+    load: () => import('./lists/retire.js'),
+  },
+  {
     name: 'doctor',
     summary: 'try what this node can record, and say what is missing',
     load: () => import('./doctor.js'),
@@ -44,6 +49,11 @@ const VERBS: readonly Verb[] = [
     name: 'certs',
     summary: 'make certificates for TLS, and tokens by which nodes join',
     load: () => import('./certs/certs.js'),
+  },
+  {
+    name: 'cluster',
+    summary: 'make, compare and change the streams of brokers on NATS',
+    load: () => import('./cluster/cluster.js'),
   },
   {
     name: 'decode',

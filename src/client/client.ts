@@ -7,8 +7,8 @@ import { inTheClear, type SecurityFor } from '../access/secure-channel.js';
 import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
-import { CLIENT_ANSWER_MS } from '../limits/client.js';
-import { SUBSCRIPTIONS_MAX } from '../limits/subscribers.js';
+import { BrokerRing } from '../flow/reconnect.js';
+import { CLIENT_ANSWER_MS, LISTED_MAX } from '../limits/client.js';
 import {
   type ChannelSecurity,
   type ConnectionOptions,
@@ -28,6 +28,7 @@ import type {
   ListSubscriptionsResponse__Output as ListSubscriptionsResponse,
   ListTopicsResponse__Output as ListTopicsResponse,
   ResetGroupResponse__Output as ResetGroupResponse,
+  RetireResponse__Output as RetireResponse,
   SetBudgetRequest,
   SetBudgetResponse__Output as SetBudgetResponse,
   SetGroupFilterRequest,
@@ -35,7 +36,7 @@ import type {
   SubscribeRequest,
 } from '../wire/messages.js';
 import { clientError, noBrokerError } from './client-error.js';
-import { askInTurn, BrokerRing, resumingStream, type StreamSource } from './resuming-stream.js';
+import { askInTurn, resumingStream, type StreamSource } from './resuming-stream.js';
 import { itemFacts, type SubscribeItem, subscribeItem } from './subscribe-item.js';
 
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
@@ -43,6 +44,8 @@ type UnaryCall<Response> = (service: BackplaneClient, options: CallOptions, call
 type GroupCall<Response> = (service: GroupsClient, options: CallOptions, callback: Callback<Response>) => unknown;
 
 export interface ClientOptions extends ConnectionOptions {
+  /** This client's zone: brokers of it are asked before others. */
+  readonly zone?: string | undefined;
   /** How to connect to a broker, called for each connection; without it nothing is encrypted. */
   readonly securityFor?: SecurityFor | undefined;
   /** Of every call; they take precedence. */
@@ -78,7 +81,7 @@ export class Client {
   };
 
   /**
-   * Brokers are given as host:port and asked in turn. Nothing is connected before the first call. `credentialFor`
+   * Brokers are given as `host:port` or `host:port@zone`: see BrokerRing. Nothing is connected before the first call. `credentialFor`
    * returns the credential for a broker, and is called for each call; without it no credential is sent.
    */
   constructor(
@@ -86,7 +89,7 @@ export class Client {
     credentialFor: CredentialFor = () => undefined,
     connection: ClientOptions = {},
   ) {
-    this.#ring = new BrokerRing(brokers);
+    this.#ring = new BrokerRing(brokers, connection.zone);
     this.#credentialFor = credentialFor;
     this.#connection = connection;
   }
@@ -107,9 +110,15 @@ export class Client {
     return this.#ask((service, options, done) => service.explain({ subscription }, options, done));
   }
 
-  /** @throws BackplaneError unavailable when no broker answers. */
-  listNodes(): Promise<ListNodesResponse> {
-    return this.#ask((service, options, done) => service.listNodes({}, options, done));
+  /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
+  async listNodes(): Promise<ListNodesResponse> {
+    const nodes = await allPages(async (pageToken) => {
+      const page = await this.#ask<ListNodesResponse>((service, options, done) =>
+        service.listNodes({ pageToken }, options, done),
+      );
+      return { items: page.nodes, nextPageToken: page.nextPageToken };
+    });
+    return { nodes, nextPageToken: '' };
   }
 
   /** @throws BackplaneError unavailable when no broker answers. */
@@ -119,16 +128,13 @@ export class Client {
 
   /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
   async listSubscriptions(): Promise<ListSubscriptionsResponse> {
-    const subscriptions: ListSubscriptionsResponse['subscriptions'] = [];
-    let pageToken = '';
-    do {
+    const subscriptions = await allPages(async (pageToken) => {
       const page = await this.#ask<ListSubscriptionsResponse>((service, options, done) =>
         service.listSubscriptions({ pageToken }, options, done),
       );
-      subscriptions.push(...page.subscriptions);
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '' && subscriptions.length < SUBSCRIPTIONS_MAX);
-    return { subscriptions, nextPageToken: pageToken };
+      return { items: page.subscriptions, nextPageToken: page.nextPageToken };
+    });
+    return { subscriptions, nextPageToken: '' };
   }
 
   /** @throws BackplaneError invalid_argument, not_found when no node matches; unavailable when no broker answers. */
@@ -145,6 +151,14 @@ export class Client {
     return this.#ask((service, options, done) => service.forgetNodes({ nodes: [...nodes] }, options, done));
   }
 
+  /**
+   * The broker sends its agents and subscribers to others, one by one. Of several brokers the first that answers is asked.
+   * @throws BackplaneError failed_precondition where there is nowhere to go, unless forced; unavailable when no broker answers.
+   */
+  retire(force: boolean): Promise<RetireResponse> {
+    return this.#ask((service, options, done) => service.retire({ force }, options, done));
+  }
+
   /** @throws BackplaneError unavailable when no broker answers. */
   getStatus(): Promise<GetStatusResponse> {
     return this.#ask((service, options, done) => service.getStatus({}, options, done));
@@ -155,9 +169,15 @@ export class Client {
     return resumingStream(this.#source, this.#ring, request, signal);
   }
 
-  /** @throws BackplaneError unavailable when no broker answers. */
-  listGroups(): Promise<ListGroupsResponse> {
-    return this.#askGroups((service, options, done) => service.listGroups({}, options, done));
+  /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
+  async listGroups(): Promise<ListGroupsResponse> {
+    const groups = await allPages(async (pageToken) => {
+      const page = await this.#askGroups<ListGroupsResponse>((service, options, done) =>
+        service.listGroups({ pageToken }, options, done),
+      );
+      return { items: page.groups, nextPageToken: page.nextPageToken };
+    });
+    return { groups, nextPageToken: '' };
   }
 
   /** @throws BackplaneError not_found; unavailable when no broker answers. */
@@ -287,6 +307,20 @@ export class Client {
     this.#services.get(broker)?.close();
     this.#services.delete(broker);
   }
+}
+
+/** The items of all pages; of a broker that never comes to an end the first LISTED_MAX. */
+async function allPages<Item>(
+  ask: (pageToken: string) => Promise<{ readonly items: readonly Item[]; readonly nextPageToken: string }>,
+): Promise<Item[]> {
+  const all: Item[] = [];
+  let pageToken = '';
+  do {
+    const { items, nextPageToken } = await ask(pageToken);
+    all.push(...items);
+    pageToken = nextPageToken;
+  } while (pageToken !== '' && all.length < LISTED_MAX);
+  return all;
 }
 
 function answerTo<Response>(call: (done: Callback<Response>) => unknown): Promise<Response> {

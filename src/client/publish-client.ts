@@ -1,14 +1,13 @@
 /**
- * Publishes batches over one stream, one after the other. A batch that was not acknowledged is sent again, at each broker
- * in turn: the ids of its events keep them from being stored twice.
+ * Publishes batches over one stream, one after the other. A batch that was not acknowledged is sent again, to another
+ * broker or the same one later: the ids of its events keep them from being stored twice.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { inTheClear } from '../access/secure-channel.js';
 import { secureTrouble } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError, type ErrorCode } from '../errors.js';
-import { reconnectDelayMs } from '../flow/reconnect.js';
+import { BrokerRing, reconnectDelayMs } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits.js';
 import { type ChannelSecurity, createPublisherClient } from '../wire/grpc/rpc.js';
 import type {
@@ -19,6 +18,8 @@ import type {
 } from '../wire/messages.js';
 import type { ClientOptions } from './client.js';
 import { clientError, noBrokerError } from './client-error.js';
+import { PublishRetries } from './publish-retries.js';
+import { pause } from './resuming-stream.js';
 
 /** What says of a stream that was opened before only that another one is needed. */
 const STALE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'unauthenticated']);
@@ -26,47 +27,55 @@ const STALE: ReadonlySet<ErrorCode> = new Set<ErrorCode>(['unavailable', 'unauth
 type PublishStream = ClientDuplexStream<PublishRequest, PublishResponse>;
 
 export class PublishClient {
-  readonly #brokers: readonly string[];
+  readonly #ring: BrokerRing;
   readonly #credentialFor: CredentialFor;
   readonly #connection: ClientOptions;
-  #broker = 0;
+  readonly #retries: PublishRetries;
+  /** Of the stream that is open, or was last. */
+  #broker = '';
   #service: PublisherClient | undefined;
   #security: ChannelSecurity | undefined;
   #stream: PublishStream | undefined;
 
-  /** Brokers are given as host:port and asked in turn. Nothing is connected before the first call. */
+  /** Brokers are given as `host:port` or `host:port@zone`: see BrokerRing. Nothing is connected before the first call. */
   constructor(brokers: readonly string[], credentialFor: CredentialFor, connection: ClientOptions = {}) {
-    this.#brokers = brokers;
+    this.#ring = new BrokerRing(brokers, connection.zone);
     this.#credentialFor = credentialFor;
     this.#connection = connection;
+    this.#retries = new PublishRetries(brokers.length);
   }
 
   /**
-   * Resolves once the batch is on the broker's disk. Over its rates it waits for as long as the broker says.
+   * Resolves once the batch is on the broker's disk. Over its rates it waits for as long as the broker says, and for
+   * some ten seconds for brokers that have answered and are away.
    * @throws BackplaneError what the broker refused; unavailable when no broker answers; cancelled by the signal.
    */
   async publish(topic: string, events: readonly PublishedEvent[], signal: AbortSignal): Promise<PublishResponse> {
-    for (let failures = 0; ; ) {
-      if (signal.aborted) throw new BackplaneError('cancelled', 'interrupted');
+    for (let failures = 0; !signal.aborted; ) {
       const wasOpen = this.#stream !== undefined;
+      if (!wasOpen) this.#broker = this.#ring.next();
       try {
-        return await this.#send({ topic, events: [...events] }, signal);
+        const answer = await this.#send({ topic, events: [...events] }, signal);
+        this.#ring.answered(this.#broker);
+        this.#retries.answered();
+        return answer;
       } catch (thrown) {
         this.#drop();
         const error = this.#failure(thrown);
-        const { retryAfterMs } = error.details;
-        if (error.code === 'resource_exhausted' && retryAfterMs !== undefined) {
-          await sleep(retryAfterMs, undefined, { signal }).catch(() => undefined);
-        } else if (wasOpen && STALE.has(error.code)) {
-          // The broker may have been started again, or the token renewed, since the stream was opened.
-        } else if (error.code !== 'unavailable') throw error;
-        else if (++failures >= this.#brokers.length) throw noBrokerError(this.#brokers, error, this.#connection.advice);
-        else {
-          this.#broker++;
-          await sleep(reconnectDelayMs(failures), undefined, { signal }).catch(() => undefined);
+        if (error.code === 'unavailable') this.#ring.failed(this.#broker);
+        if (error.code !== 'resource_exhausted') failures++;
+        // The broker may have been started again, or the token renewed, since the stream was opened.
+        const isStale = wasOpen && STALE.has(error.code);
+        const delayMs = isStale ? reconnectDelayMs(failures) : this.#retries.delayMs(error, failures);
+        if (delayMs === undefined) {
+          throw error.code === 'unavailable'
+            ? noBrokerError(this.#ring.brokers, error, this.#connection.advice)
+            : error;
         }
+        await pause(delayMs, signal);
       }
     }
+    throw new BackplaneError('cancelled', 'interrupted');
   }
 
   /** Ends the stream; what was not acknowledged may be stored or not. */
@@ -106,17 +115,12 @@ export class PublishClient {
     const { details } = thrown as { details?: unknown };
     const said = typeof details === 'string' ? details : '';
     const isSecure = this.#security?.isSecure === true;
-    return secureTrouble(this.#current, said, isSecure, this.#connection.tlsNames) ?? error;
-  }
-
-  /** The broker that is asked now. */
-  get #current(): string {
-    return this.#brokers[this.#broker % this.#brokers.length] ?? '';
+    return secureTrouble(this.#broker, said, isSecure, this.#connection.tlsNames) ?? error;
   }
 
   #open(): PublishStream {
     if (this.#stream !== undefined) return this.#stream;
-    const broker = this.#current;
+    const broker = this.#broker;
     const { securityFor = inTheClear } = this.#connection;
     this.#security = securityFor(broker);
     const token = () => this.#credentialFor(broker)?.token;

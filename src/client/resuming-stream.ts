@@ -1,30 +1,12 @@
 /**
  * A subscription that survives the loss of a broker, whatever carries it: a lost stream is resumed by its cursor, at
- * each broker in turn, so that the items are those of one unbroken stream; breaks show as items of their own.
+ * another broker or at the same one later, so that the items are those of one unbroken stream; breaks show as items of
+ * their own.
  */
 import { BackplaneError } from '../errors.js';
-import { reconnectDelayMs } from '../flow/reconnect.js';
+import type { BrokerRing } from '../flow/reconnect.js';
 import { HeldGaps } from './held-gaps.js';
 import { type ItemFacts, type ResumableRequest, Resumption } from './resumption.js';
-
-/** The brokers that a client may ask, and which of them answered last. */
-export class BrokerRing {
-  readonly brokers: readonly string[];
-  #current = 0;
-
-  constructor(brokers: readonly string[]) {
-    this.brokers = brokers;
-  }
-
-  /** The broker to ask after so many failures: the one that answered last is asked first. */
-  after(failures: number): string {
-    return this.brokers[(this.#current + failures) % this.brokers.length] ?? '';
-  }
-
-  answered(broker: string): void {
-    this.#current = Math.max(0, this.brokers.indexOf(broker));
-  }
-}
 
 /** How one broker's stream is had. */
 export interface StreamSource<Request, Item> {
@@ -57,11 +39,13 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
   signal: AbortSignal,
 ): AsyncGenerator<Item, void, undefined> {
   const resumption = new Resumption(request);
-  // Number of failed attempts since a broker last answered.
-  let failures = 0;
+  // At the start each is asked once, without waiting.
+  const untried = [...ring.order()];
   let broken = false;
   while (!signal.aborted) {
-    const broker = ring.after(failures);
+    const broker = resumption.accepted ? ring.next() : (untried.shift() ?? '');
+    if (resumption.accepted) await pause(ring.waitMs(broker), signal);
+    if (signal.aborted) return;
     let cause = new BackplaneError('unavailable', 'the broker ended the stream');
     let answered = false;
     const gaps = new HeldGaps<Item>();
@@ -73,7 +57,6 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
           broken = false;
           answered = true;
           ring.answered(broker);
-          failures = 0;
         }
         // Counted before the yield, because a consumer that stops at this item has received it.
         resumption.saw(facts);
@@ -91,38 +74,48 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
       if (!expired && !mayPass(cause, resumption.accepted, request)) throw cause;
     }
     source.lost(broker);
-    failures++;
+    ring.failed(broker, cause.code === 'unavailable');
     if (resumption.accepted) {
       // Yielded once per break, because further attempts usually fail for the same reason.
       if (!broken) yield source.link(broker, cause);
       broken = true;
-      await pause(reconnectDelayMs(failures), signal);
-    } else if (failures >= ring.brokers.length) {
-      throw source.nobody(ring.brokers, cause);
-    }
+    } else if (untried.length === 0) throw endOf(source, ring, cause);
   }
 }
 
 /**
- * Whether it may be accepted later, here or at another broker. What was accepted once is not given up for want of room, nor
+ * Whether it may be accepted later, here or at another broker, which may have room. What was accepted once is not given up
  * because a broker still holds the lost connection of a group's member for alive.
  */
-function mayPass({ code, details }: BackplaneError, wasAccepted: boolean, { group }: ResumableRequest): boolean {
-  if (code === 'unavailable' || !wasAccepted) return code === 'unavailable';
-  return code === 'resource_exhausted'
-    ? details.retryAfterMs !== undefined
-    : code === 'already_exists' && Boolean(group);
+function mayPass(cause: BackplaneError, wasAccepted: boolean, { group }: ResumableRequest): boolean {
+  return asksAnother(cause) || (wasAccepted && cause.code === 'already_exists' && Boolean(group));
 }
 
-/** Asks each broker in turn until one answers. @throws BackplaneError unavailable when none does */
+/** The broker is away, is leaving, or is full. */
+function asksAnother({ code, details }: BackplaneError): boolean {
+  return code === 'unavailable' || (code === 'resource_exhausted' && details.retryAfterMs !== undefined);
+}
+
+/** All were asked: a broker that is full has answered, and says so itself. */
+function endOf(
+  source: Pick<StreamSource<never, never>, 'nobody'>,
+  ring: BrokerRing,
+  cause: BackplaneError,
+): BackplaneError {
+  return cause.code === 'unavailable' ? source.nobody(ring.brokers, cause) : cause;
+}
+
+/**
+ * Asks one broker after the other until one answers.
+ * @throws BackplaneError what a broker refused; unavailable when none answers
+ */
 export async function askInTurn<Answer>(
   source: Pick<StreamSource<never, never>, 'failure' | 'lost' | 'nobody'>,
   ring: BrokerRing,
   ask: (broker: string) => Promise<Answer>,
 ): Promise<Answer> {
   let cause = new BackplaneError('unavailable', 'no answer');
-  for (let failures = 0; failures < ring.brokers.length; failures++) {
-    const broker = ring.after(failures);
+  for (const broker of ring.order()) {
     try {
       const answer = await ask(broker);
       ring.answered(broker);
@@ -131,9 +124,10 @@ export async function askInTurn<Answer>(
       cause = source.failure(broker, thrown);
       if (cause.code !== 'unavailable') throw cause;
       source.lost(broker);
+      ring.failed(broker);
     }
   }
-  throw source.nobody(ring.brokers, cause);
+  throw endOf(source, ring, cause);
 }
 
 /** Resolves early when the signal is aborted. Browsers have no promise of a timer. */

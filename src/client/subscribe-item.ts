@@ -15,7 +15,8 @@ export type NodeStatus = NonNullable<SubscribeResponse['nodeStatus']>;
 type Watermark = NonNullable<SubscribeResponse['watermark']>;
 
 export type SubscribeItem =
-  | { readonly kind: 'accepted'; readonly accepted: Accepted }
+  /** `cluster`: of a subscription over several. */
+  | { readonly kind: 'accepted'; readonly accepted: Accepted; readonly cluster?: string | undefined }
   | { readonly kind: 'events'; readonly batch: ReceivedBatch }
   | { readonly kind: 'gap'; readonly gap: Gap }
   | { readonly kind: 'node_status'; readonly status: NodeStatus }
@@ -24,7 +25,13 @@ export type SubscribeItem =
   /** For a member of a group: a slice is given to it, or taken. */
   | { readonly kind: 'group'; readonly group: GroupEvent }
   /** With a cause: the stream broke and is being resumed. Without: it continues at this broker. */
-  | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };
+  | {
+      readonly kind: 'link';
+      /** '' where none of the cluster answers. */
+      readonly broker: string;
+      readonly cause: BackplaneError | undefined;
+      readonly cluster?: string | undefined;
+    };
 
 /** Undefined for a message of a newer broker that this client does not know. */
 export function subscribeItem(response: SubscribeResponse): SubscribeItem | undefined {

@@ -16,6 +16,8 @@ export interface Setting<T> {
   readonly list?: boolean;
   /** True where YAML gives data, which flags and environment give as JSON. */
   readonly data?: boolean;
+  /** True where no message shows the value. */
+  readonly secret?: boolean;
 }
 
 export function setting<T>(

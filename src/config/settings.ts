@@ -1,8 +1,12 @@
 /** Every setting: its key, what it accepts, its default. */
 import { hostname } from 'node:os';
 import * as z from 'zod';
+import { NODE_LABELS_MAX } from '../limits/containers.js';
 import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
+import { isNodeLabel } from '../subscriptions/request/node-labels.js';
+import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/broker-address.js';
+import { clustersSchema, clustersText } from './clusters.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
 import { mixSchema, mixText } from './mix.js';
 import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
@@ -16,9 +20,20 @@ function documentBytes(fallback: number, what: string): Setting<number> {
 
 /** On the command line a flag without a value. */
 const flag: z.ZodType<boolean, string> = oneOf('true', 'false').transform((word) => word === 'true');
-const ADDRESS = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):(\d{1,5})$/;
-const isAddress = (text: string) => Number(ADDRESS.exec(text)?.[2] ?? 65_536) < 65_536;
-const address = z.string().refine(isAddress, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
+const address = z.string().refine(isHostAndPort, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
+
+const brokerList = list(isBroker, [1, limits.BROKERS_MAX], 'host:port or host:port@zone items');
+const brokers = {
+  ...brokerList,
+  schema: brokerList.schema.refine((items) => twiceIn(items) === undefined, 'must name each broker once'),
+  fallback: '127.0.0.1:8484',
+  summary:
+    'brokers to connect to, those of this zone first, else in any order (host:port or host:port@zone, comma-separated)',
+};
+
+/** Names and passwords belong into files. */
+const isNatsUrl = (text: string) =>
+  /^(nats|tls):\/\/([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:\d{1,5})?$/.test(text);
 
 /** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
 function isOrigin(text: string): boolean {
@@ -30,6 +45,8 @@ function isKeysPlace(text: string): boolean {
   if (!/^[a-z]+:\/\//i.test(text)) return true;
   return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
 }
+
+const isRuntime = (text: string) => /^(auto|off|(unix:(\/\/)?)?\/[^\s,]{1,90})$/.test(text);
 
 /** In the order of PROFILES, each once, `lite` among them. */
 const profiles = z
@@ -43,6 +60,21 @@ const profiles = z
 
 /** Every setting by key. Keys are the YAML paths. Ages are milliseconds, sizes bytes once parsed. */
 export const SETTINGS = {
+  'nats.servers': {
+    ...list(isNatsUrl, [0, limits.NATS_SERVERS_MAX], 'addresses, like nats://10.0.0.1:4222 or tls://nats.example:4222'),
+    fallback: '',
+    summary: 'nats-servers that keep the log of a cluster of brokers (comma-separated)',
+  },
+  'nats.cluster': setting(
+    z.string().regex(/^[A-Za-z0-9_-]{0,32}$/, 'must be up to 32 letters, digits, "-" or "_"'),
+    '',
+    'name of the cluster, which begins the names of its streams',
+  ),
+  'nats.credentials': setting(z.string(), '', 'file of credentials for them (JWT and seed, as nsc writes it)'),
+  'nats.nkey': setting(z.string(), '', 'file with the seed of the nkey for them, in place of credentials'),
+  'nats.ca': setting(z.string(), '', 'file with the CA of their certificates'),
+  'nats.cert': setting(z.string(), '', 'file with the certificate that is shown to them (PEM)'),
+  'nats.key': setting(z.string(), '', 'file with its key'),
   'grpc.listen': setting(address, '127.0.0.1:8484', 'where the broker listens for agents and subscribers'),
   'http.listen': setting(address, '127.0.0.1:8485', 'where the broker listens for HTTP'),
   'http.origins': {
@@ -62,10 +94,19 @@ export const SETTINGS = {
     hostname(),
     "this node's name",
   ),
-  brokers: {
-    ...list((item) => isAddress(item) && !item.endsWith(':0'), [1, limits.BROKERS_MAX], 'host:port items'),
-    fallback: '127.0.0.1:8484',
-    summary: 'brokers to connect to, tried in turn (host:port, comma-separated)',
+  brokers,
+  zone: setting(
+    z.string().refine((text) => text === '' || isZone(text), ZONE_FORM),
+    '',
+    'zone of this agent or command: brokers of it are asked before others',
+  ),
+  clusters: {
+    schema: clustersSchema,
+    text: clustersText,
+    data: true,
+    secret: true,
+    fallback: '{}',
+    summary: 'clusters that commands can ask together, by name (JSON; see docs/several-clusters.md)',
   },
   insecure: setting(flag, 'false', 'allow listening beyond loopback without TLS'),
   'broker.token': setting(flag, 'true', 'let in whoever can connect: no call wants the token in DATA_DIR/token'),
@@ -273,6 +314,22 @@ export const SETTINGS = {
     'best',
     "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
   ),
+  'agent.containers': {
+    ...list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock'),
+    fallback: 'auto',
+    summary:
+      'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets (comma-separated)',
+  },
+  'agent.labels': {
+    ...list(isNodeLabel, [0, NODE_LABELS_MAX], 'labels, like zone=b'),
+    fallback: '',
+    summary: 'labels by which subscribers select this node: --node zone=b (key=value, comma-separated)',
+  },
+  'agent.kubernetesLabels': choice(
+    ['off', 'on'],
+    'off',
+    'whether labels that Kubernetes has of this node are added, by its API and the token of the pod that the agent runs in',
+  ),
   'agent.live.linger': span(
     [1, 1_000],
     limits.LINGER_MS_DEFAULT,
@@ -321,11 +378,13 @@ export function environmentName(key: SettingKey): string {
 }
 
 /**
- * `recorder.bytesMax` is --recorder-bytes-max. Brokers are given one by one or comma-separated as --broker. --no-token
- * turns off the need for a token.
+ * `recorder.bytesMax` is --recorder-bytes-max. Brokers are given one by one or comma-separated as --broker, nats-servers as
+ * --nats, the cluster as --cluster. --no-token turns off the need for a token.
  */
 export function flagName(key: SettingKey): string {
   if (key === 'brokers') return '--broker';
+  if (key === 'nats.servers') return '--nats';
+  if (key === 'nats.cluster') return '--cluster';
   return key === 'broker.token' ? '--no-token' : `--${words(key).join('-')}`;
 }
 

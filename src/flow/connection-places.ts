@@ -59,3 +59,35 @@ export class ConnectionPlaces<T extends Connection> {
     this.#kept.delete(connection);
   }
 }
+
+/** Bounds the bytes of answers that nobody takes: anybody may ask, by many connections and requests at once. */
+export class WaitingAnswers<Answer> {
+  /** In the order in which they were given. */
+  readonly #bytes = new Map<Answer, number>();
+  #sum = 0;
+  readonly #bytesMax: number;
+  readonly #end: (answer: Answer) => void;
+
+  /** @param end ends the connection that an answer is for */
+  constructor(bytesMax: number, end: (answer: Answer) => void) {
+    this.#bytesMax = bytesMax;
+    this.#end = end;
+  }
+
+  /** Ends connections, beginning with the one whose answer waits for longest, until there is room. */
+  add(answer: Answer, bytes: number): void {
+    this.#bytes.set(answer, bytes);
+    this.#sum += bytes;
+    for (const longest of this.#bytes.keys()) {
+      if (this.#sum <= this.#bytesMax || longest === answer) return;
+      this.taken(longest);
+      this.#end(longest);
+    }
+  }
+
+  /** The transport has taken it, or the connection has ended. */
+  taken(answer: Answer): void {
+    this.#sum -= this.#bytes.get(answer) ?? 0;
+    this.#bytes.delete(answer);
+  }
+}

@@ -5,6 +5,10 @@ export const ERROR_CHARACTERS_MAX = 1024;
 
 /** How many brokers a client tries in turn. */
 export const BROKERS_MAX = 16;
+/** A broker that failed is asked after all others for so long, unless it answers before: a restart takes less. */
+export const BROKER_SUSPECT_MS = 30_000;
+/** Clients of a broker that died go to others spread over this time. */
+export const RECONNECT_MOVE_MS_MAX = 200;
 /** How long a client waits for a broker's first answer. */
 export const CLIENT_ANSWER_MS = 10_000;
 /** Reconnects back off between these, with jitter. */
@@ -21,5 +25,18 @@ export const LINE_CHARACTERS_MAX = 16 * 1024 * 1024;
 export const STREAM_SILENCE_MS_MAX = 45_000;
 /** Events of a stream of JSON that wait for their cursor: more than brokers send together. */
 export const LINE_EVENTS_MAX = 16_384;
+/** Events of the past that a request asks for by their number: over several clusters the client holds them. */
+export const LAST_MAX = 10_000;
+/** Events that a request gets which states neither a start nor an amount. */
+export const LAST_DEFAULT = 20;
+/** Clusters that one subscription is merged of: each has one item waiting in the client. */
+export const CLUSTERS_MAX = 16;
+export const CLUSTER_CURSOR_CHARACTERS_MAX = 96 * 1024;
+/** A replay over several clusters does not wait for longer for one that went away. */
+export const CLUSTER_AWAY_MS = 10_000;
+/** How often a batch is sent of which no broker takes notice, once one has: for some ten seconds. */
+export const PUBLISH_TRIES_MAX = 32;
 /** Batches that one client has waiting to be published. */
 export const PUBLISH_WAITING_MAX = 1_024;
+/** Items of a list that a client asks for, page by page: more than a broker has. */
+export const LISTED_MAX = 65_536;

@@ -44,3 +44,10 @@ export const GROUP_UPKEEPS_PER_LOG = 16;
 export const GROUP_POSITIONS_SHOWN_MAX = 256;
 /** Places of nodes of one slice's parked cursor, encoded: some hundred bytes a node. */
 export const GROUP_PARKED_BYTES_MAX = 512 * KiB;
+/**
+ * Places of nodes that a broker remembers of one group's cursors which are not committed, some 250 bytes each, its slices
+ * together. Of what is more it remembers every second, fourth ... cursor.
+ */
+export const GROUP_GIVEN_PLACES_MAX = 8_192;
+/** Commits of one slice at a time whose places are kept written down, besides the one that is in force. */
+export const GROUP_PLACES_KEPT_MAX = 8;

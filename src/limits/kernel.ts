@@ -45,11 +45,16 @@ export const EXEC_PROBES_MAX = 64;
 export const EXEC_PROBE_KEPT_NS = 2_000_000_000n;
 /** A filesystem in which one was placed in vain, as no process used it, is left alone for so long. */
 export const EXEC_PROBE_USELESS_NS = 600_000_000_000n;
+/** Share of a core, and burst, for seeking a program that has ended in what is mounted: some milliseconds each. */
+export const EXEC_SEEK_CPU_SHARE = 0.05;
+export const EXEC_SEEK_CPU_BURST_MS = 500;
 /** Share of a core for comparing the list of mounts, by which containers' roots are found, and how many at once. */
 export const MOUNTS_LOOK_SHARE = 0.001;
 export const OVERLAYS_PER_LOOK_MAX = 4;
 /** Layers of an overlay that are looked through. The kernel takes 500, and most images have some ten. */
 export const MOUNT_LAYERS_MAX = 128;
+/** Overlays of which it is remembered whether the kernel answers for all their layers, a kilobyte or so each. */
+export const OVERLAYS_KNOWN_MAX = 256;
 /** One that copied no exec for so long makes room for a new file's. */
 export const EXEC_PROBE_IDLE_NS = 60_000_000_000n;
 /** How long an exec waits for a program that has not run yet: what comes later is held back meanwhile. */

@@ -3,9 +3,9 @@ import { KiB } from './units.js';
 
 /** Subscriptions at once, members of groups among them. An idle one takes less than 64 KiB of a broker's memory. */
 export const SUBSCRIPTIONS_MAX = 8_192;
-/** Subscriptions on one page of their list, and the text of their filters on it: a page must fit a message. */
-export const SUBSCRIPTIONS_PAGE_MAX = 1_000;
-export const SUBSCRIPTIONS_PAGE_BYTES = 256 * KiB;
+/** Items on one page of a list, and the bytes of them that may be long: a page must fit a message. */
+export const PAGE_ITEMS_MAX = 1_000;
+export const PAGE_BYTES = 256 * KiB;
 /** Watermarks and gaps of one subscription: at most one per node and reason in this time. */
 export const NOTICE_INTERVAL_MS = 1_000;
 /** Nodes whose watermark one subscription is told in one interval; the others follow in the next. */

@@ -5,14 +5,19 @@ import type { CredentialFor } from '../access/token-lookup.js';
 import type { GuardBounds } from './guard/overhead.js';
 import type { Budget } from './publish/budget.js';
 import type { CompiledRule } from './redaction/rule.js';
+import type { RuntimePlace } from './source/containers/runtime-places.js';
 import type { SourceOptions } from './source/open-source.js';
 import type { JoinCredential } from './uplink/membership.js';
 
 export interface AgentOptions {
   readonly nodeName: string;
+  /** `key=value`, by which subscribers select nodes; none by default. */
+  readonly labels?: readonly string[] | undefined;
   readonly dataDir: string;
-  /** host:port, tried in turn. */
+  /** `host:port` or `host:port@zone`: see BrokerRing. */
   readonly brokers: readonly string[];
+  /** This node's; brokers of it come first. */
+  readonly zone?: string | undefined;
   /** The credential to present to each broker. */
   readonly credentialFor: CredentialFor;
   /** How to connect to each broker, unless the node joins; in the clear by default. */
@@ -31,6 +36,8 @@ export interface AgentOptions {
   /** Which secrets are masked before they are recorded. */
   readonly redaction: readonly CompiledRule[];
   readonly source: SourceOptions;
+  /** The container runtimes that are asked who containers are; none by default. */
+  readonly containers?: readonly RuntimePlace[] | undefined;
   /**
    * The process that runs this agent beside a broker, and the host:port it listens on: like the agent's own, its events
    * are left out of matches unless asked for.

@@ -19,6 +19,7 @@ import {
 import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate, type PredicateSpec } from '../subscriptions/predicate.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
+import { ContainerNames } from './container-names.js';
 import { Disturbances } from './disturbances.js';
 import { type Doing, DrainPace } from './drain-pace.js';
 import { Overhead, type Overheads } from './guard/overhead.js';
@@ -82,6 +83,7 @@ export class Agent {
   #drainedNs = 0n;
   #suspendedFor = '';
   #rescan: Rescan | undefined;
+  #containers: ContainerNames | undefined;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
   #due = { clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0, guardMs: 0 };
@@ -148,6 +150,8 @@ export class Agent {
     const said = [recording, ...notes.map(({ message }) => message)].join('; ');
     this.#notice('host.start', notes.at(-1)?.reason ?? 'started', said);
     if (this.#degraded) this.#notice('host.degraded', 'blind', this.#degraded);
+    // Before anything is told of them.
+    this.#containers = await ContainerNames.start(this.#recorder, options.containers, options.log);
     this.#collect();
     if (source.name !== 'synthetic') this.#recorder.snapshot([...new ProcessReader().scan()]);
     if (source.name === 'tracefs') {
@@ -185,6 +189,7 @@ export class Agent {
   async #stop(): Promise<void> {
     clearTimeout(this.#timer);
     await everyStep(
+      () => this.#containers?.stop(),
       () => this.#sendLast(),
       () => this.#uplink.stop(),
       () => this.#source.stop(),
@@ -252,6 +257,7 @@ export class Agent {
     const result = this.#source.drain();
     this.#pace.drained(result, performance.now());
     this.#recorder.expire(this.#nowNs(), this.#drainedNs);
+    this.#containers?.step(performance.now());
     this.#drainedNs = beganNs;
     return result;
   }
@@ -361,6 +367,7 @@ export class Agent {
   #facts(): NodeFacts {
     return {
       nodeName: this.#options.nodeName,
+      labels: this.#options.labels ?? [],
       version: this.#options.version,
       kernelRelease: release(),
       source: this.#source.name,
@@ -423,15 +430,15 @@ export class Agent {
   #prepare({ predicates, window }: HistoryTask): PreparedRequest {
     this.#collect();
     const upTo = window.upTo ?? this.#recorder.timeline.frontier;
-    const { nodeName: hostName } = this.#options;
-    const compiled = predicates.map((spec) => ({ id: spec.id, predicate: compilePredicate({ ...spec, hostName }) }));
+    const host = { hostName: this.#options.nodeName, hostLabels: this.#options.labels };
+    const compiled = predicates.map((spec) => ({ id: spec.id, predicate: compilePredicate({ ...spec, ...host }) }));
     return { predicates: compiled, window: { ...window, upTo } };
   }
 
   /** Drains the kernel before a new interest is in force: events from before it are history, not live. */
   #interest(generation: bigint, requests: readonly PredicateSpec[]) {
     this.#collect();
-    const interest = new Interest(generation, requests, this.#options.nodeName);
+    const interest = new Interest(generation, requests, this.#options.nodeName, this.#options.labels);
     this.#demand.widen(interest);
     const position = this.#publisher.setInterest(interest);
     this.#demand.narrow();

@@ -26,8 +26,10 @@ interface Group {
 export class PredicateIndex {
   readonly #groups: readonly Group[];
   readonly #others: readonly Predicate[];
+  readonly #all: readonly Predicate[];
 
   constructor(predicates: readonly Predicate[]) {
+    this.#all = predicates;
     const fields = new Map<string, Constants>();
     for (const predicate of predicates) {
       for (const { field, values } of equalitiesOf(predicate)) {
@@ -50,6 +52,8 @@ export class PredicateIndex {
 
   /** The predicates that match the event. */
   match(event: BusEvent): Predicate[] {
+    // Names that are not known may be equal to any.
+    if (event.container?.unresolved) return this.#all.filter((predicate) => predicate.matches(event));
     const matched = this.#others.filter((predicate) => predicate.matches(event));
     for (const { read, byValue } of this.#groups) {
       for (const predicate of byValue.get(read(event)) ?? []) if (predicate.matches(event)) matched.push(predicate);

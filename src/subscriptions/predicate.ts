@@ -14,10 +14,12 @@ import { canonicalText } from './filter/canonical.js';
 import { checkFilter } from './filter/check.js';
 import type { CheckedExpr } from './filter/checked.js';
 import { compileFilter } from './filter/compile.js';
+import { type Host, NO_HOST } from './filter/host.js';
 import { whyImpossible } from './filter/impossible.js';
 import { parseFilter } from './filter/parse.js';
 import { canMatch } from './filter/possible.js';
 import { tokensOf } from './filter/tokens.js';
+import { whateverNames } from './filter/unresolved.js';
 import { NEVER } from './pushdown/raw-expr.js';
 import { type RawForm, rawForm } from './pushdown/raw-form.js';
 import { type RequiredText, requiredText } from './pushdown/required-text.js';
@@ -41,6 +43,8 @@ export interface PredicateOptions {
   readonly conjunct?: string | undefined;
   /** What `host.name` reads: the node where events are matched. Not part of the predicate's identity. */
   readonly hostName?: string | undefined;
+  /** What `host.labels` reads there. */
+  readonly hostLabels?: readonly string[] | undefined;
 }
 
 /** A predicate as brokers send it to nodes. */
@@ -121,12 +125,12 @@ const dropped = new FinalizationRegistry<string>((key) => {
  *   and `conjunct` exclude each other.
  */
 export function compilePredicate(options: PredicateOptions): Predicate {
-  const { topics, documents, filter, includeSelf, fields, refuseImpossible, conjunct, hostName } = options;
+  const { topics, documents, filter, includeSelf, fields, refuseImpossible, conjunct, hostName, hostLabels } = options;
   // Far too long a filter is refused before it is copied.
   if (filter.length > FILTER_BYTES_MAX) return compiled(options);
   const key = JSON.stringify([
     ...[topics, documents, filter, includeSelf, fields],
-    ...[refuseImpossible, conjunct, hostName],
+    ...[refuseImpossible, conjunct, hostName, hostLabels],
   ]);
   const held = predicatesHeld.get(key)?.deref();
   if (held !== undefined) return held;
@@ -141,20 +145,22 @@ function compiled(options: PredicateOptions): Predicate {
   const topics = options.topics.length === 0 && documents.length > 0 ? [] : checkTopics(options.topics);
   const own = checkText(options.filter);
   const { root, canonical } = options.conjunct === undefined ? own : joined(own, options.conjunct);
-  const { includeSelf, hostName } = options;
+  const { includeSelf, hostName, hostLabels: labels = [] } = options;
+  const host = hostName === undefined ? undefined : { name: hostName, labels };
   // Brokers evaluate no filter over the kernel's events.
   let accepts: ((event: BusEvent) => boolean) | undefined;
+  let mayAccept: ((event: BusEvent) => boolean) | undefined;
   const wanted = new Set(topics);
   const fields = checkFields(options.fields ?? []);
   const mask = fields.length === 0 ? undefined : compileFieldMask(fields);
   const id = predicateId(topics, canonical, includeSelf, fields);
-  const mayMatch = typeTest(root, wanted, hostName);
+  const mayMatch = typeTest(root, wanted, host);
   if (
     options.refuseImpossible === true &&
     documents.length === 0 &&
     !topics.some((topic) => TOPICS[topic]?.types.some(mayMatch))
   ) {
-    throw impossible(own, topics, typeTest(own.root, wanted, hostName));
+    throw impossible(own, topics, typeTest(own.root, wanted, host));
   }
   return {
     id,
@@ -169,14 +175,18 @@ function compiled(options: PredicateOptions): Predicate {
     equalities: requiredEqualities(root),
     matches(event) {
       if (!wanted.has(event.topic) || (!includeSelf && event.self === true)) return false;
-      accepts ??= compileFilter(root, hostName ?? '');
+      if (event.container?.unresolved) {
+        mayAccept ??= compileFilter(whateverNames(root), host ?? NO_HOST);
+        return mayAccept(event);
+      }
+      accepts ??= compileFilter(root, host ?? NO_HOST);
       return accepts(event);
     },
     mayMatchType: mayMatch,
     rawForm(type) {
-      return wanted.has(topicOf(type)) ? rawForm(root, type, hostName) : { expr: NEVER, exact: true };
+      return wanted.has(topicOf(type)) ? rawForm(root, type, host) : { expr: NEVER, exact: true };
     },
-    requiredText: (type) => requiredText(root, type, topicOf(type), hostName),
+    requiredText: (type) => requiredText(root, type, topicOf(type), host),
   };
 }
 
@@ -223,14 +233,14 @@ function joined({ canonical }: CheckedFilter, conjunct: string): CheckedFilter {
 }
 
 /** Caches the answers: plan, profiles and interest ask the same questions, and trying a filter may be costly. */
-function typeTest(root: CheckedExpr, topics: ReadonlySet<string>, hostName: string | undefined) {
+function typeTest(root: CheckedExpr, topics: ReadonlySet<string>, host: Host | undefined) {
   const known = new Map<string, boolean>();
   return (type: string): boolean => {
     const topic = topicOf(type);
     if (!topics.has(topic)) return false;
     let answer = known.get(type);
     if (answer === undefined) {
-      answer = canMatch(root, type, topic, hostName);
+      answer = canMatch(root, type, topic, host);
       if (known.size < TYPES_KEPT_MAX) known.set(type, answer);
     }
     return answer;

@@ -5,7 +5,7 @@
 import { BackplaneError } from '../errors.js';
 import type { CommitRequest__Output } from './gen/backplane/v1/CommitRequest.js';
 import type { ControlRequest__Output } from './gen/backplane/v1/ControlRequest.js';
-import type { ControlResponse } from './gen/backplane/v1/ControlResponse.js';
+import type { ControlResponse, ControlResponse__Output } from './gen/backplane/v1/ControlResponse.js';
 import type { CreateJoinTokenRequest__Output } from './gen/backplane/v1/CreateJoinTokenRequest.js';
 import type { CreateJoinTokenResponse } from './gen/backplane/v1/CreateJoinTokenResponse.js';
 import type { DeleteGroupRequest__Output } from './gen/backplane/v1/DeleteGroupRequest.js';
@@ -25,7 +25,9 @@ import type { JoinRequest__Output } from './gen/backplane/v1/JoinRequest.js';
 import type { JoinResponse } from './gen/backplane/v1/JoinResponse.js';
 import type { ListBudgetsResponse } from './gen/backplane/v1/ListBudgetsResponse.js';
 import type { ListFieldsResponse } from './gen/backplane/v1/ListFieldsResponse.js';
+import type { ListGroupsRequest__Output } from './gen/backplane/v1/ListGroupsRequest.js';
 import type { ListGroupsResponse } from './gen/backplane/v1/ListGroupsResponse.js';
+import type { ListNodesRequest__Output } from './gen/backplane/v1/ListNodesRequest.js';
 import type { ListNodesResponse } from './gen/backplane/v1/ListNodesResponse.js';
 import type { ListSubscriptionsRequest__Output } from './gen/backplane/v1/ListSubscriptionsRequest.js';
 import type { ListSubscriptionsResponse } from './gen/backplane/v1/ListSubscriptionsResponse.js';
@@ -36,6 +38,8 @@ import type { RenewRequest__Output } from './gen/backplane/v1/RenewRequest.js';
 import type { RenewResponse } from './gen/backplane/v1/RenewResponse.js';
 import type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
 import type { ResetGroupResponse } from './gen/backplane/v1/ResetGroupResponse.js';
+import type { RetireRequest__Output } from './gen/backplane/v1/RetireRequest.js';
+import type { RetireResponse } from './gen/backplane/v1/RetireResponse.js';
 import type { SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
 import type { SetBudgetResponse } from './gen/backplane/v1/SetBudgetResponse.js';
 import type { SetGroupFilterRequest__Output } from './gen/backplane/v1/SetGroupFilterRequest.js';
@@ -70,7 +74,7 @@ export type { Hello, Hello__Output } from './gen/backplane/v1/Hello.js';
 export type { HistogramRequest__Output } from './gen/backplane/v1/HistogramRequest.js';
 export type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js';
 export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
-export type { HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
+export type { HistoryQuery, HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
 export type { Interest__Output } from './gen/backplane/v1/Interest.js';
 export type { JoinClient } from './gen/backplane/v1/Join.js';
 export type { JoinResponse__Output } from './gen/backplane/v1/JoinResponse.js';
@@ -97,6 +101,7 @@ export type { PublishResponse, PublishResponse__Output } from './gen/backplane/v
 export type { RecordingBegin__Output as RecordingBegin } from './gen/backplane/v1/RecordingBegin.js';
 export type { ResetGroupRequest__Output } from './gen/backplane/v1/ResetGroupRequest.js';
 export type { ResetGroupResponse, ResetGroupResponse__Output } from './gen/backplane/v1/ResetGroupResponse.js';
+export type { RetireResponse, RetireResponse__Output } from './gen/backplane/v1/RetireResponse.js';
 export type { SetBudgetRequest, SetBudgetRequest__Output } from './gen/backplane/v1/SetBudgetRequest.js';
 export type { SetBudgetResponse, SetBudgetResponse__Output } from './gen/backplane/v1/SetBudgetResponse.js';
 export type { SetGroupFilterRequest, SetGroupFilterRequest__Output } from './gen/backplane/v1/SetGroupFilterRequest.js';
@@ -114,7 +119,7 @@ export type { Value__Output as ValueMessage } from './gen/google/protobuf/Value.
 type Empty = Record<string, never>;
 
 export const controlRequestCodec = messageCodec<object, ControlRequest__Output>('ControlRequest');
-export const controlResponseCodec = messageCodec<ControlResponse, unknown>('ControlResponse');
+export const controlResponseCodec = messageCodec<ControlResponse, ControlResponse__Output>('ControlResponse');
 export const historyEndCodec = messageCodec<HistoryEnd, HistoryEnd__Output>('HistoryEnd');
 export const subscribeRequestCodec = messageCodec<object, SubscribeRequest__Output>('SubscribeRequest');
 export const subscribeResponseCodec = messageCodec<SubscribeResponse, SubscribeResponse__Output>('SubscribeResponse');
@@ -122,6 +127,7 @@ export const eventCodec = messageCodec<object, Event__Output>('Event');
 export const eventBatchCodec = messageCodec<object, EventBatch__Output>('EventBatch');
 export const explainRequestCodec = messageCodec<object, ExplainRequest__Output>('ExplainRequest');
 export const explainResponseCodec = messageCodec<ExplainResponse, unknown>('ExplainResponse');
+export const listNodesRequestCodec = messageCodec<object, ListNodesRequest__Output>('ListNodesRequest');
 export const listNodesResponseCodec = messageCodec<ListNodesResponse, unknown>('ListNodesResponse');
 export const listTopicsResponseCodec = messageCodec<ListTopicsResponse, unknown>('ListTopicsResponse');
 export const listSubscriptionsRequestCodec = messageCodec<object, ListSubscriptionsRequest__Output>(
@@ -140,6 +146,7 @@ export const histogramResponseCodec = messageCodec<HistogramResponse, unknown>('
 export const listBudgetsResponseCodec = messageCodec<ListBudgetsResponse, unknown>('ListBudgetsResponse');
 export const listFieldsResponseCodec = messageCodec<ListFieldsResponse, unknown>('ListFieldsResponse');
 export const publishResponseCodec = messageCodec<PublishResponse, PublishResponse__Output>('PublishResponse');
+export const listGroupsRequestCodec = messageCodec<object, ListGroupsRequest__Output>('ListGroupsRequest');
 export const listGroupsResponseCodec = messageCodec<ListGroupsResponse, unknown>('ListGroupsResponse');
 export const getGroupRequestCodec = messageCodec<object, GetGroupRequest__Output>('GetGroupRequest');
 export const getGroupResponseCodec = messageCodec<GetGroupResponse, unknown>('GetGroupResponse');
@@ -149,6 +156,8 @@ export const commitRequestCodec = messageCodec<object, CommitRequest__Output>('C
 export const commitResponseCodec = messageCodec<Empty, unknown>('CommitResponse');
 export const resetGroupRequestCodec = messageCodec<object, ResetGroupRequest__Output>('ResetGroupRequest');
 export const resetGroupResponseCodec = messageCodec<ResetGroupResponse, unknown>('ResetGroupResponse');
+export const retireRequestCodec = messageCodec<object, RetireRequest__Output>('RetireRequest');
+export const retireResponseCodec = messageCodec<RetireResponse, unknown>('RetireResponse');
 export const setGroupFilterRequestCodec = messageCodec<object, SetGroupFilterRequest__Output>('SetGroupFilterRequest');
 export const setGroupFilterResponseCodec = messageCodec<SetGroupFilterResponse, unknown>('SetGroupFilterResponse');
 export const joinRequestCodec = messageCodec<object, JoinRequest__Output>('JoinRequest');

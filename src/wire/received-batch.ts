@@ -78,6 +78,19 @@ export class ReceivedBatch implements EventBatchMessage {
     return this.received.map(({ message }) => message);
   }
 
+  /** Events [from, to) of it, as a batch of a node of that name, and with that cursor. */
+  part(from: number, to: number, node: string, cursor: string): ReceivedBatch {
+    const { topic, history, refill, slice } = this;
+    const part = Object.assign(new ReceivedBatch(), { node, topic, history, cursor, refill, slice });
+    part.count = to - from;
+    part.#received = this.received.slice(from, to);
+    for (const { selector, all, indices } of this.matches) {
+      const within = indices.filter((index) => index >= from && index < to).map((index) => index - from);
+      if (all || within.length > 0) part.matches.push({ selector, all, indices: within });
+    }
+    return part;
+  }
+
   /** All of them in the client library's form. */
   get typed(): readonly BackplaneEvent[] {
     this.#typed ??= typedEvents(this, this.#encoded);

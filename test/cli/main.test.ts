@@ -53,7 +53,7 @@ const REFUSALS: readonly (readonly [string, readonly string[], RegExp])[] = [
   [
     'a bad broker',
     ['nodes', '--broker', 'nowhere'],
-    /^backplane: brokers must hold host:port items, got "nowhere" \(flag --broker\)\n$/,
+    /^backplane: brokers must hold host:port or host:port@zone items, got "nowhere" \(flag --broker\)\n$/,
   ],
   [
     'a bad setting',
@@ -91,7 +91,10 @@ for (const [name, args, expected] of REFUSALS) {
 
 test("a bad setting in the environment is refused by the variable's name", async () => {
   const { code, err } = await run(['status'], { BACKPLANE_BROKERS: 'x' });
-  assert.equal(err, 'backplane: brokers must hold host:port items, got "x" (environment BACKPLANE_BROKERS)\n');
+  assert.equal(
+    err,
+    'backplane: brokers must hold host:port or host:port@zone items, got "x" (environment BACKPLANE_BROKERS)\n',
+  );
   assert.equal(code, 2);
 });
 

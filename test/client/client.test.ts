@@ -24,8 +24,9 @@ async function start(t: TestContext, options: Partial<ScriptedBrokerOptions> = {
   return broker;
 }
 
-function client(t: TestContext, ...brokers: string[]): Client {
-  const made = new Client(brokers);
+/** The first is asked first: it is of the client's zone. */
+function client(t: TestContext, ...[first, ...others]: string[]): Client {
+  const made = new Client([`${first}@here`, ...others], undefined, { zone: 'here' });
   t.after(() => made.close());
   return made;
 }
@@ -150,7 +151,7 @@ test('brokers that do not answer are passed over, in streams and in unary calls'
 });
 
 test('when no broker answers, one line names them and says what to do', async (t) => {
-  const from = new Client([NOBODY, '127.0.0.1:2'], undefined, { advice: 'start one' });
+  const from = new Client([`${NOBODY}@here`, '127.0.0.1:2'], undefined, { zone: 'here', advice: 'start one' });
   t.after(() => from.close());
   for (const call of [from.listTopics(), collect(from, { follow: true })]) {
     await assert.rejects(call, (thrown) => {
@@ -165,9 +166,21 @@ test('when no broker answers, one line names them and says what to do', async (t
   }
 });
 
+test('a broker that is full is passed over; where all are, it says so itself', async (t) => {
+  const full = await start(t, { full: true });
+  const broker = await start(t);
+  const { pids } = await collect(client(t, full.address, broker.address), { since: '5m' });
+  assert.deepEqual([pids, full.requests.length, broker.requests.length], [ALL, 1, 1]);
+  await assert.rejects(collect(client(t, full.address, NOBODY), { since: '5m' }), { code: 'unavailable' });
+  await assert.rejects(collect(client(t, full.address), { since: '5m' }), {
+    code: 'resource_exhausted',
+    message: 'at most 1 subscriptions run at once',
+  });
+});
+
 test('a refusal by the broker is not retried, and keeps its message', async (t) => {
   const broker = await start(t);
-  await assert.rejects(collect(client(t, broker.address, broker.address), { filter: 'bad' }), (thrown) => {
+  await assert.rejects(collect(client(t, broker.address, NOBODY), { filter: 'bad' }), (thrown) => {
     assert.ok(thrown instanceof BackplaneError);
     assert.equal(thrown.exitCode, 2);
     assert.equal(thrown.message, 'filter: column 1: unknown field "bad"');

@@ -1,6 +1,6 @@
 /** What every way to nodes must do, whichever broker has their sessions. */
 import assert from 'node:assert/strict';
-import type { HistoryAnswer } from '../../src/broker/nodes/history-answer.js';
+import type { HistoryAnswer } from '../../src/broker/nodes/history/history-answer.js';
 import type { NodeRoute } from '../../src/broker/nodes/node-route.js';
 import { HISTORY_QUERIES_PER_CLIENT_MAX, KiB } from '../../src/limits.js';
 import { compilePredicate } from '../../src/subscriptions/predicate.js';
@@ -135,6 +135,17 @@ function answersUnderCredit(each: Each<NodeRouteUnderTest>): void {
     await connect('a', recorder);
     await until('that it is back', () => route.reaches('a'));
     assert.equal(await read(route.history('a', request)!), 2_000);
+  });
+
+  each('a takeover ends the session of its node, and of no other; without one it does nothing', async (under) => {
+    const { route, connect } = under;
+    const [a, b] = [await connect('a', recorderOf(0)), await connect('b', new TestRecorder('b', 1, 0n))];
+    await until('that both are reached', () => route.reaches('a') && route.reaches('b'));
+    await route.takeover('a');
+    await until('that it has ended', () => a.ended !== undefined && !route.reaches('a'));
+    assert.equal(b.ended, undefined);
+    await route.takeover('a');
+    await route.takeover('c');
   });
 
   each('a lease reaches its node, and no other', async ({ route, connect }) => {

@@ -7,6 +7,7 @@ import { encodeFrame, type Frame } from '../../src/wire/frame/frame.js';
 import type { Position } from '../../src/wire/position.js';
 import { element } from '../harness/arbitrary/frame-arbitrary.js';
 import { frameOver } from '../harness/frames.js';
+import { until } from '../harness/until.js';
 import { type Each, eachWith } from './each.js';
 
 export interface LogUnderTest {
@@ -15,7 +16,9 @@ export interface LogUnderTest {
   /** Ends it as a kill would. */
   kill(log: PartitionLog): Promise<void>;
   /** Applies retention, which deletes old frames. */
-  enforce(log: PartitionLog): void;
+  enforce(log: PartitionLog): void | Promise<void>;
+  /** The log of another broker, where brokers can be many. */
+  another?(): Promise<PartitionLog>;
   destroy(): Promise<void>;
 }
 
@@ -59,6 +62,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
   followersPromises(each);
   positionsPromises(each);
   storagePromises(each);
+  chainPromises(each);
 }
 
 function readersPromises(each: Each<LogUnderTest>): void {
@@ -228,7 +232,7 @@ function storagePromises(each: Each<LogUnderTest>): void {
     const first = await append(log, 'a', 0, 1, 1000);
     const reader = log.reader(first, PROCESS);
     for (let i = 1; i < 200; i++) await append(log, 'a', i, i + 1, 1000);
-    under.enforce(log);
+    await under.enforce(log);
     assert.ok(log.bytes < 150 * 1024 && log.firstOffset > first);
     const code = async (offset: number) => {
       const error = await log.coveredBefore(offset).then(
@@ -279,5 +283,45 @@ function storagePromises(each: Each<LogUnderTest>): void {
     assert.equal(await log.readNote(offset + 1), undefined);
     assert.equal(await log.readNote(offset + 100), undefined);
     assert.deepEqual((await drain(log.reader(log.firstOffset, PROCESS))).map(shown), ['a:1', 'a:2']);
+  });
+}
+
+function chainPromises(each: Each<LogUnderTest>): void {
+  each('what is covered never goes back, whatever is appended', async (under) => {
+    const log = await under.open();
+    const first = await append(log, 'a', 0, 10);
+    // Whether such a frame is stored or not is the engine's choice: ingest lets none through.
+    const refused = (cause: BackplaneError) => assert.equal(cause.code, 'failed_precondition');
+    await append(log, 'a', 0, 10);
+    await append(log, 'a', 2, 7);
+    await append(log, 'a', 5, 15).catch(refused);
+    const to = log.coveredTo('a', 'process')!;
+    assert.ok(to.timeNs === 10n || to.timeNs === 15n);
+    await append(log, 'a', 20, 30);
+    assert.deepEqual(log.coveredTo('a', 'process'), position(30));
+    assert.deepEqual((await log.coveredBefore(first + 1)).to('a', 'process'), position(10));
+    assert.deepEqual((await log.coveredBefore(log.deliverableOffset)).to('a', 'process'), position(30));
+  });
+
+  each('two brokers append to one log: both know the same, and each frame is there once', async (under) => {
+    if (under.another === undefined) return;
+    const logs = [await under.open(), await under.another()] as const;
+    const told = logs.map((log) => {
+      const seen: string[] = [];
+      log.follow((entry) => seen.push(`${entry.offset} ${shown(entry)}`));
+      return seen;
+    });
+    for (let i = 0; i < 20; i++) {
+      // A node that has moved: both brokers have the same frame of it, and both may acknowledge it.
+      const [one, other] = await Promise.all(logs.map((log) => append(log, 'moves', i, i + 1, 200)));
+      assert.equal(one, other, 'one of them was first');
+      await Promise.all(logs.map((log, at) => append(log, `stays-${at}`, i, i + 1, 200)));
+    }
+    assert.deepEqual(logs[0].coveredTo('moves', 'process'), position(20));
+    await Promise.all(logs.map((log) => log.settled()));
+    const end = Math.max(...logs.map((log) => log.deliverableOffset));
+    await until('both have read all', () => logs.every((log) => log.deliverableOffset === end));
+    assert.deepEqual(told[0], told[1]);
+    assert.equal(told[0]!.length, 60);
   });
 }

@@ -7,6 +7,8 @@ import { type Each, eachWith } from './each.js';
 export interface SharedStateUnderTest {
   /** Reads the state anew, as after a restart; the one before is used no more. */
   reopen(): Promise<SharedState>;
+  /** As two brokers have it at once; of what one process has alone there is only one. */
+  two(): Promise<readonly [SharedState, SharedState]>;
   /** From here on nothing can be written; returns what mends it. */
   breakIt(): Promise<() => Promise<void>>;
   destroy(): Promise<void>;
@@ -28,11 +30,25 @@ function watched(state: SharedState, prefix: string) {
   return { entries, changes, stop };
 }
 
+/** Counts in an entry that exists, whoever else does. Returns the tries that it took. */
+export async function countOne(state: SharedState, key = 'count'): Promise<number> {
+  for (let tries = 1; ; tries++) {
+    const { value, revision } = state.get(key)!;
+    try {
+      await state.put(key, { number: Number(value.number) + 1 }, revision);
+      return tries;
+    } catch (cause) {
+      assert.equal((cause as { code: string }).code, CONFLICT.code);
+    }
+  }
+}
+
 export function sharedStateContract(name: string, create: () => Promise<SharedStateUnderTest>): void {
   const each = eachWith(name, create);
   keepsEntries(each);
   putsAtRevisions(each);
   tellsWatchers(each);
+  isShared(each);
 }
 
 function keepsEntries(each: Each<SharedStateUnderTest>): void {
@@ -85,18 +101,7 @@ function putsAtRevisions(each: Each<SharedStateUnderTest>): void {
   each('of many writers who count in one entry, none is lost', async (under) => {
     const state = await under.reopen();
     await state.put('count', { number: 0 });
-    const count = async () => {
-      for (;;) {
-        const { value, revision } = state.get('count')!;
-        try {
-          await state.put('count', { number: Number(value.number) + 1 }, revision);
-          return;
-        } catch (cause) {
-          assert.equal((cause as { code: string }).code, CONFLICT.code);
-        }
-      }
-    };
-    await Promise.all(numbers(10).map(count));
+    await Promise.all(numbers(10).map(() => countOne(state)));
     assert.deepEqual(storedIn(state, 'count'), { number: 10 });
   });
 
@@ -161,5 +166,50 @@ function tellsWatchers(each: Each<SharedStateUnderTest>): void {
       again.entries('').map(({ key, value }) => [key, value]),
       keys.map((key) => [key, { key }]),
     );
+  });
+}
+
+function isShared(each: Each<SharedStateUnderTest>): void {
+  each('of two who race each change is made once, and both see them in one order', async (under) => {
+    const both = await under.two();
+    await both[0].put('count', { number: 0 });
+    await until('that the other has it', () => both[1].get('count') !== undefined);
+    const seen = both.map((state) => watched(state, ''));
+    await Promise.all(
+      both.map(async (state) => {
+        for (const _ of numbers(20)) await countOne(state);
+      }),
+    );
+    for (const state of both) await until('all of them', () => storedIn(state, 'count')?.number === 40);
+    for (const { changes } of seen) {
+      const counted = changes.map(({ value }) => Number(value!.number));
+      assert.deepEqual(
+        counted,
+        [...new Set(counted)].sort((a, b) => a - b),
+      );
+    }
+  });
+
+  each('of two who delete an entry at once, one is told that it did', async (under) => {
+    const both = await under.two();
+    for (const number of numbers(5)) {
+      const revision = await both[0].put('token', { number });
+      await until('that the other has it', () => both[1].get('token')?.revision === revision);
+      const results = await Promise.allSettled(both.map((state) => state.delete('token', revision)));
+      assert.deepEqual(results.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+      for (const state of both) await until('that it is gone', () => state.get('token') === undefined);
+    }
+  });
+
+  each('what one wrote, and what it deleted, the other sees; an entry that was deleted is made anew', async (under) => {
+    const [one, other] = await under.two();
+    const seen = watched(other, 'x.');
+    await one.put('x.1', { number: 1 });
+    await one.put('x.2', { number: 2 });
+    await one.delete('x.1');
+    await until('both', () => seen.entries.size === 1 && seen.entries.has('x.2'));
+    await other.put('x.1', { number: 3 }, 0);
+    await until('the new one', () => storedIn(one, 'x.1')?.number === 3);
+    await assert.rejects(one.put('x.1', { number: 4 }, 0), CONFLICT);
   });
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command, cannotTrace } from '../harness/bus/bus.js';
+import { readLines } from '../harness/bus/event-stream.js';
 import { until } from '../harness/until.js';
 
 /** Waits for /readyz to answer so; returns its text. */
@@ -43,10 +44,30 @@ test('up that was killed and started again is ready only with its node back, so 
   }
 });
 
-test('up is not ready while its agent is away, and says so', async () => {
-  const bus = await Bus.start({ BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '10' });
+/** How many events of the past the nodes with a label have. */
+async function ofLabel(bus: Bus, label: string): Promise<number> {
+  let events = 0;
+  const answer = await bus.get(`/v1/events?since=1h&limit=5&node=${encodeURIComponent(label)}`);
+  await readLines(answer, ({ event }) => {
+    if (event) events += 1;
+    return true;
+  });
+  return events;
+}
+
+test('up is not ready while its agent is away, and says so; its node is selected by its labels', async () => {
+  const env = {
+    BACKPLANE_SOURCE: 'synthetic',
+    BACKPLANE_SYNTHETIC_RATE: '100',
+    BACKPLANE_AGENT_LABELS: 'zone=b,rack=7',
+  };
+  const bus = await Bus.start(env);
   try {
     await answers(bus, 200);
+    await until('events', async () => (await ofLabel(bus, 'zone=*')) === 5);
+    assert.equal(await ofLabel(bus, 'zone=a'), 0);
+    const { nodes } = (await (await bus.get('/v1/nodes')).json()) as { nodes: { labels: string[] }[] };
+    assert.deepEqual(nodes[0]!.labels, ['zone=b', 'rack=7']);
     process.kill(await bus.agentPid(), 'SIGKILL');
     assert.match(await answers(bus, 503), /this node's agent /);
     await answers(bus, 200);

@@ -29,6 +29,8 @@ export interface GroupRun {
   readonly pauseMs: number;
   readonly commitTimeoutMs: number;
   readonly memberTimeoutMs: number;
+  /** Bound of the broker's log. */
+  readonly logBytesMax?: string;
 }
 
 const SLICES = 16;
@@ -49,6 +51,7 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
     BACKPLANE_GROUP_MEMBER_TIMEOUT: `${memberTimeoutMs}ms`,
     // No power is cut, so what a cut could take need not be noted.
     NODE_OPTIONS: '',
+    ...(run.logBytesMax === undefined ? {} : { BACKPLANE_LOG_BYTES_MAX: run.logBytesMax }),
   });
   const dir = join(cluster.dir, 'members');
   mkdirSync(dir);

@@ -1,8 +1,10 @@
-/** How long a client waits before it connects again. */
+/** How long a client waits before it connects again, and to which broker. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { reconnectDelayMs } from '../../src/flow/reconnect.js';
+import { BrokerRing, reconnectDelayMs } from '../../src/flow/reconnect.js';
 import {
+  BROKER_SUSPECT_MS,
+  RECONNECT_MOVE_MS_MAX,
   RECONNECT_MS_MAX,
   RECONNECT_MS_MIN,
   RECONNECT_SOON_ATTEMPTS,
@@ -24,4 +26,81 @@ test('attempts are close together while a broker may be restarting, and become r
 test('attempts become rare soon where the broker answers and the session fails all the same', () => {
   assert.equal(reconnectDelayMs(1, false, 1), reconnectDelayMs(1, true, 1));
   assert.equal(reconnectDelayMs(6, false, 1), RECONNECT_MS_MAX);
+});
+
+/** A ring whose clock stands, and whose waits are the longest. */
+function ringOf(brokers: readonly string[], zone = '', random = () => 1) {
+  const clock = { ms: 1_000 };
+  return { clock, ring: new BrokerRing(brokers, zone, () => clock.ms, random) };
+}
+
+const TWO_ZONES = ['a:1@x', 'b:1@y', 'c:1@x', 'd:1', 'e:1@y'];
+
+test('brokers of the own zone come first, and clients spread over equal ones', () => {
+  const first = new Set<string>();
+  for (let draw = 0; draw < 100; draw += 1) {
+    const order = new BrokerRing(
+      TWO_ZONES,
+      'y',
+      () => 0,
+      () => (draw * 0.37) % 1,
+    ).order();
+    assert.deepEqual([...order.slice(0, 2)].sort(), ['b:1', 'e:1']);
+    assert.deepEqual([...order].sort(), ['a:1', 'b:1', 'c:1', 'd:1', 'e:1']);
+    first.add(order[0]!);
+  }
+  assert.equal(first.size, 2);
+  const anywhere = new Set(Array.from({ length: 100 }, () => new BrokerRing(TWO_ZONES).next()));
+  assert.equal(anywhere.size, 5);
+});
+
+test('a broker that failed is asked after all others, and after its time the own zone comes first again', () => {
+  const { ring, clock } = ringOf(['near:1@x', 'far:1@y'], 'x');
+  assert.equal(ring.next(), 'near:1');
+  assert.equal(ring.waitMs('near:1'), 0);
+  ring.failed('near:1');
+  assert.equal(ring.next(), 'far:1');
+  assert.equal(ring.waitMs('far:1'), RECONNECT_MOVE_MS_MAX);
+  clock.ms += RECONNECT_MOVE_MS_MAX;
+  ring.answered('far:1');
+  clock.ms += BROKER_SUSPECT_MS;
+  // The one that answers is kept.
+  assert.equal(ring.next(), 'far:1');
+  ring.failed('far:1');
+  assert.equal(ring.next(), 'near:1');
+});
+
+test('where all failed the one that is free first is waited for, and none is hammered', () => {
+  const { ring, clock } = ringOf(['a:1', 'b:1']);
+  const asked: string[] = [];
+  const waits: number[] = [];
+  for (let attempt = 0; attempt < 40; attempt += 1) {
+    const broker = ring.next();
+    const waitMs = ring.waitMs(broker);
+    clock.ms += waitMs;
+    ring.failed(broker, false);
+    asked.push(broker);
+    waits.push(waitMs);
+  }
+  assert.equal(asked.filter((broker) => broker === 'a:1').length, 20);
+  // One attempt at each in the longest wait.
+  const lastTwoMs = waits.at(-1)! + waits.at(-2)!;
+  assert.ok(lastTwoMs >= RECONNECT_MS_MAX && lastTwoMs <= RECONNECT_MS_MAX + 1, String(waits));
+});
+
+test('calls that fail together are one failure, and a connection that held makes those before it forgotten', () => {
+  const { ring, clock } = ringOf(['a:1']);
+  for (let call = 0; call < 50; call += 1) ring.failed('a:1');
+  assert.equal(ring.waitMs('a:1'), reconnectDelayMs(1, true, 1));
+  for (let attempt = 2; attempt <= 3; attempt += 1) {
+    clock.ms += ring.waitMs('a:1');
+    ring.answered('a:1');
+    ring.failed('a:1');
+    assert.equal(ring.waitMs('a:1'), reconnectDelayMs(attempt, true, 1));
+  }
+  clock.ms += ring.waitMs('a:1');
+  ring.answered('a:1');
+  clock.ms += 2 * RECONNECT_MS_MAX + 1;
+  ring.failed('a:1');
+  assert.equal(ring.waitMs('a:1'), reconnectDelayMs(1, true, 1));
 });

@@ -104,11 +104,16 @@ export const recordedStep = fc.record({
 export const changingStep = fc.record({
   entries: fc.array(entryOf(fc.constantFrom(...TOLD, 'move', 'user')), { maxLength: 12 }),
   looked: fc.option(fc.integer({ min: 1, max: 32 }), { nil: undefined }),
+  named: fc.constantFrom('at once' as const, 'at once' as const, 'too late' as const, undefined),
   ...around,
 });
 
 type StepOf<Arbitrary> = Arbitrary extends fc.Arbitrary<infer T> ? T : never;
-export type RecordedStep = StepOf<typeof recordedStep> & { readonly looked?: number | undefined };
+export type RecordedStep = StepOf<typeof recordedStep> & {
+  readonly looked?: number | undefined;
+  /** When a runtime says what the containers are that came up until now; undefined: not yet. */
+  readonly named?: 'at once' | 'too late' | undefined;
+};
 
 export class RecordingDriver {
   wallNs = WALL_NS;
@@ -145,6 +150,7 @@ export class RecordingDriver {
       redactor: new Redactor([]),
     };
     this.recorder = new Recorder({ ...options, ...(this.#files && { files: this.#files }) }, this.#told && EVERYTHING);
+    this.recorder.timeline.containersKnown.noteUnknown();
     if (this.#told) this.recorder.tellTo(this.#told);
     const { log, timeline } = this.recorder;
     // The epoch can no longer be told, so a later one begins, as an agent does it.
@@ -183,6 +189,7 @@ export class RecordingDriver {
     for (const act of later) act();
     // As an agent's drain does at its end, before anybody is told or asks.
     this.recorder.settle();
+    if (given.named !== undefined) this.nameContainers(given.named === 'at once');
   }
 
   /** As a killed agent: nothing is closed or flushed, and side records that had not arrived are lost. */
@@ -196,6 +203,19 @@ export class RecordingDriver {
     this.nowNs += 1_000_000_000n;
     this.recorder.horizon(this.nowNs);
     this.recorder.expire(this.nowNs);
+    while (this.recorder.timeline.waitingContainer) this.nameContainers(false);
+  }
+
+  /** A runtime says what the containers are that came up, or nobody does in time; before the first call there is none. */
+  nameContainers(known: boolean): void {
+    const { containersKnown, waitingContainer } = this.recorder.timeline;
+    const ids = new Set(containersKnown.takeUnknown());
+    if (waitingContainer) ids.add(waitingContainer.id);
+    const named = (id: string) => ({ id, name: `c-${id.slice(0, 4)}`, image: 'i', pod: 'p', namespace: 'n' });
+    this.recorder.containers(
+      [...ids].map((id) => (known ? named(id) : { id, unresolved: true })),
+      true,
+    );
   }
 
   #clock() {

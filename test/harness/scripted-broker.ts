@@ -4,9 +4,11 @@
  * be cut at any event. The real broker is tested with the real client elsewhere.
  */
 import { Server, ServerCredentials, type ServerWritableStream, status } from '@grpc/grpc-js';
+import { BackplaneError } from '../../src/errors.js';
 import type { BusEvent } from '../../src/wire/event/event.js';
 import { EventWriter } from '../../src/wire/event/event-writer.js';
 import { rawService } from '../../src/wire/grpc/rpc.js';
+import { callFailure } from '../../src/wire/grpc/status-details.js';
 import {
   eventBatchCodec,
   explainResponseCodec,
@@ -40,6 +42,8 @@ export interface ScriptedBrokerOptions {
   /** Takes the place of what `accepted` says otherwise. */
   readonly accepted?: SubscribeResponse['accepted'];
   readonly batch?: number;
+  /** Streams are refused for want of room. */
+  readonly full?: boolean;
   /** Streams are cut before they are accepted. */
   readonly refusing?: boolean;
   readonly port?: number;
@@ -132,6 +136,11 @@ export class ScriptedBroker {
       this.cancelled++;
       flow();
     });
+    if (this.#options.full) {
+      const message = 'at most 1 subscriptions run at once';
+      call.emit('error', callFailure(new BackplaneError('resource_exhausted', message, { retryAfterMs: 1_000 })));
+      return;
+    }
     if (request.filter === 'bad') {
       call.emit('error', { code: status.INVALID_ARGUMENT, details: 'filter: column 1: unknown field "bad"' });
       return;

@@ -4,9 +4,11 @@ import {
   commitResponseCodec,
   deleteGroupRequestCodec,
   deleteGroupResponseCodec,
-  emptyCodec,
+  type Group,
   getGroupRequestCodec,
   getGroupResponseCodec,
+  type ListGroupsResponse,
+  listGroupsRequestCodec,
   listGroupsResponseCodec,
   resetGroupRequestCodec,
   resetGroupResponseCodec,
@@ -16,6 +18,7 @@ import {
 import type { MessageCodec } from '../../wire/schema.js';
 import type { Caller } from '../access/gate.js';
 import type { GroupService } from '../groups/group-service.js';
+import { onePage, type Page, pageByName } from './page.js';
 import { inProtoNames } from './proto-names.js';
 
 export interface GroupCall<Request extends object, Response extends object> {
@@ -27,7 +30,9 @@ export interface GroupCall<Request extends object, Response extends object> {
 
 export function groupCalls(groups: GroupService) {
   return {
-    ListGroups: call(emptyCodec, listGroupsResponseCodec, (_request, caller) => groups.list(caller)),
+    ListGroups: call(listGroupsRequestCodec, listGroupsResponseCodec, (request, caller) => {
+      return onePageOf(groups.list(caller), pageByName(request));
+    }),
     GetGroup: call(getGroupRequestCodec, getGroupResponseCodec, ({ group }, caller) => groups.show(group, caller)),
     DeleteGroup: call(deleteGroupRequestCodec, deleteGroupResponseCodec, async ({ group }, caller) => {
       await groups.delete(group, caller);
@@ -44,6 +49,14 @@ export function groupCalls(groups: GroupService) {
       return groups.setFilter(request, caller);
     }),
   };
+}
+
+function onePageOf(groups: readonly Group[], page: Page<string>): ListGroupsResponse {
+  const name = (group: Group) => group.name ?? '';
+  // Each may have some hundred members.
+  const bytes = (group: Group) => listGroupsResponseCodec.encode({ groups: [group] }).length;
+  const { items, nextPageToken } = onePage(groups, page, name, bytes);
+  return { groups: [...items], nextPageToken };
 }
 
 function call<Request extends object, Response extends object>(

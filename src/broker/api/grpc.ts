@@ -8,10 +8,12 @@ import {
   forgetNodesRequestCodec,
   forgetNodesResponseCodec,
   getStatusResponseCodec,
+  listNodesRequestCodec,
   listNodesResponseCodec,
   listSubscriptionsRequestCodec,
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
+  retireResponseCodec,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
   subscribeRequestCodec,
@@ -24,10 +26,11 @@ import type { Subscriptions } from '../delivery/subscriptions.js';
 import type { BudgetService } from '../nodes/budget-service.js';
 import type { ForgetService } from '../nodes/forget-service.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
+import { isForced, type Retirement } from '../retirement.js';
 import { explainRequest } from './explain.js';
 import { GrpcSink } from './grpc-stream.js';
 import type { Listings } from './listings.js';
-import { pageOf } from './page.js';
+import { pageByName, pageByNumber } from './page.js';
 import { inProtoNames } from './proto-names.js';
 
 type SubscribeCall = ServerWritableStream<Buffer, Buffer>;
@@ -38,6 +41,7 @@ export interface GrpcParts {
   readonly listings: Listings;
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
+  readonly retirement: Retirement;
   readonly access: AccessControl;
 }
 
@@ -49,17 +53,20 @@ export class GrpcApi {
   }
 
   handlers(): UntypedServiceImplementation {
-    const { listings, registry, access, budgets, forgetting } = this.#parts;
+    const { listings, registry, access, budgets, forgetting, retirement } = this.#parts;
     return {
       Subscribe: (call: SubscribeCall) => void this.#subscribe(call),
       Explain: unary((bytes, caller) => {
         const request = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
         return explainResponseCodec.encode(explainRequest(request, registry, access, caller));
       }),
-      ListNodes: this.#listing((grant) => listNodesResponseCodec.encode(listings.nodes(grant))),
+      ListNodes: this.#listing((grant, _caller, bytes) => {
+        const page = pageByName(listNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
+        return listNodesResponseCodec.encode(listings.nodes(grant, page));
+      }),
       ListTopics: this.#listing((grant) => listTopicsResponseCodec.encode(listings.topics(grant))),
       ListSubscriptions: this.#listing((grant, caller, bytes) => {
-        const page = pageOf(listSubscriptionsRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
+        const page = pageByNumber(listSubscriptionsRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
         return listSubscriptionsResponseCodec.encode(listings.subscriptionList(grant, caller, page));
       }),
       SetBudget: this.#managing(async (bytes, caller) => {
@@ -71,6 +78,9 @@ export class GrpcApi {
         const { nodes } = forgetNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
         const { node } = access.authorize(caller, { verbs: ['manage'], nodes });
         return forgetNodesResponseCodec.encode({ nodes: [...(await forgetting.forget(nodes, caller, node))] });
+      }),
+      Retire: this.#managing(async (bytes, caller) => {
+        return retireResponseCodec.encode(await retirement.ask(isForced(bytes), caller));
       }),
       GetStatus: this.#listing((grant, caller) => {
         return getStatusResponseCodec.encode(listings.status(grant, access.may(caller, { verbs: ['manage'] })));

@@ -2,6 +2,7 @@
 
 import { msToNs } from '../../nanoseconds.js';
 import type { Selector } from '../../subscriptions/request/selectors.js';
+import { publicText } from '../../text/public-text.js';
 import { DOCUMENT_TOPICS, documentLogOf } from '../../wire/event/document-topics.js';
 import { TOPICS } from '../../wire/event/event.js';
 import {
@@ -70,13 +71,12 @@ export class Listings {
     this.#deliveredEvents = deliveredEvents;
   }
 
-  nodes({ node: may }: Grant): ListNodesResponse {
+  nodes({ node: may }: Grant, page: Page<string>): ListNodesResponse {
     const seen = [...this.#registry.all()].filter(({ name }) => may(name));
-    const nodes = seen.map((record) => ({
-      ...nodeOf(record),
-      budget: this.#budgets.budget(record),
-    }));
-    return { nodes: nodes.sort((a, b) => ((a.name ?? '') < (b.name ?? '') ? -1 : 1)) };
+    const inOrder = seen.sort((a, b) => (a.name < b.name ? -1 : 1));
+    const { items, nextPageToken } = onePage(inOrder, page, ({ name }) => name, nodeTextBytes);
+    const nodes = items.map((record) => ({ ...nodeOf(record), budget: this.#budgets.budget(record) }));
+    return { nodes, nextPageToken };
   }
 
   topics({ topic: may }: Grant): ListTopicsResponse {
@@ -117,10 +117,13 @@ export class Listings {
    * All of them for who may see all nodes and topics, but those to documents that are not granted by their names; for
    * others their own: filters say what somebody looks for.
    */
-  subscriptionList(grant: Grant, caller: Caller, page: Page): ListSubscriptionsResponse {
-    const { items, nextPageToken } = onePage(this.#seenBy(grant, caller), page, (each) => {
-      return textBytes(each) + Buffer.byteLength(this.#subscriptions.callerOf(each)?.identity.name ?? '');
-    });
+  subscriptionList(grant: Grant, caller: Caller, page: Page<number>): ListSubscriptionsResponse {
+    const { items, nextPageToken } = onePage(
+      this.#seenBy(grant, caller),
+      page,
+      ({ number }) => number,
+      (each) => textBytes(each) + Buffer.byteLength(this.#subscriptions.callerOf(each)?.identity.name ?? ''),
+    );
     const subscriptions = items.map((subscription) => {
       const { id, checked, selectors, startedMs, outlet, lag, phase } = subscription;
       const { ledger } = outlet;
@@ -175,7 +178,7 @@ export class Listings {
       dataDir: manages ? facts.dataDir : '',
       grpcListen: facts.grpcListen,
       httpListen: facts.httpListen,
-      logTrouble: manages ? trouble : trouble.replaceAll(facts.dataDir, 'DATA_DIR'),
+      logTrouble: manages ? trouble : publicText(trouble),
       tlsTrouble: facts.tlsTrouble() ?? '',
     };
   }
@@ -194,6 +197,20 @@ function textBytes({ checked: { selectors, client } }: Subscription): number {
 function selectorOf({ id, predicate }: Selector) {
   const { topics, filter, fields } = predicate.spec;
   return { id, topics: [...topics, ...(predicate.documents?.topics ?? [])], filter, fields: [...fields] };
+}
+
+/** Of what a node says of itself, and may be long. */
+function nodeTextBytes({ name, hello, report, degraded }: NodeRecord): number {
+  const said = [
+    name,
+    hello?.version,
+    hello?.kernelRelease,
+    report?.source || hello?.source,
+    report?.argumentsBy,
+    degraded,
+  ];
+  const blind = Object.entries(report?.blindSpots ?? {}).flat();
+  return [...said, ...blind].reduce((bytes, text) => bytes + Buffer.byteLength(text ?? ''), 0);
 }
 
 function nodeOf(record: NodeRecord): Node {
@@ -222,6 +239,7 @@ function nodeOf(record: NodeRecord): Node {
     cpuRatio: report?.cpuRatio ?? 0,
     residentBytes: report?.residentBytes ?? 0,
     counted: report?.wallTime ?? null,
+    labels: hello?.labels ?? [],
   };
 }
 

@@ -22,6 +22,7 @@ import type { AuditLog } from './audit-log.js';
 type Change =
   | 'set_budget'
   | 'forget_nodes'
+  | 'retire'
   | 'reset_group'
   | 'set_group_filter'
   | 'delete_group'

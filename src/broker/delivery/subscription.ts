@@ -8,6 +8,7 @@ import { Signal } from '../../flow/signal.js';
 import { INTEREST_DEADLINE_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { CursorNode } from '../../wire/cursor.js';
 import { nsToTimestamp } from '../../wire/messages.js';
 import type { Follower, LogPlace } from '../log/fan-out.js';
 import { CursorNotes } from './cursor/cursor-notes.js';
@@ -76,6 +77,11 @@ export class Subscription {
   /** Cursor to resume with; empty before the subscription has a position. */
   get cursor(): string {
     return this.#stage.kind === 'planning' ? '' : this.#stage.position.cursor();
+  }
+
+  /** See SubscriptionPosition. */
+  takeMoved(): readonly CursorNode[] | undefined {
+    return this.#stage.kind === 'planning' ? undefined : this.#stage.position.takeMoved();
   }
 
   /** Delivers until the end of the window, the limit, or the signal. Throws BackplaneError. */

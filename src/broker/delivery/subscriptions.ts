@@ -42,7 +42,8 @@ export class Subscriptions {
   /** Members of groups, whose slices are subscriptions of their own. */
   readonly #members = new Set<Running>();
   readonly #running = new Map<Subscription, Running>();
-  #drained = false;
+  /** Why new ones are refused. */
+  #refusal: BackplaneError | undefined;
 
   readonly #context: DeliveryContext;
   readonly #joinGroup: JoinGroup;
@@ -82,7 +83,7 @@ export class Subscriptions {
    * may no longer have it.
    */
   async deliver(checked: CheckedSubscription, sink: Sink, caller: Caller): Promise<Ending> {
-    if (this.#drained) throw draining();
+    if (this.#refusal !== undefined) throw this.#refusal;
     if (this.#running.size + this.#members.size >= SUBSCRIPTIONS_MAX) {
       const message = `at most ${SUBSCRIPTIONS_MAX} subscriptions run at once`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
@@ -139,7 +140,7 @@ export class Subscriptions {
       end();
     }
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
-    throw over.signal.aborted ? over.signal.reason : draining();
+    throw over.signal.aborted ? over.signal.reason : (this.#refusal ?? draining());
   }
 
   /** One signal, and not one made of several: there is one for each subscriber. */
@@ -148,16 +149,27 @@ export class Subscriptions {
     const went = () => over.abort(new BackplaneError('cancelled', 'the subscriber went'));
     if (closed.aborted) went();
     else closed.addEventListener('abort', went, { once: true });
-    if (this.#drained) over.abort(draining());
+    if (this.#refusal !== undefined) over.abort(this.#refusal);
     return over;
   }
 
   /** Ends every stream after a last cursor to resume with, and resolves when all have ended. */
   async drain(): Promise<void> {
-    this.#drained = true;
+    this.#refusal = draining();
     for (const { over } of [...this.#running.values(), ...this.#members]) over.abort(draining());
     await Promise.all([...this.#running.values()].map(({ done }) => done));
     await Promise.all([...this.#members].map(({ done }) => done));
+  }
+
+  /** Each ends after a last cursor, which other brokers know. */
+  retire(): readonly (() => void)[] {
+    const refusal = unavailable('the broker is retired: resume at another one with the last cursor');
+    this.#refusal ??= refusal;
+    return [...this.#running.values(), ...this.#members].map(
+      ({ over }) =>
+        () =>
+          over.abort(refusal),
+    );
   }
 
   /** Ends those whose subscribers may no longer have what they get. */
@@ -219,6 +231,9 @@ function askedFor(checked: CheckedSubscription): Readonly<Record<string, unknown
 }
 
 function draining(): BackplaneError {
-  const message = 'the broker is shutting down: resume with the last cursor';
+  return unavailable('the broker is shutting down: resume with the last cursor');
+}
+
+function unavailable(message: string): BackplaneError {
   return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
 }

@@ -2,14 +2,16 @@
  * What is kept of a group, as entries of the shared state.
  *
  * group.NAME             -> GroupRecord     what it subscribes to, and how far each slice is
- * parked.NAME.SLICE      -> ParkedCursor    the place of a cursor that may outlive the log, as positions of nodes
+ * parked.NAME.SLICE      -> ParkedCursor    the place of a cursor that may outlive the log, as positions of nodes; in
+ *                                           `others` those that count where this one was not committed after all
  *
  * A group is one entry, so that the slices of one commit are changed together or not at all.
  */
 import * as z from 'zod';
-import { GROUP_PARKED_BYTES_MAX, GROUP_SLICES } from '../../limits.js';
+import { GROUP_PARKED_BYTES_MAX, GROUP_PLACES_KEPT_MAX, GROUP_SLICES } from '../../limits.js';
 import { compilePredicate, type Predicate } from '../../subscriptions/predicate.js';
 import { checkGroupName } from '../../subscriptions/request/group-request.js';
+import { checkNamedTopics } from '../../subscriptions/request/names.js';
 import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { StateValue } from '../cluster/shared-state.js';
 
@@ -29,6 +31,7 @@ export interface GroupRecord {
   readonly name: string;
   /** The identity that made it. */
   readonly owner: string;
+  /** Of the kernel, and those that are born in the broker. */
   readonly topics: readonly string[];
   /** Canonical text. */
   readonly filter: string;
@@ -76,7 +79,8 @@ const record = z.object({
   aloneSinceMs: whole.optional(),
   slices: z.array(slice).refine(({ length }) => GROUP_SLICES.some((count) => count === length)),
 });
-const parked = z.object({ cursor: z.string(), nodes: z.string().max(GROUP_PARKED_BYTES_MAX) });
+const place = z.object({ cursor: z.string(), nodes: z.string().max(GROUP_PARKED_BYTES_MAX) });
+const parked = place.extend({ others: z.array(place).max(GROUP_PLACES_KEPT_MAX).optional() });
 
 export function groupKey(name: string): string {
   return `${GROUP_PREFIX}${name}`;
@@ -97,20 +101,38 @@ export function groupRecord(value: unknown): GroupRecord {
   return { ...rest, aloneSinceMs };
 }
 
-export function parkedCursor(value: unknown): ParkedCursor {
-  return parked.parse(value);
+/** What parkedCursors() reads. Of places that are too long together the last ones are left out. */
+export function parkedValue([newest, ...rest]: readonly ParkedCursor[]): StateValue {
+  let bytes = newest!.nodes.length;
+  const others = rest.filter(({ nodes }) => {
+    bytes += nodes.length;
+    return bytes <= GROUP_PARKED_BYTES_MAX;
+  });
+  return { ...newest!, ...(others.length === 0 ? {} : { others }) };
+}
+
+/** The newest comes first. */
+export function parkedCursors(value: unknown): readonly ParkedCursor[] {
+  const { others = [], ...newest } = parked.parse(value);
+  return [newest, ...others];
 }
 
 /** Throws when the entry is not what a broker writes. */
 export function checkGroupState(key: string, value: unknown): void {
   if (key.startsWith(GROUP_PREFIX)) predicateOf(groupRecord(value));
-  else if (key.startsWith(PARKED_PREFIX)) parkedCursor(value);
+  else if (key.startsWith(PARKED_PREFIX)) parkedCursors(value);
   else throw new Error(`no group has the key ${key}`);
 }
 
 /** Throws filter_invalid for a filter that this version does not understand. */
 export function predicateOf({ topics, filter, includeSelf, fields }: GroupRecord): Predicate {
-  return compilePredicate({ topics, filter, includeSelf, fields });
+  const { kernel, documents } = checkNamedTopics(topics);
+  return compilePredicate({ topics: kernel, documents, filter, includeSelf, fields });
+}
+
+/** Of a predicate, as a record has them. */
+export function allTopics({ topics, documents }: Predicate): readonly string[] {
+  return [...topics, ...(documents?.topics ?? [])];
 }
 
 /** When the cursors of a group without members end; undefined while it has some. */

@@ -2,12 +2,12 @@
 import { BackplaneError, invalid } from '../../errors.js';
 import { msToNs, wallNowNs } from '../../nanoseconds.js';
 import { compilePredicate } from '../../subscriptions/predicate.js';
+import { checkNamedTopics } from '../../subscriptions/request/names.js';
 import { resolveWindow } from '../../subscriptions/request/window.js';
 import {
   type CommitRequest__Output,
   type GetGroupResponse,
   type Group as GroupMessage,
-  type ListGroupsResponse,
   nsToTimestamp,
   type ResetGroupRequest__Output,
   type ResetGroupResponse,
@@ -17,12 +17,12 @@ import {
 import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
-import { cursorsUntilMs } from './group-record.js';
+import { allTopics, cursorsUntilMs } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import type { Groups } from './groups.js';
 import type { LiveGroup } from './live-group.js';
 import type { Member } from './member.js';
-import { filterBegins, type PlaceContext, rebound } from './slice-place.js';
+import { filterBegins, type PlaceContext, rebound } from './places/slice-place.js';
 
 export class GroupService {
   readonly #groups: Groups;
@@ -39,11 +39,11 @@ export class GroupService {
     this.#access = access;
   }
 
-  /** Those that are granted to the caller. */
-  list(caller: Caller): ListGroupsResponse {
+  /** Those that are granted to the caller, in the order of their names. */
+  list(caller: Caller): readonly GroupMessage[] {
     const grant = this.#access.enter(caller, { verbs: ['groups'] });
     const granted = this.#groups.all().filter(({ group }) => grant.group(group.name));
-    return { groups: granted.map((live) => this.#message(live)) };
+    return granted.map((live) => this.#message(live));
   }
 
   /** Throws not_found; permission_denied, as all below do for a group that is not granted. */
@@ -117,22 +117,26 @@ export class GroupService {
     this.#enter(name, caller);
     const live = this.#groups.get(name);
     const { topics, fields, includeSelf } = live.record;
+    const named = checkNamedTopics(request.topics.length > 0 ? request.topics : topics);
     const predicate = compilePredicate({
       filter,
       includeSelf,
-      topics: request.topics.length > 0 ? request.topics : topics,
+      topics: named.kernel,
+      documents: named.documents,
       fields: request.fields.length > 0 ? request.fields : fields,
       refuseImpossible: true,
     });
     const { spec } = predicate;
-    this.#access.group(caller, [], { ...live.record, topics: spec.topics, filter: spec.filter });
-    const change = { group: name, filter: spec.filter, topics: spec.topics, fields: spec.fields };
+    const all = allTopics(predicate);
+    const sinceNs = await live.standsNs();
+    this.#access.group(caller, [], { ...live.record, sinceNs, topics: all, filter: spec.filter });
+    const change = { group: name, filter: spec.filter, topics: all, fields: spec.fields };
     const entry = { action: 'set_group_filter', peer: caller.peer, identity: caller.identity } as const;
     await this.#trail.record({ ...entry, ...change });
     const record = await live.change(() =>
       this.#store.update(name, (before) => ({
         ...before,
-        topics: spec.topics,
+        topics: all,
         filter: spec.filter,
         fields: spec.fields,
         // Nothing that was given by the old filter can be committed any more: it is given again, as far as it matches.

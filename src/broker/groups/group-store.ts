@@ -15,8 +15,9 @@ import {
   groupValue,
   PARKED_PREFIX,
   type ParkedCursor,
-  parkedCursor,
+  parkedCursors,
   parkedKey,
+  parkedValue,
 } from './group-record.js';
 
 /** Another broker may change the same group: each of these tries reads it anew. */
@@ -76,23 +77,30 @@ export class GroupStore {
     await this.unpark(name);
   }
 
-  parked(name: string, slice: number): ParkedCursor | undefined {
-    const entry = this.#parkedState.get(parkedKey(name, slice));
-    return entry && parkedCursor(entry.value);
+  /** The places that were written down of a slice, the newest first. */
+  parked(name: string, slice: number): readonly ParkedCursor[] {
+    const key = parkedKey(name, slice);
+    // An earlier version wrote them where groups are.
+    const entry = this.#parkedState.get(key) ?? this.#state.get(key);
+    return entry === undefined ? [] : parkedCursors(entry.value);
   }
 
-  /** By slice, written together. Does nothing for a group that was deleted. */
-  async park(name: string, parked: ReadonlyMap<number, ParkedCursor>): Promise<void> {
+  /** By slice, the newest first and at least one, written together. Does nothing for a group that was deleted. */
+  async park(name: string, parked: ReadonlyMap<number, readonly ParkedCursor[]>): Promise<void> {
     if (this.get(name) === undefined) return;
-    const puts = () => [...parked].map(([slice, each]) => this.#parkedState.put(parkedKey(name, slice), { ...each }));
-    await this.#written(() => Promise.all(puts()));
+    const put = ([slice, places]: [number, readonly ParkedCursor[]]) => {
+      return this.#parkedState.put(parkedKey(name, slice), parkedValue(places));
+    };
+    await this.#written(() => Promise.all(Array.from(parked, put)));
   }
 
   /** Forgets the parked cursors of a group. */
   async unpark(name: string): Promise<void> {
-    const keys = this.#parkedState.entries(`${PARKED_PREFIX}${name}.`).map(({ key }) => key);
-    const own = keys.filter((key) => /^\d+$/.test(key.slice(PARKED_PREFIX.length + name.length + 1)));
-    await this.#written(() => Promise.all(own.map((key) => this.#parkedState.delete(key))));
+    for (const state of new Set([this.#parkedState, this.#state])) {
+      const keys = state.entries(`${PARKED_PREFIX}${name}.`).map(({ key }) => key);
+      const own = keys.filter((key) => /^\d+$/.test(key.slice(PARKED_PREFIX.length + name.length + 1)));
+      await this.#written(() => Promise.all(own.map((key) => state.delete(key))));
+    }
   }
 
   /** Writes what gathers in `changes`, and then what gathered meanwhile. */

@@ -12,8 +12,8 @@ import type { GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
+import { offsetOf } from './places/slice-place.js';
 import { type Committed, SliceLease } from './slice-lease.js';
-import { offsetOf } from './slice-place.js';
 import { Slots } from './slots.js';
 
 /** How long a broker waits before it tries again to write what it could not. */
@@ -34,7 +34,7 @@ export interface SliceCommit {
   readonly cursor: string;
 }
 
-interface FreshCommit {
+export interface FreshCommit {
   readonly lease: SliceLease;
   /** Its name in errors. */
   readonly field: string;
@@ -45,6 +45,11 @@ export interface GroupParts {
   readonly store: GroupStore;
   readonly times: GroupTimes;
   readonly lag: GroupLag;
+  /**
+   * Called with cursors that are about to be committed: resolves once their places are as durable as they must be, with
+   * what to call when the commit is over.
+   */
+  readonly parkAhead: (fresh: readonly FreshCommit[]) => Promise<() => void>;
   /** Delivers a slice's events to the stream until the slice is stopped there. */
   readonly deliver: (stream: MemberStream, lease: SliceLease, record: GroupRecord) => void;
   /** Called when the last member has left, and when a first one is there. */
@@ -254,7 +259,7 @@ export class Group {
         continue;
       }
       const { epoch, cursor } = record.slices[slice]!;
-      const lease = new SliceLease(slice, epoch, cursor, times.commitMs);
+      const lease = new SliceLease(slice, epoch, cursor, times.commitMs, this.#slots.count);
       this.#slots.give(slice, member, lease);
       deliver(stream, lease, record);
     }
@@ -291,11 +296,14 @@ export class Group {
   }
 
   async #write(fresh: readonly FreshCommit[]): Promise<void> {
+    const over = await this.parts.parkAhead(fresh);
     try {
       await this.#update(fresh);
     } catch (cause) {
       for (const { lease } of fresh) lease.unstage();
       throw cause;
+    } finally {
+      over();
     }
     for (const { lease, committed } of fresh) this.#committed(lease, committed);
   }

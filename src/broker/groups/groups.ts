@@ -5,7 +5,7 @@ import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX } from '../../l
 import { msToNs } from '../../nanoseconds.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
 import { nodeGlobsText } from '../../subscriptions/request/node-globs.js';
-import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { type CheckedSubscription, NO_NODES } from '../../subscriptions/request/subscription-request.js';
 import { nsToTimestamp } from '../../wire/messages.js';
 import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
@@ -16,11 +16,11 @@ import { checkProfiles } from '../delivery/profiles.js';
 import type { MemberReading, Subscriptions } from '../delivery/subscriptions.js';
 import type { GroupTimes, SliceCommit } from './group.js';
 import { followLags } from './group-lag.js';
-import { cursorsUntilMs, type GroupRecord } from './group-record.js';
+import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { LiveGroup } from './live-group.js';
 import { MemberStream } from './member-stream.js';
-import { windowFrom } from './slice-place.js';
+import { windowFrom } from './places/slice-place.js';
 import { Upkeep } from './upkeep.js';
 
 const SWEEP_INTERVAL_MS_MAX = 1_000;
@@ -91,16 +91,16 @@ export class Groups {
     const request = checked.group!;
     const creating = this.#creating.get(request.name);
     const known = creating === undefined ? this.#live.get(request.name) : await creating;
-    if (known !== undefined) this.#checkAccess(known.record, caller);
+    if (known !== undefined) await this.#checkAccess(known, caller);
     const live = known ?? (await this.#create(checked, request, caller));
     const record = live.record;
     checkSame(record, live, checked, request);
     if (isExpired(record, live, Date.now())) throw expired(record);
+    const { topics, documents } = live.predicate;
     const asked = {
       ...checked,
-      selectors: [{ id: '', predicate: live.predicate }],
-      topics: live.predicate.topics,
-      nodes: live.nodes,
+      ...{ selectors: [{ id: '', predicate: live.predicate }], topics, documents },
+      nodes: topics.length === 0 ? NO_NODES : live.nodes,
     };
     checkProfiles(asked, this.#options.context.registry);
     await reading.begins({ ...asked, publishers: live.nodes, window: windowFrom(record.sinceNs) });
@@ -220,14 +220,15 @@ export class Groups {
       throw new BackplaneError('resource_exhausted', message);
     }
     const nowMs = Date.now();
-    const { spec } = checked.selectors[0]!.predicate;
+    const { predicate } = checked.selectors[0]!;
+    const { spec } = predicate;
     const { window } = checked;
     // A later group of the same name has later epochs, so that nobody can commit what was another's.
     const slice = { epoch: Math.floor(nowMs / 1000), cursor: '', committedMs: 0 };
     const record: GroupRecord = {
       name: request.name,
       owner: caller.identity.name,
-      topics: spec.topics,
+      topics: allTopics(predicate),
       filter: spec.filter,
       includeSelf: spec.includeSelf,
       fields: spec.fields,
@@ -248,10 +249,13 @@ export class Groups {
     }
   }
 
-  /** A member shares all that its group has, from where it begins. */
-  #checkAccess(record: GroupRecord, caller: Caller): void {
-    const readsPast = record.sinceNs < msToNs(record.createdMs);
-    this.#options.access.group(caller, ['subscribe', ...(readsPast ? (['history'] as const) : [])], record);
+  /** A member shares all that its group has, from where it stands. */
+  async #checkAccess(live: LiveGroup, caller: Caller): Promise<void> {
+    const { record } = live;
+    const sinceNs = await live.standsNs();
+    const readsPast = sinceNs < msToNs(record.createdMs);
+    const verbs = ['subscribe', ...(readsPast ? (['history'] as const) : [])] as const;
+    this.#options.access.group(caller, verbs, { ...record, sinceNs });
   }
 
   #sweepAll(nowMs: number): void {
@@ -292,7 +296,7 @@ function checkSame(record: GroupRecord, live: LiveGroup, checked: CheckedSubscri
     );
   }
   if (request.whatItHas) return;
-  if (checked.selectors[0]!.predicate.id !== live.predicate.id) {
+  if (checked.selectors[0]!.predicate.cursorId !== live.predicate.cursorId) {
     const remedy = `backplane groups set-filter ${record.name}`;
     const has = `group ${record.name} has the filter ${record.filter}, topics ${record.topics.join(', ')}`;
     throw other('filter', `${has}: ask for the same, or for nothing but the group, or change it ("${remedy}")`);

@@ -4,32 +4,28 @@
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { OneAtATime } from '../../flow/one-at-a-time.js';
-import { PARTITIONS } from '../../limits.js';
 import type { Predicate } from '../../subscriptions/predicate.js';
 import { keptNodeGlobs, type NodeGlobs } from '../../subscriptions/request/node-globs.js';
-import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import { type CheckedSubscription, NO_NODES } from '../../subscriptions/request/subscription-request.js';
 import type { Sink } from '../delivery/outlet.js';
 import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import type { Subscription } from '../delivery/subscription.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import { Group, type GroupParts } from './group.js';
 import { countLogged, GroupLag } from './group-lag.js';
-import { type GroupRecord, type ParkedCursor, predicateOf } from './group-record.js';
+import { type GroupRecord, predicateOf } from './group-record.js';
 import type { MemberStream } from './member-stream.js';
-import { partitionOfSlice, sliceOf } from './slice.js';
-import type { SliceLease } from './slice-lease.js';
+import { ParkedPlaces } from './places/parked-places.js';
 import {
-  mayFade,
   offsetOf,
-  parkedNodes,
-  rebound,
+  placeTimeNs,
   type SliceOfGroup,
   type SliceStart,
   unparked,
   windowFrom,
-} from './slice-place.js';
-
-const PARK_RETRY_MS = 10_000;
+} from './places/slice-place.js';
+import { partitionOfSlice, sliceOf } from './slice.js';
+import type { SliceLease } from './slice-lease.js';
 
 /** A slice's delivery that runs. */
 interface Run {
@@ -37,7 +33,7 @@ interface Run {
   readonly subscription: Subscription;
 }
 
-export interface LiveGroupParts extends Omit<GroupParts, 'lag' | 'deliver' | 'onAttended'> {
+export interface LiveGroupParts extends Omit<GroupParts, 'lag' | 'parkAhead' | 'deliver' | 'onAttended'> {
   readonly context: DeliveryContext;
   readonly subscriptions: Subscriptions;
 }
@@ -57,10 +53,7 @@ export class LiveGroup {
   #isOver = false;
   /** Since when it has no member, milliseconds since 1970; undefined while it has some. */
   aloneSinceMs: number | undefined;
-  /** Cursors that are parked, or cannot be, by slice. */
-  readonly #parked = new Map<number, string>();
-  /** When they could not be written down, milliseconds since 1970. */
-  #parkFailedMs = 0;
+  readonly places: ParkedPlaces;
   /** Number of the last count of what the log has: an earlier one does not go on. */
   #counts = 0;
 
@@ -75,13 +68,17 @@ export class LiveGroup {
     this.aloneSinceMs = record.aloneSinceMs ?? Date.now();
     this.#sinceNs = record.sinceNs;
     this.lag = new GroupLag(this.#count, this.#predicate.id, (node, watermarkNs) => this.#includes(node, watermarkNs));
+    const { store, context } = parts;
+    const { name } = record;
+    this.places = new ParkedPlaces({ name, store, context, slice: (slice) => this.slice(slice) });
     const own: GroupParts = {
       ...parts,
       lag: this.lag,
+      parkAhead: (fresh) => this.places.ahead(fresh),
       deliver: (stream, lease, now) => void this.#deliver(stream, lease, now),
       onAttended: (attended) => this.#attended(attended),
     };
-    this.group = new Group(record.name, this.#count, own, gatherMs);
+    this.group = new Group(name, this.#count, own, gatherMs);
   }
 
   get predicate(): Predicate {
@@ -109,7 +106,7 @@ export class LiveGroup {
   release(): Promise<void> {
     return this.#changes.run(async () => {
       if (this.#release === undefined) return;
-      await this.park('all');
+      await this.places.park('all');
       // A member may have come meanwhile.
       if (this.aloneSinceMs === undefined) return;
       this.#release();
@@ -125,6 +122,8 @@ export class LiveGroup {
   async #claim(): Promise<void> {
     if (this.#release !== undefined || this.#isOver) return;
     const { spec } = this.#predicate;
+    // Documents are in the broker: no node is asked for them.
+    if (spec.topics.length === 0) return;
     const release = await this.#parts.context.book.claim(spec, this.nodes.globs, this.nodes.matches);
     this.#release = release;
     if (this.#isOver) release();
@@ -174,42 +173,6 @@ export class LiveGroup {
     this.#release?.();
   }
 
-  /**
-   * Writes down the positions of cursors that the log may forget, each once.
-   * @param fading by partition, the offset before which the log may soon forget
-   */
-  async park(fading: readonly number[] | 'all'): Promise<void> {
-    const { context, store } = this.#parts;
-    const { name, slices } = this.record;
-    const parked = new Map<number, ParkedCursor>();
-    const done = new Map<number, string>();
-    for (const [slice, { cursor }] of slices.entries()) {
-      if (this.#parked.get(slice) === cursor || !mayFade(cursor, slice, fading)) continue;
-      const isParked = store.parked(name, slice)?.cursor === cursor;
-      const own = this.slice(slice);
-      const nodes = isParked ? undefined : await parkedNodes(context, own, cursor).catch(() => undefined);
-      if (nodes !== undefined) parked.set(slice, { cursor, nodes });
-      done.set(slice, cursor);
-    }
-    try {
-      if (parked.size > 0) await store.park(name, parked);
-    } catch (cause) {
-      this.#parkFailedMs = Date.now();
-      throw cause;
-    }
-    for (const [slice, cursor] of done) this.#parked.set(slice, cursor);
-  }
-
-  /** Whether a place lies before an offset of a partition and is not written down yet. */
-  isOpenBefore(partition: number, before: number): boolean {
-    // The log does not wait for a disk that takes nothing.
-    if (Date.now() - this.#parkFailedMs < PARK_RETRY_MS) return false;
-    const fading = Array.from({ length: PARTITIONS }, (_, at) => (at === partition ? before : 0));
-    return this.record.slices.some(({ cursor }, slice) => {
-      return this.#parked.get(slice) !== cursor && mayFade(cursor, slice, fading);
-    });
-  }
-
   /** Commits where members stand that have nothing open, in slices of which nothing was committed since this time. */
   async advance(beforeMs: number): Promise<void> {
     const { slots } = this.group;
@@ -222,6 +185,14 @@ export class LiveGroup {
       return isHeld && isOld && phase === 'live' ? [{ lease, cursor }] : [];
     });
     await this.group.advance(places);
+  }
+
+  /** When the oldest came that a member may still be given, wall nanoseconds. */
+  async standsNs(): Promise<bigint> {
+    const { slices, sinceNs } = this.record;
+    const { context } = this.#parts;
+    const times = slices.map(({ cursor }, slice) => placeTimeNs(context, this.slice(slice), cursor, sinceNs));
+    return (await Promise.all(times)).reduce((least, each) => (each < least ? each : least));
   }
 
   /** Counts what the log has at this moment and is not committed. What comes later is counted as it comes. */
@@ -303,6 +274,7 @@ export class LiveGroup {
     const checked = this.#checked(stream.asked, this.slice(slice), cursor, record);
     const { subscription, done } = this.#parts.subscriptions.runSlice(checked, sink, stream.caller);
     this.#runs.set(slice, { lease, subscription });
+    lease.follow(() => subscription.takeMoved());
     const end = stream.counts(subscription.outlet);
     try {
       await done;
@@ -318,15 +290,13 @@ export class LiveGroup {
 
   /** Where a slice begins whose committed cursor the log has forgotten. */
   #withoutLog(slice: number, { name, slices }: GroupRecord): Promise<SliceStart> {
-    const { context, store, logger } = this.#parts;
+    const { context, logger } = this.#parts;
     const own = this.slice(slice);
     const place = slices[slice]!;
-    const parked = store.parked(name, slice);
-    // It may have been written down for a filter before: see rebound().
-    const isOf = parked && [parked.cursor, rebound(parked.cursor, own.predicate)].includes(place.cursor);
-    const state = parked === undefined ? 'nothing' : isOf ? 'it' : 'another place';
-    logger.warn(`the log has forgotten the place of slice ${slice} of group ${name}; ${state} was written down`);
-    return unparked(context, own, place, isOf ? parked.nodes : undefined);
+    const parked = this.places.of(slice, place.cursor);
+    const how = parked === undefined ? 'it was not written down' : 'it was written down';
+    logger.warn(`the log has forgotten the place of slice ${slice} of group ${name}; ${how}`);
+    return unparked(context, own, place, parked);
   }
 
   /** The slice as a subscription: what the group asks for, delivered as the member asked. */
@@ -336,14 +306,16 @@ export class LiveGroup {
     cursor: string,
     { sinceNs, includeSelf }: GroupRecord,
   ): CheckedSubscription {
-    const { topics } = predicate;
-    const nodes = { globs: this.nodes.globs, matches };
+    const { topics, documents } = predicate;
+    const nodes = topics.length === 0 ? NO_NODES : { globs: this.nodes.globs, matches };
     const window = cursor === '' ? windowFrom(sinceNs) : windowFrom(0n);
     const { floorNs } = asked.scope ?? {};
-    const own = { groupNodes: this.nodes, partition: partitionOfSlice(slice), floorNs };
+    const takes = (key: string) => sliceOf(key, this.#count) === slice;
+    const own = { groupNodes: this.nodes, partition: partitionOfSlice(slice), floorNs, takes };
     const selectors = [{ id: '', predicate }];
+    const wanted = { topics, documents, nodes, publishers: this.nodes, selectors, includeSelf };
     // All else that bounds the member was compared with what the group has when it joined.
-    return { ...asked, topics, nodes, selectors, includeSelf, window, cursor, slice: own, scope: undefined };
+    return { ...asked, ...wanted, window, cursor, slice: own, scope: undefined };
   }
 }
 

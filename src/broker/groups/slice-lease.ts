@@ -9,6 +9,8 @@ import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { type BackplaneError, invalid } from '../../errors.js';
 import { CURSOR_BYTES_MAX, GROUP_CURSOR_MARK_CHARACTERS_MAX } from '../../limits.js';
 import { shown } from '../../text/shown.js';
+import type { CursorNode } from '../../wire/cursor.js';
+import { GivenPlaces } from './places/given-places.js';
 
 const MARK_BYTES = 9;
 const MARKED = /^([A-Za-z0-9_-]+)~([0-9a-z]{1,11})~([A-Za-z0-9_-]{12})$/;
@@ -39,6 +41,8 @@ export class SliceLease {
   /** Ordinal of the last commit that is being written. */
   #staged = 0;
   readonly #stretches: Stretch[] = [];
+  readonly #places: GivenPlaces;
+  #takeMoved: () => readonly CursorNode[] | undefined = () => undefined;
 
   constructor(
     readonly slice: number,
@@ -47,7 +51,16 @@ export class SliceLease {
     readonly start: string,
     /** After this long without a commit the slice may go to another member. */
     readonly timeoutMs: number,
-  ) {}
+    /** Slices of the group. */
+    slices: number,
+  ) {
+    this.#places = new GivenPlaces(slices);
+  }
+
+  /** @param takeMoved nodes that moved since it was called last, by positions: see SubscriptionPosition */
+  follow(takeMoved: () => readonly CursorNode[] | undefined): void {
+    this.#takeMoved = takeMoved;
+  }
 
   /** Whether all events that were given are committed. */
   get isSettled(): boolean {
@@ -61,7 +74,7 @@ export class SliceLease {
 
   /** Notes events that the member is given, and marks the cursor that comes with them, which may be empty. */
   give(cursor: string, nowMs: number): string {
-    const marked = this.mark(cursor);
+    const marked = this.#markOf(cursor, true);
     this.#given = this.#ordinal;
     const last = this.#stretches.at(-1);
     if (last !== undefined && nowMs - last.fromMs < this.timeoutMs / STRETCHES) {
@@ -80,8 +93,14 @@ export class SliceLease {
 
   /** Marks a cursor that comes with no event. */
   mark(cursor: string): string {
+    return this.#markOf(cursor, false);
+  }
+
+  #markOf(cursor: string, isOpen: boolean): string {
     this.#ordinal++;
-    return cursor === '' ? '' : this.#marked(cursor, this.#ordinal);
+    if (cursor === '') return '';
+    this.#places.given(this.#ordinal, this.#takeMoved(), isOpen);
+    return this.#marked(cursor, this.#ordinal);
   }
 
   /** Throws invalid_argument for a cursor that this epoch was not given. `field` names it. */
@@ -113,12 +132,19 @@ export class SliceLease {
 
   /** A commit of the broker's own, of the place where nothing is open: see isSettled. */
   ownCommit(cursor: string): Committed {
-    return { ordinal: ++this.#ordinal, cursor };
+    this.#places.given(++this.#ordinal, this.#takeMoved(), false);
+    return { ordinal: this.#ordinal, cursor };
+  }
+
+  /** The place of each node at what is to be committed; undefined where the cursor says it without the log. */
+  placeOf({ ordinal }: Committed): readonly CursorNode[] | undefined {
+    return this.#places.at(ordinal);
   }
 
   /** The commit is durable. */
   committed({ ordinal }: Committed): void {
     this.#committed = Math.max(this.#committed, ordinal);
+    this.#places.committed(this.#committed);
     while (this.#stretches.length > 0 && this.#stretches[0]!.to <= this.#committed) this.#stretches.shift();
   }
 

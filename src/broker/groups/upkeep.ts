@@ -52,7 +52,7 @@ export class Upkeep {
   #mayForget(partition: number, before: number): boolean {
     if (this.#closed) return true;
     if (this.#running) return false;
-    if (!this.#groups().some((live) => live.isOpenBefore(partition, before))) return true;
+    if (!this.#groups().some((live) => live.places.isOpenBefore(partition, before))) return true;
     this.#start();
     return false;
   }
@@ -70,7 +70,7 @@ export class Upkeep {
       for (const live of this.#groups()) {
         try {
           await live.advance(Date.now() - ADVANCE_AFTER_MS);
-          await live.park(fading);
+          await live.places.park(fading);
         } catch (cause) {
           this.#logger.warn(`cursors of group ${live.group.name} cannot be kept up to date: ${cause}`);
         }

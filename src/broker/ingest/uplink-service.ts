@@ -33,7 +33,8 @@ const NODES_PER_LINGER_MS = 20;
 
 export class UplinkService {
   readonly #sessions = new Map<string, { readonly session: NodeSession; readonly greeted: GreetedNode }>();
-  #draining = false;
+  /** Why new sessions are refused. */
+  #refusal: string | undefined;
 
   readonly #registry: NodeRegistry;
   readonly #budgets: NodeBudgets;
@@ -65,8 +66,19 @@ export class UplinkService {
 
   /** Refuses new sessions and ends the existing ones. */
   drain(): void {
-    this.#draining = true;
-    this.#registry.closeSessions('the broker is shutting down');
+    this.#refusal = 'the broker is shutting down';
+    this.#registry.closeSessions(this.#refusal);
+  }
+
+  retire(): readonly (() => void)[] {
+    const reason = 'the broker is retired: connect to another one';
+    this.#refusal ??= reason;
+    return Array.from(
+      this.#sessions.values(),
+      ({ session }) =>
+        () =>
+          session.close(reason),
+    );
   }
 
   /** Ends sessions of agents that may no longer be connected. */
@@ -125,7 +137,7 @@ export class UplinkService {
 
   /** Resolves with undefined when the stream ended before the session began. */
   async #begin(call: ControlCall, bytes: Buffer, isOver: () => boolean): Promise<NodeSession | undefined> {
-    if (this.#draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
+    this.#checkOpen();
     const { hello: said } = controlRequestCodec.decode(bytes, MESSAGE_BYTES_MAX);
     if (!said) throw new BackplaneError('failed_precondition', 'control: the first message must be hello');
     // Of the node's name what its identity says counts, whatever the message does.
@@ -137,7 +149,7 @@ export class UplinkService {
     // Frames of the earlier session may still be pending. The welcome must state where the log ends after them.
     await this.#ingest.settled(hello.node);
     if (isOver()) return undefined;
-    if (this.#draining) throw new BackplaneError('unavailable', 'the broker is shutting down');
+    this.#checkOpen();
     const admission = this.#registry.admit(hello, addressOf(call.getPeer()));
     const session = new NodeSession(admission, call, this.#registry);
     this.#sessions.set(session.id, { session, greeted });
@@ -146,6 +158,10 @@ export class UplinkService {
     if (lease) session.send(lease);
     this.#registry.attach(session);
     return session;
+  }
+
+  #checkOpen(): void {
+    if (this.#refusal !== undefined) throw new BackplaneError('unavailable', this.#refusal);
   }
 
   #welcome({ session, covered, epochMin }: Admission) {

@@ -18,7 +18,7 @@ export class CoveredPositions {
   }
 
   /** Takes the next frame of the log. */
-  take(node: string, frame: Frame): void {
+  take(node: string, frame: Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo' | 'continues'>): void {
     if (follows(frame, this.to(node, frame.topic)) !== 'duplicate') this.set(node, frame.topic, frame.coveredTo);
   }
 

@@ -9,7 +9,7 @@
  */
 import { SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame/frame.js';
-import type { LogEntry, LogItem, PartitionLog, PartitionReader } from './partition-log.js';
+import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader } from './partition-log.js';
 import { PartitionTail, TailCache } from './tail-cache.js';
 import { type TopicEnd, TopicEnds } from './topic-ends.js';
 
@@ -47,7 +47,10 @@ export class FanOut {
   constructor(logs: readonly PartitionLog[]) {
     this.#fed = logs.map((log) => {
       const fed = { log, tail: new PartitionTail(this.#cache, log.snapshot().offset), ends: new TopicEnds() };
-      log.follow((entry) => this.#take(fed, entry));
+      log.follow(
+        (entry) => this.#take(fed, entry),
+        (loss) => this.#lose(fed, loss),
+      );
       return fed;
     });
   }
@@ -79,6 +82,17 @@ export class FanOut {
     for (const { places } of concerned) places[partition]!.stopBefore(entry.offset);
     ends.take(entry);
     for (const { follower, places } of concerned) if (places[partition]!.isRead) follower.notify();
+  }
+
+  /** Places read what is lost of the log itself, or begin again where its end is now. */
+  #lose({ log: { partition }, tail }: Fed, loss: LogLoss): void {
+    tail.restart(loss.kind === 'passed' ? loss.offsetTo : loss.offset);
+    for (const { follower, places } of new Set([...this.#byTopic.values()].flatMap((joined) => [...joined]))) {
+      const place = places[partition]!;
+      if (loss.kind === 'passed') place.stopBefore(loss.offsetFrom);
+      else place.rewind(loss.offset);
+      if (place.isRead) follower.notify();
+    }
   }
 
   /** Those for whom an event matches or was shed; all of the topic, if the frame tells more than that there was none. */
@@ -178,6 +192,17 @@ export class LogPlace {
     if (this.#passedFrom === undefined) return;
     this.tellPassed();
     this.#passedFrom = undefined;
+    this.#offset = offset;
+    this.#delivered = offset;
+  }
+
+  /** @internal called by FanOut only: the log has other frames from this offset on than it had */
+  rewind(offset: number): void {
+    // Who passes frames over goes on at the new end.
+    this.tellPassed();
+    if (this.#passedFrom !== undefined || this.#offset <= offset) return;
+    this.#closeReader();
+    this.#readMark = undefined;
     this.#offset = offset;
     this.#delivered = offset;
   }

@@ -31,6 +31,13 @@ export type LogItem =
   /** Frames that retention removed before they were read. */
   | { readonly kind: 'evicted'; readonly offsetFrom: number; readonly offsetTo: number };
 
+/** What a log that other machines keep may lose at its end. */
+export type LogLoss =
+  /** Offsets at the end that a reader will tell as damage or evicted; the log goes on behind them. */
+  | { readonly kind: 'passed'; readonly offsetFrom: number; readonly offsetTo: number }
+  /** Everything from this offset on is lost, and other frames come there. Frames that were told before may come again. */
+  | { readonly kind: 'rewound'; readonly offset: number };
+
 export interface PartitionReader {
   /** The next offset to be read. */
   readonly offset: number;
@@ -56,8 +63,10 @@ export interface PartitionLog {
   readonly bytes: number;
   /**
    * Resolves with the frame's offset once it is as durable as the log promises; by then followers have been told of it,
-   * and coveredTo() includes it. Concurrent appends get their offsets in the order of the calls. Rejects with
-   * resource_exhausted when the disk is full, unavailable when it fails; the frame must then not be acknowledged.
+   * and coveredTo() includes it. Concurrent appends of a node and topic get their offsets in the order of the calls. Where
+   * another broker has appended a frame that covers this one, its offset comes. Rejects with resource_exhausted when the
+   * disk is full, unavailable when it fails, failed_precondition where the frame overlaps what another broker has appended;
+   * the frame must then not be acknowledged.
    */
   append(node: string, frame: Frame, frameBytes: Buffer): Promise<number>;
   /** Stores a note for cursors that name its offset; readers pass it over. Rejects as append does. */
@@ -87,8 +96,11 @@ export interface PartitionLog {
   hasMark(offset: number, mark: number): Promise<boolean>;
   /** Reads only frames of `topics`; to pass over other frames is cheap. */
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader;
-  /** Calls `listener` with every later frame, in order of offsets, as soon as the frame can be delivered. */
-  follow(listener: (entry: LogEntry) => void): void;
+  /**
+   * Calls `listener` with every later frame, in order of offsets, as soon as the frame can be delivered, and `lost` with
+   * what is lost between them.
+   */
+  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): void;
   close(): Promise<void>;
 }
 

@@ -44,6 +44,9 @@ export class PartitionTail {
   /** Every frame with this offset or a later one is cached. */
   #from: number;
 
+  /** Entries before it are not those of the log any more. */
+  #sound = 0;
+
   readonly #cache: TailCache;
 
   /** @param from the log's end at this moment; every frame from there on must be passed to add() */
@@ -63,10 +66,21 @@ export class PartitionTail {
     return offset >= this.#from;
   }
 
+  /** Forgets all: the next entry is at this offset or a later one. */
+  restart(from: number): void {
+    // They stay until they are dropped in their turn, as the cache counts them.
+    this.#sound = this.#entries.length;
+    this.#from = from;
+  }
+
   /** The first frame of one of the topics at or after the offset. */
   find(offset: number, topics: ReadonlySet<string>): LogEntry | undefined {
     const entries = this.#entries;
-    let at = partitionPoint(this.#head, entries.length, (index) => entries[index]!.entry.offset < offset);
+    let at = partitionPoint(
+      Math.max(this.#head, this.#sound),
+      entries.length,
+      (index) => entries[index]!.entry.offset < offset,
+    );
     while (at < entries.length && !topics.has(entries[at]!.entry.frame.topic)) at++;
     return entries[at]?.entry;
   }
@@ -74,10 +88,11 @@ export class PartitionTail {
   /** Returns the number of bytes that became free. */
   dropOldest(): number {
     const oldest = this.#entries[this.#head]!;
+    if (this.#head >= this.#sound) this.#from = oldest.entry.offset + 1;
     this.#entries[this.#head++] = undefined;
-    this.#from = oldest.entry.offset + 1;
     if (this.#head > 64 && this.#head * 2 > this.#entries.length) {
       this.#entries = this.#entries.slice(this.#head);
+      this.#sound = Math.max(0, this.#sound - this.#head);
       this.#head = 0;
     }
     return oldest.bytes;

@@ -1,5 +1,6 @@
 /** Bounds on what nodes say about themselves, checked before it is kept and shown to others. */
 import { BackplaneError } from '../../errors.js';
+import { NODE_LABELS_MAX } from '../../limits/containers.js';
 import {
   BLIND_SPOT_CHARACTERS_MAX,
   BLIND_SPOTS_MAX,
@@ -11,6 +12,7 @@ import {
   REDACTION_NAMES_MAX,
 } from '../../limits.js';
 import { checkName } from '../../subscriptions/request/names.js';
+import { isNodeLabel } from '../../subscriptions/request/node-labels.js';
 import { shown } from '../../text/shown.js';
 import { checkLosses } from '../../wire/frame/loss.js';
 import {
@@ -23,7 +25,8 @@ import type { Position } from '../../wire/position.js';
 
 /** Throws invalid_argument. An epoch up to `epochKnown` is allowed above EPOCH_MAX, because the broker assigned it. */
 export function checkHello(hello: Hello__Output, epochKnown: number): void {
-  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles, wallTime, budget } = hello;
+  const { recorderId, bootId, version, kernelRelease, source, degraded, epoch, profiles, wallTime, budget, labels } =
+    hello;
   checkName('hello.recorder_id', recorderId);
   const words = { boot_id: bootId, version, kernel_release: kernelRelease, source };
   for (const [field, text] of Object.entries(words)) checkWord(`hello.${field}`, text);
@@ -32,6 +35,11 @@ export function checkHello(hello: Hello__Output, epochKnown: number): void {
     const bound = `at most ${PROFILES_PER_NODE_MAX} of ${NAME_BYTES_MAX} characters`;
     throw refused(`hello.profiles must be ${bound}, got ${profiles.length}`);
   }
+  if (labels.length > NODE_LABELS_MAX) {
+    throw refused(`hello.labels must be at most ${NODE_LABELS_MAX}, got ${labels.length}`);
+  }
+  for (const label of labels)
+    if (!isNodeLabel(label)) throw refused(`hello.labels must be key=value, got ${shown(label)}`);
   if (Number(epoch) > Math.max(EPOCH_MAX, epochKnown)) {
     throw refused(`hello.epoch must be at most ${EPOCH_MAX}, got ${epoch}`);
   }

@@ -276,8 +276,9 @@ export class NodeRegistry {
     return furthest;
   }
 
-  closeSessions(reason: string): void {
-    for (const session of [...this.#sessions.values()]) session.close(reason);
+  /** @param of which nodes'; all of them unless it is given */
+  closeSessions(reason: string, of: (node: string) => boolean = () => true): void {
+    for (const session of [...this.#sessions.values()]) if (of(session.record.name)) session.close(reason);
   }
 
   /** Stops all saving: a save after this writes nothing. */

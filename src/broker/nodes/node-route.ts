@@ -1,7 +1,7 @@
 /** How nodes are reached, whichever broker has their sessions. */
 import type { ControlResponse } from '../../wire/messages.js';
-import type { HistoryAnswer } from './history-answer.js';
-import type { HistoryRequest } from './history-queries.js';
+import type { HistoryAnswer } from './history/history-answer.js';
+import type { HistoryRequest } from './history/history-request.js';
 
 export interface NodeRoute {
   /** Whether the node is connected, as far as this broker knows: it may be gone by the time it is asked. */
@@ -16,4 +16,9 @@ export interface NodeRoute {
    * session.
    */
   tell(node: string, message: ControlResponse): void;
+  /**
+   * Ends the node's session, because the node connects again. Resolves when it has ended, when there is none, and when
+   * nothing is heard of it in time.
+   */
+  takeover(node: string): Promise<void>;
 }

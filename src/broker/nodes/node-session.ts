@@ -17,7 +17,7 @@ import {
   positionToMessage,
 } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import { HistoryQueries } from './history-queries.js';
+import { HistoryQueries } from './history/history-queries.js';
 import { checkEpoch } from './node-checks.js';
 import type { NodeRecord } from './node-record.js';
 import type { Admission, NodeRegistry } from './node-registry.js';

@@ -12,8 +12,8 @@ export function defineJoinToken(command: Command): void {
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (nodes: readonly string[]) => {
     const config = commandConfig(command, CLIENT_KEYS);
-    const [broker = ''] = config.settings.brokers;
-    const answer = await createJoinToken(broker, credentialFor(config), securityFor(config.settings), nodes);
+    const { brokers, zone } = config.settings;
+    const answer = await createJoinToken(brokers, credentialFor(config), securityFor(config.settings), nodes, zone);
     const until = answer.expires && new Date(Number(timestampNs(answer.expires) / 1_000_000n)).toISOString();
     process.stderr.write(`For one node, once, until ${until}: backplane agent --broker HOST:PORT --join-token TOKEN\n`);
     process.stdout.write(`${answer.token}\n`);

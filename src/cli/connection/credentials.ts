@@ -6,7 +6,7 @@ import { credentialFor } from './credential-lookup.js';
 import { securityFor, TLS_CLIENT_KEYS } from './tls-settings.js';
 
 /** Settings of every command that asks a broker. */
-export const CLIENT_KEYS: readonly SettingKey[] = ['brokers', 'token.file', ...TLS_CLIENT_KEYS];
+export const CLIENT_KEYS: readonly SettingKey[] = ['brokers', 'zone', 'token.file', ...TLS_CLIENT_KEYS];
 
 /** What to do where none answers. */
 const NO_BROKER = 'start one with "backplane up", or name another with --broker or BACKPLANE_BROKERS';
@@ -17,5 +17,5 @@ export function clientOf(config: Config): Client {
 
 /** How every command that asks a broker connects to it. */
 export function connectionOf(config: Config): ClientOptions {
-  return { securityFor: securityFor(config.settings), advice: NO_BROKER };
+  return { zone: config.settings.zone, securityFor: securityFor(config.settings), advice: NO_BROKER };
 }

@@ -37,6 +37,10 @@ export class Completeness {
   saw(item: SubscribeItem): void {
     if (item.kind === 'accepted') {
       for (const node of item.accepted.nodesMissing) this.#goes(node, 'did not answer');
+    } else if (item.kind === 'link' && item.cluster !== undefined) {
+      // A broker of the only cluster is waited for.
+      if (item.cause === undefined) this.#away.delete(`cluster ${item.cluster}`);
+      else this.#goes(`cluster ${item.cluster}`, `away: ${item.cause.message}`);
     } else if (item.kind === 'coverage') {
       for (const node of item.coverage.nodes) this.#covered(node);
     } else if (item.kind === 'gap' && item.gap.reason !== 'kernel_overrun' && !this.#comes(item.gap.reason)) {

@@ -17,6 +17,7 @@ import { parseSelector } from './selector-flag.js';
 export type ObserveFormat = 'compact' | 'json' | 'jsonpb' | 'table' | 'dict';
 
 export interface ObserveOptions {
+  clusters?: string[];
   topic?: string[];
   node?: string[];
   filter?: string;
@@ -50,6 +51,11 @@ export interface ObserveOptions {
 
 export function addObserveFlags(command: Command): void {
   command
+    .option(
+      '--clusters <names>',
+      'events of several clusters of the setting clusters, merged; nodes are CLUSTER/NODE (repeat, or comma-separated)',
+      collect('--clusters', 'the brokers of the settings'),
+    )
     .option('-t, --topic <topic>', 'only these topics (repeat, or comma-separated)', collect('--topic', 'every topic'))
     .option(
       '-n, --node <glob>',
@@ -160,6 +166,7 @@ export function readOptions(command: Command): ObserveOptions {
       throw new BackplaneError('invalid_argument', `--selector excludes ${other}: each selector has topics and filter`);
     }
   }
+  if (given.clusters !== undefined) checkClusters(command);
   const options = { ...given };
   if (given.group !== undefined) options.follow = true;
   else if (given.member !== undefined || given.slices !== undefined) {
@@ -174,6 +181,18 @@ export function readOptions(command: Command): ObserveOptions {
   const chosen = options.topic ?? options.filter ?? options.selector ?? options.cursor ?? options.all;
   if (!(chosen ?? options.group)) options.filter = defaultView(observers());
   return options;
+}
+
+/** The setting `clusters` says of each which brokers it has, and who is asking. */
+const OF_ONE_CLUSTER = ['broker', 'tokenFile', 'tlsCa', 'tlsCert', 'tlsKey', 'group'];
+
+function checkClusters(command: Command): void {
+  const other = command.options.find((option) => {
+    const name = option.attributeName();
+    return OF_ONE_CLUSTER.includes(name) && command.getOptionValueSource(name) === 'cli';
+  });
+  if (other !== undefined)
+    throw new BackplaneError('invalid_argument', `--clusters excludes ${other.long}: that is of one cluster`);
 }
 
 function readTimes(options: ObserveOptions): void {

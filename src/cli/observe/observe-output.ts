@@ -24,6 +24,8 @@ import { timeText } from '../render/time.js';
 import type { Screen } from './screen.js';
 import { type Line, TimeOrder } from './time-order.js';
 
+type AcceptedItem = Extract<SubscribeItem, { kind: 'accepted' }>;
+
 export interface ObserveOutputOptions {
   /** Undefined for jsonpb. */
   readonly lines: EventLines | undefined;
@@ -51,7 +53,8 @@ export class ObserveOutput {
   #cursor = '';
   /** The last of which it is known that stdout took all before it. */
   #takenCursor = '';
-  #accepted = false;
+  /** Clusters that have accepted it; '' for the only one. */
+  readonly #accepted = new Set<string>();
   #bound: WindowBound | undefined;
   /** Nodes of which was said that their recording begins later. */
   readonly #begun = new Set<string>();
@@ -79,7 +82,7 @@ export class ObserveOutput {
     else {
       // A notice about a stretch is printed after its events.
       await this.#order.flush();
-      if (item.kind === 'link') this.#screen.notice(linkNotice(item.broker, item.cause));
+      if (item.kind === 'link') this.#screen.notice(linkNotice(item));
       else if (this.#options.lines === undefined) await this.#showJson(item);
       else this.#showNotices(item);
     }
@@ -108,7 +111,7 @@ export class ObserveOutput {
   }
 
   async #showJson(item: Exclude<SubscribeItem, { kind: 'link' }>): Promise<void> {
-    if (item.kind === 'accepted') this.#showWindow(item.accepted);
+    if (item.kind === 'accepted') this.#showWindow(item);
     if (item.kind === 'coverage') this.#showCoverageBeginnings(item.coverage);
     await this.#screen.print(`${jsonText(itemJson(item), this.#options.terminal)}\n`);
   }
@@ -118,7 +121,7 @@ export class ObserveOutput {
     else if (item.kind === 'node_status') this.#screen.notice(nodeNotice(item.status));
     else if (item.kind === 'coverage') this.#showCoverage(item.coverage);
     else if (item.kind === 'group') this.#showSlice(item.group);
-    else if (item.kind === 'accepted') this.#showAccepted(item.accepted);
+    else if (item.kind === 'accepted') this.#showAccepted(item);
   }
 
   /** Only where details are wanted: with many slices there is a line for each. */
@@ -128,26 +131,31 @@ export class ObserveOutput {
     if (revoking) this.#screen.notice(`slice ${revoking.slice} goes to another member`);
   }
 
-  #showAccepted(accepted: Accepted): void {
-    const missing = missingNotice(accepted);
+  #showAccepted(item: AcceptedItem): void {
+    const missing = missingNotice(item.accepted);
     if (missing !== undefined) this.#screen.notice(missing);
-    this.#showWindow(accepted);
+    this.#showWindow(item);
   }
 
-  #showWindow(accepted: Accepted): void {
+  #showWindow({ accepted, cluster = '' }: AcceptedItem): void {
     // A stream that was resumed has no start of its own.
     this.#bound ??= windowBound(accepted);
     // Said now, because a stream that ends at its limit has no coverage.
     this.#showBeginnings(accepted.beginsLater);
-    this.#showFollowing(accepted);
+    this.#showFollowing(accepted, cluster);
   }
 
   /** Prints one notice when following begins, because a quiet stream looks like one that hangs. */
-  #showFollowing({ nodes, plan }: Accepted): void {
-    if (!this.#options.follow || this.#accepted) return;
+  #showFollowing({ nodes, plan }: Accepted, cluster: string): void {
+    if (!this.#options.follow || this.#accepted.has(cluster)) return;
     const documents = (plan?.topics ?? []).filter((topic) => documentLogOf(topic) !== undefined);
     if (nodes.length + documents.length === 0) return;
-    const each = nodes.length === 1 ? [`1 node, ${nodes[0]}`] : nodes.length === 0 ? [] : [`${nodes.length} nodes`];
+    const each =
+      nodes.length === 1
+        ? [`1 node, ${nodes[0]}`]
+        : nodes.length === 0
+          ? []
+          : [`${nodes.length} nodes${cluster === '' ? '' : ` of cluster ${cluster}`}`];
     const which = [...each, ...documents].join(', ');
     this.#screen.notice(`following ${which}; end with Ctrl-C`);
   }
@@ -178,7 +186,7 @@ export class ObserveOutput {
   /** Updates cursor, clock and status line after an item was shown. */
   #follow(item: SubscribeItem): void {
     if (item.kind === 'accepted') {
-      this.#accepted = true;
+      this.#accepted.add(item.cluster ?? '');
       const { until } = item.accepted;
       if (until) this.#until = timestampText(until);
       if (this.#options.history) this.#screen.status('reading the past');

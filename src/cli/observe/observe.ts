@@ -1,11 +1,12 @@
 /** `backplane observe`: events from the past, live, or both, until there are no more or Ctrl-C. */
 import type { Command } from 'commander';
-import type { Client } from '../../client/client.js';
+import type { SubscribeItem } from '../../client/subscribe-item.js';
 import { documentLogOf } from '../../wire/event/document-topics.js';
 import { messageToJson } from '../../wire/message-json.js';
-import type { Accepted, SubscribeRequest } from '../../wire/messages.js';
+import type { ExplainResponse__Output as ExplainResponse, SubscribeRequest } from '../../wire/messages.js';
 import { commandName } from '../command-name.js';
-import { CLIENT_KEYS, clientOf } from '../connection/credentials.js';
+import { clusterClients } from '../connection/clusters.js';
+import { CLIENT_KEYS } from '../connection/credentials.js';
 import { inFlagNames } from '../flag-names.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { type EventLines, eventLines } from '../render/event-lines.js';
@@ -25,8 +26,11 @@ import {
   subscribeRequest,
 } from './observe-options.js';
 import { ObserveOutput } from './observe-output.js';
+import { Observed } from './observed.js';
 import { Screen } from './screen.js';
 import { unmatchedNodes } from './unmatched-nodes.js';
+
+type AcceptedItem = Extract<SubscribeItem, { kind: 'accepted' }>;
 
 /** Exit code when a part of the requested events is missing. */
 const INCOMPLETE = 4;
@@ -41,31 +45,27 @@ export function define(command: Command): void {
   command
     .addHelpText('after', () => `${observeHelp()}\n${EXIT_CODES}`)
     .action(async () => {
-      const client = clientOf(commandConfig(command, CLIENT_KEYS));
+      const config = commandConfig(command, CLIENT_KEYS);
+      let observed: Observed | undefined;
       try {
-        process.exitCode = await observe(client, command);
+        const options = readOptions(command);
+        observed = new Observed(clusterClients(config, options.clusters));
+        process.exitCode = await observe(observed, options, command);
       } catch (thrown) {
         throw inFlagNames(thrown);
       } finally {
-        client.close();
+        observed?.close();
       }
     });
   addSettingFlags(command, CLIENT_KEYS);
 }
 
-async function observe(client: Client, command: Command): Promise<number> {
-  const options = readOptions(command);
+async function observe(observed: Observed, options: ObserveOptions, command: Command): Promise<number> {
   const request = subscribeRequest(options);
   const screen = new Screen(process.stdout, process.stderr, options.color && takesEscapes(process.stderr, process.env));
   const terminal = process.stdout.isTTY === true;
   if (options.printPlan === true) {
-    const answer = await client.explain(request);
-    const json = options.output.startsWith('json');
-    await screen.print(
-      json
-        ? `${jsonText(messageToJson(answer), terminal)}\n`
-        : planText(answer, terminal ? process.stdout.columns || 80 : undefined),
-    );
+    await screen.print(planOf(await observed.explain(request), options, terminal));
     return 0;
   }
   const output = new ObserveOutput(screen, {
@@ -84,8 +84,8 @@ async function observe(client: Client, command: Command): Promise<number> {
   const commits =
     options.group === undefined
       ? undefined
-      : new GroupCommits(client, options.group, output, (text) => screen.notice(text));
-  let accepted = false;
+      : new GroupCommits(observed.client(), options.group, output, (text) => screen.notice(text));
+  const accepted = new Set<string | undefined>();
   try {
     const signal = AbortSignal.any([ends.signal, screen.gone]);
     // What was printed is committed while this still is a member.
@@ -95,13 +95,13 @@ async function observe(client: Client, command: Command): Promise<number> {
     };
     interrupt.signal.addEventListener('abort', () => void end(), { once: true });
     if (interrupt.signal.aborted) ends.abort();
-    for await (const item of client.subscribe(request, signal)) {
+    for await (const item of observed.subscribe(request, signal)) {
       if (interrupt.signal.aborted) continue;
       completeness.saw(item);
       // Only once: after a reconnect the subscription is accepted again.
-      if (item.kind === 'accepted' && !accepted) {
-        accepted = true;
-        await noticeNodes(client, request, screen, item.accepted, completeness);
+      if (item.kind === 'accepted' && !accepted.has(item.cluster)) {
+        accepted.add(item.cluster);
+        await noticeNodes(observed, request, screen, item, completeness);
       }
       await output.show(item);
       await commits?.shown(item);
@@ -125,21 +125,39 @@ async function observe(client: Client, command: Command): Promise<number> {
 
 /** Notices about requested nodes that are not connected: a replay lacks them, a stream that goes on waits for them. */
 async function noticeNodes(
-  client: Client,
+  observed: Observed,
   { nodes = [], topics = [], follow }: SubscribeRequest,
   screen: Screen,
-  { nodes: answered, nodesMissing, beginsLater }: Accepted,
+  { accepted: { nodes: answered, nodesMissing, beginsLater }, cluster }: AcceptedItem,
   completeness: Completeness,
 ): Promise<void> {
+  const of = cluster === undefined ? '' : `cluster ${cluster}: `;
+  // A name that is given for every cluster need not be in each.
+  const given = cluster === undefined ? nodes : nodes.flatMap((glob) => ownGlob(glob, cluster));
   // Of what is published no node is asked.
   const asksNodes = topics.length === 0 || topics.some((topic) => documentLogOf(topic) === undefined);
   if (asksNodes && answered.length + nodesMissing.length === 0) {
-    if (beginsLater.length > 0) screen.notice("no connected node's recording reaches back into the window");
-    else if (nodes.length === 0) screen.notice(`no node is connected: see "${commandName()} nodes"`);
+    if (beginsLater.length > 0) screen.notice(`${of}no connected node's recording reaches back into the window`);
+    else if (nodes.length === 0) screen.notice(`${of}no node is connected: see "${commandName()} nodes"`);
   }
-  const unmatched = await unmatchedNodes(client, nodes);
+  const unmatched = (await unmatchedNodes(observed.client(cluster), given)).map((sentence) => of + sentence);
   if (!follow) for (const sentence of unmatched) completeness.unmatched(sentence);
   else if (unmatched.length > 0) screen.notice(`${unmatched.join('; ')}: waiting for it`);
+}
+
+function ownGlob(glob: string, cluster: string): string[] {
+  return glob.startsWith(`${cluster}/`) ? [glob.slice(cluster.length + 1)] : [];
+}
+
+/** Of each cluster, where there are several. */
+function planOf(answers: ReadonlyMap<string, ExplainResponse>, { output }: ObserveOptions, terminal: boolean): string {
+  const width = terminal ? process.stdout.columns || 80 : undefined;
+  const plans = Array.from(answers, ([cluster, answer]) => {
+    const own = cluster === '' ? {} : { cluster };
+    if (output.startsWith('json')) return `${jsonText({ ...own, ...messageToJson(answer) }, terminal)}\n`;
+    return `${cluster === '' ? '' : `cluster ${cluster}:\n`}${planText(answer, width)}`;
+  });
+  return plans.join('');
 }
 
 /** Undefined for jsonpb, which prints other items besides events. */

@@ -9,6 +9,7 @@ import { NAME_BYTES_MAX, SYNTHETIC_LANES_MAX } from '../../limits.js';
 import { packageVersion } from '../../package-files.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { compileRules } from '../../sensor-agent/redaction/rule.js';
+import { type RuntimePlace, runtimePlaces } from '../../sensor-agent/source/containers/runtime-places.js';
 import { hasJoined } from '../../sensor-agent/uplink/membership.js';
 import { credentialFor } from '../connection/credential-lookup.js';
 import { securityFor, TLS_CLIENT_KEYS } from '../connection/tls-settings.js';
@@ -16,6 +17,7 @@ import { collectGarbage } from './heap.js';
 
 export const AGENT_KEYS: readonly SettingKey[] = [
   'brokers',
+  'zone',
   'token.file',
   ...TLS_CLIENT_KEYS,
   'node.name',
@@ -24,6 +26,9 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'events',
   'agent.profiles',
   'agent.arguments',
+  'agent.containers',
+  'agent.labels',
+  'agent.kubernetesLabels',
   'agent.live.linger',
   'agent.live.lingerMin',
   'agent.guard.cpu',
@@ -95,6 +100,12 @@ function joining(settings: Settings, { token, tokenFile }: Joining): AgentOption
   return { serviceAccount: { tokenFile, securityFor: securityFor(settings) } };
 }
 
+/** What is made up happens in no container. */
+function containerRuntimes({ source, 'agent.containers': given }: Settings): readonly RuntimePlace[] {
+  if (source === 'synthetic' || given.includes('off')) return [];
+  return runtimePlaces(given.includes('auto') ? undefined : given);
+}
+
 /**
  * Options for each of nodeNames(). `parent`: set when `up` runs the agent.
  * @throws BackplaneError invalid_argument as nodeNames()
@@ -114,8 +125,10 @@ export function agentOptions(
   const redaction = compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] });
   return names.map((nodeName, index) => ({
     nodeName,
+    labels: settings['agent.labels'],
     dataDir: names.length === 1 ? dataDir : join(dataDir, nodeName),
     brokers: settings.brokers,
+    zone: settings.zone,
     credentialFor: credentials,
     securityFor: security,
     joins: joining(settings, given),
@@ -151,6 +164,7 @@ export function agentOptions(
         mix: settings['synthetic.mix'],
       },
     },
+    containers: containerRuntimes(settings),
     parent,
     onPresence: (present) => onPresence(nodeName, present),
     version: packageVersion(),

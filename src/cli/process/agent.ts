@@ -10,6 +10,7 @@ import type { Settings } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import { asBackplaneError } from '../../errors.js';
 import { everyOne } from '../../flow/every-step.js';
+import { NODE_LABELS_MAX } from '../../limits/containers.js';
 import { type Agent, startAgent } from '../../sensor-agent/agent.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
@@ -68,7 +69,7 @@ async function runAgent(config: Config, given: Joining): Promise<void> {
     const parent = supervised ? { pid: process.ppid, listens } : undefined;
     const presence = new Presence(nodeNames(settings));
     const options = agentOptions(config, parent, (node, present) => presence.heard(node, present), log, given);
-    const agents = await startAll(options, ending);
+    const agents = await startAll(await labelled(options, settings, log), ending);
     try {
       if (!ending.aborted) {
         report(agents, settings, log);
@@ -84,6 +85,13 @@ async function runAgent(config: Config, given: Joining): Promise<void> {
   } finally {
     interrupt.release();
   }
+}
+
+async function labelled(options: readonly AgentOptions[], settings: Settings, log: Logger) {
+  if (settings['agent.kubernetesLabels'] === 'off') return options;
+  const { apiOfPod, kubernetesLabels } = await import('../../sensor-agent/kubernetes-labels.js');
+  const found = await kubernetesLabels(apiOfPod(process.env), settings['node.name'], (message) => log.warn(message));
+  return options.map((one) => ({ ...one, labels: [...(one.labels ?? []), ...found].slice(0, NODE_LABELS_MAX) }));
 }
 
 /** Starts one after another, so that the error names the first that cannot start; those before it are then stopped. */

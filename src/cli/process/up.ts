@@ -26,7 +26,7 @@ const AGENT_FILES_MS = 1_000;
 
 /** The agent always uses this broker and its token, so these settings do not apply. */
 const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter(
-  (key) => key !== 'brokers' && key !== 'token.file',
+  (key) => key !== 'brokers' && key !== 'zone' && key !== 'token.file',
 );
 
 /** `agent`: the process of an agent that was started already, and waits. */
@@ -92,7 +92,7 @@ async function up({ settings }: Config, waiting: ChildProcess | undefined): Prom
   });
   if (!interrupt.signal.aborted) await once(interrupt.signal, 'abort');
   log.info('stopping');
-  broker.retire();
+  broker.endsSoon();
   await agent.stop();
   removeLeftInstances();
   await broker.drain();

@@ -1,7 +1,6 @@
 /** Every item that is not an event, as one line for people: gaps, nodes, coverage, the link to the broker. */
 
-import type { NodeStatus } from '../../client/subscribe-item.js';
-import type { BackplaneError } from '../../errors.js';
+import type { NodeStatus, SubscribeItem } from '../../client/subscribe-item.js';
 import { timestampNs } from '../../subscriptions/timestamp.js';
 import { shownList } from '../../text/shown.js';
 import type { Accepted, Coverage, Gap__Output as Gap } from '../../wire/messages.js';
@@ -104,9 +103,14 @@ export function beginningNotice(
   return `the window ${verb} ${dateTimeText(wallNs, utc)}, before the recording: ${shownList(named, BEGINNINGS_NAMED_MAX)}`;
 }
 
-export function linkNotice(broker: string, cause: BackplaneError | undefined): string {
-  if (cause === undefined) return `connected to the broker at ${broker}, going on where it broke off`;
-  return `lost the broker at ${broker}: ${cause.message}; trying again`;
+export function linkNotice({ broker, cause, cluster }: Extract<SubscribeItem, { kind: 'link' }>): string {
+  if (broker === '') {
+    if (cause === undefined) return `cluster ${cluster} answers, going on where it broke off`;
+    return `cluster ${cluster} is away, the others go on: ${cause.message}`;
+  }
+  const of = cluster === undefined ? '' : ` (cluster ${cluster})`;
+  if (cause === undefined) return `connected to the broker at ${broker}${of}, going on where it broke off`;
+  return `lost the broker at ${broker}${of}: ${cause.message}; trying again`;
 }
 
 function isIncomplete(node: NodeCoverage): boolean {

@@ -234,7 +234,12 @@ function taskText(process: WireProcess | null | undefined): string {
 
 function containerText(event: EventMessage, palette: Palette): string {
   const id = event.container?.id ?? '';
-  return id === '' ? '' : palette.dim(`in ${safeText(id.slice(0, 12))}`);
+  if (id === '') return '';
+  const { name, unresolved } = event.container!;
+  const { namespace, pod } = event.k8s ?? {};
+  // One without a name holds the pod's namespaces.
+  const names = [namespace?.name, pod?.name, name].filter((part) => part).join('/');
+  return palette.dim(`in ${safeText(names || id.slice(0, 12))}${unresolved ? ' (not resolved)' : ''}`);
 }
 
 function join(...parts: readonly string[]): string {

@@ -25,7 +25,7 @@ export type Question = 'explain' | 'listNodes' | 'listTopics' | 'listSubscriptio
 /** How brokers are reached. */
 export interface Carrier extends GroupCarrier {
   readonly publish: SendBatch;
-  /** The answer as protojson; of `listSubscriptions` a page or all of them. Throws BackplaneError. */
+  /** The answer as protojson; of lists a page or all of them. Throws BackplaneError. */
   ask(question: Question, body?: object): Promise<unknown>;
   close(): void;
 }
@@ -86,7 +86,14 @@ export class CarriedBus implements Bus {
   }
 
   async nodes(): Promise<ListNodesResponse['nodes']> {
-    return listNodesResponseOf(await this.#ask('listNodes')).nodes;
+    const all: ListNodesResponse['nodes'][number][] = [];
+    let pageToken = '';
+    do {
+      const page = listNodesResponseOf(await this.#ask('listNodes', { pageToken }));
+      all.push(...page.nodes);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+    return all;
   }
 
   async topics(): Promise<ListTopicsResponse['topics']> {

@@ -8,8 +8,8 @@ import { X509Certificate } from 'node:crypto';
 import { rootCertificates } from 'node:tls';
 import type { CallOptions, ChannelCredentials, ChannelOptions, Interceptor } from '@grpc/grpc-js';
 import { inTheClear, type SecurityFor, type Shown, securedWith } from '../../access/secure-channel.js';
-import { BackplaneError, invalid } from '../../errors.js';
-import { BROKERS_MAX } from '../../limits/client.js';
+import { invalid } from '../../errors.js';
+import { checkBrokers, isBroker } from '../../text/broker-address.js';
 import { jsonToValue } from '../../wire/event/event-json.js';
 import { checkJsonValue } from '../../wire/json-value.js';
 import { messageToJson } from '../../wire/message-json.js';
@@ -20,6 +20,7 @@ import type { SubscribeRequest } from '../../wire/typed/messages.js';
 import { Client, type ClientOptions } from '../client.js';
 import { PublishClient } from '../publish-client.js';
 import { type Bus, CarriedBus, type Carrier, type Question } from './bus.js';
+import { CarriedClusters, type Clusters, checkedClusters, someConnected } from './clusters.js';
 import type { SliceCommit } from './group.js';
 import type { BatchItem } from './items.js';
 import type { SendBatch } from './publishing.js';
@@ -35,8 +36,10 @@ export interface TlsOptions {
 }
 
 export interface ConnectOptions {
-  /** host:port of each; asked in turn. */
+  /** `host:port` or `host:port@zone` of each: those of this zone are asked first, equal ones in any order. */
   readonly brokers: readonly string[];
+  /** Where this program runs. */
+  readonly zone?: string | undefined;
   /** Sent with every call, unless `tls` shows a certificate; a function is asked anew for each. */
   readonly token?: string | (() => string | undefined) | undefined;
   /** A function is asked anew for each connection, as certificates are renewed. */
@@ -52,11 +55,7 @@ export interface ConnectOptions {
 
 /** @throws BackplaneError invalid_argument; unavailable when no broker takes a connection */
 export async function connect(options: ConnectOptions): Promise<Bus> {
-  const { brokers } = options;
-  if (!Array.isArray(brokers) || brokers.length === 0 || brokers.length > BROKERS_MAX) {
-    const message = `brokers must be a list of 1 to ${BROKERS_MAX} addresses (host:port)`;
-    throw new BackplaneError('invalid_argument', message, { field: 'brokers' });
-  }
+  check(options);
   const carrier = new GrpcCarrier(options);
   try {
     await carrier.connected();
@@ -65,6 +64,26 @@ export async function connect(options: ConnectOptions): Promise<Bus> {
     throw cause;
   }
   return new CarriedBus(carrier);
+}
+
+/**
+ * Several clusters, by name, to be read as one.
+ * @throws BackplaneError invalid_argument; unavailable when no broker of any of them takes a connection
+ */
+export async function connectClusters(clusters: Readonly<Record<string, ConnectOptions>>): Promise<Clusters> {
+  const checked = checkedClusters(clusters, check);
+  const carriers = new Map(checked.map(([name, options]) => [name, new GrpcCarrier(options)]));
+  try {
+    await someConnected(new Map(Array.from(carriers, ([name, carrier]) => [name, carrier.connected()])));
+  } catch (cause) {
+    for (const carrier of carriers.values()) carrier.close();
+    throw cause;
+  }
+  return new CarriedClusters(carriers);
+}
+
+function check({ brokers, zone }: ConnectOptions, within = ''): void {
+  checkBrokers(brokers, zone, isBroker, 'host:port', within);
 }
 
 /** What errors name: programs have options where commands have flags. */

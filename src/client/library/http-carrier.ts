@@ -1,9 +1,11 @@
 /** The HTTP API by fetch. Runs in browsers. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { BrokerRing } from '../../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../../limits/client.js';
 import { withWideTexts } from '../../wire/typed/json-values.js';
 import type { SubscribeRequest } from '../../wire/typed/messages.js';
-import { askInTurn, BrokerRing, pause, resumingStream, type StreamSource } from '../resuming-stream.js';
+import { PublishRetries } from '../publish-retries.js';
+import { askInTurn, pause, resumingStream, type StreamSource } from '../resuming-stream.js';
 import type { Carrier, Question } from './bus.js';
 import type { SliceCommit } from './group.js';
 import type { ConnectOptions } from './http.js';
@@ -24,6 +26,8 @@ export class HttpCarrier implements Carrier {
   readonly #ring: BrokerRing;
   readonly #options: ConnectOptions;
   readonly #closing = new AbortController();
+  /** Each try asks all brokers in turn. */
+  readonly #retries = new PublishRetries(1);
   readonly #source: StreamSource<SubscribeRequest, BatchItem> = {
     open: (broker, request, signal) => this.#stream(broker, request, signal),
     facts: batchFacts,
@@ -34,7 +38,7 @@ export class HttpCarrier implements Carrier {
   };
 
   constructor(options: ConnectOptions) {
-    this.#ring = new BrokerRing(options.brokers);
+    this.#ring = new BrokerRing(options.brokers, options.zone);
     this.#options = options;
   }
 
@@ -43,13 +47,17 @@ export class HttpCarrier implements Carrier {
   }
 
   readonly publish: SendBatch = async (topic, events, signal) => {
-    for (;;) {
+    for (let failures = 0; ; ) {
       try {
-        return await this.#answer('POST', `/v1/app/${encodeURIComponent(topic)}`, { events });
+        const answer = await this.#answer('POST', `/v1/app/${encodeURIComponent(topic)}`, { events });
+        this.#retries.answered();
+        return answer;
       } catch (thrown) {
-        const { code, details } = asBackplaneError(thrown);
-        if (code !== 'resource_exhausted' || details.retryAfterMs === undefined) throw thrown;
-        await pause(details.retryAfterMs, signal);
+        const error = asBackplaneError(thrown);
+        if (error.code !== 'resource_exhausted') failures++;
+        const delayMs = this.#retries.delayMs(error, failures);
+        if (delayMs === undefined) throw thrown;
+        await pause(delayMs, signal);
         if (signal.aborted) throw new BackplaneError('cancelled', 'the bus was closed');
       }
     }
@@ -57,7 +65,7 @@ export class HttpCarrier implements Carrier {
 
   ask(question: Question, body?: object): Promise<unknown> {
     const [method = '', path = ''] = ROUTES[question].split(' ');
-    if (question !== 'listSubscriptions') return this.#answer(method, path, body);
+    if (question !== 'listSubscriptions' && question !== 'listNodes') return this.#answer(method, path, body);
     const { pageToken = '' } = body as { readonly pageToken?: string };
     return this.#answer(method, `${path}?page_token=${encodeURIComponent(pageToken)}`, undefined);
   }

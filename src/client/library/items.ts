@@ -57,8 +57,8 @@ export interface EventsItem extends Origin {
 
 /** What is told beside events. */
 export type NoticeItem =
-  /** First of every stream; comes again after a break. */
-  | { readonly kind: 'accepted'; readonly accepted: Accepted }
+  /** First of every stream; comes again after a break. `cluster`: of a feed over several, from each of them. */
+  | { readonly kind: 'accepted'; readonly accepted: Accepted; readonly cluster?: string | undefined }
   /** A stretch that the subscriber did not get. */
   | { readonly kind: 'gap'; readonly gap: Gap }
   /** How a node is. */
@@ -70,7 +70,13 @@ export type NoticeItem =
   /** For members of a group: what becomes of a slice. */
   | { readonly kind: 'group'; readonly group: GroupEvent }
   /** With a cause: the stream broke and is being resumed. Without: it continues at this broker. */
-  | { readonly kind: 'link'; readonly broker: string; readonly cause: BackplaneError | undefined };
+  | {
+      readonly kind: 'link';
+      /** '' where none of the cluster answers. */
+      readonly broker: string;
+      readonly cause: BackplaneError | undefined;
+      readonly cluster?: string | undefined;
+    };
 
 export type FeedItem = EventItem | NoticeItem;
 export type BatchItem = EventsItem | NoticeItem;

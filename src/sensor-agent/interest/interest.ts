@@ -27,6 +27,7 @@ export class Interest implements TimelineInterest {
     readonly generation: bigint,
     requests: readonly PredicateSpec[],
     hostName: string,
+    hostLabels: readonly string[] = [],
   ) {
     const errors: { id: bigint; message: string }[] = [];
     const kinds = new Map<string, Predicate[]>();
@@ -34,7 +35,7 @@ export class Interest implements TimelineInterest {
     const distinct = [...new Map(requests.map((request) => [request.id, request])).values()];
     for (const request of distinct.slice(0, PREDICATES_MAX)) {
       try {
-        const predicate = compilePredicate({ ...request, hostName });
+        const predicate = compilePredicate({ ...request, hostName, hostLabels });
         if (predicate.id !== request.id) throw new Error('this agent reads the filter differently: versions differ');
         const alike = kinds.get(kindOf(predicate));
         if (alike) alike.push(predicate);

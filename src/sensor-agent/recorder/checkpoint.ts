@@ -12,6 +12,7 @@ import {
 } from '../../limits.js';
 import type { Position } from '../../wire/position.js';
 import type { ClockPair } from '../source/source.js';
+import { type ContainerTableState, containerBytes } from '../timeline/containers/container-table.js';
 import type { DatagramState } from '../timeline/datagrams/datagram-events.js';
 import type { KernelEvents } from '../timeline/kernel-events.js';
 import { type ProcessState, processBytes } from '../timeline/process-state.js';
@@ -54,6 +55,8 @@ export interface Checkpoint {
   readonly sockets: SocketTableState;
   /** Absent in older recordings. */
   readonly datagrams?: DatagramState | undefined;
+  /** Absent in older recordings. */
+  readonly containers?: ContainerTableState | undefined;
   /**
    * Side records of execs that are not told yet, kept here because an exec would wait for ever for one that was
    * evicted.
@@ -91,6 +94,7 @@ export function checkpointParts(
     return processes.push(process) - 1;
   });
   const datagrams = kernel.datagrams.save();
+  const containers = kernel.containers.save();
   const chunks = {
     processes: chunked(processes, processBytes),
     tasks: chunked(table.tasks, () => TASK_BYTES),
@@ -98,6 +102,7 @@ export function checkpointParts(
     listeners: chunked(sockets.listeners, () => SOCKET_BYTES),
     peers: chunked(datagrams.peers, () => DATAGRAMS_BYTES),
     threads: chunked(datagrams.threads, () => DATAGRAMS_BYTES),
+    containers: chunked(containers.containers, containerBytes),
     execs: chunked(execs, execBytes),
   };
   const parts = Math.max(...Object.values(chunks).map((chunk) => chunk.length));
@@ -112,6 +117,7 @@ export function checkpointParts(
     },
     sockets: { owners: chunks.owners[part] ?? [], listeners: chunks.listeners[part] ?? [] },
     datagrams: { peers: chunks.peers[part] ?? [], threads: chunks.threads[part] ?? [] },
+    containers: { asked: containers.asked, containers: chunks.containers[part] ?? [] },
     execs: chunks.execs[part] ?? [],
   }));
 }
@@ -127,6 +133,10 @@ export function restoreTables(parts: readonly Checkpoint[], kernel: KernelEvents
   kernel.datagrams.load({
     peers: parts.flatMap((part) => part.datagrams?.peers ?? []),
     threads: parts.flatMap((part) => part.datagrams?.threads ?? []),
+  });
+  kernel.containers.load({
+    asked: parts.some((part) => part.containers?.asked),
+    containers: parts.flatMap((part) => part.containers?.containers ?? []),
   });
   const owners = parts.flatMap((part) => part.sockets.owners);
   kernel.sockets.load({ owners, listeners: parts.flatMap((part) => part.sockets.listeners) }, processes);

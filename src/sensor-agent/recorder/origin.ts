@@ -1,5 +1,6 @@
 /** Builds the ORIGIN record that an agent writes when it begins: readers need it to interpret the recording. */
 import { statSync } from 'node:fs';
+import { brokerAddress } from '../../text/broker-address.js';
 import type { AgentOptions } from '../agent-options.js';
 import { currentBootId } from '../boot-id.js';
 import { listeningSockets } from '../source/listening-sockets.js';
@@ -26,7 +27,7 @@ export function originOf(
     formats: formats.texts(),
     selfPids: parent === undefined ? [process.pid] : [process.pid, parent.pid],
     selfSockets: {
-      brokers: brokers.flatMap(tcpEndpoints),
+      brokers: brokers.flatMap((broker) => tcpEndpoints(brokerAddress(broker).address)),
       listeners: parent?.listens.flatMap(tcpEndpoints).map((endpoint) => [endpoint, parent.pid] as const) ?? [],
     },
     ...(name === 'tracefs' && !(same && continued) ? { listeners: listeningSockets() } : {}),

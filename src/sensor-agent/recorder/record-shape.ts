@@ -22,6 +22,7 @@ export const SNAPSHOT_SHAPE: RecordShape = { processes: 'list' };
 export const PATHS_SHAPE: RecordShape = { paths: 'list' };
 export const QUERIES_SHAPE: RecordShape = { queries: 'list' };
 export const SWITCH_SHAPE: RecordShape = { types: 'list', timeNs: 'bigint' };
+export const CONTAINERS_SHAPE: RecordShape = { asked: 'boolean', containers: 'list', gone: 'list' };
 export const HOLE_SHAPE: RecordShape = { from: POSITION, to: POSITION, lost: 'number', lostUnknown: 'boolean' };
 export const LOSS_SHAPE: RecordShape = {
   reason: 'string',

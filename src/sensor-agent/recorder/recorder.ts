@@ -14,6 +14,7 @@
  */
 import { join } from 'node:path';
 import { BackplaneError } from '../../errors.js';
+import { CONTAINERS_PER_RECORD } from '../../limits/containers.js';
 import { EXEC_CONTEXT_WAIT_MS, PAGE_HEADER_BYTES } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import { type FileOps, nodeFileOps } from '../../storage/file-ops.js';
@@ -38,13 +39,14 @@ import {
   type Origin,
   packRecord,
   pageHead,
+  type RecordedContainer,
   type RecordedExec,
   type RecordedLoss,
   type RecordedNotice,
   RecordKind,
 } from './recording.js';
 import { Replay } from './replay.js';
-import { lengthOf } from './snapshot-length.js';
+import { lengthOf, PART_CHARACTERS, snapshotParts } from './snapshot-length.js';
 import { UnrecordedStretch } from './unrecorded-stretch.js';
 
 /**
@@ -54,7 +56,6 @@ import { UnrecordedStretch } from './unrecorded-stretch.js';
 const PATHS_PER_RECORD = 64;
 const QUERIES_PER_RECORD = 64;
 const EXECS_PER_RECORD = 256;
-const PART_CHARACTERS = 1 << 20;
 
 export interface RecorderOptions {
   readonly dir: string;
@@ -158,7 +159,7 @@ export class Recorder {
     const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
     const torn = !given.continued && !closed && before.epoch > 0 && unread;
     const origin = { ...given, unclosed: torn || given.unclosed };
-    const ordinal = this.#append({ kind: RecordKind.ORIGIN, timeNs: clock.wallNs, parts: [packRecord(origin)] });
+    const ordinal = this.#pack(RecordKind.ORIGIN, clock.wallNs, origin);
     this.#timeline.begin(origin, ordinal);
     this.#horizonNs = 0n;
     this.setClock(clock);
@@ -216,8 +217,7 @@ export class Recorder {
     this.settle();
     const { horizonNs } = this.#timeline;
     const record = { ...loss, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
-    const parts = [packRecord(record)];
-    const ordinal = this.#append({ kind: RecordKind.LOSS, timeNs: this.#wall(record.timeNs), parts });
+    const ordinal = this.#pack(RecordKind.LOSS, this.#wall(record.timeNs), record);
     this.#hole?.add(0, true);
     this.#timeline.lose(record, ordinal);
   }
@@ -227,8 +227,7 @@ export class Recorder {
     this.settle();
     const { horizonNs } = this.#timeline;
     const record = { types, timeNs: nowNs > horizonNs ? nowNs : horizonNs + 1n };
-    const parts = [packRecord(record)];
-    const ordinal = this.#append({ kind: RecordKind.SWITCH, timeNs: this.#wall(record.timeNs), parts });
+    const ordinal = this.#pack(RecordKind.SWITCH, this.#wall(record.timeNs), record);
     this.#timeline.switchedOn(record, ordinal);
   }
 
@@ -263,7 +262,7 @@ export class Recorder {
     const paths = this.#filePaths.read(this.#opened, nowNs, () => readOn() && this.losses === losses);
     for (let at = 0; at < paths.length; at += PATHS_PER_RECORD) {
       const record = { paths: paths.slice(at, at + PATHS_PER_RECORD) };
-      this.#append({ kind: RecordKind.PATHS, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+      this.#pack(RecordKind.PATHS, this.#wall(nowNs), record);
       this.#timeline.paths(record);
     }
   }
@@ -306,9 +305,19 @@ export class Recorder {
       const part = queries.slice(at, at + QUERIES_PER_RECORD);
       const redacted = ({ question }: QueryRecord) => (question ? this.redactor.redactQuestion(question) : {});
       const record = { queries: part.map((query) => ({ ...query, ...redacted(query) })) };
-      const parts = [packRecord(record)];
-      this.#append({ kind: RecordKind.QUERIES, timeNs: this.#wall(part.at(-1)!.timeNs), parts });
+      this.#pack(RecordKind.QUERIES, this.#wall(part.at(-1)!.timeNs), record);
       this.#timeline.queries(record);
+    }
+  }
+
+  /** Records what containers are; `asked`: see RecordedContainers. */
+  containers(found: readonly RecordedContainer[], asked: boolean): void {
+    this.settle();
+    for (let at = 0; at === 0 || at < found.length; at += CONTAINERS_PER_RECORD) {
+      const gone = this.#timeline.containersKnown.surplus();
+      const record = { asked, containers: found.slice(at, at + CONTAINERS_PER_RECORD), gone };
+      const ordinal = this.#pack(RecordKind.CONTAINERS, this.#timeline.clock.wallNs, record);
+      this.#timeline.containers(record, ordinal);
     }
   }
 
@@ -321,23 +330,15 @@ export class Recorder {
   /** `again`: see RecordedSnapshot. */
   snapshot(processes: readonly ProcessSnapshot[], again = false): void {
     this.settle();
-    let part: ProcessSnapshot[] = [];
-    let characters = 0;
-    for (const process of processes) {
-      part.push(this.redactor.redact(process));
-      characters += lengthOf(process);
-      if (characters < PART_CHARACTERS) continue;
-      this.#snapshot(part, again);
-      part = [];
-      characters = 0;
+    for (const part of snapshotParts(processes)) {
+      const redacted = part.map((process) => this.redactor.redact(process));
+      this.#snapshot(redacted, again);
     }
-    if (part.length > 0) this.#snapshot(part, again);
   }
 
   #snapshot(processes: readonly ProcessSnapshot[], again: boolean): void {
     const snapshot = again ? ({ processes, again } as const) : { processes };
-    const parts = [packRecord(snapshot)];
-    const ordinal = this.#append({ kind: RecordKind.SNAPSHOT, timeNs: this.#timeline.clock.wallNs, parts });
+    const ordinal = this.#pack(RecordKind.SNAPSHOT, this.#timeline.clock.wallNs, snapshot);
     this.#timeline.snapshot(snapshot, ordinal);
   }
 
@@ -347,22 +348,23 @@ export class Recorder {
     for (const floor of [this.#timeline.horizonNs, this.#noticeNs]) if (nowNs <= floor) nowNs = floor + 1n;
     this.#noticeNs = nowNs;
     const record: RecordedNotice = { type, timeNs: nowNs, tie: 0, notice };
-    const ordinal = this.#append({ kind: RecordKind.NOTICE, timeNs: this.#wall(nowNs), parts: [packRecord(record)] });
+    const ordinal = this.#pack(RecordKind.NOTICE, this.#wall(nowNs), record);
     this.#timeline.notice(record, ordinal);
   }
 
   /**
-   * Releases execs whose side record did not come in time, as they hold back all later events. `drainedNs`: when the
+   * Releases execs whose side record did not come in time, as they hold back all later events, and where too much waits
+   * also what waits for a container. `drainedNs`: when the
    * drain before the last one began; the record of an exec that was there by then has come if it ever does.
    */
   expire(nowNs: bigint, drainedNs = nowNs): void {
     this.settle();
     for (;;) {
-      const exec = this.#timeline.waitingExec;
-      if (!exec) return;
-      const overdue = nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS) && exec.timeNs < drainedNs;
-      if (!overdue && !this.#timeline.crowded) return;
-      this.#execs.push({ ...exec, missed: true });
+      const { waitingExec: exec, waitingContainer: container, crowded } = this.#timeline;
+      const overdue = exec && nowNs - exec.timeNs > msToNs(EXEC_CONTEXT_WAIT_MS) && exec.timeNs < drainedNs;
+      if (exec && (overdue || crowded)) this.#execs.push({ ...exec, missed: true });
+      else if (container && crowded) this.containers([{ id: container.id, unresolved: true }], true);
+      else return;
       this.settle();
     }
   }
@@ -424,9 +426,9 @@ export class Recorder {
     if (!hole) return true;
     const timeline = this.#timeline;
     const end = timeline.end;
-    const parts = [packRecord(hole.endingAt(end))];
+    const ended = hole.endingAt(end);
     this.#hole = undefined;
-    this.#append({ kind: RecordKind.HOLE, timeNs: this.#wall(end.timeNs), parts });
+    this.#pack(RecordKind.HOLE, this.#wall(end.timeNs), ended);
     if (this.#hole) {
       this.#hole = hole;
       return false;
@@ -463,6 +465,10 @@ export class Recorder {
     }));
     this.#checkpointBytes = records.reduce((sum, { parts: [part] }) => sum + part!.length, 0);
     return records;
+  }
+
+  #pack(kind: number, timeNs: bigint, value: Parameters<typeof packRecord>[0]): number {
+    return this.#append({ kind, timeNs, parts: [packRecord(value)] });
   }
 
   /**

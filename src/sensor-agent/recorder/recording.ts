@@ -6,7 +6,7 @@
  *   Horizon    := horizonNs u64                 no event below it follows, but for late ones
  *   Clock      := bootNs u64 | wallNs u64
  *   Exec       := see exec-records.ts
- *   Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries, Switch := msgpack
+ *   Notice, Snapshot, Origin, Checkpoint, Hole, Paths, Loss, Queries, Switch, Containers := msgpack
  *
  * msgpack is self-contained per record (no structures shared between records),
  * so that any record can be read alone.
@@ -35,6 +35,7 @@ export const RecordKind = {
   LOSS: 11,
   QUERIES: 12,
   SWITCH: 13,
+  CONTAINERS: 14,
 } as const;
 
 /** An ExecRecord after redaction. `missed`: the process was gone before it was read, or was not read in time. */
@@ -115,6 +116,30 @@ export interface RecordedSwitch {
   readonly timeNs: bigint;
 }
 
+/** A container as its runtime has it; strings are cut to the limits, absent where it has none. */
+export interface RecordedContainer {
+  /** As the cgroup's path has it. */
+  readonly id: string;
+  /** Absent of the process that holds a pod's namespaces. */
+  readonly name?: string | undefined;
+  /** Without tag and digest. */
+  readonly image?: string | undefined;
+  readonly tag?: string | undefined;
+  readonly pod?: string | undefined;
+  readonly podUid?: string | undefined;
+  readonly namespace?: string | undefined;
+  /** No runtime has said what it is. */
+  readonly unresolved?: true | undefined;
+}
+
+export interface RecordedContainers {
+  /** There is a runtime: from here on the first event of a container waits until a record says what that is. */
+  readonly asked: boolean;
+  readonly containers: readonly RecordedContainer[];
+  /** They are not known any more, because others need the room. */
+  readonly gone: readonly string[];
+}
+
 /**
  * A stretch that the disk refused: some events after `from` and up to `to` are not recorded. The checkpoint that comes
  * next has the context that they left.
@@ -165,6 +190,7 @@ export function packRecord(
     | RecordedQueries
     | RecordedLoss
     | RecordedSwitch
+    | RecordedContainers
     | Origin
     | Checkpoint,
 ): Buffer {

@@ -20,6 +20,7 @@ import { type Anchor, oldestAnchor, wholeAnchor } from './anchors.js';
 import { unpackExecs } from './exec-records.js';
 import { Passing, type PassOver, type Sought } from './passing/passing.js';
 import {
+  CONTAINERS_SHAPE,
   HOLE_SHAPE,
   LOSS_SHAPE,
   NOTICE_SHAPE,
@@ -31,6 +32,7 @@ import {
 } from './record-shape.js';
 import {
   type Origin,
+  type RecordedContainers,
   type RecordedHole,
   type RecordedLoss,
   type RecordedNotice,
@@ -189,9 +191,22 @@ export class Replay {
     const timeline = this.#timeline;
     if (!this.#unsure || epoch !== timeline.origin.epoch) return;
     timeline.horizon(timeNs + 1n);
-    for (let exec = timeline.waitingExec; exec && exec.timeNs <= timeNs; exec = timeline.waitingExec) {
-      timeline.execs([{ ...exec, missed: true }], OF_NO_RECORD);
-    }
+    while (this.#release(timeNs + 1n));
+  }
+
+  /** Lets the first event that waits go on without its side record, where it is of before `endNs`; false: none is. */
+  #release(endNs: bigint): boolean {
+    const timeline = this.#timeline;
+    const { waitingExec: exec } = timeline;
+    const container = exec ? undefined : timeline.waitingContainer;
+    if (exec && exec.timeNs < endNs) timeline.execs([{ ...exec, missed: true }], OF_NO_RECORD);
+    else if (container && container.timeNs < endNs)
+      timeline.containers(
+        { asked: true, containers: [{ id: container.id, unresolved: true }], gone: [] },
+        OF_NO_RECORD,
+      );
+    else return false;
+    return true;
   }
 
   /** Goes on at the checkpoint up to which nothing is sought. */
@@ -287,6 +302,8 @@ export class Replay {
     else if (kind === RecordKind.LOSS) timeline.lose(unpackRecord<RecordedLoss>(payload, LOSS_SHAPE), ordinal);
     else if (kind === RecordKind.SWITCH)
       timeline.switchedOn(unpackRecord<RecordedSwitch>(payload, SWITCH_SHAPE), ordinal);
+    else if (kind === RecordKind.CONTAINERS)
+      timeline.containers(unpackRecord<RecordedContainers>(payload, CONTAINERS_SHAPE), ordinal);
     else if (kind !== RecordKind.CHECKPOINT) throw new BackplaneError('damaged', `record of an unknown kind ${kind}`);
     else if (this.#interrupted) this.#resume(ordinal);
   }
@@ -306,9 +323,7 @@ export class Replay {
       this.#unsureToNs = horizonNs;
       this.#tellDamage({ epoch: timeline.origin.epoch, timeNs: horizonNs, lane: AGENT_LANE, tie: TIE_MAX });
     }
-    for (let exec = timeline.waitingExec; exec && exec.timeNs < this.#overdueNs; exec = timeline.waitingExec) {
-      timeline.execs([{ ...exec, missed: true }], OF_NO_RECORD);
-    }
+    while (this.#release(this.#overdueNs));
     const overdueNs = horizonNs - EXEC_WAIT_NS;
     this.#overdueNs = overdueNs < this.#horizonNs ? overdueNs : this.#horizonNs;
     this.#horizonNs = horizonNs;

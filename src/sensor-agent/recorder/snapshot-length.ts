@@ -11,3 +11,21 @@ export function lengthOf({
   const texts = executablePath.length + workingDirectory.length + cgroup.length;
   return args.reduce((sum, arg) => sum + arg.length + 4, texts + 128);
 }
+
+/** What one record holds at most, but for its last process. */
+export const PART_CHARACTERS = 1 << 20;
+
+/** Processes, as many as fit a record each. */
+export function* snapshotParts(processes: readonly ProcessSnapshot[]): Generator<readonly ProcessSnapshot[]> {
+  let part: ProcessSnapshot[] = [];
+  let characters = 0;
+  for (const process of processes) {
+    part.push(process);
+    characters += lengthOf(process);
+    if (characters < PART_CHARACTERS) continue;
+    yield part;
+    part = [];
+    characters = 0;
+  }
+  if (part.length > 0) yield part;
+}

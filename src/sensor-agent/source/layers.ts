@@ -3,7 +3,7 @@
  * in a layer's file is in all of them, also those that come later; a definition there keeps no overlay busy.
  */
 import { MOUNT_LAYERS_MAX } from '../../limits.js';
-import type { MountLine } from './mounts.js';
+import { layersOf } from './mounts.js';
 import { atName, type Place, placeOnMount } from './places.js';
 
 /**
@@ -24,25 +24,4 @@ export function atLayers<Result>(
     if (result !== undefined) return result;
   }
   return undefined;
-}
-
-/** Whether all layers of an overlay that this agent sees are on filesystems for which the kernel answers. */
-export function layersAnswer({ options }: MountLine): boolean {
-  const layers = allLayersOf(options);
-  return layers.length <= MOUNT_LAYERS_MAX && layers.every((layer) => atName(process.pid, layer, () => true) === true);
-}
-
-/** The uppermost first. Relative ones, of whoever mounted it from a directory of his, lead nowhere here. */
-export function layersOf(options: string): string[] {
-  return allLayersOf(options).filter((layer) => layer.startsWith('/'));
-}
-
-/** Documentation/filesystems/overlayfs.rst */
-function allLayersOf(options: string): string[] {
-  const given = options.split(',').flatMap((option) => {
-    const [, key, value] = /^(upperdir|lowerdir\+?)=(.*)$/.exec(option) ?? [];
-    return value === undefined ? [] : [{ isUpper: key === 'upperdir', value }];
-  });
-  const [upper, lower] = [given.filter(({ isUpper }) => isUpper), given.filter(({ isUpper }) => !isUpper)];
-  return [...upper.map(({ value }) => value), ...lower.flatMap(({ value }) => value.split(':'))];
 }

@@ -45,3 +45,18 @@ export function ownMounts(): readonly MountLine[] {
   const lines = readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
   return lines.flatMap((line) => mountLine(line) ?? []);
 }
+
+/** Of an overlay, the uppermost first. Relative ones, of whoever mounted it from a directory of his, lead nowhere here. */
+export function layersOf(options: string): string[] {
+  return allLayersOf(options).filter((layer) => layer.startsWith('/'));
+}
+
+/** Documentation/filesystems/overlayfs.rst */
+export function allLayersOf(options: string): string[] {
+  const given = options.split(',').flatMap((option) => {
+    const [, key, value] = /^(upperdir|lowerdir\+?)=(.*)$/.exec(option) ?? [];
+    return value === undefined ? [] : [{ isUpper: key === 'upperdir', value }];
+  });
+  const [upper, lower] = [given.filter(({ isUpper }) => isUpper), given.filter(({ isUpper }) => !isUpper)];
+  return [...upper.map(({ value }) => value), ...lower.flatMap(({ value }) => value.split(':'))];
+}

@@ -5,10 +5,11 @@
  * kernel itself answers for the filesystem. Loaded by the exec lane's workers: imports as little as it can.
  */
 import { closeSync, constants, fstatSync, openSync, readlinkSync, readSync } from 'node:fs';
-import { type MountLine, mountIn, OVERLAY, ownMounts } from './mounts.js';
+import { MOUNT_LAYERS_MAX, OVERLAYS_KNOWN_MAX } from '../../limits.js';
+import { allLayersOf, type MountLine, mountIn, OVERLAY, ownMounts } from './mounts.js';
 
 /** <fcntl.h> on x86-64 and arm64; Node does not name it. */
-const O_PATH = 0o10000000;
+export const O_PATH = 0o10000000;
 /** Types of filesystems for which nobody but the kernel answers, from a disk or from memory. */
 const ANSWERING: ReadonlySet<string> = new Set(
   (
@@ -41,11 +42,14 @@ export function pathOf({ fd }: Place): string {
   return `/proc/self/fd/${fd}`;
 }
 
+/** Of a link in `/proc/PID`, below it. */
+export type LinkName = 'exe' | 'cwd' | `fd/${number}`;
+
 /**
  * Calls `use` with the file that a link of `/proc/PID` leads to, if nobody can make who asks its filesystem wait; else
  * undefined.
  */
-export function atLink<Result>(pid: number, link: 'exe' | 'cwd', use: (place: Place) => Result): Result | undefined {
+export function atLink<Result>(pid: number, link: LinkName, use: (place: Place) => Result): Result | undefined {
   return new Walk(pid).run((walk) => walk.answering(walk.open(`/proc/${pid}/${link}`, 0)), use);
 }
 
@@ -258,8 +262,32 @@ function mountSeenBy(process: string, id: string): Mount | undefined {
   const line = mountIn(process, id);
   if (!line) return undefined;
   const isKernels = ANSWERING.has(line.type) || line.device === ownRoot()?.device;
-  // The user namespace is looked at last: no process comes back from one.
-  return { line, answers: isKernels || (line.type === OVERLAY && userSpace(process) === userSpace('self')) };
+  // The user namespace is looked at behind the list: no process comes back from one.
+  const answers =
+    isKernels || (line.type === OVERLAY && userSpace(process) === userSpace('self') && layersAnswer(line));
+  return { line, answers };
+}
+
+/** By device and options of an overlay: see layersAnswer(). */
+const overlaysKnown = new Map<string, boolean>();
+
+/**
+ * Whether all layers of an overlay are on filesystems for which the kernel answers: what it shows it asks them. Their
+ * names are those of the host, where most overlays are mounted; of what leads nowhere it is not known. An overlay keeps
+ * the layers with which it was mounted.
+ */
+function layersAnswer({ device, options }: MountLine): boolean {
+  const key = `${device} ${options}`;
+  const known = overlaysKnown.get(key);
+  if (known !== undefined) return known;
+  if (overlaysKnown.size >= OVERLAYS_KNOWN_MAX) overlaysKnown.clear();
+  // Where it is mounted over one of its layers that name leads to itself.
+  overlaysKnown.set(key, false);
+  const layers = allLayersOf(options);
+  const isThere = (layer: string) => [process.pid, 1].some((pid) => atName(pid, layer, () => true));
+  const answers = layers.length <= MOUNT_LAYERS_MAX && layers.every(isThere);
+  overlaysKnown.set(key, answers);
+  return answers;
 }
 
 function userSpace(process: string): string {

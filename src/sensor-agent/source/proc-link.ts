@@ -1,6 +1,6 @@
-/** Links in /proc/PID, as `exe` and `cwd`. Loaded by the exec lane's workers: imports as little as it can. */
+/** Links in /proc/PID: of the program, the working directory, and descriptors. Loaded by the exec lane's workers: imports as little as it can. */
 import { fstatSync, readlinkSync } from 'node:fs';
-import { atLink } from './places.js';
+import { atLink, type LinkName } from './places.js';
 
 const DELETED = Buffer.from(' (deleted)');
 const AS_BYTES = { encoding: 'buffer' } as const;
@@ -15,7 +15,7 @@ export interface ProcLink {
  * Where a link leads. A file may have the kernel's mark as its name: it is a mark only where nothing in a directory
  * leads to the file any more, or where its filesystem is none that may be asked.
  */
-export function readProcLink(pid: number, link: 'exe' | 'cwd'): ProcLink | undefined {
+export function readProcLink(pid: number, link: LinkName): ProcLink | undefined {
   let target: Buffer;
   try {
     target = readlinkSync(`/proc/${pid}/${link}`, AS_BYTES);
@@ -27,6 +27,6 @@ export function readProcLink(pid: number, link: 'exe' | 'cwd'): ProcLink | undef
   return { target: deleted ? target.subarray(0, end) : target, deleted };
 }
 
-function linksTo(pid: number, link: 'exe' | 'cwd'): number {
+function linksTo(pid: number, link: LinkName): number {
   return atLink(pid, link, ({ fd }) => fstatSync(fd).nlink) ?? 0;
 }

@@ -46,8 +46,8 @@ export class ExecJoin {
     if (this.#size > EXEC_JOIN_RECORDS_MAX) this.#drop(this.#firstWaiting()!);
   }
 
-  /** Takes the record nearest to an exec's time; older records of that pid have no exec left and are dropped. */
-  take(lane: number, pid: number, timeNs: bigint): RecordedExec | undefined {
+  /** The record nearest to an exec's time. */
+  find(lane: number, pid: number, timeNs: bigint): Waiting | undefined {
     let best: Waiting | undefined;
     let bestNs = EXEC_JOIN_NS_MAX + 1n;
     for (let at = this.#byTask.get(keyOf({ lane, pid })); at; at = at.later) {
@@ -56,8 +56,13 @@ export class ExecJoin {
       best = at;
       bestNs = apart;
     }
-    if (best) this.#drop(best);
-    return best?.record;
+    return best;
+  }
+
+  /** Takes what find() found; older records of that pid have no exec left and are dropped. */
+  take(found: Waiting): RecordedExec {
+    this.#drop(found);
+    return found.record;
   }
 
   /** The records that still wait for their exec. */

@@ -11,6 +11,7 @@ import type { FieldValues } from '../source/pages/decoder.js';
 import type { FormatTable } from '../source/pages/format.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
 import { CallJoin, namesSomething } from './calls/call-join.js';
+import { ContainerTable } from './containers/container-table.js';
 import { DATAGRAM_EVENTS, DatagramEvents } from './datagrams/datagram-events.js';
 import { PathJoin } from './paths/path-join.js';
 import type { ProcessState } from './process-state.js';
@@ -60,9 +61,23 @@ export const TYPED_TRACE_EVENTS = [
 const OF_DATAGRAMS: ReadonlySet<string> = new Set(DATAGRAM_EVENTS);
 const DATAGRAM_TYPE = /^network\.(udp|dns)\./;
 
+/** Those that the container of their process is waited for. The rest only helps to tell others, or is on demand. */
+const WAITS_FOR_CONTAINER: ReadonlySet<string> = new Set([
+  'sched_process_exec',
+  'sched_process_exit',
+  'task_newtask',
+  'task_rename',
+  'signal_generate',
+  'inet_sock_set_state',
+  'security_sock_graft',
+  ...DATAGRAM_EVENTS,
+]);
+/** The process that they are about is in their values. */
+const ABOUT_ANOTHER: ReadonlySet<string> = new Set(['sched_process_exec', 'sched_process_exit', 'task_rename']);
+
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
-const CLONE_THREAD = 0x10000n;
+export const CLONE_THREAD = 0x10000n;
 const CLONE_INTO_CGROUP = 0x2_0000_0000n;
 /** TRACE_FLAG_HARDIRQ | TRACE_FLAG_SOFTIRQ, include/linux/trace_events.h */
 const IN_INTERRUPT = 0x08 | 0x10;
@@ -105,6 +120,8 @@ export class KernelEvents {
   readonly paths = new PathJoin();
   readonly calls = new CallJoin();
   readonly datagrams = new DatagramEvents();
+  /** Not cleared: an id is never another container's. */
+  readonly containers = new ContainerTable();
   /** See TimelineInterest, of both. */
   named: NamedContext | undefined;
   #wantsExec: TimelineInterest['wantsExec'];
@@ -148,6 +165,16 @@ export class KernelEvents {
     this.paths.switchedOn(types);
     this.calls.switchedOn(types);
     if ([...types].some((type) => DATAGRAM_TYPE.test(type))) this.datagrams.interrupt();
+  }
+
+  /** The container of the process that an event is about, where nothing is recorded of it and something will be. */
+  awaits({ name, pid, flags, values }: TraceEvent, exec: RecordedExec | undefined): string | undefined {
+    if (!this.containers.asked || !WAITS_FOR_CONTAINER.has(name)) return undefined;
+    const isAboutAnother = ABOUT_ANOTHER.has(name);
+    if (!isAboutAnother && (flags & IN_INTERRUPT) !== 0) return undefined;
+    const known = this.processes.of(isAboutAnother ? Number(values['pid']) : pid);
+    const { containerId } = exec?.process?.cgroup === undefined ? (known ?? {}) : exec.process;
+    return containerId === undefined || this.containers.knows(containerId) ? undefined : containerId;
   }
 
   /**
@@ -268,7 +295,9 @@ export class KernelEvents {
   #moves({ values }: TraceEvent): void {
     const pid = Number(values['pid']);
     const process = this.processes.ensure(pid);
-    if (pid === process.pid) this.processes.moved(process, Number(values['dst_root']), String(values['dst_path']));
+    if (pid !== process.pid) return;
+    this.processes.moved(process, Number(values['dst_root']), String(values['dst_path']));
+    this.containers.seen(process.containerId);
   }
 
   #rename(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
@@ -380,13 +409,15 @@ export class KernelEvents {
   }
 
   #typed(type: string, place: EventPlace, process: ProcessState | undefined, threadId: number | undefined): BusEvent {
+    const { container, k8s } = this.containers.of(process?.containerId);
     return {
       type,
       topic: type.slice(0, type.indexOf('.')),
       position: place.position,
       wallNs: place.wallNs,
       process: process && this.processes.context(process, threadId, this.named),
-      container: process?.containerId ? { id: process.containerId } : undefined,
+      container,
+      k8s,
       self: process?.self,
     };
   }

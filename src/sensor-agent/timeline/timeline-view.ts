@@ -12,4 +12,6 @@ export type TimelineView = Pick<
   | 'passedOverNs'
   | 'skippableTypes'
   | 'openLosses'
+  | 'waitingContainer'
+  | 'containersKnown'
 >;

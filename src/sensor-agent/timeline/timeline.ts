@@ -1,7 +1,7 @@
 /**
  * Turns what was recorded, record by record, into one stream of typed events in
  * position order: merges the lanes up to the horizon, joins each exec with its
- * side record, follows process context. Live and replay feed the same records
+ * side record, follows process context, waits for what a new container is. Live and replay feed the same records
  * in the same order and therefore get the same events.
  *
  * A timeline calls nobody but its sink. Its feeder (the Recorder live, a Replay
@@ -17,6 +17,7 @@ import { EntrySelection } from '../interest/entry-selection.js';
 import { type Checkpoint, type CheckpointHead, checkpointParts, restoreTables } from '../recorder/checkpoint.js';
 import type {
   Origin,
+  RecordedContainers,
   RecordedExec,
   RecordedHole,
   RecordedNotice,
@@ -28,29 +29,18 @@ import type {
 import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/pages/format.js';
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
+import type { ContainerTable } from './containers/container-table.js';
 import { entryOf } from './datagrams/query-join.js';
 import { ExecJoin } from './exec-join.js';
-import { KernelEvents, type TraceEvent, TYPED_TRACE_EVENTS } from './kernel-events.js';
+import { KernelEvents, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
+import { NO_TRACE, type Pending, takeUpTo } from './order/pending.js';
 import { eventAt, OpenedFiles } from './paths/opened-file.js';
 import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 import { WallClock } from './wall-clock.js';
 
-interface Pending extends TraceEvent {
-  readonly timeNs: bigint;
-  readonly lane: number;
-  readonly tie: number;
-  /** Ordinal of the record that held it. */
-  readonly ordinal: number;
-  readonly notice?: RecordedNotice;
-  readonly loss?: Loss;
-  /** Types whose events were off until here. */
-  readonly switchedOn?: readonly string[];
-}
-
 const EXEC = 'sched_process_exec';
-const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
 const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
 
 export class Timeline {
@@ -218,14 +208,14 @@ export class Timeline {
         values: format.decode(page.bytes, offset, length),
       };
       this.#add(event);
-      this.#opened?.note(event, this.#kernel.processes);
+      this.#opened?.note(event);
       this.#lookNotes?.entry(event);
     }
   }
 
   /** Begins to note the files that pages open. */
   noteOpened(): OpenedFiles {
-    this.#opened = new OpenedFiles();
+    this.#opened = new OpenedFiles(this.#kernel.processes);
     return this.#opened;
   }
 
@@ -276,7 +266,17 @@ export class Timeline {
 
   execs(records: readonly RecordedExec[], ordinal: number): void {
     // Not added when read again: the checkpoint has the side records that no exec had taken by then.
-    if (!this.#readsAgain(ordinal)) for (const record of records) this.#execs.add(record);
+    if (!this.#readsAgain(ordinal))
+      for (const record of records) {
+        this.#execs.add(record);
+        this.#kernel.containers.seen(record.process?.containerId);
+      }
+    this.#advance();
+  }
+
+  /** What containers are, of which the first event may wait for that. */
+  containers(record: RecordedContainers, ordinal: number): void {
+    if (!this.#readsAgain(ordinal)) this.#kernel.containers.take(record);
     this.#advance();
   }
 
@@ -294,7 +294,10 @@ export class Timeline {
 
   snapshot({ processes, again }: RecordedSnapshot, ordinal: number): void {
     if (this.#readsAgain(ordinal)) return;
-    for (const process of processes) this.#kernel.processes.seen(process, this.#clock.pair, again === true);
+    for (const process of processes) {
+      this.#kernel.processes.seen(process, this.#clock.pair, again === true);
+      this.#kernel.containers.seen(process.containerId);
+    }
   }
 
   /** The position at which interrupt() would leave the frontier. */
@@ -334,7 +337,20 @@ export class Timeline {
   /** The exec that holds back all later events because its side record is missing, if there is one. */
   get waitingExec(): { lane: number; timeNs: bigint; pid: number } | undefined {
     const first = this.#ready[this.#readyAt];
-    return first && { lane: first.lane, timeNs: first.timeNs, pid: Number(first.values['pid']) };
+    if (first?.name !== EXEC || this.#sideRecord(first)) return undefined;
+    return { lane: first.lane, timeNs: first.timeNs, pid: Number(first.values['pid']) };
+  }
+
+  /** The container whose event holds back all later events because nothing is recorded of it, if there is one. */
+  get waitingContainer(): { id: string; timeNs: bigint } | undefined {
+    const first = this.#ready[this.#readyAt];
+    const id = first && this.#kernel.awaits(first, this.#sideRecord(first)?.record);
+    return id === undefined ? undefined : { id, timeNs: first!.timeNs };
+  }
+
+  /** To be read; records alone change it. */
+  get containersKnown(): Pick<ContainerTable, 'asked' | 'surplus' | 'noteUnknown' | 'takeUnknown'> {
+    return this.#kernel.containers;
   }
 
   /** True when so much waits that nothing more should wait for side records. */
@@ -430,29 +446,20 @@ export class Timeline {
 
   /** Moves events that are not beyond the horizon from every lane to #ready. */
   #gather(): void {
-    const batch: Pending[] = [];
-    for (const [lane, events] of this.#lanes) {
-      let below = 0;
-      while (below < events.length && events[below]!.timeNs <= this.#horizonNs) below += 1;
-      if (below === 0) continue;
-      for (let at = 0; at < below; at += 1) batch.push(events[at]!);
-      if (below === events.length) this.#lanes.set(lane, []);
-      else events.splice(0, below);
-    }
+    const batch = takeUpTo(this.#horizonNs, this.#lanes);
     if (batch.length === 0) return;
-    batch.sort(byPlace);
     this.#ready = this.#readyAt === this.#ready.length ? batch : this.#ready.slice(this.#readyAt).concat(batch);
     this.#readyAt = 0;
   }
 
-  /** Tells what is ready; where execs wait for their side records, up to the first that has none. */
-  #advance(execsWait = true): void {
+  /** Tells what is ready, up to the first that waits: an exec for its side record, or any for what its container is. */
+  #advance(mayWait = true): void {
     for (; this.#readyAt < this.#ready.length; this.#readyAt += 1) {
       const event = this.#ready[this.#readyAt]!;
-      const exec =
-        event.name === EXEC ? this.#execs.take(event.lane, Number(event.values['pid']), event.timeNs) : undefined;
-      if (event.name === EXEC && !exec && execsWait) return;
-      this.#tell(event, exec);
+      const found = this.#sideRecord(event);
+      if (mayWait && event.name === EXEC && !found) return;
+      if (mayWait && this.#kernel.awaits(event, found?.record) !== undefined) return;
+      this.#tell(event, found && this.#execs.take(found));
     }
     this.#ready = [];
     this.#readyAt = 0;
@@ -460,6 +467,10 @@ export class Timeline {
     if (comparePositions(end, this.#frontier) > 0) this.#frontier = end;
     this.#execs.prune(this.#frontier.timeNs);
     if (this.#scanned.length > 0) this.#scanned = this.#scanned.filter((page) => page.lastNs >= this.#frontier.timeNs);
+  }
+
+  #sideRecord({ name, lane, timeNs, values }: Pending) {
+    return name === EXEC ? this.#execs.find(lane, Number(values['pid']), timeNs) : undefined;
   }
 
   #tell(event: Pending, exec: RecordedExec | undefined): void {
@@ -486,9 +497,4 @@ export class Timeline {
     const wallNs = this.wallNs(position.timeNs);
     return this.#wants(type) ? { type, topic: 'host', position, wallNs, notice } : undefined;
   }
-}
-
-function byPlace(a: Pending, b: Pending): number {
-  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
-  return a.lane - b.lane || a.tie - b.tie;
 }

@@ -16,6 +16,7 @@ import { type KeyPair, readKeyPair } from '../../access/key-pair.js';
 import { type SecurityFor, securedBy } from '../../access/secure-channel.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { startLongTimer } from '../../flow/long-timer.js';
+import { BrokerRing } from '../../flow/reconnect.js';
 import {
   CERTIFICATE_EARLY_MS,
   RENEWAL_RETRY_MS_MAX,
@@ -38,8 +39,9 @@ export interface JoinCredential {
 export interface MembershipOptions {
   readonly dataDir: string;
   readonly node: string;
-  /** host:port, tried in turn. */
+  /** `host:port` or `host:port@zone`: see BrokerRing. */
   readonly brokers: readonly string[];
+  readonly zone?: string | undefined;
   readonly credential: JoinCredential;
   readonly log: Logger;
 }
@@ -59,6 +61,7 @@ export class Membership {
   readonly #dir: string;
   readonly #file: string;
   readonly #securityFor: SecurityFor;
+  readonly #ring: BrokerRing;
   #cancel: (() => void) | undefined;
   /** Failed renewals since the last that did not fail. */
   #failures = 0;
@@ -66,6 +69,7 @@ export class Membership {
 
   constructor(options: MembershipOptions) {
     this.#options = options;
+    this.#ring = new BrokerRing(options.brokers, options.zone);
     this.#dir = joinPath(options.dataDir, FOLDER);
     this.#file = joinPath(this.#dir, FILE);
     const ca = joinPath(this.#dir, 'ca.crt');
@@ -136,13 +140,15 @@ export class Membership {
   }
 
   async #renew(): Promise<void> {
-    const { brokers, log } = this.#options;
-    const broker = brokers[this.#failures % brokers.length]!;
+    const { log } = this.#options;
+    const broker = this.#ring.next();
     try {
       this.#keep(await renew(broker, this.securityFor(broker)));
+      this.#ring.answered(broker);
       this.#failures = 0;
       log.info({ broker, until: this.#pair()?.certificate.validTo }, 'the certificate of this node was renewed');
     } catch (cause) {
+      this.#ring.failed(broker);
       this.#failures++;
       const until = this.#pair()?.certificate.validTo;
       log.warn(

@@ -12,6 +12,7 @@ import type { ArgumentsBy } from '../source/source.js';
 
 export interface NodeFacts {
   readonly nodeName: string;
+  readonly labels: readonly string[];
   readonly version: string;
   readonly kernelRelease: string;
   readonly source: string;
@@ -41,6 +42,7 @@ export function nodeHello(facts: NodeFacts): Hello {
     wallTime: wallNow(),
     degraded: degradedText(facts),
     profiles: [...facts.profiles],
+    labels: [...facts.labels],
     budget: budgetToMessage(facts.budget),
   };
 }

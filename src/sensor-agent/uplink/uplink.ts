@@ -1,7 +1,7 @@
 /**
  * The agent's connection to its broker: control, live and history streams on
- * one channel. Reconnects for ever, with jitter; every session begins with a
- * Hello and knows nothing of the one before.
+ * one channel. Reconnects for ever, with jitter, to whichever broker takes it;
+ * every session begins with a Hello and knows nothing of the one before.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
@@ -9,17 +9,18 @@ import { inTheClear, type SecurityFor } from '../../access/secure-channel.js';
 import { secureTrouble } from '../../access/secure-trouble.js';
 import type { CredentialFor } from '../../access/token-lookup.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { reconnectDelayMs } from '../../flow/reconnect.js';
+import { BrokerRing } from '../../flow/reconnect.js';
 import { within } from '../../flow/within.js';
-import { RECONNECT_MS_MAX, UPLINK_SILENCE_MS } from '../../limits.js';
+import { UPLINK_SILENCE_MS } from '../../limits.js';
 import { createUplinkClient, type UplinkClient } from '../../wire/grpc/rpc.js';
 import type { Hello, NodeReport } from '../../wire/messages.js';
 import type { Membership } from './membership.js';
 import { type UplinkNode, UplinkSession } from './uplink-session.js';
 
 export interface UplinkOptions {
-  /** host:port, tried in turn. */
+  /** `host:port` or `host:port@zone`: see BrokerRing. */
   readonly brokers: readonly string[];
+  readonly zone?: string | undefined;
   /** Asked anew for each session. */
   readonly credentialFor: CredentialFor;
   readonly securityFor?: SecurityFor | undefined;
@@ -35,8 +36,6 @@ export class Uplink {
   #abort = new AbortController();
   #session: UplinkSession | undefined;
   #done: Promise<void>;
-  /** How long the last session was connected. */
-  #heldMs = 0;
   /** The last failure, or undefined while connected: for people. */
   failure: string | undefined = 'not connected yet';
 
@@ -63,12 +62,13 @@ export class Uplink {
   }
 
   async #run(): Promise<void> {
-    const { brokers, log } = this.#options;
+    const { brokers, zone, log } = this.#options;
     const { signal } = this.#abort;
-    let failures = 0;
-    for (let turn = 0; !signal.aborted; turn += 1) {
-      const broker = brokers[turn % brokers.length]!;
-      this.#heldMs = 0;
+    const ring = new BrokerRing(brokers, zone);
+    while (!signal.aborted) {
+      const broker = ring.next();
+      await sleep(ring.waitMs(broker), undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) return;
       let isAway = true;
       let isSecure = false;
       let client: UplinkClient | undefined;
@@ -79,7 +79,7 @@ export class Uplink {
         isSecure = security.isSecure;
         const token = membership ? undefined : this.#options.credentialFor(broker)?.token;
         client = createUplinkClient(broker, token, security);
-        await this.#serve(client, broker);
+        await this.#serve(client, broker, ring);
       } catch (cause) {
         const error = asBackplaneError(cause);
         const { code, message } = secureTrouble(broker, error.message, isSecure) ?? error;
@@ -90,25 +90,22 @@ export class Uplink {
         this.#session = undefined;
         client?.close();
       }
-      // After a connection that held, the count of failures begins again.
-      failures = this.#heldMs > RECONNECT_MS_MAX * 2 ? 1 : failures + 1;
-      await sleep(reconnectDelayMs(failures, isAway), undefined, { signal }).catch(() => undefined);
+      ring.failed(broker, isAway);
     }
   }
 
   /** Serves one session and throws why it ended; returns when the uplink was stopped while it connected. */
-  async #serve(client: UplinkClient, broker: string): Promise<void> {
+  async #serve(client: UplinkClient, broker: string, ring: BrokerRing): Promise<void> {
     const session = await within(UPLINK_SILENCE_MS, this.#abort.signal, (deadline) =>
       UplinkSession.open(client, this.#options.hello(), this.#options.node, deadline),
     );
-    const openedMs = performance.now();
     if (this.#abort.signal.aborted) return session.close();
     this.#session = session;
     this.failure = undefined;
+    ring.answered(broker);
     this.#options.log.info({ broker, session: session.id }, 'uplink connected');
     this.report();
     await session.ended;
-    this.#heldMs = performance.now() - openedMs;
     throw new BackplaneError('unavailable', session.reason);
   }
 }

@@ -23,6 +23,7 @@ import {
   stringTestAny,
 } from './closures.js';
 import { dynamicValue } from './dynamic.js';
+import type { Host } from './host.js';
 import {
   arithmetic,
   type CompiledInt,
@@ -41,18 +42,18 @@ type FieldOf<Type extends Field['type']> = Exclude<Extract<Field, { type: Type }
 const SIZE_MAX = 2 ** 31;
 
 /**
- * Never throws: an event on which the filter has no value does not match. `hostName` is what `host.name` reads;
- * undefined: the event's own node.
+ * Never throws: an event on which the filter has no value does not match. `host` is what `host.name` and
+ * `host.labels` read; undefined: the event's own node, of which no labels are known.
  */
-export function compileFilter(root: CheckedExpr, hostName: string | undefined): (event: BusEvent) => boolean {
-  return condition(new Compiler(hostName).bool(root));
+export function compileFilter(root: CheckedExpr, host: Host | undefined): (event: BusEvent) => boolean {
+  return condition(new Compiler(host).bool(root));
 }
 
 class Compiler {
-  readonly #hostName: string | undefined;
+  readonly #node: Host | undefined;
 
-  constructor(hostName: string | undefined) {
-    this.#hostName = hostName;
+  constructor(host: Host | undefined) {
+    this.#node = host;
   }
 
   bool(expr: CheckedExpr): Compiled<boolean> {
@@ -140,7 +141,7 @@ class Compiler {
   }
 
   #host(): Compiled<string> {
-    if (this.#hostName !== undefined) return constant(this.#hostName);
+    if (this.#node !== undefined) return constant(this.#node.name);
     return { run: ({ node = '' }) => node, fallible: false };
   }
 
@@ -174,6 +175,7 @@ class Compiler {
   }
 
   #strings(expr: CheckedExpr): Compiled<readonly string[]> {
+    if (expr.kind === 'field' && 'host' in expr.field) return constant(this.#node?.labels ?? []);
     if (expr.kind === 'field') return read(expr.field as FieldOf<'list(string)'>);
     if (expr.kind === 'list') return listOf(expr.elements.map((element) => this.#string(element)));
     if (expr.kind === 'conditional') {

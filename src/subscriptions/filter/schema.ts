@@ -23,8 +23,11 @@ type WideIntField = FieldOf<'int', bigint> & { readonly wide: true };
 /** Nanoseconds since 1970. */
 type TimestampField = FieldOf<'timestamp', bigint>;
 type ListField = FieldOf<'list(string)', readonly string[]>;
-/** The node's name: not in the event, but known to whoever compiles the filter. */
-type HostField = { readonly name: 'host.name'; readonly type: 'string'; readonly host: true };
+/** Of the node: not in the event, but known to whoever compiles the filter. */
+type HostField = { readonly host: true } & (
+  | { readonly name: 'host.name'; readonly type: 'string' }
+  | { readonly name: 'host.labels'; readonly type: 'list(string)' }
+);
 export type Field = BoolField | StringField | IntField | WideIntField | TimestampField | ListField | HostField;
 
 const NO_STRINGS: readonly string[] = [];
@@ -101,7 +104,15 @@ const ALL: readonly Field[] = [
   text('process.tty', (e) => e.process?.tty),
   list('process.inferred', (e) => e.process?.inferred),
   text('container.id', (e) => e.container?.id),
+  flag('container.unresolved', (e) => e.container?.unresolved),
+  text('container.name', (e) => e.container?.name),
+  text('container.image.name', (e) => e.container?.image?.name),
+  list('container.image.tags', (e) => e.container?.image?.tags),
+  text('k8s.pod.name', (e) => e.k8s?.podName),
+  text('k8s.pod.uid', (e) => e.k8s?.podUid),
+  text('k8s.namespace.name', (e) => e.k8s?.namespaceName),
   { name: 'host.name', type: 'string', host: true },
+  { name: 'host.labels', type: 'list(string)', host: true },
   text('network.type', (e) => e.network?.type),
   text('network.transport', (e) => e.network?.transport),
   text('network.local.address', (e) => e.network?.local.address),
@@ -185,6 +196,9 @@ export const GROUPS: ReadonlyMap<string, (event: BusEvent) => boolean> = new Map
   ['process.user', (e: BusEvent) => e.process?.user !== undefined],
   ['process.login_user', (e: BusEvent) => e.process?.loginUser !== undefined],
   ['process.cgroup', (e: BusEvent) => e.process?.cgroup !== undefined],
+  ['container.image', (e: BusEvent) => e.container?.image !== undefined],
+  ['k8s.pod', (e: BusEvent) => e.k8s !== undefined],
+  ['k8s.namespace', (e: BusEvent) => e.k8s !== undefined],
   ['network.local', (e: BusEvent) => e.network !== undefined],
   ['network.peer', (e: BusEvent) => e.network !== undefined],
   ['dns.question', (e: BusEvent) => e.dns?.question !== undefined],

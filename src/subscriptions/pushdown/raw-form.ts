@@ -9,6 +9,7 @@
 import { RAW_FORM_TERMS_MAX } from '../../limits.js';
 import { topicOf } from '../../wire/event/event.js';
 import type { CheckedExpr, CompareOperator } from '../filter/checked.js';
+import type { Host } from '../filter/host.js';
 import { decidedFor } from '../filter/possible.js';
 import { CATALOGUE, type RawRef } from './catalogue.js';
 import { ALWAYS, allOf, anyOf, isConstant, NEVER, type RawExpr } from './raw-expr.js';
@@ -32,7 +33,7 @@ interface Sides {
 
 interface About {
   readonly type: string;
-  readonly hostName: string | undefined;
+  readonly host: Host | undefined;
   readonly raw: ReadonlyMap<string, RawRef>;
 }
 
@@ -57,15 +58,15 @@ const TURNED: Readonly<Record<CompareOperator, CompareOperator>> = {
   '>=': '<=',
 };
 
-/** `hostName` undefined: any host. */
-export function rawForm(root: CheckedExpr, type: string, hostName: string | undefined): RawForm {
+/** `host` undefined: any host. */
+export function rawForm(root: CheckedExpr, type: string, host: Host | undefined): RawForm {
   const raw = CATALOGUE.get(type)?.raw ?? NO_FIELDS;
-  const { expr, exact } = sidesOf(root, { type, hostName, raw }).yes;
+  const { expr, exact } = sidesOf(root, { type, host, raw }).yes;
   return { expr, exact };
 }
 
 function sidesOf(expr: CheckedExpr, about: About): Sides {
-  const decided = decidedFor(expr, about.type, topicOf(about.type), about.hostName);
+  const decided = decidedFor(expr, about.type, topicOf(about.type), about.host);
   if (decided) return { yes: fixed(decided.true), no: fixed(decided.false) };
   switch (expr.kind) {
     case 'not': {

@@ -4,6 +4,7 @@
  * case finds in one field, or in one item of a list.
  */
 import type { CheckedExpr } from '../filter/checked.js';
+import type { Host } from '../filter/host.js';
 import { decidedFor } from '../filter/possible.js';
 
 export interface RequiredText {
@@ -29,14 +30,14 @@ const TEXTS_MAX = 16;
 const ASCII = /^[\x20-\x7e]*$/;
 
 /** Undefined: nothing is required of events of this type, or nothing that is worth looking for. */
-export function requiredText(root: CheckedExpr, type: string, topic: string, hostName: string | undefined) {
-  return textsOf(root, { type, topic, hostName, list: undefined });
+export function requiredText(root: CheckedExpr, type: string, topic: string, host: Host | undefined) {
+  return textsOf(root, { type, topic, host, list: undefined });
 }
 
 interface About {
   readonly type: string;
   readonly topic: string;
-  readonly hostName: string | undefined;
+  readonly host: Host | undefined;
   /** The field whose items the comprehension around it goes through. */
   readonly list: string | undefined;
 }
@@ -68,8 +69,8 @@ function textsOf(expr: CheckedExpr, about: About): RequiredText | undefined {
 }
 
 /** Whether a part is false, or has no value, on every event of the type. */
-function isNever(expr: CheckedExpr, { type, topic, hostName }: About): boolean {
-  return decidedFor(expr, type, topic, hostName)?.true === false;
+function isNever(expr: CheckedExpr, { type, topic, host }: About): boolean {
+  return decidedFor(expr, type, topic, host)?.true === false;
 }
 
 function found(subject: CheckedExpr, constants: readonly CheckedExpr[], about: About): RequiredText | undefined {

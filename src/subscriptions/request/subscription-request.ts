@@ -11,6 +11,7 @@ import { anyDocuments, type DocumentPredicate } from '../predicate.js';
 import { checkGroup, type GroupRequest } from './group-request.js';
 import { checkLag, checkLatency } from './lag.js';
 import { compileNodeGlobs, type NodeGlobs } from './node-globs.js';
+import { type SelectedNodes, selectedNodes } from './node-labels.js';
 import { checkSelectors, namedTopics, type Selector, type SelectorsRequest } from './selectors.js';
 import { checkThrottle, type ThrottleRequest } from './throttle-request.js';
 import { countOf, flagOf, textOf, textsOf } from './values.js';
@@ -104,8 +105,10 @@ export interface CheckedSubscription {
   readonly scope?: (Scope & { readonly asked: Asked; readonly askedNs: bigint }) | undefined;
 }
 
-/** A part of the nodes of a group. */
+/** A part of the nodes of a group, and of the documents that it wants. */
 export interface SubscribedSlice {
+  /** Whether documents of a key are in it, or of a publisher where they have none. */
+  readonly takes: (key: string) => boolean;
   /** The nodes of all slices, which are asked for the group's events as one. */
   readonly groupNodes: NodeGlobs;
   /** All frames of the slice's nodes are in it. */
@@ -137,7 +140,7 @@ const FIELD_NAMES: ReadonlySet<string> = new Set<keyof SubscriptionRequest>([
   'selectors',
 ]);
 /** Of a subscription to documents alone. */
-const NO_NODES: NodeGlobs = { globs: [], matches: () => false };
+export const NO_NODES: NodeGlobs = { globs: [], matches: () => false };
 /** Opaque tokens are URL-safe text. */
 const CURSOR = /^[A-Za-z0-9_.~=+/-]*$/;
 /** Controls, and what reorders or hides text on a terminal. */
@@ -164,19 +167,20 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
     },
     nowNs,
   );
-  const asked = askedOf(request, resolved, cursor);
+  const selected = selectedNodes(textsOf('node', request.nodes));
+  const asked = askedOf(request, selected, resolved, cursor);
   const scope = bound?.(asked);
   // Publishers are named among the nodes, so that what bounds these bounds them.
   const { nodes: publishers } = scope ?? asked;
   const window = scope?.floorNs === undefined ? resolved : windowFrom(resolved, scope.floorNs, cursor);
   const { refill, throttle, lagMaxMs, latencyMs } = checkDelivery(request, window);
-  const selectors = checkSelectors(request, includeSelf, throttle, scope);
+  const selectors = checkSelectors(request, includeSelf, throttle, bounded(scope, selected));
   const topics = [...new Set(selectors.flatMap(({ predicate }) => predicate.topics))].sort();
   const client = cleanName(textOf('client', request.client));
   const isNamed = selectors[0]!.id !== '';
-  const given = [request.topics, request.filter, request.fields].some(
-    (value) => textsOf('topic', value).join('') !== '',
-  );
+  const given =
+    selected.condition !== undefined ||
+    [request.topics, request.filter, request.fields].some((value) => textsOf('topic', value).join('') !== '');
   const group = checkGroup(
     request.group,
     {
@@ -191,10 +195,6 @@ export function checkSubscription(request: SubscriptionRequest, nowNs: bigint, b
     !given && asked.nodes.globs.length === 0 && !includeSelf,
   );
   const documents = anyDocuments(selectors.flatMap(({ predicate }) => predicate.documents ?? []));
-  if (group !== undefined && documents !== undefined) {
-    const problem = `has ${documents.topics.join(', ')}: a group shares topics of the kernel only`;
-    throw invalid('topics', problem);
-  }
   return {
     topics,
     nodes: topics.length === 0 ? NO_NODES : publishers,
@@ -230,8 +230,15 @@ function groupNamed(group: unknown): string | undefined {
   return typeof name === 'string' ? name : undefined;
 }
 
-function askedOf(request: SubscriptionRequest, window: Window, cursor: string): Asked {
-  const nodes = compileNodeGlobs(textsOf('node', request.nodes));
+/** What is selected by labels is a filter that must hold as well, as what may be had is. */
+function bounded(scope: Scope | undefined, { condition }: SelectedNodes) {
+  const conditions = [scope?.conjunct, condition].filter((each) => each !== undefined);
+  if (condition === undefined) return scope;
+  return { topics: scope?.topics ?? [], conjunct: conditions.map((each) => `(${each})`).join(' && ') };
+}
+
+function askedOf(request: SubscriptionRequest, { globs }: SelectedNodes, window: Window, cursor: string): Asked {
+  const nodes = compileNodeGlobs(globs);
   const named = namedTopics(request);
   const topics = named.flat();
   return {

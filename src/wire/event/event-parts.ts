@@ -21,6 +21,6 @@ export function partsOf(type: string): EventParts {
   const hasProcess = ACTED_BY_A_PROCESS.test(type);
   return {
     always: hasProcess ? ['process', ...always] : always,
-    sometimes: [...(hasProcess ? [] : ['process']), 'container', ...sometimes],
+    sometimes: [...(hasProcess ? [] : ['process']), 'container', 'k8s', ...sometimes],
   };
 }

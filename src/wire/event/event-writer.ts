@@ -15,10 +15,12 @@ import {
 import type { Position } from '../position.js';
 import type {
   BusEvent,
+  ContainerContext,
   DnsContext,
   Endpoint,
   ExecutableContext,
   FileContext,
+  KubernetesContext,
   MountContext,
   NetworkContext,
   NoticeContext,
@@ -70,7 +72,7 @@ export class EventWriter {
     this.#position(0x1a, event.position);
     const end = start + EVENT_BYTES_MAX - EVENT_BESIDE_BYTES_MAX;
     if (event.process) this.#process(event.process, mask !== undefined, end);
-    if (event.container) this.#container(event.container.id);
+    if (event.container) this.#container(event.container);
     if (event.network) this.#network(event.network);
     if (event.signal) this.#signal(event.signal);
     if (event.notice) this.#notice(event.notice);
@@ -80,6 +82,7 @@ export class EventWriter {
     if (event.mount) this.#mount(event.mount);
     if (event.object) this.#object(event.object);
     if (event.dns) this.#dns(event.dns);
+    if (event.k8s) this.#kubernetes(event.k8s);
     this.#close(run);
     if (mask) this.#length = start + cutRuns(this.#bytes.subarray(start, this.#length), mask).copy(this.#bytes, start);
     return this.#length - start;
@@ -184,9 +187,31 @@ export class EventWriter {
     this.#close(at);
   }
 
-  #container(id: string): void {
+  #container({ id, name, image, unresolved }: ContainerContext): void {
     const at = this.#open(0x2a);
     this.#string(0x0a, id);
+    this.#string(0x12, name);
+    if (image) {
+      const inner = this.#open(0x1a);
+      this.#string(0x0a, image.name);
+      for (const tag of image.tags ?? []) this.#element(0x12, tag);
+      this.#close(inner);
+    }
+    if (unresolved) this.#int(0x20, 1);
+    this.#close(at);
+  }
+
+  #kubernetes({ podName, podUid, namespaceName }: KubernetesContext): void {
+    // The first of the tag's two bytes.
+    this.#byte(0xa2);
+    const at = this.#open(0x01);
+    const pod = this.#open(0x0a);
+    this.#string(0x0a, podName);
+    this.#string(0x12, podUid);
+    this.#close(pod);
+    const namespace = this.#open(0x12);
+    this.#string(0x0a, namespaceName);
+    this.#close(namespace);
     this.#close(at);
   }
 

@@ -13,7 +13,8 @@ export interface BusEvent {
   /** Wall time, nanoseconds since 1970, non-decreasing in position order. */
   readonly wallNs: bigint;
   readonly process?: ProcessContext | undefined;
-  readonly container?: { readonly id: string } | undefined;
+  readonly container?: ContainerContext | undefined;
+  readonly k8s?: KubernetesContext | undefined;
   readonly network?: NetworkContext | undefined;
   readonly dns?: DnsContext | undefined;
   readonly signal?: SignalContext | undefined;
@@ -59,6 +60,21 @@ export interface ProcessContext {
   readonly tty?: string | undefined;
   /** Names of fields that nobody read of this process: see the proto. */
   readonly inferred?: readonly string[] | undefined;
+}
+
+export interface ContainerContext {
+  readonly id: string;
+  readonly name?: string | undefined;
+  /** Name without tag and digest. */
+  readonly image?: { readonly name: string; readonly tags?: readonly string[] | undefined } | undefined;
+  /** No runtime said in time what it is: the rest is absent, and may be anything. */
+  readonly unresolved?: boolean | undefined;
+}
+
+export interface KubernetesContext {
+  readonly podName: string;
+  readonly podUid?: string | undefined;
+  readonly namespaceName: string;
 }
 
 export interface UserContext {

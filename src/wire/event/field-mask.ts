@@ -46,7 +46,7 @@ const EVENT: Shape = {
       inferred: 22,
     },
   ],
-  container: [5, { id: 1 }],
+  container: [5, { id: 1, name: 2, image: [3, { name: 1, tags: 2 }], unresolved: 4 }],
   network: [6, { type: 1, transport: 2, local: [3, ENDPOINT], peer: [4, ENDPOINT], failed: 5, datagrams: 6 }],
   signal: [7, { number: 1, name: 2, target_pid: 3, target_comm: 4, code: 5, result: 6 }],
   notice: [8, { reason: 1, message: 2, lost: 3, lost_unknown: 4, source: 5 }],
@@ -70,6 +70,7 @@ const EVENT: Shape = {
       ...{ first_seen: 10, last_seen: 11, occurrences: 12, details: 13 },
     },
   ],
+  k8s: [20, { pod: [1, { name: 1, uid: 2 }], namespace: [2, { name: 1 }] }],
   audit: [19, { action: 1, identity: 2, peer: 3, outcome: 4, code: 5, message: 6, count: 7, details: 8 }],
 };
 
@@ -103,6 +104,7 @@ const MARKED: readonly string[] = [
   'process.cgroup',
   'process.executable',
   'container',
+  'k8s',
 ];
 const MARK = 'process.inferred';
 

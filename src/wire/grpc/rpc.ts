@@ -103,7 +103,8 @@ export function decodeLiveMessage(bytes: Buffer): Buffer[] {
   return framesBytes < bytes.length / 2 ? frames.map((frame) => Buffer.from(frame)) : frames;
 }
 
-function encodeHistoryMessage(message: HistoryMessage): Buffer {
+/** What decodeHistoryMessage decodes. */
+export function encodeHistoryMessage(message: HistoryMessage): Buffer {
   const isFrame = 'frameBytes' in message;
   const content = isFrame ? message.frameBytes : historyEndCodec.encode(message.end);
   const writer = new ProtoWriter(content.length + varintBytes(message.queryId) + 8);

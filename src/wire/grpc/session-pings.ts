@@ -54,6 +54,11 @@ class Connection {
     return !this.#session.closed && !this.#session.destroyed && this.#session.socket?.destroyed === false;
   }
 
+  /** Ends it at once, with all of its calls. */
+  end(): void {
+    this.#session.destroy();
+  }
+
   /**
    * Calls `onSilent` once when no PING was answered for so long; returns a function that ends the watch. All watches of a
    * connection must have the same time.

@@ -9,6 +9,7 @@
  */
 import { Metadata } from '@grpc/grpc-js';
 import { BackplaneError, type ErrorCode, type ErrorDetails, isErrorCode } from '../../errors.js';
+import { publicText } from '../../text/public-text.js';
 import { ProtoReader, ProtoWriter } from '../protobuf.js';
 
 export const DETAILS_KEY = 'grpc-status-details-bin';
@@ -27,12 +28,13 @@ export interface CallFailure {
 export function callFailure(error: BackplaneError): CallFailure {
   const metadata = new Metadata();
   metadata.set(DETAILS_KEY, statusDetails(error));
-  return { code: error.grpcStatus, details: error.message, metadata };
+  return { code: error.grpcStatus, details: publicText(error.message), metadata };
 }
 
 /** An encoded google.rpc.Status. */
 export function statusDetails(error: BackplaneError): Buffer {
-  const { code, message, grpcStatus, details } = error;
+  const { code, grpcStatus, details } = error;
+  const message = publicText(error.message);
   const { field, retryAfterMs } = details;
   const parts = [packed('ErrorInfo', errorInfo(code, details))];
   if (field !== undefined)

@@ -91,7 +91,7 @@ test('whoever shows a certificate sends no token beside it', async () => {
 test('who may have some nodes join names them, as a glob may reach beyond', async () => {
   const helper = () => ({ token: identities.token('helper'), from: 'the test' });
   const security = securedBy({ ca: authority.ca, own: undefined });
-  const ask = (node: string) => createJoinToken(harness.broker.grpcAddress, helper, security, [node]);
+  const ask = (node: string) => createJoinToken([harness.broker.grpcAddress], helper, security, [node]);
   assert.ok((await ask('web-1')).token);
   await assert.rejects(ask('web-*'), { code: 'permission_denied', message: /must be names/ });
   await assert.rejects(ask('db-1'), { code: 'permission_denied', message: /may not use the node "db-1"/ });

@@ -5,6 +5,7 @@ import { createGroupsClient } from '../../../src/wire/grpc/rpc.js';
 import { type SubscribeRequest, timestampToNs } from '../../../src/wire/messages.js';
 import { Identities } from '../../harness/access/identities.js';
 import { auditEntries } from '../../harness/broker/documents.js';
+import { GrpcCaller } from '../../harness/broker/grpc-call.js';
 import { Harness, type Subscriber } from '../../harness/broker/harness.js';
 import { credentialIn } from '../../harness/bus/token.js';
 import { until } from '../../harness/until.js';
@@ -119,6 +120,11 @@ test('groups of others are neither listed, shown, committed, reset, filtered nor
   const wider = await overHttp('process', 'POST', '/without/filter', { filter: 'process.pid > 1' });
   assert.equal(wider.status, 403, 'nobody lets a group have more than their own role');
   const client = createGroupsClient(harness.broker.grpcAddress, tokenOf('prod'));
+  const caller = new GrpcCaller(harness.broker.grpcAddress);
+  const token = `Bearer ${tokenOf('alone')}`;
+  const garbage = await caller.call('/backplane.v1.Groups/Commit', token, Buffer.from('no message'));
+  caller.close();
+  assert.equal(garbage.code, 'permission_denied', 'who may not learns nothing of a message');
   for (const ask of [
     (done: (error: unknown) => void) => client.getGroup({ group: 'all' }, done),
     (done: (error: unknown) => void) => client.commit({ group: 'all', slices }, done),

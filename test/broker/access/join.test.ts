@@ -42,7 +42,7 @@ const believing = () => securedBy({ ca: own.ca, own: undefined });
 
 async function token(...nodes: string[]) {
   const { grpcAddress } = harness.broker;
-  const answer = await createJoinToken(grpcAddress, credentialIn(harness.dataDir), believing(), nodes);
+  const answer = await createJoinToken([grpcAddress], credentialIn(harness.dataDir), believing(), nodes);
   const leftMs = Number(answer.expires?.seconds) * 1000 - Date.now();
   assert.ok(leftMs > JOIN_TOKEN_MS - 60_000 && leftMs <= JOIN_TOKEN_MS);
   return checkJoinToken('the answer', answer.token);
@@ -149,7 +149,7 @@ test('only the certificate of a node is renewed, for that node', async () => {
 test('join tokens are made by who may, for nodes that can be', async () => {
   const { grpcAddress } = harness.broker;
   const asked = (nodes: string[], credential = credentialIn(harness.dataDir)) =>
-    createJoinToken(grpcAddress, credential, believing(), nodes);
+    createJoinToken([grpcAddress], credential, believing(), nodes);
   await assert.rejects(asked([]), {
     code: 'invalid_argument',
     message: /^nodes: must be 1 to 256 names or globs, got 0$/,
@@ -162,7 +162,7 @@ test('join tokens are made by who may, for nodes that can be', async () => {
   const node = securedBy({ ca: own.ca, own: await own.client('web-1', 'node') });
   // Who may not is told just this, whatever else is wrong.
   for (const nodes of [['web-1'], [], ['a b']]) {
-    const asking = createJoinToken(grpcAddress, () => undefined, node, nodes);
+    const asking = createJoinToken([grpcAddress], () => undefined, node, nodes);
     await assert.rejects(asking, { code: 'permission_denied' });
   }
 });
@@ -198,7 +198,7 @@ test('a broker without its authority’s key, or without TLS, signs nothing', as
   harness.tls = undefined;
   await harness.startBroker();
   const { grpcAddress } = harness.broker;
-  await assert.rejects(createJoinToken(grpcAddress, credentialIn(harness.dataDir), inTheClear, ['a']), refused);
+  await assert.rejects(createJoinToken([grpcAddress], credentialIn(harness.dataDir), inTheClear, ['a']), refused);
 });
 
 test('a token ends after its time, and those that ended make room', async () => {

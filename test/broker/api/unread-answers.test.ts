@@ -1,11 +1,11 @@
 /** What anybody may ask for costs no more than its bounds, however many ask, and however little they read. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { Registry } from 'prom-client';
-import { WaitingAnswers } from '../../../src/broker/api/http/answer.js';
+import { WaitingAnswers } from '../../../src/flow/connection-places.js';
 import { MiB } from '../../../src/limits.js';
 import { pacedMetrics } from '../../../src/metrics.js';
 import { until } from '../../harness/until.js';
@@ -13,9 +13,10 @@ import { until } from '../../harness/until.js';
 test('beyond the bound the connection ends whose answer waits for longest, and who reads is served', async () => {
   // More than the kernel takes off both ends.
   const big = Buffer.alloc(64 * MiB);
-  const waiting = new WaitingAnswers(3 * big.length);
+  const waiting = new WaitingAnswers<ServerResponse>(3 * big.length, ({ req }) => req.socket.destroy());
   const server = createServer((_request, response) => {
     waiting.add(response, big.length);
+    response.on('close', () => waiting.taken(response));
     response.on('error', () => undefined).end(big);
   });
   server.listen(0, '127.0.0.1');

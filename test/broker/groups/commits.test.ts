@@ -9,7 +9,7 @@ import type { DeliveryContext } from '../../../src/broker/delivery/planned-subsc
 import type { Subscriptions } from '../../../src/broker/delivery/subscriptions.js';
 import { Group } from '../../../src/broker/groups/group.js';
 import { GroupLag } from '../../../src/broker/groups/group-lag.js';
-import { checkGroupState, type GroupRecord } from '../../../src/broker/groups/group-record.js';
+import { checkGroupState, type GroupRecord, predicateOf } from '../../../src/broker/groups/group-record.js';
 import { GroupStore } from '../../../src/broker/groups/group-store.js';
 import { Groups } from '../../../src/broker/groups/groups.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
@@ -54,6 +54,7 @@ test('a commit that is acknowledged is written, also where a later one with it i
     store,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
     lag: new GroupLag(8, 0n, () => true),
+    parkAhead: async () => () => undefined,
     deliver: (_stream, lease) => leases.set(lease.slice, lease),
     onAttended: () => undefined,
     logger: pino({ level: 'silent' }),
@@ -109,6 +110,7 @@ test('slices are given when every reason not to is gone', async () => {
     store,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
     lag: new GroupLag(8, 0n, () => true),
+    parkAhead: async () => () => undefined,
     deliver: () => given++,
     onAttended: () => undefined,
     logger: pino({ level: 'silent' }),
@@ -159,6 +161,55 @@ test('two that make a group at once do not pass the bound on groups', async () =
   assert.match(answers[1]!, /at most 128 groups/);
   assert.deepEqual([answers[0], answers[2]], ['let in', 'let in']);
   assert.equal(groups.all().length, GROUPS_MAX);
+  groups.close();
+  registry.close();
+  await logs.close();
+});
+
+test('what a member must be granted is what the group stands at, not what it began with', async () => {
+  const dir = scratchDirectory('group-stands');
+  const store = new GroupStore(openState(dir, { name: 'groups' }), openState(dir, { name: 'parked' }));
+  const logs = await openLogs(join(dir, 'log'));
+  const places = logs.all().map(() => ({ offset: 0 }));
+  const { cursorId } = predicateOf(RECORD);
+  const atEnd = encodeCursor({ clusterId: logs.identity, predicateId: cursorId, sinceNs: 1n, places, nodes: [] })!;
+  const replaying = { wallNs: 7n, node: 'a', position: ORIGIN };
+  const inPast = encodeCursor({
+    clusterId: logs.identity,
+    predicateId: cursorId,
+    places: [],
+    nodes: [],
+    history: replaying,
+  })!;
+  const slices = (cursor: string) => RECORD.slices.map((slice) => ({ ...slice, cursor }));
+  await store.create({ ...RECORD, name: 'began', sinceNs: 1n });
+  await store.create({ ...RECORD, name: 'past', sinceNs: 1n, slices: slices(inPast) });
+  await store.create({ ...RECORD, name: 'live', sinceNs: 1n, slices: slices(atEnd) });
+  const asked: (readonly [readonly string[], bigint])[] = [];
+  const book = newBook();
+  const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
+  const groups = new Groups({
+    ...{ store, logger: pino({ level: 'silent' }) },
+    access: { group: (_caller, verbs, { sinceNs }) => asked.push([verbs, sinceNs]) },
+    context: { store: logs, registry, book } as unknown as DeliveryContext,
+    subscriptions: {} as Subscriptions,
+    times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
+    retention: { interestMs: 600_000, cursorsMs: Date.now() },
+  });
+  const fromNs = wallNowNs();
+  const reading = { begins: () => Promise.reject(new Error('let in')), ended: () => undefined };
+  const caller = { peer: '', identity: { kind: 'token', name: 'shallow' } } as const;
+  for (const name of ['began', 'past', 'live']) {
+    const checked = checkSubscription({ follow: true, group: { name } }, wallNowNs());
+    await groups.join(checked, {} as Sink, caller, new AbortController().signal, reading).catch(() => undefined);
+  }
+  assert.deepEqual(asked.slice(0, 2), [
+    [['subscribe', 'history'], 1n],
+    [['subscribe', 'history'], 7n],
+  ]);
+  const [verbs, sinceNs] = asked[2]!;
+  assert.deepEqual(verbs, ['subscribe'], 'what is past is done');
+  assert.ok(sinceNs >= fromNs);
   groups.close();
   registry.close();
   await logs.close();

@@ -8,6 +8,7 @@ import { status } from '@grpc/grpc-js';
 import { HttpSink } from '../../../src/broker/api/http/http-sink.js';
 import { NDJSON } from '../../../src/broker/api/http/stream-formats.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
+import { idsOf, published } from '../../harness/broker/documents.js';
 import { TestMember } from '../../harness/broker/group-member.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
@@ -293,4 +294,41 @@ test('a member over HTTP is gone when it has taken nothing of what was written f
   await until('silence', () => isSilent);
   socket.destroy();
   server.close();
+});
+
+test('what applications publish is shared by its keys, and resumed exactly, beside kernel events', async () => {
+  const keys = range(0, 20).map((number) => `key-${number}`);
+  const publisher = harness.publisher();
+  const sent = (round: number) =>
+    publisher.publish(
+      'app.jobs',
+      keys.map((key) => published(`${key}:${round}`, {}, { key })),
+    );
+  const request = { ...REQUEST, topics: ['process', 'app.*'] };
+  const first = new TestMember(harness, 'apps', request);
+  await first.has(SLICES);
+  const second = new TestMember(harness, 'apps');
+  await second.has(SLICES / 2);
+  await first.has(SLICES / 2);
+  await sent(1);
+  publish([1]);
+  await came(all([1]), first, second);
+  const ids = (...members: TestMember[]) => members.flatMap(({ subscriber }) => idsOf(subscriber)).sort();
+  await until('all documents', () => ids(first, second).length >= keys.length);
+  assert.deepEqual(ids(first, second), keys.map((key) => `${key}:1`).sort());
+  for (const key of keys) {
+    const owner = second.slices.has(sliceOf(key, SLICES)) ? second : first;
+    assert.ok(ids(owner).includes(`${key}:1`), 'all of a key comes to one');
+  }
+  await first.commit();
+  await second.commit();
+  await sent(2);
+  await until('the second', () => ids(first, second).length >= 2 * keys.length);
+  await harness.interestIsSaved();
+  await harness.broker.abort();
+  await harness.startBroker();
+  const after = new TestMember(harness, 'apps');
+  await after.has(SLICES);
+  await until('what is not committed', () => ids(after).length >= keys.length);
+  assert.deepEqual(ids(after), keys.map((key) => `${key}:2`).sort());
 });

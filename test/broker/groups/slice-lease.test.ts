@@ -6,7 +6,7 @@ import { SliceLease } from '../../../src/broker/groups/slice-lease.js';
 import { runs } from '../../harness/runs.js';
 
 const TIMEOUT_MS = 16_000;
-const lease = (epoch = 7, start = 'start') => new SliceLease(3, epoch, start, TIMEOUT_MS);
+const lease = (epoch = 7, start = 'start') => new SliceLease(3, epoch, start, TIMEOUT_MS, 8);
 
 test('commits never go back, and reach what was given at most, whatever is given and committed in whatever order', () => {
   const action = fc.oneof(

@@ -50,10 +50,14 @@ const TAKEN_AWAY: Readonly<Record<string, (dir: string) => string>> = {
 for (const [what, act] of Object.entries(TAKEN_AWAY)) {
   test(`${what} before the log has anything: the broker says so, and begins no log in the removed directory`, async () => {
     const path = act(harness.dataDir);
-    await says(new RegExp(`^directory ${path} was removed, renamed or replaced while in use`));
+    const told = path.replace(harness.dataDir, 'DATA_DIR');
+    await says(new RegExp(`^directory ${told} was removed, renamed or replaced while in use`));
     assert.match(await status(), new RegExp(`^directory ${path} was removed`));
     const subscriber = harness.subscribe({ topics: ['process'], follow: true });
-    await assert.rejects(subscriber.isAccepted(), /UNAVAILABLE: directory .* was removed, renamed or replaced/);
+    await assert.rejects(
+      subscriber.isAccepted(),
+      /UNAVAILABLE: directory DATA_DIR\/broker\/log was removed, renamed or replaced/,
+    );
     assert.equal(fs.existsSync(join(harness.dataDir, 'broker/log')), false);
     fs.rmSync(`${harness.dataDir}.away`, { recursive: true, force: true });
   });
@@ -93,7 +97,7 @@ test('a removed token file is reported until it is there again', async () => {
   const file = join(harness.dataDir, 'token');
   const token = fs.readFileSync(file);
   fs.rmSync(file);
-  await says(new RegExp(`^token file ${file} was removed`));
+  await says(/^token file DATA_DIR\/token was removed/);
   fs.writeFileSync(file, token, { mode: 0o600 });
   await until('ready', async () => (await ready()).status === 200);
 });

@@ -110,7 +110,10 @@ function shown(): GetGroupResponse__Output {
 
 test('tables of groups fit 80 columns and name what matters', () => {
   const { group, slices } = shown();
-  for (const text of [groupsText({ groups: [group!] }, NOW_NS, 80), groupText({ group, slices }, NOW_NS, 80)]) {
+  for (const text of [
+    groupsText({ groups: [group!], nextPageToken: '' }, NOW_NS, 80),
+    groupText({ group, slices }, NOW_NS, 80),
+  ]) {
     for (const line of text.split('\n')) assert.ok(line.length <= 80, `${line.length}: ${line}`);
     assert.match(text, /1234/);
     assert.match(text, /attended/);

@@ -77,7 +77,8 @@ test('hostile text causes no terminal action, in any format', () => {
         commandArgs: [EVIL],
         workingDirectory: EVIL,
       },
-      container: { id: EVIL },
+      container: { id: EVIL, name: EVIL, image: { name: EVIL, tags: [EVIL] } },
+      k8s: { podName: EVIL, podUid: EVIL, namespaceName: EVIL },
     }),
     wireEvent('process.rename', { process: { ...BASH, comm: EVIL, previousComm: EVIL } }),
     wireEvent('process.signal', {

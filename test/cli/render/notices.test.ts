@@ -72,6 +72,12 @@ test('nodes, missing nodes and the link to the broker have a line each', () => {
   assert.equal(missingNotice(accepted!), 'no answer from b, c: what they recorded is missing here');
   assert.equal(missingNotice(received({ accepted: { nodes: ['a'] } }).accepted!), undefined);
   const cause = new BackplaneError('unavailable', 'connection reset');
-  assert.equal(linkNotice('h:1', cause), 'lost the broker at h:1: connection reset; trying again');
-  assert.equal(linkNotice('h:1', undefined), 'connected to the broker at h:1, going on where it broke off');
+  assert.equal(
+    linkNotice({ kind: 'link', broker: 'h:1', cause }),
+    'lost the broker at h:1: connection reset; trying again',
+  );
+  assert.equal(
+    linkNotice({ kind: 'link', broker: 'h:1', cause: undefined }),
+    'connected to the broker at h:1, going on where it broke off',
+  );
 });

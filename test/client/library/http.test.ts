@@ -98,7 +98,8 @@ test('a stream of lines that is cut at any byte is resumed: every event once', a
 
 test('a stream goes on at another broker, an aborted signal ends it, and the broker knows', async (t) => {
   const [first, second] = [await ScriptedHttp.start(t), await ScriptedHttp.start(t)];
-  const bus = await busOf(t, [NOBODY, first.address, second.address]);
+  // In any order within the zone.
+  const bus = await busOf(t, [`${NOBODY}@here`, `${first.address}@here`, second.address], { zone: 'here' });
   const ending = new AbortController();
   const feed = bus.subscribe({ follow: true, signal: ending.signal });
   const items: FeedItem[] = [];
@@ -124,7 +125,27 @@ test('what nobody answers, or refuses, is thrown with its code', async (t) => {
   assert.deepEqual(await thrown({ fetch: refuse(400, problem) }), ['filter_invalid', 'filter: column 3: no', 3]);
   assert.deepEqual(await thrown({ fetch: refuse(401, '<html>') }), ['unauthenticated', 'HTTP status 401', undefined]);
   assert.deepEqual(await thrown({ fetch: refuse(502, '') }), ['unavailable', `${NOBODY}: HTTP status 502`, undefined]);
-  await assert.rejects(connect({ brokers: [] }), { code: 'invalid_argument' });
+});
+
+test('a bad list of brokers is one clear error, over both', async () => {
+  const both = [connect, connectByGrpc] as readonly ((options: ConnectOptions) => Promise<Bus>)[];
+  for (const [brokers, zone, expected] of [
+    [[], undefined, /^brokers: must be 1 to 16 addresses \((http:\/\/)?host:port\), got 0$/],
+    [new Array(17).fill('a:1'), undefined, /^brokers: must be 1 to 16 addresses .*, got 17$/],
+    ['a:1', undefined, /^brokers: must be a list of 1 to 16 addresses/],
+    [['a:1', 'broker'], undefined, /^brokers: must hold (http:\/\/)?host:port, got "broker"$/],
+    [['a:70000'], undefined, /^brokers: must hold .*, got "a:70000"$/],
+    [['a:1@'], undefined, /^brokers: must hold .*, got "a:1@"$/],
+    [['a:1@x', 'b:1', 'a:1'], undefined, /^brokers: must name each broker once, got "a:1" twice$/],
+    [['a:1'], 'x y', /^zone: must be at most 63 letters, .*, got "x y"$/],
+  ] as const) {
+    for (const connectBy of both) {
+      await assert.rejects(connectBy({ brokers: brokers as readonly string[], zone }), {
+        code: 'invalid_argument',
+        message: expected,
+      });
+    }
+  }
 });
 
 test('a stream that was accepted is not given up because the broker has no room at the moment', async (t) => {

@@ -1,8 +1,11 @@
 /** What the client library publishes, over gRPC and HTTP, at one broker. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type BackplaneError, connect } from '../../../src/client/library/grpc.js';
+import { connect } from '../../../src/client/library/grpc.js';
 import { connect as connectByHttp } from '../../../src/client/library/http.js';
+import { PublishRetries } from '../../../src/client/publish-retries.js';
+import { BackplaneError } from '../../../src/errors.js';
+import { PUBLISH_TRIES_MAX, RECONNECT_MS_MIN } from '../../../src/limits.js';
 import { all } from '../../harness/all.js';
 import { Harness } from '../../harness/broker/harness.js';
 
@@ -53,16 +56,38 @@ test('whoever publishes is not told that the broker was started again in between
   const harness = await Harness.start();
   t.after(() => harness.destroy());
   harness.grpcListen = harness.broker.grpcAddress;
+  harness.httpListen = harness.broker.httpAddress;
   const bus = await connect({ brokers: [harness.broker.grpcAddress] });
-  t.after(() => bus.close());
+  const http = await connectByHttp({ brokers: [harness.broker.httpAddress] });
+  t.after(() => Promise.all([bus.close(), http.close()]));
   await bus.publish('app.numbers', 1);
+  await http.publish('app.numbers', 2);
   await harness.broker.abort();
+  const away = Promise.all([bus.publish('app.numbers', 3), http.publish('app.numbers', 4)]);
+  away.catch(() => undefined);
   await harness.startBroker();
-  await bus.publish('app.numbers', 2);
+  await away;
+  await bus.publish('app.numbers', 5);
   assert.equal(
     (await all(bus.subscribe({ topics: ['app.numbers'] }))).filter(({ kind }) => kind === 'event').length,
-    2,
+    5,
   );
+});
+
+test('who never had an answer is told so at once, who had waits with jitter, and not for ever', () => {
+  const away = new BackplaneError('unavailable', 'away');
+  const retries = new PublishRetries(2);
+  assert.ok(retries.delayMs(away, 1)! >= RECONNECT_MS_MIN);
+  assert.equal(retries.delayMs(away, 2), undefined);
+  retries.answered();
+  assert.ok(retries.delayMs(away, 2)! >= RECONNECT_MS_MIN);
+  assert.equal(retries.delayMs(away, PUBLISH_TRIES_MAX), undefined);
+  assert.equal(retries.delayMs(new BackplaneError('invalid_argument', 'no'), 1), undefined);
+  const over = new BackplaneError('resource_exhausted', 'over', { retryAfterMs: 1_000 });
+  const delays = Array.from({ length: 20 }, () => retries.delayMs(over, 1_000)!);
+  assert.ok(delays.every((ms) => ms >= 1_000) && new Set(delays).size > 1, 'not all at once');
+  const soon = new BackplaneError('resource_exhausted', 'over', { retryAfterMs: 0 });
+  assert.ok(retries.delayMs(soon, 1)! >= RECONNECT_MS_MIN);
 });
 
 test('batches of one stream leave nothing behind on it', async (t) => {
@@ -78,4 +103,22 @@ test('batches of one stream leave nothing behind on it', async (t) => {
   // Warnings come a turn later.
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(warnings, []);
+});
+
+test('whoever publishes goes on at another broker when its own is gone', async (t) => {
+  const [near, far] = [await Harness.start(), await Harness.start()];
+  for (const harness of [near, far]) t.after(() => harness.destroy());
+  const own = { zone: 'here' };
+  const listed = (address: 'grpcAddress' | 'httpAddress') => [`${near.broker[address]}@here`, far.broker[address]];
+  const buses = [
+    await connect({ brokers: listed('grpcAddress'), ...own }),
+    await connectByHttp({ brokers: listed('httpAddress'), ...own }),
+  ];
+  for (const bus of buses)
+    assert.equal((await bus.publish('app.moved', 1, { id: '1' })).duplicates, buses.indexOf(bus));
+  await near.broker.abort();
+  // Stored there for the first time, and by the second known already.
+  for (const bus of buses)
+    assert.equal((await bus.publish('app.moved', 1, { id: '1' })).duplicates, buses.indexOf(bus));
+  for (const bus of buses) await bus.close();
 });

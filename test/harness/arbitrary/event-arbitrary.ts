@@ -33,7 +33,11 @@ export const event: fc.Arbitrary<BusEvent> = fc.record(
       },
       { requiredKeys: ['pid'] },
     ),
-    container: fc.record({ id: text }),
+    container: fc.record({
+      ...{ id: text, name: text, image: fc.record({ name: text, tags: fc.array(text, { maxLength: 2 }) }) },
+      unresolved: fc.boolean(),
+    }),
+    k8s: fc.record({ podName: text, podUid: text, namespaceName: text }),
     network: fc.record(
       {
         type: fc.constantFrom('ipv4', 'ipv6'),

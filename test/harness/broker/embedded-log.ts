@@ -3,14 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { FsyncMode } from '../../../src/broker/log/embedded/embedded-log.js';
-import type { LogStore } from '../../../src/broker/log/log-store.js';
+import type { EmbeddedLogStore } from '../../../src/broker/log/embedded/embedded-log-store.js';
 import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
 import { MiB } from '../../../src/limits.js';
 import { openLogs } from './stores.js';
 
 export function embedded(fsync: FsyncMode) {
   const dir = mkdtempSync(join(tmpdir(), 'backplane-log-'));
-  const stores = new Map<PartitionLog, LogStore>();
+  const stores = new Map<PartitionLog, EmbeddedLogStore>();
   return {
     dir: join(dir, 'partition-0'),
     async open(bytesMax = 64 * MiB) {

@@ -36,11 +36,15 @@ export class Harness {
   /** The disk of the broker's log. */
   files: FileOps = nodeFileOps;
   log = { bytesMax: 256 * MiB };
+  /** Where the log is kept in place of the broker's directory. */
+  nats: BrokerOptions['nats'];
   ceilingBytesPerSecond: number | undefined;
   /** Bounds of the logs of documents, and what may be published. */
   documents = DOCUMENT_BOUNDS;
   publishing = PUBLISHING;
   groups: BrokerOptions['groups'];
+  /** Other brokers that it knows of. */
+  others: BrokerOptions['others'];
   /** Origins of pages of other sites that HTTP serves. */
   origins: readonly string[] = [];
   /** Fewer connections than a broker takes by default, where a test opens all of them. */
@@ -49,6 +53,7 @@ export class Harness {
   wantsToken = false;
   /** Beyond loopback only with TLS. */
   grpcListen = '127.0.0.1:0';
+  httpListen = '127.0.0.1:0';
   /** The broker's certificate, if it uses TLS. */
   tls: TlsFiles | undefined;
   /** Files of roles and tokens; none by default. */
@@ -69,18 +74,20 @@ export class Harness {
     this.broker = await startBroker({
       dataDir: this.dataDir,
       grpcListen: this.grpcListen,
-      httpListen: '127.0.0.1:0',
+      httpListen: this.httpListen,
       httpOrigins: this.origins,
       httpBounds: this.httpBounds,
       tls: this.tls,
       insecure: false,
       token: this.wantsToken,
       access: this.access,
+      nats: this.nats,
       log: { ...this.log, ageMsMax: 3_600_000, fsync: 'commit', files: this.files },
       documents: this.documents,
       publishing: this.publishing,
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       groups: this.groups,
+      others: this.others,
       version: 'test',
       logger: this.logger,
     });

@@ -14,6 +14,9 @@ import { newBook, openLogs, openState } from './stores.js';
 export interface NodeServer {
   readonly address: string;
   readonly route: SessionRoute;
+  readonly registry: NodeRegistry;
+  /** Resolves when the log has all frames that came of the node. */
+  readonly settled: (node: string) => Promise<void>;
   close(): Promise<void>;
 }
 
@@ -41,6 +44,8 @@ export async function startNodeServer(): Promise<NodeServer> {
   return {
     address: `127.0.0.1:${port}`,
     route,
+    registry,
+    settled: (node) => ingest.settled(node),
     async close() {
       uplink.drain();
       held.close();

@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { StateFile, type StateFileOptions } from '../../../src/broker/cluster/embedded/state-file.js';
 import type { FsyncMode } from '../../../src/broker/log/embedded/embedded-log.js';
-import { LogStore } from '../../../src/broker/log/log-store.js';
+import { EmbeddedLogStore } from '../../../src/broker/log/embedded/embedded-log-store.js';
 import { InterestBook } from '../../../src/broker/nodes/interest-book.js';
 import { MiB } from '../../../src/limits.js';
 import { keptNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
 
-export function openLogs(dir: string, fsync: FsyncMode = 'never', bytesMax = 256 * MiB): Promise<LogStore> {
+export function openLogs(dir: string, fsync: FsyncMode = 'never', bytesMax = 256 * MiB): Promise<EmbeddedLogStore> {
   const failed = (_log: unknown, cause: unknown) => assert.fail(String(cause));
-  return LogStore.open({ dir, fsync, bytesMax, ageMsMax: 3_600_000, warn: assert.fail, onFailure: failed });
+  return EmbeddedLogStore.open({ dir, fsync, bytesMax, ageMsMax: 3_600_000, warn: assert.fail, onFailure: failed });
 }
 
 /** Takes any entries unless told otherwise. */

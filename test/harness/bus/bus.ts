@@ -40,7 +40,8 @@ export interface EventLine {
     inferred?: string[];
     cgroup?: { path: string };
   };
-  readonly container?: { id: string };
+  readonly container?: { id: string; name?: string; image?: { name: string; tags?: string[] }; unresolved?: boolean };
+  readonly k8s?: { pod: { name: string; uid?: string }; namespace: { name: string } };
   readonly network?: {
     type?: string;
     transport?: string;

@@ -88,7 +88,14 @@ export const event: fc.Arbitrary<BusEvent> = fc
         creationTimeNs: maybe(fc.constantFrom(...TIMES_NS)),
       }),
     ),
-    container: maybe(fc.record({ id: text })),
+    container: maybe(
+      fc.record({
+        id: text,
+        name: maybe(text),
+        image: maybe(fc.record({ name: text, tags: maybe(fc.array(text, { maxLength: 2 })) })),
+      }),
+    ),
+    k8s: maybe(fc.record({ podName: text, podUid: maybe(text), namespaceName: text })),
     network: maybe(
       fc.record({
         type: fc.constantFrom('ipv4' as const, 'ipv6' as const),
@@ -150,6 +157,7 @@ const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
     'file.path_resolved',
     'mount.missed',
     'object.name_missed',
+    'container.unresolved',
   ),
   int: fc.oneof(
     one('process.pid', 'process.parent_pid', 'process.user.id', 'network.peer.port', 'notice.lost'),
@@ -162,11 +170,12 @@ const LEAVES: Readonly<Record<Sort, fc.Arbitrary<Term>>> = {
     one('process.comm', 'process.executable.path', 'event.type', 'event.topic', 'container.id', 'notice.reason'),
     one('syscall.name', 'syscall.command', 'file.path', 'file.new_path'),
     one('mount.source', 'mount.target', 'mount.type', 'object.name'),
+    one('container.name', 'container.image.name', 'k8s.pod.name', 'k8s.namespace.name', 'k8s.namespace.name'),
     text.map((value) => term(JSON.stringify(value))),
   ),
   time: one('event.time', 'process.creation_time', 'timestamp("2023-11-14T22:13:20.123456789Z")'),
   duration: one('duration("5m")', 'duration("-1h30m")', 'duration("1ns")', 'duration("0s")'),
-  list: fc.oneof(one('process.command_args'), one('["sh", "-c"]', '[process.comm, "a"]')),
+  list: fc.oneof(one('process.command_args', 'container.image.tags'), one('["sh", "-c"]', '[process.comm, "a"]')),
 };
 
 function sorted(sort: Sort, depth: number, item: boolean): fc.Arbitrary<Term> {

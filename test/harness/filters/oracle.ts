@@ -25,7 +25,16 @@ function bindingsOf(event: BusEvent): Bindings {
   return {
     event: { type: event.type, topic: event.topic, time: timestamp(event.wallNs) },
     process: processOf(event),
-    container: { id: event.container?.id ?? '' },
+    container: {
+      id: event.container?.id ?? '',
+      name: event.container?.name ?? '',
+      image: { name: event.container?.image?.name ?? '', tags: [...(event.container?.image?.tags ?? [])] },
+      unresolved: event.container?.unresolved ?? false,
+    },
+    k8s: {
+      pod: { name: event.k8s?.podName ?? '', uid: event.k8s?.podUid ?? '' },
+      namespace: { name: event.k8s?.namespaceName ?? '' },
+    },
     host: { name: '' },
     network: {
       type: event.network?.type ?? '',

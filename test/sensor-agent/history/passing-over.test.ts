@@ -215,7 +215,7 @@ const story = fc.record({
 });
 
 const drain = (crash: boolean, wallStepNs: 0n | -3_600_000_000_000n): Happening => {
-  return { is: 'drain', step: { entries: [], looked: undefined, lost: 0, crash, wallStepNs } };
+  return { is: 'drain', step: { entries: [], looked: undefined, named: undefined, lost: 0, crash, wallStepNs } };
 };
 const call = (is: 'begins' | 'returns'): Happening => ({ is, pid: 1 });
 const everything: Question = { filter: '', topics: [], since: undefined, until: undefined, last: 0 };
@@ -377,5 +377,5 @@ test('an open that begins in one stretch and returns in a later one keeps its pa
   await told.driver.recorder.close();
 });
 
-const QUIET = { looked: undefined, lost: 0, crash: false, wallStepNs: 0n } as const;
+const QUIET = { named: undefined, looked: undefined, lost: 0, crash: false, wallStepNs: 0n } as const;
 const NOTHING = { filter: '', topics: ['process'], since: undefined, until: undefined, last: 0 as const };

@@ -34,12 +34,35 @@ function recorded(steps: readonly RecordedStep[], check: (driver: RecordingDrive
 }
 
 /** What showed a process was not asked for when the agent began again, and then it is looked at. */
-const QUIET = { entries: [], looked: undefined, lost: 0 as const, crash: false, wallStepNs: 0n as const };
+const QUIET = {
+  entries: [],
+  looked: undefined,
+  named: undefined,
+  lost: 0 as const,
+  crash: false,
+  wallStepNs: 0n as const,
+};
 const entry = (what: 'other' | 'exit') => [{ lane: 0, afterNs: 0n as const, pid: 2, what, read: 'at once' as const }];
 const LOOKED_AT_UNKNOWN = [
   { ...QUIET, entries: entry('other') },
   { ...QUIET, crash: true },
   { ...QUIET, looked: 2 },
+  { ...QUIET, entries: entry('exit') },
+];
+
+/** The first event of a container waits, an agent is killed and the next one names it. */
+const NAMED_WHILE_IT_WAITS = [
+  { ...QUIET, named: 'at once' as const },
+  { ...QUIET, looked: 2 },
+  {
+    ...QUIET,
+    entries: [
+      ...entry('exit'),
+      { lane: 1, afterNs: 1n as const, pid: 3, what: 'exit' as const, read: 'never' as const },
+    ],
+  },
+  { ...QUIET, crash: true },
+  { ...QUIET, named: 'at once' as const },
   { ...QUIET, entries: entry('exit') },
 ];
 
@@ -64,7 +87,7 @@ test('live events and replays from any checkpoint are the same, with crashes and
         }
       });
     }),
-    { numRuns: runs(20), examples: [[LOOKED_AT_UNKNOWN]] },
+    { numRuns: runs(20), examples: [[LOOKED_AT_UNKNOWN], [NAMED_WHILE_IT_WAITS]] },
   );
 });
 

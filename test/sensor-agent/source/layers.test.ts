@@ -1,8 +1,7 @@
 /** What lists of mounts say of overlays. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { layersOf } from '../../../src/sensor-agent/source/layers.js';
-import { mountLine } from '../../../src/sensor-agent/source/mounts.js';
+import { layersOf, mountLine } from '../../../src/sensor-agent/source/mounts.js';
 
 test('the layers of an overlay are listed from the uppermost on, whichever way it was mounted', () => {
   const line =

@@ -56,7 +56,8 @@ test('filesystems over others are asked where nobody but root can have put them 
   const root = scratchDirectory('places');
   for (const name of ['low', 'high', 'work', 'all']) mkdirSync(join(root, name));
   copyFileSync(realpathSync('/bin/cat'), join(root, 'low/cat'));
-  const script = `cd ${root} && mount -t overlay -o lowerdir=low,upperdir=high,workdir=work overlay all && exec all/cat`;
+  const layers = ['lowerdir=low', 'upperdir=high', 'workdir=work'].map((option) => option.replace('=', `=${root}/`));
+  const script = `cd ${root} && mount -t overlay -o ${layers.join(',')} overlay all && exec all/cat`;
   const exe = (pid: number) => readProcLink(pid, 'exe')?.target.toString();
   for (const spaces of ['-m', '-Urm']) {
     const child = spawn('unshare', [spaces, 'sh', '-c', script], { stdio: ['pipe', 'ignore', 'ignore'] });

@@ -7,6 +7,11 @@ import { ExecJoin } from '../../../src/sensor-agent/timeline/exec-join.js';
 const record = (pid: number, timeNs: bigint) => ({ lane: 0, timeNs, pid, missed: false });
 const AGES_APART_NS = 1_000_000_000n;
 
+function taken(join: ExecJoin, pid: number, timeNs: bigint) {
+  const found = join.find(0, pid, timeNs);
+  return found && join.take(found);
+}
+
 /** Adds records of tasks of their own until `records` wait. */
 function fill(join: ExecJoin, records: number): void {
   for (let pid = 100; join.save().length < records; pid += 1) join.add(record(pid, 1n));
@@ -20,8 +25,8 @@ test('when it is full, the oldest record makes room, and the later ones of its t
   fill(join, EXEC_JOIN_RECORDS_MAX);
   join.add(record(2, 1n));
   assert.equal(join.save().length, EXEC_JOIN_RECORDS_MAX);
-  assert.equal(join.take(0, 1, 1n), undefined);
-  assert.equal(join.take(0, 1, AGES_APART_NS), later);
+  assert.equal(taken(join, 1, 1n), undefined);
+  assert.equal(taken(join, 1, AGES_APART_NS), later);
   assert.equal(join.save().length, EXEC_JOIN_RECORDS_MAX - 1);
 });
 
@@ -29,11 +34,11 @@ test('the oldest is the one that came first, whatever was taken of its task befo
   const join = new ExecJoin();
   const [first, other, second] = [record(1, 1n), record(2, 1n), record(1, AGES_APART_NS)];
   for (const each of [first, other, second]) join.add(each);
-  assert.equal(join.take(0, 1, 1n), first);
+  assert.equal(taken(join, 1, 1n), first);
   fill(join, EXEC_JOIN_RECORDS_MAX);
   join.add(record(3, 1n));
-  assert.equal(join.take(0, 2, 1n), undefined);
-  assert.equal(join.take(0, 1, AGES_APART_NS), second);
+  assert.equal(taken(join, 2, 1n), undefined);
+  assert.equal(taken(join, 1, AGES_APART_NS), second);
 });
 
 test('records whose exec must have passed are dropped one by one', () => {

@@ -9,7 +9,15 @@ import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { type RecordedStep, RecordingDriver } from '../../harness/recording-driver.js';
 
 const FACTS: Omit<NodeFacts, 'recorder'> = {
-  ...{ nodeName: 'n', version: '1', kernelRelease: '6', source: 'tracefs', degraded: undefined, profiles: [] },
+  ...{
+    nodeName: 'n',
+    labels: [],
+    version: '1',
+    kernelRelease: '6',
+    source: 'tracefs',
+    degraded: undefined,
+    profiles: [],
+  },
   ...{ argumentsBy: undefined, blindSpots: new Map(), eventsMatched: 0, eventsShed: 0, liveDemandBytesPerSecond: 0 },
   budget: { live: { bytesPerSecond: 1, eventsPerSecond: 1, burstMs: 1 }, history: { bytesPerSecond: 1, burstMs: 1 } },
 };

@@ -5,13 +5,19 @@ import { type AddressInfo, createServer } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import { Client } from '../../../src/client/client.js';
 import { BackplaneError } from '../../../src/errors.js';
 import { UPLINK_QUEUE_BYTES_MAX, UPLINK_QUEUE_MESSAGES_MAX } from '../../../src/limits.js';
+import { wallNowNs } from '../../../src/nanoseconds.js';
 import { Uplink } from '../../../src/sensor-agent/uplink/uplink.js';
 import { type UplinkNode, UplinkSession } from '../../../src/sensor-agent/uplink/uplink-session.js';
 import { emptyHistoryFrame, encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { createUplinkClient } from '../../../src/wire/grpc/rpc.js';
+import { nsToTimestamp } from '../../../src/wire/messages.js';
+import { ORIGIN } from '../../../src/wire/position.js';
+import { Harness } from '../../harness/broker/harness.js';
 import { HostileBroker } from '../../harness/hostile-broker.js';
+import { ownAddress } from '../../harness/own-address.js';
 import { settled, until } from '../../harness/until.js';
 
 const NEVER = (): never => assert.fail('a broker that says nothing asks for nothing');
@@ -45,6 +51,50 @@ test('an agent that is stopped does not wait for a silent broker', async () => {
   await settled('the end of the uplink', uplink.stop());
   socket.destroy();
   broker.close();
+});
+
+test('an agent goes on at another broker when its own retires, is killed, or refuses it', async (t) => {
+  const [near, far] = [new Harness(), new Harness()];
+  for (const harness of [near, far]) {
+    harness.grpcListen = await ownAddress();
+    await harness.startBroker();
+    t.after(() => harness.destroy());
+  }
+  let connected = 0;
+  const uplink = new Uplink({
+    brokers: [far.grpcListen, `${near.grpcListen}@here`],
+    zone: 'here',
+    credentialFor: () => undefined,
+    log: pino({ level: 'silent' }),
+    hello: () => ({ node: 'a', recorderId: 'r', epoch: 1, wallTime: nsToTimestamp(wallNowNs()) }),
+    report: () => ({}),
+    node: {
+      ...NODE,
+      connected: async () => {
+        connected += 1;
+      },
+      disconnected: () => undefined,
+      interest: () => ({ position: { ...ORIGIN, epoch: 1 }, errors: [] }),
+      linger: () => undefined,
+    },
+  });
+  t.after(() => uplink.stop());
+  const has = async ({ broker }: Harness) => {
+    const answer = await fetch(`http://${broker.httpAddress}/v1/status`);
+    return ((await answer.json()) as { nodes: number }).nodes === 1;
+  };
+  await until('the one of its zone', () => has(near));
+  const client = new Client([near.grpcListen]);
+  t.after(() => client.close());
+  await client.retire(true);
+  await until('the other', () => has(far));
+  // The retired one still runs, and refuses.
+  await far.broker.abort();
+  await until('it is away', () => !uplink.connected);
+  await near.broker.abort();
+  await near.startBroker();
+  await until('the first again', () => has(near));
+  assert.equal(connected, 3);
 });
 
 test('a session that cannot be agreed on is closed, while the channel is still open', async (t) => {

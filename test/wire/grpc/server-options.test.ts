@@ -6,8 +6,11 @@ import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
+import { boundAnswers } from '../../../src/wire/grpc/bound-answers.js';
 import { rawService } from '../../../src/wire/grpc/rpc.js';
 import { serverOptions, setSessionWindow } from '../../../src/wire/grpc/server-options.js';
+import { nameConnections } from '../../../src/wire/grpc/session-pings.js';
+import { until } from '../../harness/until.js';
 
 const PLACES = 4;
 const CHECK = '/grpc.health.v1.Health/Check';
@@ -79,4 +82,48 @@ test('idle connections, and those with health checks only, keep nobody out, and 
   subscribers.push(await call(SUBSCRIBE));
   assert.ok(subscribers[3]!.answer !== undefined && !subscribers[2]!.ended());
   for (const each of [...sockets, ...subscribers.map(({ end }) => ({ destroy: end }))]) each.destroy();
+});
+
+test('of answers that nobody reads no more waits than is allowed: the connection ends that does not read for longest', async () => {
+  const answer = Buffer.alloc(100_000);
+  const bounded = new Server({ ...serverOptions(), interceptors: [boundAnswers(3 * answer.length)] });
+  bounded.addService(rawService('Backplane'), {
+    ListNodes: (_call: unknown, respond: (error: null, answer: Buffer) => void) => respond(null, answer),
+  });
+  const own = await new Promise<number>((resolve, reject) => {
+    bounded.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (cause, bound) =>
+      cause ? reject(cause) : resolve(bound),
+    );
+  });
+  nameConnections(bounded);
+  const connected = (settings: object) => {
+    const session = connectHttp2(`http://127.0.0.1:${own}`, { settings }).on('error', () => undefined);
+    const headers = {
+      ':method': 'POST',
+      ':path': '/backplane.v1.Backplane/ListNodes',
+      'content-type': 'application/grpc',
+    };
+    const ask = () => {
+      let bytes = 0;
+      const stream = session.request({ ...headers, te: 'trailers' }).on('error', () => undefined);
+      stream.on('data', ({ length }: Buffer) => {
+        bytes += length;
+      });
+      stream.end(Buffer.alloc(5));
+      return once(stream, 'close').then(() => bytes);
+    };
+    return { session, ask };
+  };
+  const reader = connected({});
+  const unread = connected({ initialWindowSize: 0 });
+  const taken: Promise<number>[] = [];
+  for (let asked = 0; asked < 5; asked++) {
+    void unread.ask();
+    taken.push(reader.ask());
+  }
+  for (const bytes of await Promise.all(taken)) assert.equal(bytes, answer.length + 5);
+  await until('the end of who does not read', () => unread.session.destroyed);
+  assert.equal(reader.session.destroyed, false);
+  reader.session.destroy();
+  bounded.forceShutdown();
 });

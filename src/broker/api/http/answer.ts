@@ -1,6 +1,7 @@
 /** Answers that are sent whole. */
 import type { ServerResponse } from 'node:http';
 import type { BackplaneError } from '../../../errors.js';
+import { WaitingAnswers } from '../../../flow/connection-places.js';
 import { ANSWERS_WAITING_BYTES_MAX, MESSAGE_BYTES_MAX } from '../../../limits.js';
 import { messageToJson } from '../../../wire/message-json.js';
 import type { MessageCodec } from '../../../wire/schema.js';
@@ -40,38 +41,19 @@ export function sendProblem(response: ServerResponse, error: BackplaneError): vo
 export function send(response: ServerResponse, status: number, type: string, body: string | Buffer): void {
   const bytes = Buffer.byteLength(body);
   response.writeHead(status, { 'content-type': type, 'content-length': bytes });
-  waiting.add(response, bytes);
+  bound(response, bytes);
   response.end(body);
 }
 
-/** Bounds the bytes of answers that nobody takes: anybody may ask, by many connections and requests at once. */
-export class WaitingAnswers {
-  /** In the order in which they were given. */
-  readonly #bytes = new Map<ServerResponse, number>();
-  #sum = 0;
-  readonly #bytesMax: number;
+const waiting = new WaitingAnswers<ServerResponse>(ANSWERS_WAITING_BYTES_MAX, endConnection);
 
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
-  }
-
-  /** Ends connections, beginning with the one whose answer waits for longest, until there is room. */
-  add(response: ServerResponse, bytes: number): void {
-    if (response.destroyed) return;
-    this.#bytes.set(response, bytes);
-    this.#sum += bytes;
-    response.once('close', () => this.#remove(response));
-    for (const longest of this.#bytes.keys()) {
-      if (this.#sum <= this.#bytesMax || longest === response) return;
-      this.#remove(longest);
-      connectionOf(longest.req).destroy();
-    }
-  }
-
-  #remove(response: ServerResponse): void {
-    this.#sum -= this.#bytes.get(response) ?? 0;
-    this.#bytes.delete(response);
-  }
+/** Counts an answer as long as its reader has not taken it. */
+function bound(response: ServerResponse, bytes: number): void {
+  if (response.destroyed) return;
+  waiting.add(response, bytes);
+  response.once('close', () => waiting.taken(response));
 }
 
-const waiting = new WaitingAnswers(ANSWERS_WAITING_BYTES_MAX);
+function endConnection({ req }: ServerResponse): void {
+  connectionOf(req).destroy();
+}

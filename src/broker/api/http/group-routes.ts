@@ -5,7 +5,8 @@ import type { GroupService } from '../../groups/group-service.js';
 import { type GroupCall, groupCalls } from '../group-calls.js';
 import { sendMessage } from './answer.js';
 import { readJsonBody } from './body.js';
-import type { Call, Route } from './route.js';
+import { pageRequest } from './query.js';
+import type { Call, Route, RouteSchema } from './route.js';
 
 interface Described {
   readonly method: Route['method'];
@@ -14,6 +15,8 @@ interface Described {
   readonly summary: string;
   /** The messages' names; no body: the path says all. */
   readonly body?: string;
+  /** The request's message that query parameters stand for. */
+  readonly query?: RouteSchema['query'];
   readonly answer: string;
 }
 
@@ -22,6 +25,7 @@ export function groupRoutes(groups: GroupService): Route[] {
   return [
     route(calls.ListGroups, {
       ...{ method: 'GET', path: '/v1/groups', id: 'listGroups', answer: 'ListGroupsResponse' },
+      query: 'ListGroupsRequest',
       summary: 'the groups, and how far behind they are',
     }),
     route(calls.GetGroup, {
@@ -50,11 +54,12 @@ export function groupRoutes(groups: GroupService): Route[] {
 /** A message about the group of the path, which a body may repeat. */
 function route<Request extends object, Response extends object>(
   { request, response, answer }: GroupCall<Request, Response>,
-  { method, path, id, summary, body, answer: name }: Described,
+  { method, path, id, summary, body, query, answer: name }: Described,
 ): Route {
   const handler = async (call: Call) => {
     const { group = '' } = call.path;
-    const given = request.fromJson(body === undefined ? {} : await readJsonBody(call.request));
+    const asked = query === undefined ? {} : pageRequest(call.query);
+    const given = request.fromJson(body === undefined ? asked : await readJsonBody(call.request));
     const stated = (given as { readonly group?: string }).group ?? '';
     if (stated !== '' && stated !== group) {
       throw invalid('group', `must be ${shown(group)}, as in the path, or left out, got ${shown(stated)}`);
@@ -63,6 +68,6 @@ function route<Request extends object, Response extends object>(
   };
   return {
     ...{ method, path, role: 'groups', handler },
-    schema: { id, summary, ...(body === undefined ? {} : { body }), answer: { kind: 'message', name } },
+    schema: { id, summary, ...(body && { body }), ...(query && { query }), answer: { kind: 'message', name } },
   };
 }

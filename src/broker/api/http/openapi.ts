@@ -98,7 +98,9 @@ function queryParameters(message: RouteSchema['query']): OpenApi[] {
         ...queryParameter(name, message, part === undefined ? field : `${field}.${part}`),
         ...(repeats ? { style: 'form', explode: true } : {}),
       }));
+    case 'ListNodesRequest':
     case 'ListSubscriptionsRequest':
+    case 'ListGroupsRequest':
       return Object.entries(PAGE_PARAMETERS).map(([name, field]) => queryParameter(name, message, field));
   }
 }

@@ -1,6 +1,7 @@
 /** Errors as JSON, the same in answers, in streams and as events: application/problem+json (RFC 9457). */
 import { BackplaneError, type ErrorCode, type ErrorDetails } from '../../../errors.js';
 import { PROBLEM_FIELD_CHARACTERS_MAX } from '../../../limits.js';
+import { publicText } from '../../../text/public-text.js';
 import type { Json } from '../../../wire/event/event-json.js';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
@@ -48,5 +49,5 @@ export function problemOf(error: BackplaneError): { [name: string]: Json } {
     ([name, value]): [string, Json][] => (value === undefined ? [] : [[name, value]]),
   );
   const type = `urn:backplane:problem:${code}`;
-  return { type, title: TITLES[code], status, detail: message, code, ...Object.fromEntries(known) };
+  return { type, title: TITLES[code], status, detail: publicText(message), code, ...Object.fromEntries(known) };
 }

@@ -24,6 +24,9 @@ export interface Call {
   readonly grant: Grant;
 }
 
+/** Of lists that have pages. */
+type ListRequest = 'ListNodesRequest' | 'ListSubscriptionsRequest' | 'ListGroupsRequest';
+
 /** What is asked and answered, for the contents and for OpenAPI. */
 export interface RouteSchema {
   /** Unique, in camelCase. */
@@ -31,7 +34,7 @@ export interface RouteSchema {
   /** One line. */
   readonly summary: string;
   /** The request's message that query parameters stand for. */
-  readonly query?: 'SubscribeRequest' | 'ListSubscriptionsRequest';
+  readonly query?: 'SubscribeRequest' | ListRequest;
   /** Schema of the JSON body: a message, or one of ALTERNATIVES. */
   readonly body?: string;
   readonly answer: AnswerSchema;

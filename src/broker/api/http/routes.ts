@@ -4,6 +4,7 @@ import type { Registry } from 'prom-client';
 import { METRICS_INTERVAL_MS, PUBLISH_BYTES_MAX } from '../../../limits.js';
 import { pacedMetrics } from '../../../metrics.js';
 import { builtFile } from '../../../package-files.js';
+import { publicText } from '../../../text/public-text.js';
 import {
   explainRequestCodec,
   explainResponseCodec,
@@ -17,6 +18,8 @@ import {
   listSubscriptionsResponseCodec,
   listTopicsResponseCodec,
   publishResponseCodec,
+  retireRequestCodec,
+  retireResponseCodec,
   setBudgetRequestCodec,
   setBudgetResponseCodec,
 } from '../../../wire/messages.js';
@@ -31,9 +34,10 @@ import type { GroupService } from '../../groups/group-service.js';
 import type { BudgetService } from '../../nodes/budget-service.js';
 import type { ForgetService } from '../../nodes/forget-service.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
+import type { Retirement } from '../../retirement.js';
 import { explainRequest } from '../explain.js';
 import type { Listings } from '../listings.js';
-import { pageOf } from '../page.js';
+import { pageByName, pageByNumber } from '../page.js';
 import { inProtoNames } from '../proto-names.js';
 import { JSON_TYPE, send, sendMessage, sendText } from './answer.js';
 import { readJson, readJsonBody } from './body.js';
@@ -53,6 +57,7 @@ export interface HttpParts {
   readonly listings: Listings;
   readonly budgets: BudgetService;
   readonly forgetting: ForgetService;
+  readonly retirement: Retirement;
   readonly publisher: Publisher;
   readonly groups: GroupService;
   readonly access: AccessControl;
@@ -136,7 +141,8 @@ function nodeRoutes({ listings, budgets, forgetting, access }: HttpParts): Route
   return [
     listing('/v1/nodes', {
       ...{ id: 'listNodes', summary: 'the nodes, and how they are' },
-      ...{ answer: 'ListNodesResponse', codec: listNodesResponseCodec, read: ({ grant }) => listings.nodes(grant) },
+      ...{ answer: 'ListNodesResponse', codec: listNodesResponseCodec, query: 'ListNodesRequest' },
+      read: ({ grant, query }) => listings.nodes(grant, pageByName(pageRequest(query))),
     }),
     {
       ...{ method: 'DELETE', path: '/v1/nodes/{node}', role: 'manage' },
@@ -170,7 +176,7 @@ function nodeRoutes({ listings, budgets, forgetting, access }: HttpParts): Route
   ];
 }
 
-function brokerRoutes({ listings, access }: HttpParts): Route[] {
+function brokerRoutes({ listings, access, retirement }: HttpParts): Route[] {
   return [
     listing('/v1/topics', {
       ...{ id: 'listTopics', summary: 'the topics, and what they hold' },
@@ -179,12 +185,17 @@ function brokerRoutes({ listings, access }: HttpParts): Route[] {
     listing('/v1/subscriptions', {
       ...{ id: 'listSubscriptions', summary: 'who is subscribed to what', answer: 'ListSubscriptionsResponse' },
       ...{ codec: listSubscriptionsResponseCodec, query: 'ListSubscriptionsRequest' },
-      read: ({ grant, caller, query }) => listings.subscriptionList(grant, caller, pageOf(pageRequest(query))),
+      read: ({ grant, caller, query }) => listings.subscriptionList(grant, caller, pageByNumber(pageRequest(query))),
     }),
     listing('/v1/status', {
       ...{ id: 'getStatus', summary: 'this broker' },
       ...{ answer: 'GetStatusResponse', codec: getStatusResponseCodec },
       read: ({ grant, caller }) => listings.status(grant, access.may(caller, { verbs: ['manage'] })),
+    }),
+    asking('POST', '/v1/retire', 'manage', {
+      ...{ id: 'retire', summary: 'its agents and subscribers go to other brokers, by a RetireRequest as JSON' },
+      ...{ body: 'RetireRequest', answer: 'RetireResponse', codec: retireResponseCodec },
+      act: ({ caller }, body) => retirement.ask(retireRequestCodec.fromJson(body).force, caller),
     }),
   ];
 }
@@ -197,7 +208,7 @@ function openRoutes({ metrics, notReady }: HttpParts): Route[] {
     }),
     open('/readyz', 'getReadiness', '200 while it takes and serves events', 'text/plain', ({ response }) => {
       const reason = notReady();
-      sendText(response, reason === undefined ? 200 : 503, `${reason ?? 'ok'}\n`);
+      sendText(response, reason === undefined ? 200 : 503, `${publicText(reason ?? 'ok')}\n`);
     }),
     open('/metrics', 'getMetrics', 'for Prometheus', 'text/plain', async ({ response }) => {
       send(response, 200, metrics.contentType, await text());

@@ -1,23 +1,9 @@
-/** Entries of the audit as documents of its log: topic `audit`. */
+/** The audit of one process, in its log of documents. */
 import { TokenBucket } from '../../../flow/token-bucket.js';
 import { AUDIT_REFUSED_BURST_SHARE, AUDIT_REFUSED_SHARE } from '../../../limits.js';
-import { encodePart } from '../../../wire/event/document-event.js';
-import type { JsonObject } from '../../../wire/json-value.js';
-import type { Document } from '../../log/documents/document-batch.js';
 import type { DocumentLog } from '../../log/documents/document-log.js';
+import { auditBatch } from '../audit-batch.js';
 import type { AuditLog } from '../audit-log.js';
-
-/** What every entry may have; all else is a detail. */
-interface Entry {
-  readonly action?: unknown;
-  readonly identity?: unknown;
-  readonly peer?: unknown;
-  readonly code?: unknown;
-  /** Of a refusal: why. */
-  readonly refused?: unknown;
-  readonly count?: unknown;
-  readonly time?: unknown;
-}
 
 /** Entries that must be stored, or what they are about is not done. */
 export class AuditDocuments implements AuditLog {
@@ -29,8 +15,7 @@ export class AuditDocuments implements AuditLog {
   }
 
   async append(entries: readonly object[]): Promise<void> {
-    const { durable } = this.#log.append({ node: NODE, topic: 'audit', documents: entries.map(documentOf), by: '' });
-    await durable;
+    await this.#log.append(auditBatch(entries)).durable;
   }
 }
 
@@ -78,34 +63,4 @@ export class RefusalDocuments implements AuditLog {
     this.dropped += count;
     this.#untold += count;
   }
-}
-
-/** The broker speaks for itself: no identity has this name. */
-const NODE = '@';
-
-function documentOf(entry: Entry & object): Document {
-  // Its time is the event's.
-  const { action, identity, peer, code, refused, count, time: _time, ...facts } = entry;
-  const outcome = refused === undefined ? 'done' : 'refused';
-  // Values that JSON does not have are left out or written as text.
-  const details = JSON.parse(
-    JSON.stringify(facts, (_name, value) => (typeof value === 'bigint' ? String(value) : value)),
-  );
-  const part = encodePart({
-    audit: {
-      action: textOf(action),
-      identity: textOf(identity),
-      peer: textOf(peer),
-      outcome,
-      code: textOf(code),
-      message: textOf(refused),
-      count: Number(count ?? 0),
-      details: details as JsonObject,
-    },
-  });
-  return { type: `audit.${textOf(action) || 'entry'}`, id: '', key: '', part };
-}
-
-function textOf(value: unknown): string {
-  return value === undefined || value === null ? '' : String(value);
 }

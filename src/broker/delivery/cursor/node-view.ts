@@ -146,6 +146,11 @@ export class NodeView {
     return this.#known(topic)?.chained;
   }
 
+  /** Position up to which events of the topic were delivered, or processed in the log. */
+  reachedIn(topic: string): Position | undefined {
+    return laterPosition(this.floor(topic), this.#known(topic)?.seen);
+  }
+
   /** Call this when frames of unknown extent were passed over: the next ones must not be checked for a hole. */
   unchain(): void {
     for (const of of this.#topics) of.chained = undefined;
@@ -226,6 +231,18 @@ export class NodeView {
       history: known ? undefined : this.afterKey,
       owed,
     };
+  }
+
+  /** How far the node was delivered, by positions alone: as a cursor says it that needs nothing of the log. */
+  toPlace(): CursorNode {
+    const { node, skip: position } = this;
+    const floors = new Map<string, Position>();
+    for (const { topic, floor, seen } of this.#topics) {
+      const to = this.#state === 'live' ? laterPosition(floor, seen) : floor;
+      if (to !== undefined && (!position || comparePositions(to, position) > 0)) floors.set(topic, to);
+    }
+    const known = position !== undefined || floors.size > 0;
+    return { node, standing: 'late', position, floors, history: known ? undefined : this.afterKey };
   }
 
   /** No older event of the topic follows. An earlier time than before changes nothing. */

@@ -3,7 +3,7 @@
  * cursors that state it.
  */
 import { CURSOR_NODES_MAX } from '../../../limits.js';
-import type { CursorPlace, CursorState, HistoryPlace } from '../../../wire/cursor.js';
+import type { CursorNode, CursorPlace, CursorState, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import type { TopicEnd } from '../../log/topic-ends.js';
@@ -51,6 +51,8 @@ export class SubscriptionPosition {
   #noting: Promise<void> | undefined;
   /** Place in merged order while the past is replayed; offsets count for nothing until it is undefined. */
   #replayed: HistoryPlace | undefined;
+  /** Views that changed since takeMoved(), which is not asked by most. */
+  #moved: Set<NodeView> | undefined;
   /** Partly delivered frames that were not read again since. */
   readonly #partials = new Map<LogPlace, PartlyDelivered>();
   readonly #size: CursorSize;
@@ -119,8 +121,20 @@ export class SubscriptionPosition {
     view.reachedTime(topic, watermarkNs);
   }
 
+  /**
+   * How far the nodes were delivered that moved since the last call, all of them at the first one. Undefined while a place
+   * in merged order says it.
+   */
+  takeMoved(): readonly CursorNode[] | undefined {
+    if (this.replaying) return undefined;
+    const moved = this.#moved ?? this.views.values();
+    this.#moved = new Set();
+    return Array.from(moved, (view) => view.toPlace());
+  }
+
   readonly #review = (view: NodeView): void => {
     this.#size.changed(view);
+    this.#moved?.add(view);
     const late = view.state === 'late';
     const apart = this.#replayed === undefined ? view.apart(this.topics) : late;
     if (apart) this.#apart.add(view);

@@ -28,9 +28,15 @@ export class WantedDocuments {
   }
 
   /** False when no event of the batch is wanted. */
-  mayWant({ topic, node }: DocumentBatch): boolean {
+  mayWant({ topic, node, documents: events }: DocumentBatch): boolean {
     const { documents, publishers } = this.#checked;
-    return documents?.wants(topic) === true && publishers.matches(node);
+    if (documents?.wants(topic) !== true || !publishers.matches(node)) return false;
+    return this.#checked.slice === undefined || events.some(({ key }) => this.#takes(key || node));
+  }
+
+  /** Whether documents of a key, or of a publisher, are for this slice of a group. */
+  #takes(key: string): boolean {
+    return this.#checked.slice?.takes(key) ?? true;
   }
 
   /** Its wanted events from an index on, in frames that fit the message of any client. */
@@ -38,6 +44,7 @@ export class WantedDocuments {
     if (!this.mayWant(batch)) return;
     let chosen = new ChosenEvents(batch);
     for (let index = from; index < batch.documents.length; index++) {
+      if (!this.#takes(batch.documents[index]!.key || batch.node)) continue;
       const event = batch.event(index);
       const matching = this.#predicates.filter(({ documents }) => documents?.matches(event));
       if (matching.length === 0) continue;

@@ -7,7 +7,7 @@ import {
   type SubscribeResponse,
   type TimestampFields,
 } from '../../../wire/messages.js';
-import type { HistoryOutcome } from '../../nodes/history-answer.js';
+import type { HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { LedgerMessage } from '../selectors/ledger.js';
 
 interface NodeSum {

@@ -3,8 +3,8 @@
  * in them are only what somebody claims to have had.
  */
 import type { ControlResponse } from '../../../wire/messages.js';
-import type { HistoryAnswer } from '../../nodes/history-answer.js';
-import type { HistoryRequest } from '../../nodes/history-queries.js';
+import type { HistoryAnswer } from '../../nodes/history/history-answer.js';
+import type { HistoryRequest } from '../../nodes/history/history-request.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import type { NodeRoute } from '../../nodes/node-route.js';
 
@@ -35,5 +35,9 @@ export class FlooredRoute implements NodeRoute {
 
   tell(node: string, message: ControlResponse): void {
     this.#route.tell(node, message);
+  }
+
+  takeover(node: string): Promise<void> {
+    return this.#route.takeover(node);
   }
 }

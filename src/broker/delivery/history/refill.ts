@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asBackplaneError } from '../../../errors.js';
+import { Signal } from '../../../flow/signal.js';
 import { Turns } from '../../../flow/turns.js';
 import {
   REFILL_APART_NS_MAX,
@@ -19,7 +20,7 @@ import { positionToMessage } from '../../../wire/messages.js';
 import { comparePositions } from '../../../wire/position.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
-import type { HistoryOutcome } from '../../nodes/history-answer.js';
+import type { HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { NodeView, Owed } from '../cursor/node-view.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
@@ -27,6 +28,9 @@ import { least, NONE, plus, type Tally, without } from '../selectors/tally.js';
 import { readInTime } from './history-delivery.js';
 import { type OwedStretch, owedStretch } from './owed-stretch.js';
 import { type ReplayedRun, replay } from './replay.js';
+
+/** The longest that a timer counts. */
+const STILL_MS = 2 ** 31 - 1;
 
 /** The stretches that one query asks for. */
 interface Found {
@@ -46,6 +50,7 @@ export class Refill {
   /** Number of failures in a row, for connected nodes. */
   readonly #failures = new Map<NodeView, number>();
   readonly #signal: AbortSignal;
+  readonly #stirred = new Signal();
   readonly #over = new AbortController();
 
   readonly #subscription: PlannedSubscription;
@@ -67,14 +72,21 @@ export class Refill {
   }
 
   async #run(): Promise<void> {
-    const { position, broker } = this.#subscription;
+    const { position } = this.#subscription;
     while (!this.#signal.aborted) {
       const views = [...position.views.values()].filter((view) => this.owes(view));
       const next = views.values();
       await Promise.all(Array.from({ length: REFILL_NODES_MAX }, () => this.#settleAll(next)));
-      const ms = views.length > 0 ? REFILL_INTERVAL_MS : Math.max(REFILL_INTERVAL_MS, broker.silence.intervalMs());
-      await sleep(ms, undefined, { signal: this.#signal }).catch(() => undefined);
+      // Nothing is owed before something happens.
+      if (views.length === 0) await this.#stirred.wait(this.#signal, STILL_MS);
+      // What is shed gathers for the next query.
+      await sleep(REFILL_INTERVAL_MS, undefined, { signal: this.#signal }).catch(() => undefined);
     }
+  }
+
+  /** Call this when events came, or a node changed: something may be owed, or can be had again. */
+  stir(): void {
+    this.#stirred.notify();
   }
 
   /** Whether the node owes something that can be refilled now. */

@@ -7,7 +7,7 @@ import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, LAST_BYTES_MAX } from '../..
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import type { Selection } from '../../../wire/frame/splice.js';
 import type { Position } from '../../../wire/position.js';
-import type { HistoryOutcome } from '../../nodes/history-answer.js';
+import type { HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import type { DeliveryContext } from '../planned-subscription.js';
 import type { SelectorSet } from '../selectors/selector-set.js';

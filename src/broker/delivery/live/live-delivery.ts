@@ -11,7 +11,7 @@ import type { NodeView } from '../cursor/node-view.js';
 import { HistoryDelivery } from '../history/history-delivery.js';
 import { Refill } from '../history/refill.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
-import { LateNodes } from './late-nodes.js';
+import { type Approached, LateNodes } from './late-nodes.js';
 import { LogDelivery } from './log-delivery.js';
 import type { NodeWatch } from './node-watch.js';
 import { Notices } from './notices.js';
@@ -63,7 +63,7 @@ export class LiveDelivery {
     const turns = new Turns();
     while (!signal.aborted) {
       await this.#serveChanged();
-      await this.#late?.join((approached) => this.#log.join(approached));
+      await this.#late?.join((approached) => this.#join(approached));
       if (outlet.left <= 0) return this.#notify();
       const idle = await this.#log.readRound(turns);
       if (outlet.left <= 0) return this.#notify();
@@ -84,7 +84,14 @@ export class LiveDelivery {
   /** Who was told of silence less often is told soon again. */
   #stir(): void {
     this.#stirred = true;
+    this.#refill?.stir();
     this.#dueMs = Math.min(this.#dueMs, this.#noticedMs + NOTICE_INTERVAL_MS);
+  }
+
+  async #join(approached: Approached): Promise<boolean> {
+    const isLive = await this.#log.join(approached);
+    if (isLive) this.#stir();
+    return isLive;
   }
 
   /** Returns true when there was none. */
@@ -129,13 +136,20 @@ export class LiveDelivery {
     await outlet.gaps();
     const views = [...position.views.values()];
     await position.makeNotes();
-    const cursor = position.cursor();
+    let [cursor, bytes] = [position.cursor(), outlet.bytes];
     // Whoever is told of silence less often is told in one word, or telling it would be most of what a broker does.
     const watermarks =
       intervalMs > NOTICE_INTERVAL_MS
-        ? this.#notices.takeCommonWatermark(views, position.topics, cursor)
-        : this.#notices.takeWatermarks(views, position.topics, cursor);
-    for (const watermark of watermarks) await outlet.message(watermark);
+        ? this.#notices.takeCommonWatermark(views, position.topics)
+        : this.#notices.takeWatermarks(views, position.topics);
+    for (const watermark of watermarks) {
+      // History that is delivered beside the loop got further during the last write, and no cursor may go back.
+      if (outlet.bytes !== bytes) {
+        await position.makeNotes();
+        [cursor, bytes] = [position.cursor(), outlet.bytes];
+      }
+      await outlet.message({ watermark: { ...watermark, cursor } });
+    }
     if (outlet.gapsOpen) await outlet.message({ watermark: { node: '', cursor: position.cursor() } });
   }
 

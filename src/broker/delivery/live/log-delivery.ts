@@ -9,6 +9,7 @@ import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { Selection } from '../../../wire/frame/splice.js';
 import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
 import { follows } from '../../log/chain.js';
+import type { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, type PartitionLog, partitionOf } from '../../log/partition-log.js';
 import type { NodeView } from '../cursor/node-view.js';
@@ -60,6 +61,9 @@ export class LogDelivery {
   async #advance(place: LogPlace): Promise<boolean> {
     const { position } = this.#subscription;
     const item = await place.next();
+    // Unknown where even that is forgotten meanwhile.
+    const covered =
+      item?.kind === 'evicted' ? await place.log.coveredBefore(item.offsetTo).catch(() => undefined) : undefined;
     await position.makeNotes();
     // No await from here to the write: otherwise a cursor could pass this frame before it was written.
     place.deliveredAll();
@@ -67,16 +71,32 @@ export class LogDelivery {
     position.readAgain(place);
     if (item.kind === 'frame') await this.#frame(place, item);
     else if (item.kind === 'damage') this.#damaged(place);
-    else this.#evicted(place);
+    else if (this.#subscription.checked.slice !== undefined) this.#fellBehind(place.log);
+    else this.#evicted(place, covered);
     return false;
   }
 
-  #evicted({ log }: LogPlace): void {
-    if (this.#subscription.checked.slice !== undefined) {
-      this.#fellBehind(log);
-      return;
+  /**
+   * Frames are gone. Those lack something whose frames reach further than what was read of them.
+   * @param covered how far they reach before the frames that are left; undefined where that is not known
+   */
+  #evicted({ log }: LogPlace, covered: CoveredPositions | undefined): void {
+    const { position, checked } = this.#subscription;
+    if (covered === undefined) {
+      for (const topic of position.topics) this.#notices.partition(topic, 'expired');
+    } else {
+      for (const node of covered.nodes()) {
+        if (!checked.nodes.matches(node)) continue;
+        const view = position.views.get(node);
+        // Late nodes are served from their recorders.
+        if (view?.state === 'late') continue;
+        for (const topic of position.topics) {
+          const to = covered.to(node, topic);
+          const from = view?.reachedIn(topic);
+          if (to && !(from && comparePositions(to, from) <= 0)) this.#notices.expired(node, topic, from, to);
+        }
+      }
     }
-    for (const topic of this.#subscription.position.topics) this.#notices.partition(topic, 'expired');
     for (const view of this.#viewsIn(log)) view.unchain();
   }
 

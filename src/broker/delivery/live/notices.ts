@@ -51,6 +51,12 @@ const MESSAGES: Record<GapReason, string> = {
 
 const UNREAD = `${MESSAGES.damaged}; what the node's recorder has of the stretch comes next`;
 
+/** The message of that name, without its cursor. */
+interface Watermark {
+  readonly node: string;
+  readonly time: ReturnType<typeof nsToTimestamp> | null;
+}
+
 /** Losses stated in the frames of one node. Every topic's frames state each loss once, so it is counted by topic. */
 interface LossCount {
   readonly byTopic: Map<string, number>;
@@ -132,6 +138,11 @@ export class Notices {
     this.#gap(node, topic, 'damaged', stretch, 0, true, UNREAD);
   }
 
+  /** Notes that the log forgot what a node's topic had up to there. */
+  expired(node: string, topic: string, coveredFrom: Position | undefined, coveredTo: Position): void {
+    this.#gap(node, topic, 'expired', { coveredFrom, coveredTo }, 0, true);
+  }
+
   /** Notes lost frames of a partition; it is unknown whose they were. */
   partition(topic: string, reason: 'damaged' | 'expired'): void {
     this.#gap('', topic, reason, undefined, 0, true);
@@ -156,27 +167,27 @@ export class Notices {
   }
 
   /** Returns watermarks of nodes that have advanced: a bounded number per call, taking turns. */
-  takeWatermarks(views: readonly NodeView[], topics: readonly string[], cursor: string): SubscribeResponse[] {
-    const responses: SubscribeResponse[] = [];
-    for (let i = 0; i < views.length && responses.length < WATERMARKS_PER_INTERVAL_MAX; i++) {
+  takeWatermarks(views: readonly NodeView[], topics: readonly string[]): Watermark[] {
+    const watermarks: Watermark[] = [];
+    for (let i = 0; i < views.length && watermarks.length < WATERMARKS_PER_INTERVAL_MAX; i++) {
       this.#watermarkTurn = (this.#watermarkTurn + 1) % views.length;
       const view = views[this.#watermarkTurn]!;
       const timeNs = view.state === 'live' ? view.watermarkNs(topics) : 0n;
       if (timeNs <= view.toldWatermarkNs) continue;
       view.toldWatermarkNs = timeNs;
-      responses.push({ watermark: { node: view.node, time: nsToTimestamp(timeNs), cursor } });
+      watermarks.push({ node: view.node, time: nsToTimestamp(timeNs) });
     }
-    return responses;
+    return watermarks;
   }
 
   /** One for all nodes, which says a time only where that holds for all of them and has advanced. */
-  takeCommonWatermark(views: readonly NodeView[], topics: readonly string[], cursor: string): SubscribeResponse[] {
+  takeCommonWatermark(views: readonly NodeView[], topics: readonly string[]): Watermark[] {
     if (views.length === 0) return [];
     const times = views.map((view) => (view.state === 'live' ? view.watermarkNs(topics) : 0n));
     const timeNs = times.reduce((least, each) => (each < least ? each : least));
     const advanced = timeNs > this.#commonNs;
     if (advanced) this.#commonNs = timeNs;
-    return [{ watermark: { node: '', time: advanced ? nsToTimestamp(timeNs) : null, cursor } }];
+    return [{ node: '', time: advanced ? nsToTimestamp(timeNs) : null }];
   }
 
   #lossOf(node: string): LossCount {
@@ -192,7 +203,7 @@ export class Notices {
     node: string,
     topic: string,
     reason: string,
-    stretch: { readonly coveredFrom: Position; readonly coveredTo: Position | undefined } | undefined,
+    stretch: { readonly coveredFrom: Position | undefined; readonly coveredTo: Position | undefined } | undefined,
     events: number,
     unknown: boolean,
     message = MESSAGES[reason as GapReason] ?? '',

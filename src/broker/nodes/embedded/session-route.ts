@@ -1,7 +1,7 @@
 /** All nodes are connected to this process. */
 import type { ControlResponse } from '../../../wire/messages.js';
-import type { HistoryAnswer } from '../history-answer.js';
-import type { HistoryRequest } from '../history-queries.js';
+import type { HistoryAnswer } from '../history/history-answer.js';
+import type { HistoryRequest } from '../history/history-request.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { NodeRoute } from '../node-route.js';
 
@@ -22,5 +22,9 @@ export class SessionRoute implements NodeRoute {
 
   tell(node: string, message: ControlResponse): void {
     this.#registry.session(node)?.send(message);
+  }
+
+  async takeover(node: string): Promise<void> {
+    this.#registry.session(node)?.close('the same recorder connected again');
   }
 }

@@ -34,11 +34,17 @@ export interface Sought {
 type Found = 'nothing' | 'something';
 
 /** Kinds that only help to interpret others. */
-const CONTEXT: ReadonlySet<number> = new Set([RecordKind.CLOCK, RecordKind.SNAPSHOT, RecordKind.PATHS]);
+const CONTEXT: ReadonlySet<number> = new Set([
+  RecordKind.CLOCK,
+  RecordKind.SNAPSHOT,
+  RecordKind.PATHS,
+  RecordKind.CONTAINERS,
+]);
 const IN_CHECKPOINT: ReadonlySet<number> = new Set([
   RecordKind.EXEC,
   RecordKind.CLOCK,
   RecordKind.SNAPSHOT,
+  RecordKind.CONTAINERS,
   RecordKind.CHECKPOINT,
 ]);
 /** The last list of a part of a checkpoint, as its key is packed. Where the text comes earlier, more is searched. */

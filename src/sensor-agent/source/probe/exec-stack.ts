@@ -10,6 +10,8 @@
 import { ARGUMENTS_BYTES_MAX, ARGUMENTS_MAX } from '../../../limits.js';
 
 const WORD_BYTES = 8;
+/** It is an int in the kernel. In that of a 32-bit program, whose words are half as long, an address stands beside it. */
+const COUNT_MAX = 0x7fff_ffffn;
 /** Tags of the auxiliary vector, <linux/auxvec.h>. */
 const AT_NULL = 0n;
 const AT_EUID = 12n;
@@ -27,10 +29,12 @@ export interface ExecStack {
 
 /**
  * `words`: the copy from the stack's start. `strings`: the copy from where argv[0] points to. Undefined where the two do
- * not belong together: what the kernel cannot read it leaves as it was, and that may be of another process.
+ * not belong together: what the kernel cannot read it leaves as it was, and that may be of another process, its
+ * environment too. So each argument, and behind the last one the environment, must begin where `words` say.
  */
 export function readExecStack(words: Buffer, strings: Buffer): ExecStack | undefined {
   const count = words.readBigUInt64LE(0);
+  if (count > COUNT_MAX) return undefined;
   const uid = effectiveUser(words, count);
   // A program may be started without any argument, not even its name: what stands there belongs to the environment.
   if (count === 0n) return { args: undefined, truncated: false, bytes: 0, uid };
@@ -51,7 +55,11 @@ export function readExecStack(words: Buffer, strings: Buffer): ExecStack | undef
     if (end === room) return { args, truncated: true, bytes: room, uid };
     at = end + 1;
   }
-  return { args, truncated: BigInt(args.length) < count, bytes: at, uid };
+  const isWhole = BigInt(args.length) === count;
+  const environment =
+    isWhole && args.length + 1 < pointers ? words.readBigUInt64LE((args.length + 2) * WORD_BYTES) : 0n;
+  if (environment !== 0n && environment - first !== BigInt(at)) return undefined;
+  return { args, truncated: !isWhole, bytes: at, uid };
 }
 
 function effectiveUser(words: Buffer, count: bigint): number | undefined {

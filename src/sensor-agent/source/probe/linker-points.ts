@@ -7,7 +7,7 @@
  * probed file is overwritten in place, programs of it crash. Linkers are replaced by renaming; for programs that start
  * without one nobody promises that, so they have no probe.
  */
-import { existsSync, readlinkSync, statSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readlinkSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Architecture, OWN_ARCHITECTURE } from '../../../architecture/architecture.js';
 import { BackplaneError } from '../../../errors.js';
@@ -17,9 +17,12 @@ import {
   EXEC_PROBE_KEPT_NS,
   EXEC_PROBE_USELESS_NS,
   EXEC_PROBES_MAX,
+  EXEC_SEEK_CPU_BURST_MS,
+  EXEC_SEEK_CPU_SHARE,
 } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
-import { atLayers, layersAnswer } from '../layers.js';
+import { ShortWork } from '../exec/short-work.js';
+import { atLayers } from '../layers.js';
 import { OverlayWatch } from '../overlay-watch.js';
 import {
   atLink,
@@ -29,6 +32,7 @@ import {
   deviceAt,
   type KnownMounts,
   mountPoints,
+  O_PATH,
   type Place,
   pathOf,
 } from '../places.js';
@@ -52,6 +56,8 @@ interface ProbedFile {
   usedNs: bigint;
   /** By which process it was last found, and as what; undefined for an earlier agent's. */
   found: { readonly pid: number; readonly interpreter: string } | undefined;
+  /** Itself, as a place alone, on the root's own filesystem: a removed image's file is known by its having no name left. */
+  readonly fd?: number | undefined;
   /** Where that is mounted in which it was found by the name of a program that had ended. */
   soughtAt?: string;
 }
@@ -101,13 +107,21 @@ export class LinkerPoints implements ExecPoints {
   readonly #group: string;
   readonly #architecture: Architecture;
 
+  /** Where much is mounted it takes long, and whoever starts programs of ever new names wants it for each. */
+  readonly #seeking: ShortWork;
+
   /** Throws `failed_precondition` where there are no uprobes. */
-  constructor(tracefs: string, group: string) {
+  constructor(
+    tracefs: string,
+    group: string,
+    seeking = new ShortWork(EXEC_SEEK_CPU_SHARE, EXEC_SEEK_CPU_BURST_MS, EXEC_SEEK_CPU_BURST_MS),
+  ) {
     if (OWN_ARCHITECTURE === undefined || !existsSync(join(tracefs, 'uprobe_events')))
       throw new BackplaneError('failed_precondition', `this kernel has no uprobes on ${process.arch}`);
     this.#tracefs = tracefs;
     this.#group = group;
     this.#architecture = OWN_ARCHITECTURE;
+    this.#seeking = seeking;
     this.#names = new Set(OWN_ARCHITECTURE.linkers);
   }
 
@@ -143,7 +157,10 @@ export class LinkerPoints implements ExecPoints {
    * it is left alone for a while, as it could not be unmounted meanwhile.
    */
   seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
-    if (!filename.startsWith('/')) return;
+    if (filename.startsWith('/')) this.#seeking.run(() => this.#seek(filename, nowNs, record));
+  }
+
+  #seek(filename: string, nowNs: bigint, record: (event: string) => void): void {
     const points = mountPoints().slice(0, MOUNTS_MAX);
     // Nor what was sought just now among the same.
     const sought = [filename, ...points].join('\0');
@@ -164,14 +181,11 @@ export class LinkerPoints implements ExecPoints {
     }
   }
 
-  /**
-   * Only in layers: who mounts something else may want to unmount it before anything runs there. An overlay over what a
-   * program answers for is not asked before a program of it ran, which shows that it answers.
-   */
+  /** Only in layers: who mounts something else may want to unmount it before anything runs there. */
   prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void {
-    for (const mount of this.#overlays.fresh(nowMs).filter(layersAnswer))
+    for (const { point } of this.#overlays.fresh(nowMs))
       for (const name of this.#names)
-        atMount(mount.point, name, (place) => {
+        atMount(point, name, (place) => {
           const file = place.stacked ? this.#own(readExecutable(place)) : undefined;
           if (file) this.#probeLayer(place, file, process.pid, nowNs, record);
         });
@@ -296,7 +310,8 @@ export class LinkerPoints implements ExecPoints {
       define(this.#tracefs, event, `${pathOf(place)}:0x${entryOffset.toString(16)}`, FETCH);
       isDefined = true;
       record(event);
-      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, usedNs: nowNs, found: undefined });
+      const fd = place.device === this.#rootDevice ? openSync(pathOf(place), O_PATH) : undefined;
+      this.#files.set(name, { device: place.device, event, sinceNs: nowNs, usedNs: nowNs, found: undefined, fd });
     } catch (cause) {
       // Too many of all tools together, or a filesystem that cannot be probed: programs of this file are visited.
       if (isDefined) this.remove(event);
@@ -319,13 +334,19 @@ export class LinkerPoints implements ExecPoints {
    * Those on filesystems that no process has its root or its program on any more: a definition keeps a filesystem busy,
    * and a container's is to be unmounted. That of the machine's own root stays. Between two programs of a root, which
    * come one after the other, nobody has it either: so not those that just copied one. Where there is room for no other
-   * file, also the one that copied none for the longest time.
+   * file, also those that were removed, with their image, or the one that copied none for the longest time. Not sooner:
+   * while definitions go nothing is recorded for a moment.
    */
   unused(nowNs: bigint): string[] {
     const unneeded = this.#unneeded().filter(({ usedNs }) => nowNs - usedNs > EXEC_PROBE_KEPT_NS);
+    if (unneeded.length === 0 && this.#isCrowded) unneeded.push(...this.#removedFiles());
     if (unneeded.length === 0 && this.#isCrowded) unneeded.push(...this.#leastUsed(nowNs));
     this.#isCrowded = false;
     return unneeded.map(({ event }) => event);
+  }
+
+  #removedFiles(): ProbedFile[] {
+    return [...this.#files.values()].filter(({ fd }) => fd !== undefined && fstatSync(fd).nlink === 0);
   }
 
   #leastUsed(nowNs: bigint): ProbedFile[] {
@@ -385,6 +406,7 @@ export class LinkerPoints implements ExecPoints {
     const file = this.#files.get(name);
     if (file?.soughtAt !== undefined && file.usedNs === file.sinceNs)
       this.#sought.set(file.soughtAt, file.sinceNs + EXEC_PROBE_USELESS_NS);
+    if (file?.fd !== undefined) closeSync(file.fd);
     this.#files.delete(name);
     this.#roots.clear();
     this.#asProbed.clear();

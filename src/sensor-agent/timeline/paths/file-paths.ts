@@ -5,16 +5,16 @@
  * the links were read is looked at, too, and no path given rather than another
  * file's.
  */
-import { readlinkSync } from 'node:fs';
 import { Pacer } from '../../../flow/pacer.js';
 import { FILE_PATHS_AGE_MS_MAX, FILE_PATHS_CPU_BURST_MS, FILE_PATHS_CPU_SHARE } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
 import type { RecordedPaths } from '../../recorder/recording.js';
+import { readProcLink } from '../../source/proc-link.js';
 import { cut } from '../../source/process-text.js';
-import { keyOf, type OpenedFile, type OpenedFiles } from './opened-file.js';
+import type { OpenedFile, OpenedFiles } from './opened-file.js';
 
 const AGE_NS_MAX = msToNs(FILE_PATHS_AGE_MS_MAX);
-const DELETED = ' (deleted)';
+const SLASH = 0x2f;
 
 export class FilePaths {
   readonly #pacer = new Pacer(FILE_PATHS_CPU_SHARE, FILE_PATHS_CPU_BURST_MS);
@@ -26,7 +26,7 @@ export class FilePaths {
    * @param readOn reads what was opened until now; false: not all of it is known
    */
   read(opened: OpenedFiles, nowNs: bigint, readOn: () => boolean): RecordedPaths['paths'] {
-    const found = this.#links(opened.take(), nowNs);
+    const found = this.#links(opened, nowNs);
     if (found.length === 0 || !readOn()) return [];
     const isAnothers = opened.others();
     return found
@@ -34,13 +34,14 @@ export class FilePaths {
       .map(({ file: { lane, timeNs, tie }, path }) => ({ lane, timeNs, tie, path }));
   }
 
-  #links(opened: readonly OpenedFile[], nowNs: bigint): readonly Link[] {
+  #links(opened: OpenedFiles, nowNs: bigint): readonly Link[] {
     const startMs = performance.now();
-    if (opened.length === 0 || startMs < this.#restUntilMs) return [];
+    const files = opened.take();
+    if (files.length === 0 || startMs < this.#restUntilMs) return [];
     const newest = new Map<string, OpenedFile>();
-    for (const file of opened) {
+    for (const file of files) {
       if (nowNs - file.timeNs > AGE_NS_MAX) continue;
-      const key = keyOf(file);
+      const key = opened.keyOf(file);
       const other = newest.get(key);
       if (!other || file.timeNs > other.timeNs) newest.set(key, file);
     }
@@ -62,12 +63,6 @@ interface Link {
 
 /** Undefined when the descriptor is closed or is no file: sockets, pipes and the like have links without a slash. */
 function linkOf(threadId: number, descriptor: number): string | undefined {
-  try {
-    const link = readlinkSync(`/proc/${threadId}/fd/${descriptor}`);
-    if (!link.startsWith('/')) return undefined;
-    const path = link.endsWith(DELETED) ? link.slice(0, -DELETED.length) : link;
-    return cut(path);
-  } catch {
-    return undefined;
-  }
+  const { target } = readProcLink(threadId, `fd/${descriptor}`) ?? {};
+  return target?.[0] === SLASH ? cut(target.toString()) : undefined;
 }

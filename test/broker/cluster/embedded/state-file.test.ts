@@ -24,6 +24,10 @@ sharedStateContract('embedded', async () => {
   const obstacle = join(dir, 'state.json.new');
   return {
     reopen: async () => openState(dir),
+    two: async () => {
+      const state = openState(dir);
+      return [state, state];
+    },
     breakIt: async () => {
       mkdirSync(obstacle);
       return async () => rmdirSync(obstacle);

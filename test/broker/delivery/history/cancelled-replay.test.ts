@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { replay } from '../../../../src/broker/delivery/history/replay.js';
 import { SelectorSet } from '../../../../src/broker/delivery/selectors/selector-set.js';
-import { HistoryAnswer } from '../../../../src/broker/nodes/history-answer.js';
+import { HistoryAnswer } from '../../../../src/broker/nodes/history/history-answer.js';
 import type { NodeRegistry } from '../../../../src/broker/nodes/node-registry.js';
 import type { NodeRoute } from '../../../../src/broker/nodes/node-route.js';
 import { BytePool } from '../../../../src/flow/byte-pool.js';
@@ -30,7 +30,12 @@ for (const framesRead of [1, 3]) {
     answer.begin();
     for (let frame = 0; frame < 3; frame++) answer.receive(nextFrame());
     answer.finish(historyEndCodec.decode(historyEndCodec.encode({ source: 'synthetic' }), MiB));
-    const route = { reaches: () => true, history: () => answer, tell: () => undefined } satisfies NodeRoute;
+    const route = {
+      reaches: () => true,
+      history: () => answer,
+      tell: () => undefined,
+      takeover: async () => undefined,
+    } satisfies NodeRoute;
     const registry = { record: () => ({ epoch: 1 }) } as unknown as NodeRegistry;
     const ending = new AbortController();
     const reported: string[] = [];

@@ -1,7 +1,9 @@
 /** Subscriptions with refill: shed and skipped events are delivered later, each once. */
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, test } from 'node:test';
+import { afterEach, beforeEach, mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SilencePace } from '../../../../src/broker/delivery/live/silence-pace.js';
+import { REFILL_INTERVAL_MS } from '../../../../src/limits.js';
 import { Harness, range, type Subscriber } from '../../../harness/broker/harness.js';
 import { publish, REFILL, sorted } from '../../../harness/broker/refills.js';
 import { until } from '../../../harness/until.js';
@@ -95,6 +97,24 @@ test('events shed while a subscriber was away reach it once, as history and not 
   await second.has(60 - had.length);
   await sleep(50);
   assert.deepEqual(sorted([...had, ...second.pids]), range(0, 60));
+});
+
+test('what is shed after a silence comes at once, also where thousands are told of silence seldom', async () => {
+  mock.method(SilencePace.prototype, 'intervalMs', () => 3_600_000);
+  try {
+    const agent = await harness.agent('a');
+    const subscriber = harness.subscribe(REFILL);
+    await subscriber.isAccepted();
+    publish(agent, [1], false);
+    await subscriber.has(1);
+    // It has found by now that nothing is owed.
+    await sleep(1.5 * REFILL_INTERVAL_MS);
+    publish(agent, [2, 3], true);
+    await subscriber.has(3);
+    assert.deepEqual(subscriber.refilled, [2, 3]);
+  } finally {
+    mock.restoreAll();
+  }
 });
 
 test('a node that is away holds nobody up, and is refilled when it is back', async () => {

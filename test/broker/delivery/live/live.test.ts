@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { MiB } from '../../../../src/limits.js';
 import { Harness, range } from '../../../harness/broker/harness.js';
 import { TestRecorder } from '../../../harness/broker/test-agent.js';
 import { until } from '../../../harness/until.js';
@@ -138,4 +139,33 @@ test('a limit ends the stream at exactly that event, and the cursor continues be
   const rest = harness.subscribe({ topics: ['process'], follow: true, cursor: subscriber.cursor });
   await rest.has(4);
   assert.deepEqual(rest.pids, range(6, 10));
+});
+
+test('of frames that a log forgot before they were read is told whose they were, and from where to where', async () => {
+  await harness.broker.abort();
+  harness.log = { bytesMax: MiB };
+  await harness.startBroker();
+  const [busy, quiet] = [await harness.agent('a'), await harness.agent('b')];
+  const slow = harness.subscribe({ topics: ['process'], follow: true });
+  await slow.isAccepted();
+  for (const agent of [busy, quiet]) {
+    agent.recorder.record('process.exec', 1);
+    agent.publish();
+  }
+  await slow.has(2);
+  slow.pause();
+  // More than waits in front of it, and than the broker remembers of the log's end.
+  for (let frame = 0; frame < 60; frame++) {
+    for (let at = 0; at < 80; at++) busy.recorder.record('process.exec', 2 + frame, 'x'.repeat(3_000));
+    busy.publish();
+  }
+  await until('the last to be in the log', () => {
+    return busy.acknowledged.get('process')?.timeNs === busy.recorder.frontier.timeNs;
+  });
+  slow.resume();
+  await slow.until('the last event', () => slow.pids.at(-1) === 61);
+  const [gap, ...others] = slow.gaps.filter(({ reason }) => reason === 'expired');
+  assert.deepEqual([gap?.node, gap?.topic, gap?.eventsUnknown, others.length], ['a', 'process', true, 0]);
+  const [from, to] = [gap!.from!, gap!.to!].map(({ timeNs }) => BigInt(timeNs));
+  assert.ok(from! < to! && to! <= busy.recorder.frontier.timeNs);
 });

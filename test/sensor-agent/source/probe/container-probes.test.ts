@@ -157,7 +157,7 @@ by(LINKERS, 'containers that share their files are probed once, and go on when t
 
 by(
   LINKERS,
-  'where there is room for no other file, the one goes that copied nothing for the longest time',
+  'where there is room for no other file, one goes that was removed, or copied nothing for the longest time',
   async (_, t) => {
     const first = scratchDirectory('crowded');
     copyPrograms(first);
@@ -193,6 +193,12 @@ by(
     define(last, laterNs + 2n);
     assert.equal(points.events.length, EXEC_PROBES_MAX);
     assert.deepEqual(points.unused(laterNs + 3n), [], 'nobody asked for more');
+    if (points.isForeign(used)) return;
+    // An image that is removed takes its linker along.
+    rmSync(join(first, linker));
+    assert.deepEqual(points.unused(laterNs + 4n), [], 'nor now');
+    define(1, laterNs + 5n);
+    assert.deepEqual(points.unused(laterNs + 6n), [used]);
   },
 );
 

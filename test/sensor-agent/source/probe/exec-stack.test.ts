@@ -78,6 +78,24 @@ test('a copy that the kernel could not make, with what was in the buffer before,
   );
 });
 
+test('an argument that ends in what was in the buffer before is none', () => {
+  // A program may jump to a linker with a stack of its own, of which a part cannot be read.
+  const { words, strings } = copied([Buffer.alloc(40, 'A')], [Buffer.from('OWN=1')], Buffer.alloc(0));
+  const before = Buffer.from(`${'x'.repeat(24)}TOKEN=of another process\0`);
+  strings.fill(0);
+  before.copy(strings);
+  strings.fill('A', 0, 24);
+  assert.equal(readExecStack(words, strings), undefined);
+});
+
+test("a 32-bit program's stack, whose words are half as long, is not taken for another", () => {
+  const strings = Buffer.alloc(STRINGS_BYTES, 'of another process');
+  const words = Buffer.alloc(WORDS_BYTES);
+  const all = [2, 0xffdd_1000, 0xffdd_1005, 0, 0xffdd_100a, 0];
+  for (const [at, word] of all.entries()) words.writeUInt32LE(word, at * 4);
+  assert.equal(readExecStack(words, strings), undefined);
+});
+
 test('a program without any argument has none, though its environment stands where they would', () => {
   const { words, strings } = copied([], [Buffer.from('SECRET=x')], Buffer.alloc(0));
   assert.deepEqual(readExecStack(words, strings), { args: undefined, truncated: false, bytes: 0, uid: USER });

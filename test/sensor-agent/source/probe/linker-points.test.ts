@@ -2,10 +2,21 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { test } from 'node:test';
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
 import { OWN_ARCHITECTURE } from '../../../../src/architecture/architecture.js';
+import { ShortWork } from '../../../../src/sensor-agent/source/exec/short-work.js';
 import { LinkerPoints } from '../../../../src/sensor-agent/source/probe/linker-points.js';
 import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 import { SilentFilesystem } from '../../../harness/kernel/silent-filesystem.js';
@@ -48,9 +59,7 @@ test("a program's link to its linker may be led to a filesystem that never answe
   assert.equal(await filesystem.end(), undefined, 'it was asked');
 });
 
-test('an overlay over a filesystem that never answers is not asked for linkers before anything runs there', {
-  skip,
-}, async (t) => {
+test('an overlay over a filesystem that never answers is not asked for linkers', { skip }, async (t) => {
   const [below, above] = [scratchDirectory('linker-points'), scratchDirectory('linker-points')];
   const filesystem = await SilentFilesystem.mount({ directory: below, name: 'ld', like: realpathSync('/bin/cat') });
   if (filesystem === undefined) return t.skip('no FUSE here');
@@ -60,11 +69,53 @@ test('an overlay over a filesystem that never answers is not asked for linkers b
   const mounted = spawnSync('mount', ['-t', 'overlay', '-o', `lowerdir=${other}:${below}`, 'overlay', above]);
   if (mounted.status !== 0) return t.skip(`no overlay: ${mounted.stderr}`);
   t.after(() => spawnSync('umount', ['-l', above]));
+  const child = spawn(join(above, 'ld'), { stdio: ['pipe', 'ignore', 'ignore'] });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child, 'spawn');
+  await until('the program', () => /S \(sleeping\)/.test(readFileSync(`/proc/${child.pid}/status`, 'utf8')));
   await filesystem.silence();
   const points = new LinkerPoints(fakeTracefs(), 'linkers');
   // A few overlays at a time.
   for (let at = 0; at < 100; at += 1) points.prepare(performance.now(), 1n, () => undefined);
+  // Of a program that has ended, which may have run there, and of one that does.
+  points.seek('/ld', 1n, () => undefined);
+  points.define(child.pid!, 1n, () => undefined);
   assert.equal(await filesystem.end(), undefined, 'it was asked');
+});
+
+/** A filesystem in memory with a program of that name and its linker. */
+function mountedProgram(t: TestContext, name: string): string | undefined {
+  const cat = realpathSync('/bin/cat');
+  const program = readFileSync(cat);
+  const linker = OWN_ARCHITECTURE!.linkers.find((each) => program.includes(`${each}\0`));
+  const directory = scratchDirectory('linker-points');
+  const isMounted = spawnSync('mount', ['-t', 'tmpfs', 'tmpfs', directory]).status === 0;
+  if (!isMounted || linker === undefined) return undefined;
+  t.after(() => spawnSync('umount', ['-l', directory]));
+  mkdirSync(join(directory, dirname(linker)), { recursive: true });
+  for (const [from, to] of [
+    [cat, name],
+    [realpathSync(linker), linker],
+  ] as const)
+    copyFileSync(from, join(directory, to));
+  return directory;
+}
+
+test('programs that have ended are sought in what is mounted within a share of a core', { skip }, (t) => {
+  const names = ['/first', '/second', '/third'].map((name) => `${name}-${process.pid}`);
+  if (names.some((name) => mountedProgram(t, name) === undefined)) return t.skip('cannot mount');
+  let nowMs = 0;
+  const work = () => {
+    nowMs += 100;
+    return nowMs;
+  };
+  const points = new LinkerPoints(fakeTracefs(), 'linkers', new ShortWork(0.1, 60, 100, work));
+  const found = names.map((name, at) => {
+    if (at === 2) nowMs += 10_000;
+    points.seek(name, BigInt(at + 1), () => undefined);
+    return points.events.length;
+  });
+  assert.deepEqual(found, [1, 1, 2]);
 });
 
 /** Files take what would be defined. */

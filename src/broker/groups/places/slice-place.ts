@@ -3,10 +3,10 @@
  * the log forgets its offsets, and resumed from those.
  */
 import { randomInt } from 'node:crypto';
-import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { CURSOR_NODES_MAX, GROUP_PARKED_BYTES_MAX, GROUP_POSITIONS_SHOWN_MAX } from '../../limits.js';
-import { msToNs } from '../../nanoseconds.js';
-import type { Predicate } from '../../subscriptions/predicate.js';
+import { asBackplaneError, BackplaneError } from '../../../errors.js';
+import { CURSOR_NODES_MAX, GROUP_PARKED_BYTES_MAX, GROUP_POSITIONS_SHOWN_MAX } from '../../../limits.js';
+import { msToNs, wallNowNs } from '../../../nanoseconds.js';
+import type { Predicate } from '../../../subscriptions/predicate.js';
 import {
   type CursorNode,
   type CursorState,
@@ -14,14 +14,14 @@ import {
   decodeNote,
   encodeCursor,
   encodeNote,
-} from '../../wire/cursor.js';
-import { positionToMessage, type SubscribeResponse } from '../../wire/messages.js';
-import { ResumedCursor, readCursor } from '../delivery/cursor/resumed-cursor.js';
-import { keyAtTime } from '../delivery/history/history-merge.js';
-import { SelectorSet } from '../delivery/selectors/selector-set.js';
-import type { LogStore } from '../log/log-store.js';
-import type { NodeRegistry } from '../nodes/node-registry.js';
-import { partitionOfSlice } from './slice.js';
+} from '../../../wire/cursor.js';
+import { positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
+import { ResumedCursor, readCursor } from '../../delivery/cursor/resumed-cursor.js';
+import { keyAtTime } from '../../delivery/history/history-merge.js';
+import { SelectorSet } from '../../delivery/selectors/selector-set.js';
+import type { LogStore } from '../../log/log-store.js';
+import type { NodeRegistry } from '../../nodes/node-registry.js';
+import { partitionOfSlice } from '../slice.js';
 
 export interface PlaceContext {
   readonly store: LogStore;
@@ -44,7 +44,7 @@ export interface SliceStart {
 /** The same place for another filter: what is behind it is matched anew. */
 export function rebound(cursor: string, predicate: Predicate): string {
   if (cursor === '') return '';
-  return encodeCursor({ ...decodeCursor(cursor), predicateId: predicate.id }) ?? cursor;
+  return encodeCursor({ ...decodeCursor(cursor), predicateId: predicate.cursorId }) ?? cursor;
 }
 
 /** The offset that a cursor reads next in the slice's partition; undefined while it replays the past. */
@@ -80,6 +80,11 @@ export async function parkedNodes(
     const { floors, standing } = delivered;
     return [{ node, standing: 'late', position: standing?.position, floors, history: standing?.history }];
   });
+  return noteOfPlaces(nodes);
+}
+
+/** Places of nodes as an encoded note, base64; undefined where they are too many. */
+export function noteOfPlaces(nodes: readonly CursorNode[]): string | undefined {
   const note = encodeNote({ id: 0, before: undefined, nodes }).toString('base64');
   return note.length <= GROUP_PARKED_BYTES_MAX ? note : undefined;
 }
@@ -114,6 +119,35 @@ export async function unparked(
     return isWhole ? [] : [{ gap: missing(node) }];
   });
   return { cursor: await cursorAt(store, of.slice, state, nodes), gaps };
+}
+
+/**
+ * When the next that follows a slice's place came, wall nanoseconds; `sinceNs`, where the group begins, if the log has
+ * forgotten that.
+ */
+export async function placeTimeNs(
+  { store }: Pick<PlaceContext, 'store'>,
+  { slice, predicate }: SliceOfGroup,
+  cursor: string,
+  sinceNs: bigint,
+): Promise<bigint> {
+  if (cursor === '') return sinceNs;
+  const { history, places } = decodeCursor(cursor);
+  if (history !== undefined) return history.wallNs > sinceNs ? history.wallNs : sinceNs;
+  const log = store.partition(partitionOfSlice(slice));
+  const place = places[log.partition];
+  // Documents are never older than their log, which has a bound of its own.
+  if (place === undefined) return wallNowNs();
+  if (place.offset < log.firstOffset) return sinceNs;
+  const reader = log.reader(place.offset, new Set(predicate.topics));
+  try {
+    for (let item = await reader.next(); item !== undefined; item = await reader.next()) {
+      if (item.kind === 'frame') return msToNs(item.appendedMs);
+    }
+    return wallNowNs();
+  } finally {
+    reader.close();
+  }
 }
 
 /** By node and topic, from where a new filter holds. */
@@ -170,11 +204,11 @@ function missing({ node, position, floors }: CursorNode) {
 async function cursorAt(
   store: LogStore,
   slice: number,
-  { clusterId, predicateId, sinceNs }: CursorState,
+  { clusterId, predicateId, sinceNs, logs }: CursorState,
   nodes: readonly CursorNode[],
 ): Promise<string> {
   const places = store.all().map((log) => ({ offset: log.deliverableOffset }));
-  const state: CursorState = { clusterId, predicateId, sinceNs, places, nodes: [] };
+  const state: CursorState = { clusterId, predicateId, sinceNs, places, nodes: [], logs };
   const named = nodes.length <= CURSOR_NODES_MAX ? encodeCursor({ ...state, nodes }) : undefined;
   if (named !== undefined) return named;
   const partition = partitionOfSlice(slice);

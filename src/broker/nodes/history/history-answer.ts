@@ -2,10 +2,10 @@
  * One node's answer to one history query, as it arrives: frames under credit,
  * then an end. Unread frames take at most the credit and one frame in memory.
  */
-import { BackplaneError } from '../../errors.js';
-import { CreditWindow } from '../../flow/credit.js';
-import { HISTORY_FRAME_BYTES, HISTORY_PATIENCE_MS, HISTORY_SILENCE_MS } from '../../limits.js';
-import type { HistoryEnd__Output } from '../../wire/messages.js';
+import { BackplaneError } from '../../../errors.js';
+import { CreditWindow } from '../../../flow/credit.js';
+import { HISTORY_FRAME_BYTES, HISTORY_PATIENCE_MS, HISTORY_SILENCE_MS } from '../../../limits.js';
+import type { HistoryEnd__Output } from '../../../wire/messages.js';
 
 export type HistoryOutcome =
   | { readonly kind: 'end'; readonly end: HistoryEnd__Output }

@@ -4,7 +4,7 @@
  * one, keeps its place until the node reports its end, because the node works on
  * it until then. A query whose answer is not read loses its place to a waiting one.
  */
-import { BackplaneError } from '../../errors.js';
+import { BackplaneError } from '../../../errors.js';
 import {
   HISTORY_CANCEL_MS,
   HISTORY_PLACE_CHECK_MS,
@@ -12,47 +12,43 @@ import {
   HISTORY_QUERIES_PER_AGENT_MAX,
   HISTORY_QUERIES_PER_CLIENT_MAX,
   HISTORY_TURN_MS,
-} from '../../limits.js';
-import type { PredicateSpec } from '../../subscriptions/predicate.js';
-import { decodeHistoryMessage } from '../../wire/grpc/rpc.js';
-import { type ControlResponse, nsToTimestamp, positionToMessage, WALL_NS_MAX } from '../../wire/messages.js';
-import type { Position } from '../../wire/position.js';
-import { HistoryAnswer } from './history-answer.js';
-import { checkHistoryEnd } from './node-checks.js';
+} from '../../../limits.js';
+import { decodeHistoryMessage } from '../../../wire/grpc/rpc.js';
+import type { ControlResponse, HistoryEnd__Output } from '../../../wire/messages.js';
+import { checkHistoryEnd } from '../node-checks.js';
+import { HistoryAnswer, type HistoryOutcome } from './history-answer.js';
+import { type HistoryRequest, historyQueryOf } from './history-request.js';
 
-export interface HistoryRequest {
-  /** The client that asks. The number of places is limited per client. */
-  readonly client: string;
-  /** At least one, each once. Where there are several, frames say which of them each event matches. */
-  readonly predicates: readonly PredicateSpec[];
-  /** Wall nanoseconds by the node's clock, inclusive. */
-  readonly sinceNs?: bigint | undefined;
-  /** Exclusive. */
-  readonly untilNs?: bigint | undefined;
-  readonly after?: Position | undefined;
-  /** Inclusive. */
-  readonly upTo?: Position | undefined;
-  /** Only the newest N events; 0 for all. */
-  readonly last: number;
-  readonly creditBytes: number;
-  /** If set, only events within one of these stretches, which are in ascending order. */
-  readonly within?: readonly Stretch[] | undefined;
+/** Takes one query's answer: for who asked in this broker, or for another broker. */
+export interface AnswerTaker {
+  readonly outcome: HistoryOutcome | undefined;
+  /** The query was sent to the node. */
+  begin(): void;
+  /** One frame. Throws failed_precondition when the node sends more than its credit. */
+  receive(bytes: Buffer): void;
+  finish(end: HistoryEnd__Output): void;
+  fail(message: string): void;
+  /** Ends the answer so that another query gets its place. */
+  displace(): void;
+  /** Milliseconds for which what has come was not taken. */
+  unreadMs(nowMs: number): number;
 }
 
-/** Positions in (from, to]. */
-export interface Stretch {
-  readonly from: Position;
-  readonly to: Position;
+/** What the taker of an answer says to the node. */
+export interface QueryControls {
+  grant(bytes: number): void;
+  /** Called once, when the answer is settled and the node need send nothing more. */
+  release(): void;
 }
 
 interface Running {
   readonly client: string;
-  readonly answer: HistoryAnswer;
+  readonly answer: AnswerTaker;
 }
 
 interface Waiting {
   readonly request: HistoryRequest;
-  readonly answer: HistoryAnswer;
+  readonly answer: AnswerTaker;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -89,13 +85,18 @@ export class HistoryQueries {
 
   /** The answer fails when the node disconnects, or when no place becomes free within HISTORY_TURN_MS. */
   query(request: HistoryRequest): HistoryAnswer {
+    return this.ask(request, (controls) => {
+      return new HistoryAnswer(this.#node, request.creditBytes, controls.grant, controls.release);
+    });
+  }
+
+  /** Likewise, for any taker of the answer. */
+  ask<T extends AnswerTaker>(request: HistoryRequest, takerOf: (controls: QueryControls) => T): T {
     const id = ++this.#lastId;
-    const answer = new HistoryAnswer(
-      this.#node,
-      request.creditBytes,
-      (bytes) => this.#send({ historyCredit: { queryId: id, bytes } }),
-      () => this.#release(id),
-    );
+    const answer = takerOf({
+      grant: (bytes) => this.#send({ historyCredit: { queryId: id, bytes } }),
+      release: () => this.#release(id),
+    });
     if (this.#closed !== undefined) answer.fail(this.#closed);
     else if (this.#hasPlace(request.client)) this.#start(id, request, answer);
     else this.#queue(id, request, answer);
@@ -131,30 +132,13 @@ export class HistoryQueries {
     for (const { answer } of [...this.#waiting.values(), ...this.#running.values()]) answer.fail(reason);
   }
 
-  #start(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
+  #start(id: number, request: HistoryRequest, answer: AnswerTaker): void {
     this.#running.set(id, { client: request.client, answer });
     answer.begin();
-    const { predicates, sinceNs, untilNs, after, upTo } = request;
-    this.#send({
-      historyQuery: {
-        queryId: id,
-        predicates: predicates.map(({ id, topics, filter, includeSelf, fields }) => {
-          return { id: id.toString(), topics: [...topics], filter, includeSelf, fields: [...fields] };
-        }),
-        since: sinceNs === undefined ? null : nsToTimestamp(inRange(sinceNs)),
-        until: untilNs === undefined ? null : nsToTimestamp(inRange(untilNs)),
-        after: after === undefined ? null : positionToMessage(after),
-        upTo: upTo === undefined ? null : positionToMessage(upTo),
-        last: request.last,
-        creditBytes: request.creditBytes,
-        within: (request.within ?? []).map((stretch) => {
-          return { from: positionToMessage(stretch.from), to: positionToMessage(stretch.to) };
-        }),
-      },
-    });
+    this.#send({ historyQuery: historyQueryOf(id, request) });
   }
 
-  #queue(id: number, request: HistoryRequest, answer: HistoryAnswer): void {
+  #queue(id: number, request: HistoryRequest, answer: AnswerTaker): void {
     const message = `busy: of the history queries that run on this node none ended within ${HISTORY_TURN_MS / 1000} s`;
     const timer = setTimeout(() => answer.fail(message), HISTORY_TURN_MS);
     this.#waiting.set(id, { request, answer, timer });
@@ -222,10 +206,4 @@ export class HistoryQueries {
     const wanted = Math.max(0, this.#waiting.size - this.#cancelled.size);
     for (const { answer } of unread.slice(0, wanted)) answer.displace();
   }
-}
-
-/** Clamps to what the wire format can hold: a node's clock may be so far off that its window lies outside of that. */
-function inRange(wallNs: bigint): bigint {
-  if (wallNs < 0n) return 0n;
-  return wallNs > WALL_NS_MAX ? WALL_NS_MAX : wallNs;
 }

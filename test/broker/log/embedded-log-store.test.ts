@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, mock, test } from 'node:test';
-import { LogStore } from '../../../src/broker/log/log-store.js';
+import { EmbeddedLogStore } from '../../../src/broker/log/embedded/embedded-log-store.js';
 import type { PartitionLog } from '../../../src/broker/log/partition-log.js';
 import { KiB, MiB } from '../../../src/limits.js';
 import { nodeFileOps } from '../../../src/storage/file-ops.js';
@@ -16,11 +16,11 @@ const BYTES_MAX = 4 * MiB;
 const EXCESS_BYTES_MAX = MiB;
 const FRAME_BYTES = 16 * KiB;
 let dir: string;
-let store: LogStore;
+let store: EmbeddedLogStore;
 let at: number;
 
 async function open(files = nodeFileOps): Promise<void> {
-  store = await LogStore.open({
+  store = await EmbeddedLogStore.open({
     dir,
     fsync: 'commit',
     bytesMax: BYTES_MAX,

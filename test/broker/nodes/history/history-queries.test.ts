@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HistoryAnswer, type HistoryOutcome } from '../../../src/broker/nodes/history-answer.js';
-import { HistoryQueries } from '../../../src/broker/nodes/history-queries.js';
-import { HISTORY_FRAME_BYTES, HISTORY_QUERIES_PER_CLIENT_MAX } from '../../../src/limits.js';
-import { compilePredicate } from '../../../src/subscriptions/predicate.js';
-import { type ControlResponse, historyEndCodec } from '../../../src/wire/messages.js';
-import { Harness, until } from '../../harness/broker/harness.js';
+import { HistoryAnswer, type HistoryOutcome } from '../../../../src/broker/nodes/history/history-answer.js';
+import { HistoryQueries } from '../../../../src/broker/nodes/history/history-queries.js';
+import { HISTORY_FRAME_BYTES, HISTORY_QUERIES_PER_CLIENT_MAX } from '../../../../src/limits.js';
+import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
+import { type ControlResponse, historyEndCodec } from '../../../../src/wire/messages.js';
+import { Harness, until } from '../../../harness/broker/harness.js';
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true }).spec;
 const request = { client: 'me', predicates: [predicate], last: 0, creditBytes: 65536 };

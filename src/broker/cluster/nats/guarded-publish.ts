@@ -1,0 +1,123 @@
+/**
+ * One message on its way into a stream, at a place of its subject. An answer may be lost, come late, or come from a leader
+ * that is none any more, so what the leader has is looked at until it is certain whether this message or another came
+ * first. The message carries an id by which it is found again; it is sent with the sequence that it must follow, so that
+ * sending it twice stores it once.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { StoredMsg } from '@nats-io/jetstream';
+import { BackplaneError } from '../../../errors.js';
+import { STATE_RETRY_MS } from '../../../limits.js';
+import { failureOf } from '../../log/jetstream/publish-error.js';
+import { headers, nuid } from '../../nats/nats-library.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+
+/** The header with the id: whoever sent the message recognises it by that. */
+export const MESSAGE_ID = 'Backplane-Id';
+/** NATS's own header for a deletion in a KV. */
+export const OPERATION = 'KV-Operation';
+
+export type Outcome =
+  | { readonly kind: 'stored'; readonly sequence: number }
+  /** Nothing was stored: the subject's last message is another than was said; undefined: it has none. */
+  | { readonly kind: 'overtaken'; readonly last: LastMessage | undefined };
+
+export interface LastMessage {
+  readonly sequence: number;
+  readonly id: string;
+  readonly deleted: boolean;
+}
+
+export interface Guarded {
+  readonly stream: string;
+  readonly subject: string;
+  readonly payload: string | Uint8Array;
+  /** Deletes what the subject has. */
+  readonly deletes?: boolean;
+}
+
+export class GuardedPublish {
+  readonly id = nuid.next();
+  /** Sequence at which a reader of the stream found it. */
+  seen: number | undefined;
+  /** What went wrong last, for the message when time is up. */
+  trouble = 'nothing was heard of it';
+
+  readonly #link: NatsLink;
+  readonly #message: Guarded;
+  readonly #deadline: AbortSignal;
+
+  constructor(link: NatsLink, message: Guarded, deadline: AbortSignal) {
+    this.#link = link;
+    this.#message = message;
+    this.#deadline = deadline;
+  }
+
+  /**
+   * Sends it until it is certain what came of it. Rejects with unavailable when the deadline ends that: it may then be
+   * stored, or be stored yet. Rejects with resource_exhausted for what the stream will never take.
+   * @param after sequence of the subject's last message; 0 when there is none
+   */
+  async run(after: number): Promise<Outcome> {
+    while (!this.#deadline.aborted) {
+      const outcome = (await this.#send(after)) ?? (await this.look(after));
+      if (outcome !== undefined) return outcome;
+      await this.pause();
+    }
+    throw this.undecided();
+  }
+
+  /** What the leader has now. Undefined where it has what it had, or cannot say. */
+  async look(after: number): Promise<Outcome | undefined> {
+    if (this.seen !== undefined) return { kind: 'stored', sequence: this.seen };
+    const { stream, subject } = this.#message;
+    if (this.#link.asking.info === undefined) return undefined;
+    let found: StoredMsg | null;
+    try {
+      // Of the leader: followers answer direct gets, as of whenever.
+      found = await this.#link.manager.streams.getMessage(stream, { last_by_subj: subject });
+    } catch (cause) {
+      this.trouble = (cause as Error).message;
+      return undefined;
+    }
+    const last = found === null ? undefined : lastOf(found);
+    if (last?.id === this.id) return { kind: 'stored', sequence: last.sequence };
+    return (last?.sequence ?? 0) === after ? undefined : { kind: 'overtaken', last };
+  }
+
+  /** Rejects when the deadline is over. */
+  async pause(): Promise<void> {
+    await sleep(STATE_RETRY_MS);
+    if (this.#deadline.aborted) throw this.undecided();
+  }
+
+  undecided(): BackplaneError {
+    const what = `the stream ${this.#message.stream} did not confirm it in time, it may or may not be done`;
+    return new BackplaneError('unavailable', `${what}: ${this.trouble}`);
+  }
+
+  async #send(after: number): Promise<Outcome | undefined> {
+    // The client would keep it, and send it at some later time.
+    if (this.#link.publishing.info === undefined) {
+      this.trouble = 'there is no connection to NATS';
+      return undefined;
+    }
+    const { stream, subject, payload, deletes = false } = this.#message;
+    const head = headers();
+    head.set(MESSAGE_ID, this.id);
+    if (deletes) head.set(OPERATION, 'DEL');
+    try {
+      const expect = { lastSubjectSequence: after, streamName: stream };
+      const { seq } = await this.#link.client.publish(subject, payload, { headers: head, expect });
+      return { kind: 'stored', sequence: seq };
+    } catch (cause) {
+      this.trouble = (cause as Error).message;
+      if (failureOf(cause) !== 'refused') return undefined;
+      throw new BackplaneError('resource_exhausted', `the stream ${stream} refuses it: ${this.trouble}`);
+    }
+  }
+}
+
+function lastOf({ seq, header }: StoredMsg): LastMessage {
+  return { sequence: seq, id: header.get(MESSAGE_ID), deleted: header.has(OPERATION) };
+}

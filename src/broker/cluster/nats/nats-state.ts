@@ -1,0 +1,355 @@
+/**
+ * Shared state of many brokers: a stream in which each key is a subject and each change a message. A change is made at
+ * the sequence of the one before it, so that of two writers one is refused, and counts here once this broker has read it
+ * back in the stream's order. Each new consumer reads all of it from the beginning: only so can be seen that a stream
+ * has lost changes that it had told, as a power cut can make it.
+ */
+import { randomInt } from 'node:crypto';
+import type { StreamInfo } from '@nats-io/jetstream';
+import { BackplaneError } from '../../../errors.js';
+import {
+  STATE_DELETION_KEPT_MS,
+  STATE_DELETIONS_FORGOTTEN_MAX,
+  STATE_ENTRY_BYTES_MAX,
+  STATE_KEY_BYTES_MAX,
+  STATE_WRITE_MS,
+  STATE_WRITES_MAX,
+  TICK_MS,
+} from '../../../limits.js';
+import type { StoredMessage } from '../../log/jetstream/stream-pull.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+import type { SharedState, StateChange, StateEntry, StateValue } from '../shared-state.js';
+import { GuardedPublish, type LastMessage } from './guarded-publish.js';
+import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from './ordered-reader.js';
+import { regression, type Slot, StateContents } from './state-contents.js';
+import { StateSnapshot } from './state-snapshot.js';
+import { subjectOfKey, tickSubject } from './state-subject.js';
+
+export interface NatsStateOptions {
+  readonly link: NatsLink;
+  readonly stream: string;
+  /** All subjects of the stream begin with it and a dot. */
+  readonly prefix: string;
+  /** This broker's name. */
+  readonly broker: string;
+  /** Throws for an entry that no broker writes; it is passed over then. */
+  readonly check: (key: string, value: unknown) => void;
+  /** Told once for each stretch of time in which the state is not read, and at its end. */
+  readonly onTrouble: (reason: string | undefined) => void;
+  /** The stream lost changes that it had told: what was believed since is over, and how that was seen. */
+  readonly onRegression: (reason: string) => void;
+  /** The stream is gone, or is another than it was. */
+  readonly onGone: (reason: string) => void;
+  /** Other times than the usual, for tests. */
+  readonly times?: Partial<ReaderTimes & { readonly tickMs: number; readonly writeMs: number }>;
+}
+
+interface Watcher {
+  readonly prefix: string;
+  readonly listener: (change: StateChange) => void;
+}
+
+interface Waiter {
+  readonly sequence: number;
+  readonly resolve: () => void;
+  readonly giveUp: () => void;
+}
+
+export class NatsState implements SharedState {
+  readonly place: string;
+  /** Why the state is not being read, in a sentence. */
+  trouble: string | undefined;
+  /** Grows when the stream went back in time: what was decided in an earlier one is decided anew. */
+  epoch = 1;
+  #contents: StateContents;
+  /** What a new consumer has read so far. */
+  #snapshot: StateSnapshot | undefined;
+  #created: string | undefined;
+  readonly #changes = new Map<string, GuardedPublish>();
+  /** The last change of each key that is under way here, so that they follow each other. */
+  readonly #queues = new Map<string, Promise<unknown>>();
+  #waiters: Waiter[] = [];
+  readonly #watchers = new Set<Watcher>();
+  readonly #options: NatsStateOptions;
+  #reader: OrderedReader | undefined;
+  readonly #timers: NodeJS.Timeout[] = [];
+
+  private constructor(options: NatsStateOptions) {
+    this.#options = options;
+    this.place = `the stream ${options.stream}`;
+    this.#contents = this.#nothing();
+  }
+
+  /** Resolves when all that is there has been read. Rejects with unavailable when that does not happen in time. */
+  static async open(options: NatsStateOptions): Promise<NatsState> {
+    const state = new NatsState(options);
+    try {
+      await state.#start();
+      return state;
+    } catch (cause) {
+      await state.close();
+      throw cause;
+    }
+  }
+
+  get(key: string): StateEntry | undefined {
+    const slot = this.#contents.slots.get(key);
+    return slot && entryOf(slot);
+  }
+
+  entries(prefix: string): StateEntry[] {
+    const found: StateEntry[] = [];
+    for (const slot of this.#contents.slots.values()) {
+      const entry = slot.key.startsWith(prefix) ? entryOf(slot) : undefined;
+      if (entry !== undefined) found.push(entry);
+    }
+    return found.sort((a, b) => a.revision - b.revision);
+  }
+
+  put(key: string, value: StateValue, expected?: number): Promise<number> {
+    return this.#queued(key, () => this.#change(key, value, expected));
+  }
+
+  delete(key: string, expected?: number): Promise<number> {
+    return this.#queued(key, () => this.#change(key, undefined, expected));
+  }
+
+  watch(prefix: string, listener: (change: StateChange) => void): () => void {
+    const watcher = { prefix, listener };
+    this.#watchers.add(watcher);
+    for (const entry of this.entries(prefix)) listener(entry);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  async close(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#reader?.close();
+    for (const { giveUp } of this.#waiters) giveUp();
+  }
+
+  async #start(): Promise<void> {
+    const { link, stream, prefix, broker, times } = this.#options;
+    const tick = () => {
+      if (link.publishing.info !== undefined) link.publishing.publish(tickSubject(prefix, broker));
+    };
+    const deadline = AbortSignal.timeout(times?.writeMs ?? STATE_WRITE_MS);
+    await new Promise<void>((resolve, reject) => {
+      const listener = this.#listener(resolve, reject);
+      this.#reader = new OrderedReader(link, stream, listener, times);
+      deadline.addEventListener('abort', () =>
+        reject(new BackplaneError('unavailable', `${this.place} cannot be read: ${this.trouble ?? 'nothing came'}`)),
+      );
+      tick();
+    });
+    this.#timers.push(
+      setInterval(tick, times?.tickMs ?? TICK_MS).unref(),
+      // Brokers that were started together do not all look at once.
+      setInterval(() => void this.#forgetDeletions(), STATE_DELETION_KEPT_MS / 10 + randomInt(1000)).unref(),
+    );
+  }
+
+  #listener(onRead: () => void, onGone: (cause: Error) => void): ReaderListener {
+    return {
+      begin: (info) => {
+        this.#checkStream(info);
+        this.#beginSnapshot(info.state.last_seq, onRead);
+        return 1;
+      },
+      message: (message) => this.#take(message),
+      trouble: (reason) => {
+        this.trouble = reason;
+        this.#options.onTrouble(reason);
+      },
+      gone: (reason) => {
+        this.trouble = reason;
+        onGone(new BackplaneError('failed_precondition', reason));
+        this.#options.onGone(reason);
+      },
+    };
+  }
+
+  #checkStream({ created, config }: StreamInfo): void {
+    this.#created ??= created;
+    if (this.#created === created) return;
+    const message = `the stream ${config.name} is another than it was: it was made ${created}, the one before ${this.#created}`;
+    throw new StreamGone(message);
+  }
+
+  #beginSnapshot(lastSequence: number, onRead: () => void): void {
+    const { link, stream, prefix } = this.#options;
+    this.#snapshot?.abandon();
+    const snapshot = new StateSnapshot({
+      ...{ link, stream, prefix, before: this.#contents, contents: this.#nothing(), lastSequence },
+      onRead: () => {
+        this.#believe(snapshot.contents, lastSequence);
+        onRead();
+      },
+      onFailure: (reason) => this.#reader?.restart(reason),
+    });
+    this.#snapshot = snapshot;
+    snapshot.begin();
+  }
+
+  #take(message: StoredMessage): void {
+    const snapshot = this.#snapshot;
+    const slot = snapshot === undefined ? this.#contents.take(message) : snapshot.take(message);
+    const own = slot && this.#changes.get(slot.id);
+    if (own !== undefined) own.seen = message.sequence;
+    if (snapshot !== undefined) return;
+    if (slot !== undefined) this.#tell(slot);
+    this.#wake();
+  }
+
+  /** All of the stream has been read: it is the state from here on. */
+  #believe(contents: StateContents, lastSequence: number): void {
+    const before = this.#contents;
+    this.#snapshot = undefined;
+    this.#contents = contents;
+    const lost = before.sequence === 0 ? undefined : regression(before, contents, lastSequence);
+    if (lost !== undefined) {
+      this.epoch++;
+      this.#options.onRegression(`${this.place} went back in time: ${lost}`);
+    }
+    const gone = [...before.slots.values()].filter((slot) => slot.value !== undefined && !contents.slots.has(slot.key));
+    for (const slot of gone) this.#tell({ ...slot, value: undefined, revision: contents.revision });
+    const changed = [...contents.slots.values()].filter(({ key, revision, id }) => {
+      const known = before.slots.get(key);
+      return known?.revision !== revision || known.id !== id;
+    });
+    for (const slot of changed.sort((a, b) => a.revision - b.revision)) this.#tell(slot);
+    this.#wake();
+  }
+
+  #tell({ key, value, revision }: Slot): void {
+    for (const { prefix, listener } of this.#watchers) if (key.startsWith(prefix)) listener({ key, value, revision });
+  }
+
+  #wake(): void {
+    const { sequence } = this.#contents;
+    const ready = this.#waiters.filter((waiter) => waiter.sequence <= sequence);
+    if (ready.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => waiter.sequence > sequence);
+    for (const { resolve } of ready) resolve();
+  }
+
+  #nothing(): StateContents {
+    return new StateContents(this.#options.prefix, this.#options.check);
+  }
+
+  /** Changes of one key follow each other in the order of the calls. */
+  async #queued(key: string, change: () => Promise<number>): Promise<number> {
+    if (this.#changes.size >= STATE_WRITES_MAX) {
+      throw new BackplaneError('resource_exhausted', `at most ${STATE_WRITES_MAX} changes of ${this.place} can wait`);
+    }
+    const before = this.#queues.get(key);
+    const own = before === undefined ? change() : before.then(change, change);
+    this.#queues.set(key, own);
+    try {
+      return await own;
+    } finally {
+      if (this.#queues.get(key) === own) this.#queues.delete(key);
+    }
+  }
+
+  async #change(key: string, value: StateValue | undefined, expected: number | undefined): Promise<number> {
+    const { link, stream, prefix, times } = this.#options;
+    const text = value === undefined ? undefined : JSON.stringify(value);
+    const subject = subjectOfKey(prefix, key);
+    this.#checkSize(key, subject, text);
+    const deadline = AbortSignal.timeout(times?.writeMs ?? STATE_WRITE_MS);
+    const attempt = new GuardedPublish(
+      link,
+      { stream, subject, payload: text ?? '', deletes: text === undefined },
+      deadline,
+    );
+    this.#changes.set(attempt.id, attempt);
+    const { epoch } = this;
+    try {
+      let after: number | undefined;
+      for (;;) {
+        const slot = this.#contents.slots.get(key);
+        const current = slot?.value === undefined ? 0 : slot.revision;
+        if (expected !== undefined && expected !== current) throw changedMeanwhile(key);
+        if (value === undefined && current === 0) return this.#contents.revision;
+        const outcome = await attempt.run(after ?? slot?.revision ?? 0);
+        if (outcome.kind === 'stored') {
+          await this.#reached(outcome.sequence, attempt, deadline);
+          this.#checkKept(key, outcome.sequence, epoch);
+          return outcome.sequence;
+        }
+        await this.#reached(outcome.last?.sequence ?? 0, attempt, deadline);
+        after = this.#afterOvertaken(key, outcome.last);
+        // Else the leader refused what it should have taken: it has just been elected.
+        if (after === undefined && this.#contents.slots.get(key) === slot) await attempt.pause();
+      }
+    } finally {
+      this.#changes.delete(attempt.id);
+    }
+  }
+
+  /** The sequence that the next try must follow, where that is not this broker's entry. */
+  #afterOvertaken(key: string, last: LastMessage | undefined): number | undefined {
+    const slot = this.#contents.slots.get(key);
+    // Deletions are forgotten at one time in the stream, and at another here.
+    if (last === undefined && slot?.deleted) return 0;
+    if (last?.deleted && slot === undefined) return last.sequence;
+    if ((last?.sequence ?? 0) < (slot?.revision ?? 0)) this.#reader?.restart(`its leader has an earlier ${key}`);
+    return undefined;
+  }
+
+  /** Resolves when the state has been read up to there. */
+  async #reached(sequence: number, attempt: GuardedPublish, deadline: AbortSignal): Promise<void> {
+    if (this.#contents.sequence >= sequence) return;
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = () => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter);
+        attempt.trouble = this.trouble ?? 'it was not read back';
+        reject(attempt.undecided());
+      };
+      const waiter = { sequence, resolve, giveUp };
+      this.#waiters.push(waiter);
+      deadline.addEventListener('abort', giveUp, { once: true });
+    });
+  }
+
+  /** @throws BackplaneError unavailable for a change that was acknowledged and lost since */
+  #checkKept(key: string, sequence: number, epoch: number): void {
+    const revision = this.#contents.slots.get(key)?.revision ?? 0;
+    if (epoch === this.epoch && revision >= sequence) return;
+    throw new BackplaneError('unavailable', `${this.place} took the change of ${key} and lost it: it was not made`);
+  }
+
+  #checkSize(key: string, subject: string, text: string | undefined): void {
+    const keyBytes = subject.length - this.#options.prefix.length;
+    if (keyBytes > STATE_KEY_BYTES_MAX) {
+      const message = `a key of ${this.place} must be at most ${STATE_KEY_BYTES_MAX} bytes, got ${keyBytes}`;
+      throw new BackplaneError('resource_exhausted', message);
+    }
+    const bytes = Buffer.byteLength(text ?? '');
+    if (bytes > STATE_ENTRY_BYTES_MAX) {
+      const message = `${key} must be at most ${STATE_ENTRY_BYTES_MAX} bytes, would be ${bytes}`;
+      throw new BackplaneError('resource_exhausted', message);
+    }
+    if (text !== undefined) this.#contents.checkRoom(key, bytes);
+  }
+
+  /** What everybody has read as deleted needs no message any more. */
+  async #forgetDeletions(): Promise<void> {
+    const { link, stream, prefix } = this.#options;
+    if (this.#snapshot !== undefined || link.asking.info === undefined) return;
+    for (const slot of this.#contents.oldDeletions().slice(0, STATE_DELETIONS_FORGOTTEN_MAX)) {
+      // Whoever wrote the key again since has a later sequence, which stays.
+      const purge = { filter: subjectOfKey(prefix, slot.key), seq: slot.revision + 1 };
+      const purged = await link.manager.streams.purge(stream, purge).catch(() => undefined);
+      if (purged !== undefined) this.#contents.forget(slot);
+    }
+  }
+}
+
+function entryOf({ key, value, revision }: Slot): StateEntry | undefined {
+  return value === undefined ? undefined : { key, value, revision };
+}
+
+function changedMeanwhile(key: string): BackplaneError {
+  return new BackplaneError('failed_precondition', `${key} was changed by somebody else meanwhile: try again`);
+}

@@ -1,0 +1,195 @@
+/**
+ * All messages of a stream in their order, for as long as the broker runs. A consumer is never mended: whenever anything
+ * about it is in doubt (a message out of its order, silence, a lost connection, a consumer that is gone), it is thrown
+ * away, and a new one begins where the listener says. A consumer can be dead without any sign of it, so the stream has to
+ * have a message now and then: brokers write ticks.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { StreamInfo } from '@nats-io/jetstream';
+import type { Status } from 'nats';
+import {
+  MiB,
+  READER_BATCH,
+  READER_LOOKS,
+  READER_RETRY_MS_MAX,
+  READER_RETRY_MS_MIN,
+  TICK_SILENCE_MS,
+} from '../../../limits.js';
+import { type StoredMessage, StreamPull } from '../../log/jetstream/stream-pull.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+import { streamInfo } from '../../nats/stream-form.js';
+
+export interface ReaderListener {
+  /**
+   * A consumer begins; the stream is as its leader says. Returns the sequence to begin with, at least 1. What it throws is
+   * told as trouble, and tried again later.
+   */
+  begin(stream: StreamInfo): number;
+  /** What it throws ends this consumer; a new one begins. */
+  message(message: StoredMessage): void;
+  /** Why nothing is being read, in a sentence; undefined once it is again. */
+  trouble(reason: string | undefined): void;
+  /** There is no such stream any more, or begin() threw StreamGone: nothing will be read again. */
+  gone(reason: string): void;
+}
+
+/** A stream that is not the one that was. */
+export class StreamGone extends Error {}
+
+export interface ReaderTimes {
+  readonly silenceMs: number;
+  readonly retryMsMin: number;
+  readonly retryMsMax: number;
+}
+
+const TIMES: ReaderTimes = {
+  silenceMs: TICK_SILENCE_MS,
+  retryMsMin: READER_RETRY_MS_MIN,
+  retryMsMax: READER_RETRY_MS_MAX,
+};
+type Statuses = AsyncIterable<Status> & { stop(): void };
+
+/** A request ends by itself after this, and is renewed. */
+const REQUEST_MS = 30_000;
+/** Of one request: the server cuts off a connection that has 64 MiB before it. */
+const REQUEST_BYTES_MAX = 16 * MiB;
+
+export class OrderedReader {
+  readonly #link: NatsLink;
+  readonly #stream: string;
+  readonly #listener: ReaderListener;
+  readonly #times: ReaderTimes;
+  readonly #ending = new AbortController();
+  readonly #running: Promise<void>;
+  #fail: (cause: Error) => void = () => undefined;
+  /** How often in a row the stream was not found. */
+  #missing = 0;
+  #troubled = false;
+
+  constructor(link: NatsLink, stream: string, listener: ReaderListener, times: Partial<ReaderTimes> = {}) {
+    this.#link = link;
+    this.#stream = stream;
+    this.#listener = listener;
+    this.#times = { ...TIMES, ...times };
+    this.#running = this.#run();
+  }
+
+  /** Throws this consumer away, and begins anew. */
+  restart(reason: string): void {
+    this.#fail(new Error(reason));
+  }
+
+  async close(): Promise<void> {
+    this.#ending.abort();
+    this.restart('closed');
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#ending;
+    let failures = 0;
+    while (!signal.aborted) {
+      const cause = await this.#read(() => {
+        failures = 0;
+        this.#tell(undefined);
+      });
+      if (signal.aborted) return;
+      if (cause instanceof StreamGone) {
+        this.#listener.gone(cause.message);
+        return;
+      }
+      failures++;
+      // One that had worked is replaced at once; what goes on failing is told.
+      if (failures === 1) continue;
+      this.#tell(`${this.#stream} is not read: ${cause.message}`);
+      await this.#pause(this.#delayMs(failures - 2));
+    }
+  }
+
+  /** One consumer. Resolves with why it ended. */
+  async #read(onMessage: () => void): Promise<Error> {
+    const failed = new Promise<Error>((resolve) => {
+      this.#fail = resolve;
+    });
+    let silence: NodeJS.Timeout | undefined;
+    const heard = () => {
+      clearTimeout(silence);
+      const { silenceMs } = this.#times;
+      silence = setTimeout(() => this.restart(`nothing came for ${silenceMs} ms`), silenceMs).unref();
+    };
+    const statuses = this.#link.reading.status() as Statuses;
+    // What was on its way to a connection that is lost never arrives.
+    void onStatus(statuses, ['disconnect', 'staleConnection'], () => this.restart('the connection to NATS was lost'));
+    let pull: StreamPull | undefined;
+    try {
+      const from = this.#listener.begin(await this.#look());
+      const ask = () => pull?.ask(READER_BATCH, REQUEST_BYTES_MAX, REQUEST_MS);
+      pull = await StreamPull.open(
+        this.#link,
+        { stream: this.#stream, from },
+        {
+          message: (message) => {
+            heard();
+            this.#listener.message(message);
+            onMessage();
+          },
+          ended: ask,
+          failed: this.#fail,
+        },
+      );
+      heard();
+      ask();
+      return await failed;
+    } catch (cause) {
+      return cause as Error;
+    } finally {
+      this.#fail = () => undefined;
+      clearTimeout(silence);
+      statuses.stop();
+      pull?.close();
+    }
+  }
+
+  /** Ends earlier when a connection that was lost is there again. */
+  async #pause(delayMs: number): Promise<void> {
+    const ending = new AbortController();
+    const end = () => ending.abort();
+    this.#ending.signal.addEventListener('abort', end, { once: true });
+    const { reading, asking } = this.#link;
+    const watched = [reading, asking].map((connection) => connection.status() as Statuses);
+    for (const statuses of watched) void onStatus(statuses, ['reconnect'], end);
+    await sleep(delayMs, undefined, { signal: ending.signal, ref: false }).catch(() => undefined);
+    for (const statuses of watched) statuses.stop();
+    this.#ending.signal.removeEventListener('abort', end);
+  }
+
+  /** The stream as its leader has it. */
+  async #look(): Promise<StreamInfo> {
+    // Requests would wait for their time to be over.
+    if (this.#link.asking.info === undefined) throw new Error('there is no connection to NATS');
+    const info = await streamInfo(this.#link.manager, this.#stream);
+    if (info !== undefined) {
+      this.#missing = 0;
+      return info;
+    }
+    this.#missing++;
+    const message = `there is no stream ${this.#stream}`;
+    throw this.#missing < READER_LOOKS ? new Error(message) : new StreamGone(message);
+  }
+
+  #tell(trouble: string | undefined): void {
+    if (trouble === undefined && !this.#troubled) return;
+    this.#troubled = trouble !== undefined;
+    this.#listener.trouble(trouble);
+  }
+
+  /** Many brokers lose the same server at once. */
+  #delayMs(retries: number): number {
+    const { retryMsMin, retryMsMax } = this.#times;
+    return Math.min(retryMsMax, retryMsMin * 2 ** Math.min(retries, 16)) * (0.5 + Math.random() / 2);
+  }
+}
+
+async function onStatus(statuses: Statuses, types: readonly Status['type'][], act: () => void): Promise<void> {
+  for await (const { type } of statuses) if (types.includes(type)) act();
+}

@@ -1,0 +1,95 @@
+/**
+ * A state that is being read from its stream's beginning. Whoever changes an entry meanwhile replaces its message, perhaps
+ * before it was read: the entry then seems to be missing until the later message comes. So what there was at the beginning
+ * is read, then what came until then, and of entries that are still missing the leader is asked.
+ */
+import type { StoredMessage } from '../../log/jetstream/stream-pull.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+import type { Slot, StateContents } from './state-contents.js';
+import { subjectOfKey } from './state-subject.js';
+
+/** Entries that the leader is asked for at once. */
+const LOOKS_AT_ONCE = 32;
+
+export interface SnapshotOptions {
+  readonly link: NatsLink;
+  readonly stream: string;
+  readonly prefix: string;
+  /** As it was known before. */
+  readonly before: StateContents;
+  readonly contents: StateContents;
+  /** Last sequence of the stream when its reading began. */
+  readonly lastSequence: number;
+  /** Called once, when all of it was read. */
+  readonly onRead: () => void;
+  readonly onFailure: (reason: string) => void;
+}
+
+export class StateSnapshot {
+  readonly contents: StateContents;
+  /** Read up to here. */
+  #until: number;
+  #phase: 'first' | 'second' | 'asking' | 'read' | 'abandoned' = 'first';
+  readonly #options: SnapshotOptions;
+
+  constructor(options: SnapshotOptions) {
+    this.#options = options;
+    this.contents = options.contents;
+    this.#until = options.lastSequence;
+  }
+
+  /** Call once before any message. */
+  begin(): void {
+    this.#goOn();
+  }
+
+  take(message: StoredMessage): Slot | undefined {
+    const slot = this.contents.take(message);
+    this.#goOn();
+    return slot;
+  }
+
+  /** Another one takes its place. */
+  abandon(): void {
+    this.#phase = 'abandoned';
+  }
+
+  #goOn(): void {
+    if (this.contents.sequence < this.#until) return;
+    if (this.#phase === 'first') this.#ask(() => this.#lookAgain());
+    else if (this.#phase === 'second') this.#ask(() => this.#lookForMissing());
+  }
+
+  #ask(ask: () => Promise<void>): void {
+    this.#phase = 'asking';
+    ask().catch((cause: Error) => this.#options.onFailure(cause.message));
+  }
+
+  async #lookAgain(): Promise<void> {
+    const { link, stream } = this.#options;
+    const { state } = await link.manager.streams.info(stream);
+    if (this.#phase !== 'asking') return;
+    this.#until = state.last_seq;
+    this.#phase = 'second';
+    this.#goOn();
+  }
+
+  async #lookForMissing(): Promise<void> {
+    const { before, onRead } = this.#options;
+    const missing = [...before.slots.values()].filter((slot) => !slot.deleted && !this.contents.slots.has(slot.key));
+    for (let at = 0; at < missing.length; at += LOOKS_AT_ONCE) {
+      await Promise.all(missing.slice(at, at + LOOKS_AT_ONCE).map((slot) => this.#lookFor(slot)));
+    }
+    if (this.#phase !== 'asking') return;
+    this.#phase = 'read';
+    onRead();
+  }
+
+  /** An entry whose message is on its way stays as it was until that comes. */
+  async #lookFor(slot: Slot): Promise<void> {
+    const { link, stream, prefix } = this.#options;
+    const last = await link.manager.streams.getMessage(stream, { last_by_subj: subjectOfKey(prefix, slot.key) });
+    const { contents } = this;
+    if (last !== null && last.seq > contents.sequence && !contents.slots.has(slot.key)) contents.keep(slot);
+  }
+}

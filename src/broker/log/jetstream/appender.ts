@@ -1,0 +1,221 @@
+/**
+ * Appends frames to a partition's stream, one at a time of a node and topic: each wants to be the next message of its
+ * subject. Where an acknowledgement is lost, or something else is there, what the subject has last decides: a frame that
+ * is covered is acknowledged, one that comes next is sent again, one that overlaps ends its session.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BackplaneError } from '../../../errors.js';
+import { BytePool } from '../../../flow/byte-pool.js';
+import { OneAtATime } from '../../../flow/one-at-a-time.js';
+import {
+  APPEND_MS_MAX,
+  APPEND_PENDING_BYTES_MAX,
+  APPEND_RETRY_MS_MAX,
+  APPEND_RETRY_MS_MIN,
+  APPEND_WINDOW_BYTES_MAX,
+  NATS_REQUEST_MS,
+  NODES_PER_PARTITION_MAX,
+} from '../../../limits.js';
+import type { Frame } from '../../../wire/frame/frame.js';
+import { positionText } from '../../../wire/position.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+import { follows } from '../chain.js';
+import { type Cover, coverHeaders, readCover } from './frame-headers.js';
+import { failureOf } from './publish-error.js';
+
+/** What all partitions' appends have under way together. */
+export class AppendBounds {
+  readonly window = new BytePool(APPEND_WINDOW_BYTES_MAX);
+  #pendingBytes = 0;
+
+  /** Throws resource_exhausted where too much waits already. */
+  pending(bytes: number): () => void {
+    if (this.#pendingBytes > 0 && this.#pendingBytes + bytes > APPEND_PENDING_BYTES_MAX) {
+      const waiting = `${this.#pendingBytes} bytes of frames wait for NATS`;
+      throw new BackplaneError('resource_exhausted', `${waiting}, the bound is ${APPEND_PENDING_BYTES_MAX}`);
+    }
+    this.#pendingBytes += bytes;
+    return () => {
+      this.#pendingBytes -= bytes;
+    };
+  }
+}
+
+export interface AppenderOptions {
+  readonly link: NatsLink;
+  readonly stream: string;
+  readonly bounds: AppendBounds;
+  /** Resolves once this broker has read up to a sequence, rejects with unavailable where that takes too long. */
+  readonly readUpTo: (sequence: number, deadlineMs: number) => Promise<void>;
+}
+
+/** The last message of a subject, as its leader has it. */
+interface LastMessage {
+  readonly sequence: number;
+  /** Undefined where it cannot be read: then the chain rule at reading decides. */
+  readonly cover: Cover | undefined;
+}
+
+/** Six topics. */
+const SUBJECTS_MAX = 6 * NODES_PER_PARTITION_MAX;
+/** What the server says in 10071: 2.10 keeps the number of a message that retention took. */
+const WRONG_SEQUENCE = /wrong last sequence: (\d+)/;
+
+export class Appender {
+  readonly #options: AppenderOptions;
+  readonly #lanes = new Map<string, OneAtATime>();
+  /** The last sequence of subjects, where it is known. The one that was used longest ago is first. */
+  readonly #last = new Map<string, number>();
+  readonly #ending = new AbortController();
+
+  constructor(options: AppenderOptions) {
+    this.#options = options;
+  }
+
+  /** See PartitionLog.append. */
+  async append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
+    const { link, bounds } = this.#options;
+    // Unknown while there is no connection.
+    const bytesMax = (link.publishing.info?.max_payload ?? Number.POSITIVE_INFINITY) - HEADER_BYTES_MAX;
+    if (bytes.length > bytesMax) {
+      throw new BackplaneError('too_large', `frame: NATS takes at most ${bytesMax} bytes, got ${bytes.length}`);
+    }
+    const release = bounds.pending(bytes.length);
+    try {
+      return await this.#inTurn(subject, () => this.#append(subject, frame, bytes));
+    } finally {
+      release();
+    }
+  }
+
+  /** Resolves when nothing is under way. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.run(async () => undefined)));
+  }
+
+  /** Another broker, or this one, has appended to the subject. */
+  seen(subject: string, sequence: number): void {
+    if (sequence > (this.#last.get(subject) ?? sequence)) this.#last.set(subject, sequence);
+  }
+
+  /** The stream has lost its end: nothing that was known of it holds. */
+  forget(): void {
+    this.#last.clear();
+  }
+
+  close(): void {
+    this.#ending.abort();
+  }
+
+  #inTurn(subject: string, run: () => Promise<number>): Promise<number> {
+    let lane = this.#lanes.get(subject);
+    if (lane === undefined) {
+      lane = new OneAtATime();
+      this.#lanes.set(subject, lane);
+    }
+    const turn = lane.run(run);
+    const over = () => {
+      if (lane.idle) this.#lanes.delete(subject);
+    };
+    turn.then(over, over);
+    return turn;
+  }
+
+  async #append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
+    const { readUpTo } = this.#options;
+    const deadlineMs = performance.now() + APPEND_MS_MAX;
+    // What the subject has last is mostly all that has to be known.
+    let waitMs = 0;
+    for (;;) {
+      try {
+        const sequence = await this.#try(subject, frame, bytes);
+        await readUpTo(sequence, deadlineMs);
+        return sequence;
+      } catch (cause) {
+        if (this.#ending.signal.aborted) throw new BackplaneError('cancelled', 'the log is closed');
+        if (cause instanceof BackplaneError) throw cause;
+        const failure = failureOf(cause);
+        const { message } = cause as Error;
+        if (failure === 'full') {
+          const untilMended = 'a server that ran out of disk takes nothing until it is restarted';
+          throw new BackplaneError('resource_exhausted', `NATS has no room for frames: ${message}; ${untilMended}`);
+        }
+        if (failure === 'refused' || performance.now() + waitMs > deadlineMs) {
+          throw new BackplaneError('unavailable', `NATS takes no frames: ${message}`);
+        }
+      }
+      await sleep(waitMs, undefined, { signal: this.#ending.signal }).catch(() => undefined);
+      waitMs = Math.min(Math.max(APPEND_RETRY_MS_MIN, 2 * waitMs), APPEND_RETRY_MS_MAX);
+    }
+  }
+
+  /** Resolves with the sequence of the frame, or of the one that covers it. */
+  async #try(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
+    let expected = this.#last.get(subject);
+    if (expected === undefined) {
+      const last = await this.#lastOf(subject);
+      const followed = follows(frame, last?.cover?.coveredTo);
+      if (followed === 'duplicate') return last!.sequence;
+      if (followed === 'overlap') throw overlapOf(subject, frame, last!.cover!);
+      expected = last?.sequence ?? 0;
+    }
+    const sequence = await this.#publish(subject, frame, bytes, expected).catch(async (cause: Error) => {
+      this.#last.delete(subject);
+      const [, number] = WRONG_SEQUENCE.exec(cause.message) ?? [];
+      if (number === undefined || expected !== 0 || (await this.#lastOf(subject)) !== undefined) throw cause;
+      // The subject is empty, and the server wants the number of a message that is gone.
+      return this.#publish(subject, frame, bytes, Number(number));
+    });
+    this.#know(subject, sequence);
+    return sequence;
+  }
+
+  async #publish(subject: string, frame: Frame, bytes: Buffer, lastSubjectSequence: number): Promise<number> {
+    const { link, bounds, stream } = this.#options;
+    // While there is no connection the client would keep every try, and send them all.
+    if (!link.connected) throw new Error('there is no connection');
+    const release = await bounds.window.take(bytes.length, this.#ending.signal);
+    if (release === undefined) throw new BackplaneError('cancelled', 'the log is closed');
+    try {
+      const headers = coverHeaders(frame);
+      const expect = { lastSubjectSequence, streamName: stream };
+      const { seq } = await link.client.publish(subject, bytes, { headers, expect, timeout: NATS_REQUEST_MS });
+      return seq;
+    } finally {
+      release();
+    }
+  }
+
+  /** Asked of the leader: others may not have it yet. Undefined where the subject has none. */
+  async #lastOf(subject: string): Promise<LastMessage | undefined> {
+    const { link, stream } = this.#options;
+    const found = await link.manager.streams.getMessage(stream, { last_by_subj: subject });
+    if (found === null) return undefined;
+    try {
+      return { sequence: found.seq, cover: readCover(found.header) };
+    } catch {
+      return { sequence: found.seq, cover: undefined };
+    }
+  }
+
+  #know(subject: string, sequence: number): void {
+    this.#last.delete(subject);
+    this.#last.set(subject, sequence);
+    if (this.#last.size <= SUBJECTS_MAX) return;
+    for (const oldest of this.#last.keys()) {
+      this.#last.delete(oldest);
+      return;
+    }
+  }
+}
+
+/** Subject, positions and what is expected. */
+const HEADER_BYTES_MAX = 1024;
+
+function overlapOf(subject: string, { coveredFrom }: Frame, { coveredTo }: Cover): BackplaneError {
+  const covered = positionText(coveredTo);
+  return new BackplaneError(
+    'failed_precondition',
+    `frame: covered_from must not be before ${covered}, up to where ${subject} is covered, got ${positionText(coveredFrom)}`,
+  );
+}

@@ -1,0 +1,113 @@
+/**
+ * Checkpoints of a partition: how far the frames of all nodes reach before a sequence, so that a broker that starts, or a
+ * cursor, reads some megabytes instead of the whole log. A checkpoint is some messages in a row on one subject:
+ *
+ *   Bp-Before := the sequence that it is about     Bp-Part := part "/" parts     Bp-Last := topic "=" sequence, by commas
+ *   body      := covered positions of some nodes (see log-record.ts)
+ *
+ * Whichever broker is first writes it: each part wants to be the last message of its subject.
+ */
+import type { MsgHdrs } from 'nats';
+import { BackplaneError } from '../../../errors.js';
+import { LOG_CHECKPOINT_NODES_MAX } from '../../../limits.js';
+import { headers } from '../../nats/nats-library.js';
+import { CoveredPositions } from '../covered-positions.js';
+import { decodeCheckpoint, encodeCheckpoint } from '../embedded/log-record.js';
+
+const [BEFORE, PART, LAST] = ['Bp-Before', 'Bp-Part', 'Bp-Last'];
+
+export interface CheckpointPart {
+  readonly headers: MsgHdrs;
+  readonly body: Buffer;
+}
+
+/** What a partition holds before a sequence. */
+export interface Standing {
+  readonly before: number;
+  readonly covered: CoveredPositions;
+  /** By topic, the sequence of its last frame. */
+  readonly lastOf: ReadonlyMap<string, number>;
+}
+
+export function checkpointParts({ before, covered, lastOf }: Standing): readonly CheckpointPart[] {
+  const parts: CoveredPositions[] = [];
+  let nodes = 0;
+  for (const [node, byTopic] of covered.entries()) {
+    if (nodes++ % LOG_CHECKPOINT_NODES_MAX === 0) parts.push(new CoveredPositions());
+    for (const [topic, to] of byTopic) parts.at(-1)!.set(node, topic, to);
+  }
+  if (parts.length === 0) parts.push(new CoveredPositions());
+  const last = [...lastOf].map(([topic, sequence]) => `${topic}=${sequence}`).join(',');
+  return parts.map((part, at) => {
+    const written = headers();
+    written.set(BEFORE, String(before));
+    written.set(PART, `${at + 1}/${parts.length}`);
+    if (last !== '') written.set(LAST, last);
+    return { headers: written, body: encodeCheckpoint(part) };
+  });
+}
+
+/** Where a whole checkpoint lies: the sequences of its parts, in order. */
+export interface CheckpointPlace {
+  readonly before: number;
+  readonly sequences: readonly number[];
+}
+
+/** Recognises whole checkpoints from the headers of their parts, which come in the order of the stream. */
+export class CheckpointIndex {
+  #places: CheckpointPlace[] = [];
+  #parts: number[] = [];
+  #before = 0;
+
+  take(sequence: number, received: MsgHdrs | undefined): void {
+    const before = Number(received?.get(BEFORE));
+    const [, part, parts] = /^(\d{1,4})\/(\d{1,4})$/.exec(received?.get(PART) ?? '') ?? [];
+    if (!Number.isSafeInteger(before) || parts === undefined) return;
+    if (part === '1') this.#parts = [];
+    else if (before !== this.#before || this.#parts.length !== Number(part) - 1) return;
+    this.#before = before;
+    this.#parts.push(sequence);
+    const newest = this.#places.at(-1);
+    if (part === parts && before > (newest?.before ?? 0)) this.#places.push({ before, sequences: this.#parts });
+  }
+
+  /** The last one that is about a sequence not after this one. */
+  upTo(sequence: number): CheckpointPlace | undefined {
+    return this.#places.findLast(({ before }) => before <= sequence);
+  }
+
+  get newest(): CheckpointPlace | undefined {
+    return this.#places.at(-1);
+  }
+
+  get oldest(): CheckpointPlace | undefined {
+    return this.#places[0];
+  }
+
+  /** Forgets those that are about what is before the first sequence: what follows on them is not all there. */
+  forget(firstSequence: number): void {
+    while (this.#places[0] !== undefined && this.#places[0].before < firstSequence) this.#places.shift();
+  }
+
+  /** Forgets all from a sequence on. */
+  cut(end: number): void {
+    this.#places = this.#places.filter(({ sequences }) => sequences.at(-1)! < end);
+    this.#parts = [];
+  }
+}
+
+/** Reads one part into what is known. Throws damaged where it is none. */
+export function readCheckpointPart(
+  { header, data }: { readonly header: MsgHdrs; readonly data: Uint8Array },
+  into: { readonly covered: CoveredPositions; readonly lastOf: Map<string, number> },
+): void {
+  try {
+    decodeCheckpoint(Buffer.from(data), into.covered);
+  } catch (cause) {
+    throw new BackplaneError('damaged', `a checkpoint cannot be read: ${(cause as Error).message}`);
+  }
+  for (const entry of header.get(LAST).split(',')) {
+    const [topic, sequence] = entry.split('=');
+    if (topic && sequence) into.lastOf.set(topic, Number(sequence));
+  }
+}

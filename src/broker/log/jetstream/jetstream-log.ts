@@ -1,0 +1,360 @@
+/** A partition log on a stream of NATS JetStream. Offsets are the stream's sequences. */
+import type { StreamInfo } from '@nats-io/jetstream';
+import { BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js';
+import {
+  LOG_CHECKPOINT_BYTES,
+  LOG_STREAM_LOOK_MS,
+  LOG_TAIL_RETRY_MS_MIN,
+  LOG_TICK_MS,
+  LOG_TICK_SILENCE_MS,
+  NATS_REQUEST_MS,
+} from '../../../limits.js';
+import type { Frame } from '../../../wire/frame/frame.js';
+import type { Position } from '../../../wire/position.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+import { checkStream, type StreamForm, streamInfo } from '../../nats/stream-form.js';
+import { CoveredPositions } from '../covered-positions.js';
+import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
+import { type AppendBounds, Appender } from './appender.js';
+import { CatchUpReader } from './catch-up-reader.js';
+import type { CatchUpTurns } from './catch-up-turns.js';
+import { checkpointParts } from './checkpoint.js';
+import { readCover } from './frame-headers.js';
+import { markOf } from './marks.js';
+import { PartitionFold, takeCover } from './partition-fold.js';
+import { nanosecondsOf, PartitionTail, type TailTimes } from './partition-tail.js';
+import { scanStream } from './scan.js';
+import { partitionForm } from './streams.js';
+import { PartitionSubjects, partitionStream } from './subjects.js';
+
+export interface JetStreamLogOptions {
+  readonly cluster: string;
+  readonly partition: number;
+  /** Names this broker among those of the cluster. */
+  readonly broker: string;
+  readonly link: NatsLink;
+  readonly bounds: AppendBounds;
+  readonly turns: CatchUpTurns;
+  /** The stream is gone, or is not the one that was; the log does not go on. */
+  readonly onLost: (cause: BackplaneError) => void;
+  /** The stream lost what it had from an offset on; frames that were acknowledged may be missing. */
+  readonly onRewound: (log: PartitionLog, offset: number) => void;
+  /** Other times than the usual, for tests. */
+  readonly times?: Partial<TailTimes & { readonly tickMs: number }> | undefined;
+}
+
+/** So many checkpoints fit into what a partition may hold, at least. */
+const CHECKPOINTS_MIN = 8;
+const TIMES: TailTimes = { silenceMs: LOG_TICK_SILENCE_MS, retryMs: LOG_TAIL_RETRY_MS_MIN };
+
+export class JetStreamLog implements PartitionLog {
+  readonly partition: number;
+  /** Of the cluster: cursors carry it. */
+  identity = '';
+  readonly #options: JetStreamLogOptions;
+  readonly #stream: string;
+  readonly #subjects: PartitionSubjects;
+  readonly #form: StreamForm;
+  readonly #fold: PartitionFold;
+  readonly #tail: PartitionTail;
+  readonly #appender: Appender;
+  readonly #followers: ((entry: LogEntry) => void)[] = [];
+  readonly #losers: ((loss: LogLoss) => void)[] = [];
+  readonly #timers: NodeJS.Timeout[] = [];
+  #state: StreamInfo['state'] | undefined;
+  #bytesMax = 0;
+  #ageMsMax = 0;
+  #writing: Promise<void> | undefined;
+  #closed = false;
+
+  /**
+   * Resolves when the log has read all that there is. Rejects with failed_precondition where the stream is not there or not
+   * as `cluster init` makes it, unavailable where NATS does not answer.
+   */
+  static async open(options: JetStreamLogOptions): Promise<JetStreamLog> {
+    const log = new JetStreamLog(options);
+    try {
+      await log.#open();
+      return log;
+    } catch (cause) {
+      await log.close();
+      throw cause;
+    }
+  }
+
+  private constructor(options: JetStreamLogOptions) {
+    const { cluster, partition, link, bounds } = options;
+    this.#options = options;
+    this.partition = partition;
+    this.#stream = partitionStream(cluster, partition);
+    this.#subjects = new PartitionSubjects(cluster, partition);
+    this.#form = partitionForm(cluster, partition);
+    this.#fold = new PartitionFold(this.#subjects);
+    this.#tail = new PartitionTail({
+      ...{ link, stream: this.#stream, fold: this.#fold, times: { ...TIMES, ...options.times } },
+      check: (info) => this.#check(info),
+      tell: (item) => this.#tell(item),
+      rewound: (offset) => this.#rewound(offset),
+      lost: options.onLost,
+    });
+    const readUpTo = (sequence: number, deadlineMs: number) => this.#tail.readUpTo(sequence, deadlineMs);
+    this.#appender = new Appender({ link, stream: this.#stream, bounds, readUpTo });
+  }
+
+  /** Why the log is not read, in a sentence; undefined while it is. */
+  get trouble(): string | undefined {
+    return this.#tail.trouble;
+  }
+
+  /** Behind the oldest checkpoint, since how far nodes reached before is not known once a part of the log is gone. */
+  get firstOffset(): number {
+    const first = this.#state?.first_seq ?? 1;
+    if (first <= 1) return 1;
+    return Math.max(first, this.#fold.checkpoints.oldest?.before ?? first);
+  }
+
+  get deliverableOffset(): number {
+    return this.#tail.deliverable;
+  }
+
+  get bytes(): number {
+    return this.#state?.bytes ?? 0;
+  }
+
+  get bytesMax(): number {
+    return this.#bytesMax;
+  }
+
+  /** The offset before which messages are in the older half of what the stream may hold, by size or age. */
+  get fading(): number {
+    const { firstOffset } = this;
+    if (this.#state === undefined) return firstOffset;
+    const { bytes, first_ts: firstTime } = this.#state;
+    const older = 1 - this.#bytesMax / 2 / Math.max(1, bytes);
+    const ageMs = Date.now() - Date.parse(firstTime);
+    const aged = this.#ageMsMax > 0 ? 1 - this.#ageMsMax / 2 / Math.max(1, ageMs) : 0;
+    return firstOffset + Math.floor(Math.max(0, older, aged) * (this.deliverableOffset - firstOffset));
+  }
+
+  append(node: string, frame: Frame, frameBytes: Buffer): Promise<number> {
+    return this.#appender.append(this.#subjects.frame(frame.topic, node), frame, frameBytes);
+  }
+
+  async appendNote(bytes: Buffer): Promise<number> {
+    const sequence = await this.#publish(this.#subjects.note, bytes);
+    await this.#tail.readUpTo(sequence, performance.now() + 10 * NATS_REQUEST_MS);
+    return sequence;
+  }
+
+  async readNote(offset: number): Promise<Buffer | undefined> {
+    if (offset < 1 || offset >= this.deliverableOffset) return undefined;
+    const found = await this.#message(offset);
+    return found !== null && found.subject === this.#subjects.note ? Buffer.from(found.data) : undefined;
+  }
+
+  async probe(): Promise<void> {
+    await this.#publish(this.#subjects.tick(this.#options.broker), Buffer.alloc(0));
+  }
+
+  async settled(): Promise<void> {
+    await this.#appender.settled();
+    await this.#writing;
+  }
+
+  nodes(): Iterable<string> {
+    return this.#fold.covered.nodes();
+  }
+
+  coveredTo(node: string, topic: string): Position | undefined {
+    return this.#fold.covered.to(node, topic);
+  }
+
+  snapshot(): Snapshot {
+    return { offset: this.#fold.next, covered: this.#fold.covered.copy() };
+  }
+
+  async coveredBefore(offset: number): Promise<CoveredPositions> {
+    const where = `of partition ${this.partition}`;
+    const { offset: end, covered } = this.snapshot();
+    if (offset > this.deliverableOffset) {
+      throw cursorInvalid(`cursor names offset ${offset} ${where}, which does not exist`);
+    }
+    if (offset === end) return covered;
+    await this.look();
+    if (offset < this.firstOffset) {
+      throw cursorExpired(
+        `cursor names offset ${offset} ${where}, the oldest is ${this.firstOffset}`,
+        this.firstOffset,
+      );
+    }
+    const standing = await this.#tail.standingAt(offset);
+    const before = standing?.covered ?? new CoveredPositions();
+    const { link } = this.#options;
+    const range = { stream: this.#stream, from: standing?.before ?? this.firstOffset, to: offset };
+    await scanStream(link, { ...range, headersOnly: true }, ({ subject, headers }) => {
+      const read = this.#subjects.read(subject);
+      if (read.kind === 'frame') takeCover(before, read.node, read.topic, readCover(headers));
+    });
+    return before;
+  }
+
+  markBefore(offset: number): number | undefined {
+    return this.#fold.marks.of(offset - 1);
+  }
+
+  async hasMark(offset: number, mark: number): Promise<boolean> {
+    if (offset > this.deliverableOffset) return false;
+    const known = this.markBefore(offset);
+    if (known !== undefined) return known === mark;
+    // A removed message cannot be compared; a reader from there reports that it is gone.
+    if (offset <= this.firstOffset) return true;
+    const found = await this.#message(offset - 1);
+    return found === null || markOf(found.subject, nanosecondsOf(found.timestamp)) === mark;
+  }
+
+  reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader {
+    const { link, turns } = this.#options;
+    const log = {
+      ...{ link, stream: this.#stream, subjects: this.#subjects, turns },
+      deliverable: () => this.deliverableOffset,
+      firstOffset: async (fresh: boolean) => {
+        if (fresh) await this.look();
+        return this.firstOffset;
+      },
+      lastOf: (topic: string) => this.#fold.lastOf.get(topic) ?? 0,
+      missing: () => this.#fold.missing,
+    };
+    return new CatchUpReader(log, fromOffset, topics);
+  }
+
+  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): void {
+    this.#followers.push(listener);
+    if (lost !== undefined) this.#losers.push(lost);
+  }
+
+  /** Asks what the stream holds now, and whether it is still the one that it was. */
+  async look(): Promise<void> {
+    const info = await streamInfo(this.#options.link.manager, this.#stream);
+    if (info !== undefined) this.#check(info);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#appender.close();
+    await this.#tail.close();
+  }
+
+  async #open(): Promise<void> {
+    const { link, times } = this.#options;
+    const info = await streamInfo(link.manager, this.#stream);
+    if (info === undefined) {
+      const how = 'backplane cluster init makes the streams of a cluster';
+      throw new BackplaneError('failed_precondition', `stream ${this.#stream} is not there: ${how}`);
+    }
+    this.#check(info);
+    const { first_seq: first, last_seq: last } = info.state;
+    const range = { stream: this.#stream, from: Math.max(1, first), to: last + 1, headersOnly: true };
+    await scanStream(link, { ...range, filter: this.#subjects.checkpoint }, ({ sequence, headers }) => {
+      this.#fold.checkpoints.take(sequence, headers);
+    });
+    await this.#tail.open();
+    this.#every(times?.tickMs ?? LOG_TICK_MS, () => this.#tick());
+    this.#every(LOG_STREAM_LOOK_MS, () => this.#lookAgain());
+  }
+
+  #every(ms: number, run: () => void): void {
+    this.#timers.push(setInterval(run, ms).unref());
+  }
+
+  #tick(): void {
+    const { link, broker } = this.#options;
+    // While there is no connection the client would keep them all.
+    if (link.connected) link.publishing.publish(this.#subjects.tick(broker));
+  }
+
+  #lookAgain(): void {
+    this.look().catch((cause: BackplaneError) => {
+      // The tail looks itself, and ends where the stream is another one.
+      if (cause.code === 'failed_precondition') this.#tail.restart(cause.message);
+    });
+  }
+
+  #check(info: StreamInfo): void {
+    const identity = checkStream(this.#form, info);
+    if (this.identity !== '' && identity !== this.identity) {
+      const now = `its identity is ${identity}, it was ${this.identity}`;
+      throw new BackplaneError('failed_precondition', `stream ${this.#stream} is not the one that it was: ${now}`);
+    }
+    this.identity = identity;
+    this.#bytesMax = info.config.max_bytes;
+    this.#ageMsMax = info.config.max_age / 1_000_000;
+    this.#state = info.state;
+    this.#fold.checkpoints.forget(info.state.first_seq);
+  }
+
+  #tell(item: LogItem): void {
+    if (item.kind === 'frame') {
+      this.#appender.seen(this.#subjects.frame(item.frame.topic, item.node), item.offset);
+      for (const follower of this.#followers) follower(item);
+    } else this.#lost({ kind: 'passed', offsetFrom: item.offsetFrom, offsetTo: item.offsetTo });
+    const due = Math.min(LOG_CHECKPOINT_BYTES, this.#bytesMax / CHECKPOINTS_MIN);
+    if (this.#fold.bytesSince < due || this.#closed) return;
+    this.#writing ??= this.#writeCheckpoint().finally(() => {
+      this.#writing = undefined;
+    });
+  }
+
+  #rewound(offset: number): void {
+    this.#appender.forget();
+    this.#lost({ kind: 'rewound', offset });
+    this.#options.onRewound(this, offset);
+  }
+
+  #lost(loss: LogLoss): void {
+    for (const lost of this.#losers) lost(loss);
+  }
+
+  /** Whoever is first writes it; what fails is tried again after the next frame. */
+  async #writeCheckpoint(): Promise<void> {
+    try {
+      const parts = checkpointParts(this.#fold.standing);
+      const { client, manager } = this.#options.link;
+      const { checkpoint } = this.#subjects;
+      let last = (await manager.streams.getMessage(this.#stream, { last_by_subj: checkpoint }))?.seq ?? 0;
+      // Another broker was first.
+      if (last >= this.#fold.next) return;
+      for (const { headers, body } of parts) {
+        const expect = { lastSubjectSequence: last, streamName: this.#stream };
+        last = (await client.publish(checkpoint, body, { headers, expect })).seq;
+      }
+      await this.#tail.readUpTo(last, performance.now() + NATS_REQUEST_MS);
+    } catch {
+      // Another broker was first, or NATS is away.
+      this.#fold.bytesSince /= 2;
+    }
+  }
+
+  async #publish(subject: string, bytes: Buffer): Promise<number> {
+    try {
+      const { seq } = await this.#options.link.client.publish(subject, bytes, {
+        expect: { streamName: this.#stream },
+        timeout: NATS_REQUEST_MS,
+        retries: 3,
+      });
+      return seq;
+    } catch (cause) {
+      throw new BackplaneError('unavailable', `NATS takes nothing: ${(cause as Error).message}`);
+    }
+  }
+
+  /** Asked of the leader. */
+  async #message(offset: number) {
+    try {
+      return await this.#options.link.manager.streams.getMessage(this.#stream, { seq: offset });
+    } catch (cause) {
+      throw new BackplaneError('unavailable', `${this.#stream} cannot be read: ${(cause as Error).message}`);
+    }
+  }
+}

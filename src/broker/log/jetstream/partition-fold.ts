@@ -1,0 +1,127 @@
+/**
+ * What the messages of a partition's stream say, taken one after the other. Every broker takes the same messages in the
+ * same order and applies the same rule (see chain.ts), so that all know the same, whoever appended what.
+ */
+import { LOG_DAMAGES_MAX } from '../../../limits.js';
+import { decodeFrame, type Frame } from '../../../wire/frame/frame.js';
+import { CoveredPositions } from '../covered-positions.js';
+import type { LogItem } from '../partition-log.js';
+import { CheckpointIndex, type Standing } from './checkpoint.js';
+import { readCover } from './frame-headers.js';
+import { Marks, markOf } from './marks.js';
+import type { StoredMessage } from './stream-pull.js';
+import type { PartitionSubjects } from './subjects.js';
+
+/** Sequences that the stream does not have, or whose messages cannot be read. */
+export interface Missing {
+  readonly from: number;
+  readonly to: number;
+  readonly message: string;
+}
+
+const NS_PER_MS = 1_000_000n;
+
+export class PartitionFold {
+  readonly marks = new Marks();
+  readonly checkpoints = new CheckpointIndex();
+  /** The sequence that is due next. */
+  next = 1;
+  covered = new CoveredPositions();
+  /** By topic, the sequence of its last frame. */
+  lastOf = new Map<string, number>();
+  /** Bytes since the newest checkpoint. */
+  bytesSince = 0;
+  /** Oldest first. */
+  missing: Missing[] = [];
+
+  readonly #subjects: PartitionSubjects;
+
+  constructor(subjects: PartitionSubjects) {
+    this.#subjects = subjects;
+  }
+
+  /** Goes on from here; what was taken before is forgotten. */
+  restart({ before, covered, lastOf }: Standing): void {
+    this.next = before;
+    this.covered = covered.copy();
+    this.lastOf = new Map(lastOf);
+    this.bytesSince = 0;
+  }
+
+  /** Forgets what the messages from a sequence on were: they are others now. */
+  cut(end: number): void {
+    this.marks.cut(end);
+    this.checkpoints.cut(end);
+    this.missing = this.missing.filter(({ to }) => to <= end);
+  }
+
+  get standing(): Standing {
+    return { before: this.next, covered: this.covered, lastOf: this.lastOf };
+  }
+
+  /**
+   * Takes the next message.
+   * @param tell is told of frames, and of sequences that are missing
+   */
+  take(message: StoredMessage, tell: (item: LogItem) => void): void {
+    const { sequence, subject, timeNs } = message;
+    // A new consumer begins where the one before it may have gone on.
+    if (sequence < this.next) return;
+    if (sequence > this.next) {
+      const lost = { from: this.next, to: sequence, message: 'the stream does not have it' };
+      this.#miss(lost);
+      tell({ kind: 'damage', offsetFrom: lost.from, offsetTo: lost.to, message: lost.message });
+    }
+    this.next = sequence + 1;
+    this.marks.set(sequence, markOf(subject, timeNs));
+    this.bytesSince += subject.length + message.data.length;
+    const read = this.#subjects.read(subject);
+    if (read.kind === 'checkpoint') {
+      const { newest } = this.checkpoints;
+      this.checkpoints.take(sequence, message.headers);
+      if (this.checkpoints.newest !== newest) this.bytesSince = 0;
+    }
+    if (read.kind !== 'frame') return;
+    this.lastOf.set(read.topic, sequence);
+    const item = frameItem(message, read.node);
+    if (item.kind === 'frame') this.covered.take(item.node, item.frame);
+    else this.#takeUnread(message, read.node, read.topic);
+    tell(item);
+  }
+
+  /** What a frame covers is in its headers too, so that one whose body is damaged still counts as covered. */
+  #takeUnread({ sequence, headers }: StoredMessage, node: string, topic: string): void {
+    this.#miss({ from: sequence, to: sequence + 1, message: 'its frame cannot be read' });
+    try {
+      takeCover(this.covered, node, topic, readCover(headers));
+    } catch {
+      // Nothing of it can be read: the node's next frame tells the hole.
+    }
+  }
+
+  #miss(missing: Missing): void {
+    this.missing.push(missing);
+    if (this.missing.length > LOG_DAMAGES_MAX) this.missing.shift();
+  }
+}
+
+/** A frame as readers get it, or that it cannot be read. */
+export function frameItem({ sequence: offset, data, timeNs }: StoredMessage, node: string): LogItem {
+  try {
+    // A copy: what was read from the connection belongs to many messages.
+    const frame = decodeFrame(Buffer.from(data));
+    return { kind: 'frame', offset, node, frame, bytes: data.length, appendedMs: Number(timeNs / NS_PER_MS) };
+  } catch (cause) {
+    return { kind: 'damage', offsetFrom: offset, offsetTo: offset + 1, message: (cause as Error).message };
+  }
+}
+
+/** As CoveredPositions.take, of what the headers say. */
+export function takeCover(
+  covered: CoveredPositions,
+  node: string,
+  topic: string,
+  cover: Pick<Frame, 'coveredFrom' | 'coveredTo' | 'continues'>,
+): void {
+  covered.take(node, { topic, ...cover });
+}

@@ -1,0 +1,165 @@
+/**
+ * A pull consumer on a stream that is used in order and never mended: where anything about it is in doubt, it ends, and its
+ * owner makes a new one from where it stands. The client's own ordered consumer mends itself out of sight, and has been
+ * seen to stand still after a server was lost, without an error.
+ *
+ * Messages are asked for; what was asked for and has not come is all that can be under way.
+ */
+import type { ConsumerConfig } from '@nats-io/jetstream';
+import type { Msg, MsgHdrs } from 'nats';
+import { LOG_CONSUMER_IDLE_MS } from '../../../limits.js';
+import { createInbox, nuid } from '../../nats/nats-library.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+
+export interface StoredMessage {
+  readonly subject: string;
+  readonly sequence: number;
+  /** By the server's clock, since 1970. */
+  readonly timeNs: bigint;
+  /** A view of what the connection has read. */
+  readonly data: Uint8Array;
+  readonly headers: MsgHdrs | undefined;
+}
+
+export interface PullOptions {
+  readonly stream: string;
+  /** The first sequence that is wanted. */
+  readonly from: number;
+  /** Subjects; all of the stream unless they are given. */
+  readonly filters?: readonly string[];
+  readonly headersOnly?: boolean;
+}
+
+export interface PullListener {
+  /** What it throws ends the consumer. */
+  message(message: StoredMessage): void;
+  /**
+   * The request has ended.
+   * @param nothing there was no more at that moment; otherwise all came that was asked for
+   */
+  ended(nothing: boolean): void;
+  /** Called once, unless it was closed. */
+  failed(cause: Error): void;
+}
+
+const [NOTHING, REQUEST_ENDED, CONFLICT, HEARTBEAT] = [404, 408, 409, 100];
+const NS_PER_MS = 1_000_000;
+
+export class StreamPull {
+  readonly #link: NatsLink;
+  readonly #stream: string;
+  readonly #listener: PullListener;
+  readonly #name = `bp_${nuid.next()}`;
+  readonly #inbox = createInbox();
+  #unsubscribe: () => void = () => undefined;
+  #delivered = 0;
+  #outstanding = 0;
+  #over = false;
+
+  /** Rejects where the consumer cannot be made. */
+  static async open(link: NatsLink, options: PullOptions, listener: PullListener): Promise<StreamPull> {
+    const pull = new StreamPull(link, options.stream, listener);
+    try {
+      await pull.#begin(options);
+      return pull;
+    } catch (cause) {
+      pull.close();
+      throw cause;
+    }
+  }
+
+  private constructor(link: NatsLink, stream: string, listener: PullListener) {
+    this.#link = link;
+    this.#stream = stream;
+    this.#listener = listener;
+  }
+
+  /**
+   * Asks for so many messages; one request at a time.
+   * @param waitMs how long the server waits for messages that are not there yet; undefined: not at all
+   */
+  ask(batch: number, bytesMax: number, waitMs: number | undefined): void {
+    if (this.#over) return;
+    this.#outstanding = batch;
+    const wait = waitMs === undefined ? { no_wait: true } : { expires: waitMs * NS_PER_MS };
+    const request = JSON.stringify({ batch, max_bytes: bytesMax, ...wait });
+    const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#name}`;
+    this.#link.reading.publish(subject, request, { reply: this.#inbox });
+  }
+
+  close(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#unsubscribe();
+    // Where that does not reach the server, the consumer ends by itself.
+    this.#link.manager.consumers.delete(this.#stream, this.#name).catch(() => undefined);
+  }
+
+  async #begin({ stream, from, filters, headersOnly = false }: PullOptions): Promise<void> {
+    const subscription = this.#link.reading.subscribe(this.#inbox, { callback: (_, message) => this.#take(message) });
+    this.#unsubscribe = () => subscription.unsubscribe();
+    const config: Partial<ConsumerConfig> = {
+      name: this.#name,
+      ack_policy: 'none',
+      deliver_policy: 'by_start_sequence',
+      opt_start_seq: from,
+      replay_policy: 'instant',
+      inactive_threshold: LOG_CONSUMER_IDLE_MS * NS_PER_MS,
+      mem_storage: true,
+      num_replicas: 1,
+      headers_only: headersOnly,
+      ...filterOf(filters),
+    };
+    await this.#link.manager.consumers.add(stream, config);
+  }
+
+  #take(message: Msg): void {
+    if (this.#over) return;
+    try {
+      const status = message.headers?.code ?? 0;
+      if (status === 0) this.#takeStored(message);
+      else this.#takeStatus(status, message.headers?.description ?? '');
+    } catch (cause) {
+      this.close();
+      this.#listener.failed(cause as Error);
+    }
+  }
+
+  #takeStored(message: Msg): void {
+    const { place, stored } = readMessage(message);
+    if (place !== ++this.#delivered) throw new Error(`message ${place} came where ${this.#delivered} was due`);
+    this.#outstanding--;
+    this.#listener.message(stored);
+    if (this.#outstanding === 0) this.#listener.ended(false);
+  }
+
+  #takeStatus(status: number, description: string): void {
+    if (status === HEARTBEAT) return;
+    const isOver = /deleted|no longer|leadership|shutdown/i.test(description);
+    if (status === NOTHING || status === REQUEST_ENDED || (status === CONFLICT && !isOver)) {
+      this.#outstanding = 0;
+      this.#listener.ended(status !== CONFLICT);
+    } else throw new Error(`its consumer ended: ${status} ${description}`);
+  }
+}
+
+/** A consumer of one subject has it in another field than one of several. */
+function filterOf(filters: readonly string[] | undefined): Partial<ConsumerConfig> {
+  if (filters === undefined) return {};
+  return filters.length === 1 ? { filter_subject: filters[0]! } : { filter_subjects: [...filters] };
+}
+
+/**
+ * The place in the consumer's order, and the message itself. The reply says where it stood:
+ *
+ *   $JS.ACK [ domain account ] stream consumer deliveries sequence place nanoseconds pending [ random ]
+ */
+function readMessage({ subject, reply = '', data, headers }: Msg): { place: number; stored: StoredMessage } {
+  const tokens = reply.split('.');
+  const at = tokens.length === 9 ? 5 : 7;
+  const [sequence, place] = [Number(tokens[at]), Number(tokens[at + 1])];
+  if (tokens[1] !== 'ACK' || !Number.isSafeInteger(sequence) || !Number.isSafeInteger(place)) {
+    throw new Error(`a message that is from no stream: ${reply.slice(0, 100)}`);
+  }
+  return { place, stored: { subject, sequence, timeNs: BigInt(tokens[at + 2] ?? 0), data, headers } };
+}

@@ -1,0 +1,123 @@
+/** All streams of a cluster of brokers: made once, compared, and bounded anew. */
+import { randomBytes } from 'node:crypto';
+import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream';
+import { BackplaneError } from '../../errors.js';
+import { bytesText } from '../../text/size-text.js';
+import { durationMsText } from '../../text/time-text.js';
+import { coordinationStreams } from '../cluster/nats/coordination-streams.js';
+import { type LogBounds, partitionForms } from '../log/jetstream/streams.js';
+import { boundStream, differences, identityOf, makeStream, type StreamForm, streamInfo } from './stream-form.js';
+
+const NS_PER_MS = 1_000_000;
+
+function forms(cluster: string, bounds: LogBounds): StreamForm[] {
+  return [...partitionForms(cluster, bounds), ...coordinationStreams(cluster, bounds.replicas)];
+}
+
+/**
+ * Makes them. Throws already_exists where one of them is there, before any is made. Of a cluster of which not all could be
+ * made, those that were are deleted again: nobody has written to them.
+ */
+export async function makeCluster(manager: JetStreamManager, cluster: string, bounds: LogBounds): Promise<void> {
+  const wanted = forms(cluster, bounds);
+  for (const { name } of wanted) {
+    if ((await streamInfo(manager, name)) !== undefined) {
+      throw new BackplaneError('already_exists', `cluster ${cluster} exists: stream ${name} is there`);
+    }
+  }
+  const identity = randomBytes(8).toString('hex');
+  const made: string[] = [];
+  try {
+    for (const form of wanted) {
+      await makeStream(manager, form, identity);
+      made.push(form.name);
+    }
+  } catch (cause) {
+    for (const name of made) await manager.streams.delete(name).catch(() => false);
+    const failed = wanted[made.length]?.name;
+    throw new BackplaneError('unavailable', `stream ${failed} cannot be made: ${(cause as Error).message}`);
+  }
+}
+
+/** A stream as it is, and what is wrong with it, a sentence each. */
+export interface CheckedStream {
+  readonly name: string;
+  /** Undefined where it is gone. */
+  readonly info: StreamInfo | undefined;
+  readonly faults: readonly string[];
+}
+
+export async function checkCluster(manager: JetStreamManager, cluster: string): Promise<readonly CheckedStream[]> {
+  const found: CheckedStream[] = [];
+  // Bounds may be any, and are not compared.
+  for (const form of forms(cluster, { bytesMax: 1, ageMsMax: 1, replicas: 1 })) {
+    const info = await streamInfo(manager, form.name);
+    const faults = info === undefined ? ['it is gone: brokers do not start'] : differences(form, info.config);
+    found.push({ name: form.name, info, faults: [...faults, ...(info ? troubles(info) : [])] });
+  }
+  return found.map((one) => ({ ...one, faults: [...one.faults, ...strangers(one, found[0]!)] }));
+}
+
+/** Changes what is given of the bounds. Throws failed_precondition where a stream is not as it was made. */
+export async function boundCluster(
+  manager: JetStreamManager,
+  cluster: string,
+  given: Partial<LogBounds>,
+): Promise<void> {
+  const checked = await checkCluster(manager, cluster);
+  // What only passes by itself, such as a replica that lags, does not keep from it.
+  const unfit = checked.find(({ name, info }) => info === undefined || differsFrom(cluster, name, info).length > 0);
+  if (unfit !== undefined) {
+    throw new BackplaneError('failed_precondition', `stream ${unfit.name}: ${unfit.faults[0]}`);
+  }
+  const { config } = checked[0]!.info!;
+  const logs = partitionForms(cluster).length;
+  const bounds = {
+    bytesMax: given.bytesMax ?? config.max_bytes * logs,
+    ageMsMax: given.ageMsMax ?? config.max_age / NS_PER_MS,
+    replicas: given.replicas ?? config.num_replicas,
+  };
+  for (const form of partitionForms(cluster, bounds)) await bound(manager, form);
+  // Their sizes are their own.
+  for (const { name } of coordinationStreams(cluster, bounds.replicas)) {
+    await bound(manager, { name, num_replicas: bounds.replicas });
+  }
+}
+
+async function bound(manager: JetStreamManager, form: StreamForm): Promise<void> {
+  try {
+    await boundStream(manager, form);
+  } catch (cause) {
+    throw new BackplaneError('unavailable', `stream ${form.name} cannot be changed: ${(cause as Error).message}`);
+  }
+}
+
+function differsFrom(cluster: string, name: string, { config }: StreamInfo): string[] {
+  const form = forms(cluster, { bytesMax: 1, ageMsMax: 1, replicas: 1 }).find((one) => one.name === name);
+  return form === undefined ? [] : differences(form, config);
+}
+
+/** What keeps a stream from being as safe as its settings say. */
+function troubles({ config, cluster }: StreamInfo): string[] {
+  if (config.num_replicas <= 1) return [];
+  if (cluster?.leader === undefined || cluster.leader === '') return ['it has no leader: nothing is acknowledged'];
+  const behind = (cluster.replicas ?? []).filter(({ current, offline }) => offline === true || !current);
+  return behind.map(({ name, offline }) => `its replica on ${name} is ${offline === true ? 'away' : 'not current'}`);
+}
+
+/** All streams of a cluster have the identity of the first one. */
+function strangers({ info }: CheckedStream, first: CheckedStream): string[] {
+  const [own, wanted] = [info, first.info].map((one) => one && identityOf(one.config));
+  if (own === undefined || wanted === undefined || own === wanted) return [];
+  return [`its identity is ${own}, that of ${first.name} is ${wanted}: they are not of one cluster`];
+}
+
+/** One line about a stream, for people. */
+export function streamText({ name, info, faults }: CheckedStream): string {
+  if (info === undefined) return `${name}: ${faults.join('; ')}`;
+  const { config, state } = info;
+  const age = config.max_age > 0 ? `, ${durationMsText(config.max_age / NS_PER_MS)}` : '';
+  const bounds = `${bytesText(state.bytes)} of ${bytesText(config.max_bytes)}${age}`;
+  const copies = config.num_replicas === 1 ? '1 replica' : `${config.num_replicas} replicas`;
+  return `${name}: ${bounds}, ${copies}: ${faults.length === 0 ? 'as it must be' : faults.join('; ')}`;
+}

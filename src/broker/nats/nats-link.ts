@@ -1,0 +1,63 @@
+/**
+ * A broker's connections to NATS. What is published, what is read and what is asked have one each, so that none of them
+ * waits behind the others.
+ */
+import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
+import type { NatsConnection } from 'nats';
+import { NATS_REQUEST_MS } from '../../limits.js';
+import { connectNats, type NatsOptions } from './connect.js';
+
+export interface NatsLink {
+  readonly publishing: NatsConnection;
+  readonly reading: NatsConnection;
+  readonly asking: NatsConnection;
+  readonly client: JetStreamClient;
+  readonly manager: JetStreamManager;
+  /** Whether what is published leaves this process. */
+  readonly connected: boolean;
+  /** Calls `back` whenever reading is connected again. */
+  onReconnect(back: () => void): void;
+  close(): Promise<void>;
+}
+
+/** Throws as connectNats does. */
+export async function openLink(options: NatsOptions, name: string): Promise<NatsLink> {
+  const { jetstream, jetstreamManager } = await import('./nats-library.js');
+  const open: NatsConnection[] = [];
+  const close = async () => {
+    await Promise.all(open.map((connection) => connection.close()));
+  };
+  try {
+    for (const purpose of ['publishes', 'reads', 'asks']) open.push(await connectNats(options, `${name} ${purpose}`));
+    const [publishing, reading, asking] = open as [NatsConnection, NatsConnection, NatsConnection];
+    const manager = await jetstreamManager(asking, { timeout: NATS_REQUEST_MS, checkAPI: false });
+    let connected = true;
+    void watch(publishing, (is) => {
+      connected = is;
+    });
+    const backs: (() => void)[] = [];
+    void watch(reading, (is) => {
+      if (is) for (const back of backs) back();
+    });
+    return {
+      ...{ publishing, reading, asking, manager, close },
+      client: jetstream(publishing, { timeout: NATS_REQUEST_MS }),
+      get connected() {
+        return connected;
+      },
+      onReconnect: (back) => backs.push(back),
+    };
+  } catch (cause) {
+    await close();
+    throw cause;
+  }
+}
+
+/** Until the connection is closed. */
+async function watch(connection: NatsConnection, tell: (connected: boolean) => void): Promise<void> {
+  for await (const { type } of connection.status()) {
+    if (type === 'disconnect') tell(false);
+    else if (type === 'reconnect') tell(true);
+  }
+  tell(false);
+}

@@ -1,0 +1,111 @@
+/**
+ * A broker that is taken out of service sends its agents and subscribers away one by one, each to another broker of its
+ * list: all at once would be a storm there. Whoever comes meanwhile is refused, and goes on to the next.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Logger } from 'pino';
+import { BackplaneError } from '../errors.js';
+import { RETIRE_MS_MAX, RETIRE_STEP_MS } from '../limits.js';
+import type { RetireResponse } from '../wire/messages.js';
+import { ProtoReader } from '../wire/protobuf.js';
+import type { Caller } from './access/gate.js';
+import type { AuditTrail } from './cluster/audit-trail.js';
+
+/**
+ * Whether a RetireRequest forces it. Read strictly: the usual reader takes bytes of any form for a bool, and a message that
+ * is none must not empty a broker. @throws BackplaneError invalid_argument
+ */
+export function isForced(request: Buffer): boolean {
+  const reader = new ProtoReader(request, 'retire');
+  let force = false;
+  while (reader.nextTag()) {
+    if (reader.field === 1) force = reader.bool();
+    else reader.skip();
+  }
+  return force;
+}
+
+/** Where peers are connected. */
+export interface Connected {
+  /** Refuses new ones from now on. Returns for each of those there are what sends it away. */
+  retire(): readonly (() => void)[];
+}
+
+export interface RetirementParts {
+  readonly agents: Connected;
+  readonly subscribers: Connected;
+  /** Publishers have nothing here between two batches: they are sent away together, last. */
+  readonly publishers: { drain(): void };
+  /** Number of other brokers of this one's cluster that take agents and subscribers. */
+  readonly others: () => number;
+  /** Called when it begins: the broker is not ready any more. */
+  readonly begins: () => void;
+  readonly trail: Pick<AuditTrail, 'record'>;
+  readonly logger: Logger;
+}
+
+export class Retirement {
+  readonly #parts: RetirementParts;
+  #answer: RetireResponse | undefined;
+  #gone: Promise<void> | undefined;
+
+  constructor(parts: RetirementParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Begins to send away, and resolves with how many; later calls have the same answer.
+   * @param force also where nobody is known to take them
+   * @throws BackplaneError failed_precondition where there is nowhere to go
+   */
+  async ask(force: boolean, { peer, identity }: Caller): Promise<RetireResponse> {
+    if (this.#answer !== undefined) return this.#answer;
+    if (!force && this.#parts.others() === 0) {
+      const message =
+        'there is nowhere to go: no other broker of this cluster is known. End it by SIGTERM, or force it';
+      throw new BackplaneError('failed_precondition', message, { field: 'force' });
+    }
+    await this.#parts.trail.record({ action: 'retire', peer, identity, force });
+    return this.#begin();
+  }
+
+  /** Before the broker ends: resolves when all were sent away; at once where there is nowhere to go. */
+  async finished(): Promise<void> {
+    if (this.#answer === undefined && this.#parts.others() > 0) this.#begin();
+    await this.#gone;
+  }
+
+  #begin(): RetireResponse {
+    if (this.#answer !== undefined) return this.#answer;
+    const { agents, subscribers, begins, logger } = this.#parts;
+    begins();
+    const away = [agents.retire(), subscribers.retire()] as const;
+    const all = shuffled(away.flat());
+    const stepMs = Math.min(RETIRE_STEP_MS, RETIRE_MS_MAX / Math.max(1, all.length));
+    this.#answer = { agents: away[0].length, subscribers: away[1].length, withinMs: Math.ceil(all.length * stepMs) };
+    logger.info(this.#answer, 'retiring: agents and subscribers go to other brokers');
+    this.#gone = this.#sendAway(all, stepMs);
+    return this.#answer;
+  }
+
+  async #sendAway(all: readonly (() => void)[], stepMs: number): Promise<void> {
+    const beganMs = performance.now();
+    for (const [index, send] of all.entries()) {
+      // Each at a random moment of its own step.
+      const dueMs = beganMs + (index + Math.random()) * stepMs;
+      await sleep(Math.max(0, dueMs - performance.now()));
+      send();
+    }
+    this.#parts.publishers.drain();
+  }
+}
+
+/** Fisher and Yates. */
+function shuffled<Item>(items: readonly Item[]): Item[] {
+  const mixed = [...items];
+  for (let last = mixed.length - 1; last > 0; last -= 1) {
+    const at = Math.floor(Math.random() * (last + 1));
+    [mixed[last], mixed[at]] = [mixed[at]!, mixed[last]!];
+  }
+  return mixed;
+}

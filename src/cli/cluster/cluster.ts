@@ -1,0 +1,120 @@
+/** `backplane cluster init|check|set`: the streams of a cluster of brokers on NATS JetStream. */
+import type { JetStreamManager } from '@nats-io/jetstream';
+import type { Command } from 'commander';
+import type { NatsOptions } from '../../broker/nats/connect.js';
+import type { SettingKey, Settings } from '../../config/settings.js';
+import { invalid } from '../../errors.js';
+import { addSettingFlags, commandConfig } from '../setting-flags.js';
+
+const NATS_KEYS: readonly SettingKey[] = [
+  'nats.servers',
+  'nats.cluster',
+  'nats.credentials',
+  'nats.nkey',
+  'nats.ca',
+  'nats.cert',
+  'nats.key',
+];
+const BOUND_KEYS: readonly SettingKey[] = ['log.bytesMax', 'log.ageMax'];
+const REPLICAS = [1, 3, 5];
+
+export function define(command: Command): void {
+  defineInit(command.command('init').description('make the streams of a cluster'));
+  defineCheck(command.command('check').description('compare the streams of a cluster with what they must be'));
+  defineSet(command.command('set').description('change the size, the age or the replicas of a cluster'));
+}
+
+function defineInit(command: Command): void {
+  addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
+  command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5 (default 3, on one server 1)');
+  command.action(async () => {
+    const { settings } = commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
+    const { makeCluster } = await import('../../broker/nats/cluster-streams.js');
+    const cluster = clusterOf(settings);
+    await withManager(settings, async (manager, servers) => {
+      const replicas = replicasOf(command) ?? (servers === 1 ? 1 : 3);
+      const bounds = { bytesMax: settings['log.bytesMax'], ageMsMax: settings['log.ageMax'], replicas };
+      await makeCluster(manager, cluster, bounds);
+    });
+    process.stdout.write(`cluster ${cluster} is made\n`);
+  });
+}
+
+function defineCheck(command: Command): void {
+  addSettingFlags(command, NATS_KEYS);
+  command.action(async () => {
+    const { settings } = commandConfig(command, NATS_KEYS);
+    const { checkCluster, streamText } = await import('../../broker/nats/cluster-streams.js');
+    await withManager(settings, async (manager) => {
+      const streams = await checkCluster(manager, clusterOf(settings));
+      process.stdout.write(streams.map((stream) => `${streamText(stream)}\n`).join(''));
+      if (streams.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
+    });
+  });
+}
+
+function defineSet(command: Command): void {
+  addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
+  command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5');
+  command.action(async () => {
+    const { settings } = commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
+    const { boundCluster } = await import('../../broker/nats/cluster-streams.js');
+    // Only what the command line says is changed: defaults and files are about new clusters.
+    const given = (flag: string) => command.getOptionValueSourceWithGlobals(flag) === 'cli';
+    const bounds = {
+      ...(given('logBytesMax') ? { bytesMax: settings['log.bytesMax'] } : {}),
+      ...(given('logAgeMax') ? { ageMsMax: settings['log.ageMax'] } : {}),
+      ...(given('replicas') ? { replicas: replicasOf(command)! } : {}),
+    };
+    if (Object.keys(bounds).length === 0) {
+      throw invalid('cluster set', 'needs what is to change: --log-bytes-max, --log-age-max or --replicas');
+    }
+    await withManager(settings, (manager) => boundCluster(manager, clusterOf(settings), bounds));
+    process.stdout.write(`cluster ${clusterOf(settings)} is changed\n`);
+  });
+}
+
+/** @param run gets how many servers there are */
+async function withManager(
+  settings: Settings,
+  run: (manager: JetStreamManager, servers: number) => Promise<void>,
+): Promise<void> {
+  const { connectNats } = await import('../../broker/nats/connect.js');
+  const { jetstreamManager } = await import('../../broker/nats/nats-library.js');
+  const connection = await connectNats(natsOptions(settings), 'cluster');
+  try {
+    const servers = Math.max(settings['nats.servers'].length, connection.info?.connect_urls?.length ?? 1);
+    await run(await jetstreamManager(connection, { checkAPI: false }), servers);
+  } finally {
+    await connection.close();
+  }
+}
+
+/** Throws invalid_argument where no server is named. */
+export function natsOptions(settings: Settings): NatsOptions {
+  const servers = settings['nats.servers'];
+  if (servers.length === 0) throw invalid('nats.servers', 'must name a nats-server, like --nats nats://10.0.0.1:4222');
+  const file = (key: 'nats.credentials' | 'nats.nkey' | 'nats.ca' | 'nats.cert' | 'nats.key') =>
+    settings[key] === '' ? undefined : settings[key];
+  return {
+    servers,
+    credentials: file('nats.credentials'),
+    nkey: file('nats.nkey'),
+    ca: file('nats.ca'),
+    cert: file('nats.cert'),
+    key: file('nats.key'),
+  };
+}
+
+function clusterOf(settings: Settings): string {
+  const cluster = settings['nats.cluster'];
+  if (cluster === '') throw invalid('nats.cluster', 'must name the cluster, like --cluster prod');
+  return cluster;
+}
+
+function replicasOf(command: Command): number | undefined {
+  const { replicas } = command.opts<{ replicas?: string }>();
+  if (replicas === undefined) return undefined;
+  if (!REPLICAS.includes(Number(replicas))) throw invalid('--replicas', `must be 1, 3 or 5, got ${replicas}`);
+  return Number(replicas);
+}

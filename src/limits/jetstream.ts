@@ -1,0 +1,48 @@
+/** Bounds of a broker whose log is on NATS JetStream. */
+import { MiB } from './units.js';
+
+/** Addresses of nats-servers that a setting may name. */
+export const NATS_SERVERS_MAX = 16;
+/** The client's own time of 5 s would make the loss of a leader take 10 s. */
+export const NATS_REQUEST_MS = 1_000;
+/** The client waits so long between two tries to reach a server again, with half as much at random besides. */
+export const NATS_RECONNECT_MS = 250;
+/** A server that says nothing is taken for gone after two pings. */
+export const NATS_PING_MS = 5_000;
+/** After this an append gives up. The frame is then held, and its sender is not read. */
+export const APPEND_MS_MAX = 10_000;
+/** Between two tries of an append, the more the longer it lasts. */
+export const APPEND_RETRY_MS_MIN = 50;
+export const APPEND_RETRY_MS_MAX = 1_000;
+/** Frames that were sent to NATS and are not acknowledged: the client buffers without a bound of its own. */
+export const APPEND_WINDOW_BYTES_MAX = 16 * MiB;
+/** Frames of all agents that wait for NATS. What comes beyond them is held one by one, and its senders are not read. */
+export const APPEND_PENDING_BYTES_MAX = 64 * MiB;
+/** Messages asked for at once of a partition's tail: the server cuts off who has 64 MiB of them before it. */
+export const LOG_TAIL_BATCH = 64;
+export const LOG_TAIL_BYTES_MAX = 8 * MiB;
+/** Each broker writes a tick into each partition this often, so that silence means that a consumer is dead. */
+export const LOG_TICK_MS = 1_000;
+export const LOG_TICK_SILENCE_MS = 3_000;
+/** Before a new consumer of a tail; thousands of them at once have brought clusters down. */
+export const LOG_TAIL_RETRY_MS_MIN = 1_000;
+export const LOG_TAIL_RETRY_MS_MAX = 30_000;
+/** A consumer that nobody asks ends by itself after this. */
+export const LOG_CONSUMER_IDLE_MS = 60_000;
+/** Readers behind the tails, over all partitions, that have a consumer at a time; more take turns. */
+export const LOG_CATCH_UPS_MAX = 32;
+/** What one of them has read ahead. */
+export const LOG_CATCH_UP_BYTES_MAX = 2 * MiB;
+export const LOG_CATCH_UP_BATCH = 256;
+/** How far nodes reach is written after so many bytes, or after an eighth of what the partition may hold. */
+export const LOG_CHECKPOINT_BYTES = 16 * MiB;
+/** Of one message of it: six topics of a node with the longest name take less than 512 bytes. */
+export const LOG_CHECKPOINT_NODES_MAX = 1_000;
+/** Messages of a partition whose marks are in memory: 4 bytes each. */
+export const LOG_MARKS_MAX = 65_536;
+/** Stretches known as damaged, of a partition; the oldest is forgotten first. */
+export const LOG_DAMAGES_MAX = 256;
+/** How often a broker asks what a stream holds, and whether it is still the one that it was. */
+export const LOG_STREAM_LOOK_MS = 5_000;
+/** A stream is believed to be gone when it was not found so many times: a server that just started knows none. */
+export const LOG_STREAM_LOOKS = 3;

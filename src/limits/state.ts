@@ -1,0 +1,63 @@
+/** Bounds of what the brokers of a cluster agree on, and of how they reach each other's nodes. */
+import assert from 'node:assert/strict';
+import { GiB, KiB, MiB } from './units.js';
+
+/** Each broker writes a tick into a stream this often; a reader that sees none for so long begins anew. */
+export const TICK_MS = 1_000;
+export const TICK_SILENCE_MS = 3_000;
+/** Delay before a reader begins anew, doubling while it fails: many brokers come back to the same servers at once. */
+export const READER_RETRY_MS_MIN = 1_000;
+export const READER_RETRY_MS_MAX = 30_000;
+/** Messages that a reader asks for at once: the server cuts off a reader with 64 MiB on its way. */
+export const READER_BATCH = 64;
+/** A server deletes the consumer of a reader that has been away for so long. */
+export const READER_GONE_MS = 30_000;
+/** A stream is gone when it was not found so many times in a row: a server that has just started knows none. */
+export const READER_LOOKS = 3;
+
+/** How long a change is tried before it is refused: longer than an election takes. */
+export const STATE_WRITE_MS = 10_000;
+/** Between two tries of one change. */
+export const STATE_RETRY_MS = 100;
+/** Changes of one broker that are under way. */
+export const STATE_WRITES_MAX = 16_384;
+/** One entry, with room for headers in a message of 1 MiB: the longest is a group's, 64 cursors of 4 KiB. */
+export const STATE_ENTRY_BYTES_MAX = 768 * KiB;
+/** A key, escaped: subjects are short, as each server keeps them all in memory. */
+export const STATE_KEY_BYTES_MAX = 1 * KiB;
+/** Entries of a state, deleted ones among them, and their bytes. */
+export const STATE_ENTRIES_MAX = 262_144;
+export const SHARED_STATE_BYTES_MAX = 256 * MiB;
+/** On the servers. Nothing is dropped there: a state that is full takes no more. */
+export const STATE_STREAM_BYTES_MAX = 1 * GiB;
+/** Changes of one entry that are kept of what nobody could tell again. */
+export const STATE_HISTORY = 8;
+/** A deletion is remembered so long, for brokers that were away; then any of them forgets it. */
+export const STATE_DELETION_KEPT_MS = 600_000;
+export const STATE_DELETIONS_FORGOTTEN_MAX = 256;
+
+/** What one message of the audit may have, and the entries that wait while the stream takes nothing. */
+export const AUDIT_MESSAGE_BYTES_MAX = 512 * KiB;
+
+/** Parts in which another broker sends a node's answer. */
+export const ROUTE_CHUNK_BYTES = 64 * KiB;
+/** Bytes on their way from other brokers' nodes, over all answers of one connection: far below what a server cuts off. */
+export const ROUTE_OUTSTANDING_BYTES_MAX = 16 * MiB;
+/** Both sides of an answer say this often that they are there, and take the other for gone after so long. */
+export const ROUTE_PING_MS = 5_000;
+export const ROUTE_SILENCE_MS = 15_000;
+/** How long a broker waits until another has ended the session of a node that moved. */
+export const ROUTE_TAKEOVER_MS = 2_000;
+/** Answers that one broker gives to others at once. */
+export const ROUTE_ANSWERS_MAX = 4_096;
+
+/** What a broker says of itself holds for so long; it says it three times as often. */
+export const BROKER_LEASE_MS = 15_000;
+export const BROKER_HEARTBEAT_MS = 5_000;
+/** Brokers of one cluster. */
+export const CLUSTER_BROKERS_MAX = 64;
+
+assert(3 * TICK_MS <= TICK_SILENCE_MS);
+assert(3 * ROUTE_PING_MS <= ROUTE_SILENCE_MS);
+assert(3 * BROKER_HEARTBEAT_MS <= BROKER_LEASE_MS);
+assert(BROKER_LEASE_MS < STATE_DELETION_KEPT_MS);

@@ -1,0 +1,78 @@
+/**
+ * The labels that Kubernetes has of this node, from its API by the token that it projects into the agent's pod, whose
+ * service account must be allowed to get nodes. Asked once, when the agent starts: labels of nodes hardly change.
+ */
+import { readFileSync } from 'node:fs';
+import { request } from 'node:https';
+import * as z from 'zod';
+import { asBackplaneError } from '../errors.js';
+import { within } from '../flow/within.js';
+import { KUBERNETES_ANSWER_BYTES_MAX, KUBERNETES_ANSWER_MS_MAX, NODE_LABELS_MAX } from '../limits/containers.js';
+import { isNodeLabel } from '../subscriptions/request/node-labels.js';
+
+export interface KubernetesApi {
+  readonly host: string;
+  readonly port: number;
+  readonly tokenFile: string;
+  readonly caFile: string;
+}
+
+const ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+const node = z.object({ metadata: z.object({ labels: z.record(z.string(), z.string()).optional() }) });
+
+/** As every pod has it; undefined outside of one. */
+export function apiOfPod({
+  KUBERNETES_SERVICE_HOST: host,
+  KUBERNETES_SERVICE_PORT: port,
+}: NodeJS.ProcessEnv): KubernetesApi | undefined {
+  if (!host || !port) return undefined;
+  return { host, port: Number(port), tokenFile: `${ACCOUNT}/token`, caFile: `${ACCOUNT}/ca.crt` };
+}
+
+/** `key=value`, sorted; none where the API does not answer, which is said. Never rejects. */
+export async function kubernetesLabels(
+  api: KubernetesApi | undefined,
+  nodeName: string,
+  warn: (message: string) => void,
+): Promise<readonly string[]> {
+  try {
+    if (api === undefined) throw new Error('this is no pod: KUBERNETES_SERVICE_HOST is not set');
+    const unending = new AbortController().signal;
+    const text = await within(KUBERNETES_ANSWER_MS_MAX, unending, (signal) => read(api, nodeName, signal));
+    const labels = Object.entries(node.parse(JSON.parse(text)).metadata.labels ?? {});
+    const texts = labels.map(([key, value]) => `${key}=${value}`).filter(isNodeLabel);
+    return texts.sort().slice(0, NODE_LABELS_MAX);
+  } catch (cause) {
+    warn(`this node has no labels of Kubernetes: ${asBackplaneError(cause).message}`);
+    return [];
+  }
+}
+
+function read(
+  { host, port, tokenFile, caFile }: KubernetesApi,
+  nodeName: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const authorization = `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`;
+  const options = { host, port, ca: readFileSync(caFile), agent: false, signal } as const;
+  return new Promise((resolve, reject) => {
+    const path = `/api/v1/nodes/${encodeURIComponent(nodeName)}`;
+    const asked = request({ ...options, path, headers: { authorization, accept: 'application/json' } }, (answer) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      answer.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > KUBERNETES_ANSWER_BYTES_MAX)
+          asked.destroy(new Error(`the answer has more than ${KUBERNETES_ANSWER_BYTES_MAX} bytes`));
+        else chunks.push(chunk);
+      });
+      answer.on('error', reject);
+      answer.on('end', () => {
+        if (answer.statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8'));
+        else reject(new Error(`GET ${path} is answered with status ${answer.statusCode}`));
+      });
+    });
+    asked.on('error', reject);
+    asked.end();
+  });
+}

@@ -1,0 +1,84 @@
+/** Asks Docker's daemon (or Podman's service, which answers alike) by HTTP on its socket. */
+import { request } from 'node:http';
+import * as z from 'zod';
+import { within } from '../../../flow/within.js';
+import { CONTAINER_ANSWER_MS_MAX, CONTAINERS_MAX, RUNTIME_ANSWER_BYTES_MAX } from '../../../limits/containers.js';
+import type { RecordedContainer } from '../../recorder/recording.js';
+import { type Runtime, recordedContainer } from './runtime.js';
+
+const listedContainers = z.array(
+  z.object({
+    Id: z.string(),
+    Names: z.array(z.string()).nullish(),
+    Image: z.string().optional(),
+    Labels: z.record(z.string(), z.string()).nullish(),
+  }),
+);
+type Listed = z.infer<typeof listedContainers>[number];
+
+/** Those of pods carry them where a kubelet has Docker as its runtime. */
+const LABELS = { name: 'container.name', pod: 'pod.name', podUid: 'pod.uid', namespace: 'pod.namespace' } as const;
+
+export class DockerRuntime implements Runtime {
+  readonly #closed = new AbortController();
+
+  readonly #socket: string;
+
+  constructor(socket: string) {
+    this.#socket = socket;
+  }
+
+  async list(): Promise<readonly RecordedContainer[]> {
+    return (await this.#get('/containers/json')).map(named);
+  }
+
+  async find(id: string): Promise<RecordedContainer | undefined> {
+    const filters = encodeURIComponent(JSON.stringify({ id: [id] }));
+    const found = (await this.#get(`/containers/json?all=1&filters=${filters}`)).find(({ Id }) => Id === id);
+    return found && named(found);
+  }
+
+  close(): void {
+    this.#closed.abort();
+  }
+
+  async #get(path: string): Promise<readonly Listed[]> {
+    const text = await within(CONTAINER_ANSWER_MS_MAX, this.#closed.signal, (signal) => this.#read(path, signal));
+    return listedContainers.parse(JSON.parse(text)).slice(0, CONTAINERS_MAX);
+  }
+
+  #read(path: string, signal: AbortSignal): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const options = { socketPath: this.#socket, path, headers: { host: 'docker' }, agent: false, signal };
+      const asked = request(options, (answer) => {
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        answer.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+          if (bytes > RUNTIME_ANSWER_BYTES_MAX)
+            asked.destroy(new Error(`its answer has more than ${RUNTIME_ANSWER_BYTES_MAX} bytes`));
+          else chunks.push(chunk);
+        });
+        answer.on('error', reject);
+        answer.on('end', () => {
+          if (answer.statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8'));
+          else reject(new Error(`it answers ${path} with status ${answer.statusCode}`));
+        });
+      });
+      asked.on('error', reject);
+      asked.end();
+    });
+  }
+}
+
+function named({ Id, Names, Image, Labels }: Listed): RecordedContainer {
+  const label = (key: keyof typeof LABELS) => Labels?.[`io.kubernetes.${LABELS[key]}`];
+  const [name] = Names ?? [];
+  return recordedContainer(Id, {
+    name: label('name') ?? name?.replace(/^\//, ''),
+    image: Image,
+    pod: label('pod'),
+    podUid: label('podUid'),
+    namespace: label('namespace'),
+  });
+}

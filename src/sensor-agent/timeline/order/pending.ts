@@ -1,0 +1,38 @@
+/** What waits in a timeline until it can be told, lane by lane, and how it is put in position order. */
+import type { RecordedNotice } from '../../recorder/recording.js';
+import type { TraceEvent } from '../kernel-events.js';
+import type { Loss } from '../timeline-sink.js';
+
+export interface Pending extends TraceEvent {
+  readonly timeNs: bigint;
+  readonly lane: number;
+  readonly tie: number;
+  /** Ordinal of the record that held it. */
+  readonly ordinal: number;
+  readonly notice?: RecordedNotice;
+  readonly loss?: Loss;
+  /** Types whose events were off until here. */
+  readonly switchedOn?: readonly string[];
+}
+
+/** Of what is no event of the kernel. */
+export const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
+
+/** Takes from every lane what is not beyond a time; in position order. */
+export function takeUpTo(timeNs: bigint, lanes: Map<number, Pending[]>): Pending[] {
+  const batch: Pending[] = [];
+  for (const [lane, events] of lanes) {
+    let below = 0;
+    while (below < events.length && events[below]!.timeNs <= timeNs) below += 1;
+    if (below === 0) continue;
+    for (let at = 0; at < below; at += 1) batch.push(events[at]!);
+    if (below === events.length) lanes.set(lane, []);
+    else events.splice(0, below);
+  }
+  return batch.sort(byPlace);
+}
+
+function byPlace(a: Pending, b: Pending): number {
+  if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
+  return a.lane - b.lane || a.tie - b.tie;
+}

@@ -1,0 +1,268 @@
+/** Shared state on a stream: the contract, and what NATS does to it. */
+import assert from 'node:assert/strict';
+import { cpSync, renameSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { sharedStream } from '../../../../src/broker/cluster/nats/coordination-streams.js';
+import type { NatsState, NatsStateOptions } from '../../../../src/broker/cluster/nats/nats-state.js';
+import { keyOfSubject, subjectOfKey } from '../../../../src/broker/cluster/nats/state-subject.js';
+import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
+import { STATE_ENTRY_BYTES_MAX, STATE_KEY_BYTES_MAX } from '../../../../src/limits.js';
+import { countOne, sharedStateContract } from '../../../contract/shared-state.js';
+import { needsNats } from '../../../harness/nats/nats-package.js';
+import { NatsServers } from '../../../harness/nats/nats-servers.js';
+import { linkTo, newCluster, openNatsState } from '../../../harness/nats/state-under-test.js';
+import { until } from '../../../harness/until.js';
+
+const skip = needsNats();
+let servers: NatsServers;
+/** Of two brokers. */
+let links: readonly [NatsLink, NatsLink];
+
+if (skip === false) {
+  before(async () => {
+    servers = await NatsServers.start();
+    links = [await linkTo(servers), await linkTo(servers)];
+  });
+  after(async () => {
+    await Promise.all(links.map((link) => link.close()));
+    await servers.destroy();
+  });
+  sharedStateContract('nats', contract);
+}
+
+async function contract() {
+  const cluster = await newCluster(links[0]);
+  const open: NatsState[] = [];
+  /** Shared by all that are open. */
+  const times: { writeMs?: number } = {};
+  const openOn = async (link: NatsLink, broker: string) => {
+    const state = await openNatsState(link, cluster, { broker, times });
+    open.push(state);
+    return state;
+  };
+  const closeAll = async () => {
+    await Promise.all(open.splice(0).map((state) => state.close()));
+  };
+  return {
+    reopen: async () => {
+      await closeAll();
+      return openOn(links[0], 'b1');
+    },
+    two: () => Promise.all([openOn(links[0], 'b1'), openOn(links[1], 'b2')]),
+    breakIt: async () => {
+      await servers.first.kill();
+      times.writeMs = 200;
+      return async () => {
+        delete times.writeMs;
+        await restarted();
+      };
+    },
+    destroy: closeAll,
+  };
+}
+
+/** The server is started again, and the connections are there. */
+async function restarted(): Promise<void> {
+  servers.first.start();
+  await servers.first.ready();
+  await reconnected();
+}
+
+async function reconnected(): Promise<void> {
+  for (const connection of links.flatMap(({ publishing, reading, asking }) => [publishing, reading, asking])) {
+    await until('that it is connected again', () =>
+      connection.flush().then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
+}
+
+/** Two brokers of a new cluster. */
+async function twoStates(options: readonly [Partial<NatsStateOptions>, Partial<NatsStateOptions>] = [{}, {}]) {
+  const cluster = await newCluster(links[0]);
+  const states = await Promise.all([
+    openNatsState(links[0], cluster, { broker: 'b1', ...options[0] }),
+    openNatsState(links[1], cluster, { broker: 'b2', ...options[1] }),
+  ]);
+  return { cluster, states, close: () => Promise.all(states.map((state) => state.close())) };
+}
+
+/** A link that loses every third message on the way there, and the answer to every third. */
+function forgetful(link: NatsLink): NatsLink {
+  let calls = 0;
+  const client = Object.create(link.client, {
+    publish: {
+      value: async (...given: Parameters<NatsLink['client']['publish']>) => {
+        const call = calls++ % 3;
+        if (call === 0) throw new Error('lost on the way there');
+        const answer = await link.client.publish(...given);
+        if (call === 1) throw new Error('lost on the way back');
+        return answer;
+      },
+    },
+  });
+  return { ...link, client };
+}
+
+test('answers that are lost: what is told as done was done once', { skip }, async () => {
+  const { states, close } = await twoStates([{ link: forgetful(links[0]) }, {}]);
+  const [one, other] = states;
+  await one.put('count', { number: 0 });
+  await until('that the other has it', () => other.get('count') !== undefined);
+  await Promise.all(
+    [one, other].map(async (state) => {
+      for (let at = 0; at < 15; at++) await countOne(state);
+    }),
+  );
+  for (const state of states) await until('all', () => state.get('count')?.value.number === 30);
+  const revision = await one.put('token', {});
+  await until('the token', () => other.get('token')?.revision === revision);
+  const used = await Promise.allSettled([one.delete('token', revision), other.delete('token', revision)]);
+  assert.deepEqual(used.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
+  await close();
+});
+
+test('a consumer that is dead without a sign is replaced, and nothing that was changed meanwhile is missing', {
+  skip,
+}, async () => {
+  /** While set, everything that a consumer is sent is lost. */
+  let dead = false;
+  const link = links[0];
+  const reading = Object.create(link.reading, {
+    subscribe: {
+      value: (...[subject, options]: Parameters<typeof link.reading.subscribe>) => {
+        let lost = false;
+        const callback: NonNullable<typeof options>['callback'] = (error, message) => {
+          // For good: what follows would be out of order, and noticed at once.
+          lost ||= dead;
+          if (!lost) options!.callback!(error, message);
+        };
+        return link.reading.subscribe(subject, { ...options, callback });
+      },
+    },
+    publish: { value: link.reading.publish.bind(link.reading) },
+    status: { value: link.reading.status.bind(link.reading) },
+  });
+  const times = { silenceMs: 100, retryMsMin: 10, tickMs: 20 };
+  const { states, close, cluster } = await twoStates([{ link: { ...link, reading }, times }, {}]);
+  const [one, other] = states;
+  await one.put('a', { number: 1 });
+  await one.put('b', { number: 1 });
+  dead = true;
+  await other.put('a', { number: 2 });
+  await until('that it has the entry', () => other.get('b') !== undefined);
+  await other.delete('b');
+  dead = false;
+  await until('the change', () => one.get('a')?.value.number === 2 && one.get('b') === undefined);
+  // One that is deleted says so.
+  const { stream } = sharedStream(cluster);
+  for await (const { name } of links[0].manager.consumers.list(stream))
+    await links[0].manager.consumers.delete(stream, name);
+  await other.put('a', { number: 3 });
+  await until('the next', () => one.get('a')?.value.number === 3);
+  await close();
+});
+
+test('a server is killed: both go on; it went back in time: both notice, and what it has counts from then on', {
+  skip,
+}, async () => {
+  const store = join(servers.first.dir, 'jetstream');
+  const kept = `${store}.before`;
+  const regressions: string[] = [];
+  const onRegression = (reason: string) => regressions.push(reason);
+  const { states, close } = await twoStates([{ onRegression }, { onRegression }]);
+  const [one, other] = states;
+  await one.put('count', { number: 0 });
+  await until('that the other has it', () => other.get('count') !== undefined);
+  const counting = Promise.all(
+    states.map(async (state) => {
+      for (let at = 0; at < 10; at++) await countOne(state);
+    }),
+  );
+  await servers.first.kill();
+  await restarted();
+  await counting;
+  for (const state of states) await until('all', () => state.get('count')?.value.number === 20);
+  assert.deepEqual(regressions, []);
+
+  await servers.first.kill();
+  cpSync(store, kept, { recursive: true });
+  await restarted();
+  await one.put('count', { number: 30 });
+  await one.put('b', { number: 2 });
+  await until('that the other has it', () => other.get('b') !== undefined);
+  await servers.first.kill();
+  rmSync(store, { recursive: true });
+  renameSync(kept, store);
+  const { epoch } = one;
+  await restarted();
+  await until(
+    'that both have noticed',
+    () => regressions.length === 2,
+    () => regressions,
+  );
+  assert.match(regressions[0]!, /went back in time/);
+  assert.ok(one.epoch > epoch);
+  for (const state of states) {
+    assert.deepEqual(
+      state.entries('').map(({ key, value }) => [key, value]),
+      [['count', { number: 20 }]],
+    );
+  }
+  await other.put('b', { number: 3 }, 0);
+  await until('a change of the other', () => one.get('b')?.value.number === 3);
+  await close();
+});
+
+test('a stream that is gone is told, and so is one that was made again', { skip }, async () => {
+  const gone: string[] = [];
+  const times = { retryMsMin: 10, silenceMs: 100, tickMs: 20 };
+  const { states, close, cluster } = await twoStates([{ onGone: (reason) => gone.push(reason), times }, {}]);
+  await states[1].close();
+  await links[0].manager.streams.delete(sharedStream(cluster).stream);
+  await until('that it is told', () => gone.length > 0);
+  assert.match(gone.join(), /^there is no stream KV_BP_/);
+  await close();
+  await assert.rejects(openNatsState(links[0], cluster, { onGone: () => undefined, times }), /there is no stream/);
+});
+
+test('entries that no broker writes are passed over, and can be overwritten', { skip }, async () => {
+  const cluster = await newCluster(links[0]);
+  const { prefix } = sharedStream(cluster);
+  const { client } = links[0];
+  await client.publish(`${prefix}.a`, 'no JSON');
+  await client.publish(`${prefix}.b`, '7');
+  await client.publish(`${prefix}.c`, '{"bad":true}');
+  await client.publish(`${prefix}.d.e.f`, '{}');
+  await client.publish(`${prefix}.=zz`, '{}');
+  const check = (_key: string, value: unknown) => assert.ok(!(value as { bad?: boolean }).bad);
+  const state = await openNatsState(links[0], cluster, { check });
+  assert.deepEqual(state.entries(''), []);
+  await state.put('a', { number: 1 }, 0);
+  await state.delete('b');
+  assert.deepEqual(
+    state.entries('').map(({ key }) => key),
+    ['a'],
+  );
+  const long = { text: 'x'.repeat(STATE_ENTRY_BYTES_MAX) };
+  await assert.rejects(state.put('a', long), { code: 'resource_exhausted', message: /^a must be at most \d+ bytes/ });
+  await assert.rejects(state.put('k'.repeat(STATE_KEY_BYTES_MAX), {}), { code: 'resource_exhausted' });
+  await state.close();
+});
+
+test('any key has a subject of its own, and is found in it again', () => {
+  const keys = ['a', 'a.b', 'a.b.c', 'a.b=2Ec', '', '.', 'ä.>', 'x.*', 'x. ', '=tick.b', '=', 'a.'];
+  const subjects = keys.map((key) => subjectOfKey('p', key));
+  assert.equal(new Set(subjects).size, keys.length);
+  for (const subject of subjects) assert.match(subject, /^p(\.[A-Za-z0-9=_-]+){1,2}$/);
+  assert.deepEqual(
+    subjects.map((subject) => keyOfSubject('p', subject)),
+    keys,
+  );
+  for (const subject of ['p', 'q.a', 'p.=tick.b', 'p.a.b.c', 'p.=2', 'p.=61', 'p.a.=e4']) {
+    assert.equal(keyOfSubject('p', subject), undefined, subject);
+  }
+});

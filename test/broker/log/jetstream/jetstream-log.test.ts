@@ -1,0 +1,235 @@
+/** The log on JetStream: the contract, and what only a log that others keep can suffer. */
+import assert from 'node:assert/strict';
+import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { follows } from '../../../../src/broker/log/chain.js';
+import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
+import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
+import { partitionForm } from '../../../../src/broker/log/jetstream/streams.js';
+import type { LogEntry, LogLoss } from '../../../../src/broker/log/partition-log.js';
+import { makeStream } from '../../../../src/broker/nats/stream-form.js';
+import type { BackplaneError } from '../../../../src/errors.js';
+import { MiB } from '../../../../src/limits.js';
+import { encodeFrame, type Frame } from '../../../../src/wire/frame/frame.js';
+import type { Position } from '../../../../src/wire/position.js';
+import { frameOf, PROCESS, partitionLogContract } from '../../../contract/partition-log.js';
+import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
+import { needsNats } from '../../../harness/nats/nats-package.js';
+import { NatsServers } from '../../../harness/nats/nats-servers.js';
+import { until } from '../../../harness/until.js';
+
+let servers: NatsServers;
+
+const append = (log: JetStreamLog, from: number, to: number, node = 'a') => {
+  const frame = frameOf(from, to, 100);
+  return log.append(node, frame, encodeFrame(frame));
+};
+
+/** What a subscription makes of what it is told: the stretches that are new, in order. */
+class Told {
+  readonly stretches: string[] = [];
+  readonly losses: LogLoss[] = [];
+  readonly #reached = new Map<string, Position>();
+
+  constructor(log: JetStreamLog) {
+    log.follow(
+      (entry) => this.#take(entry),
+      (loss) => this.losses.push(loss),
+    );
+  }
+
+  #take({ node, frame }: LogEntry): void {
+    const reached = this.#reached.get(node);
+    const followed = follows(frame, reached);
+    if (followed === 'duplicate') return;
+    const from = followed === 'overlap' ? reached! : frame.coveredFrom;
+    this.stretches.push(`${node} ${from.timeNs}-${frame.coveredTo.timeNs}`);
+    this.#reached.set(node, frame.coveredTo);
+  }
+}
+
+async function withLogs(run: (logs: JetStreamLogs) => Promise<void>): Promise<void> {
+  const logs = new JetStreamLogs(servers);
+  try {
+    await run(logs);
+  } finally {
+    await logs.destroy();
+  }
+}
+
+const skip = needsNats();
+
+if (skip === false) {
+  before(async () => {
+    servers = await NatsServers.start();
+  });
+  after(() => servers.destroy());
+  partitionLogContract('jetstream', async () => new JetStreamLogs(servers));
+}
+
+test('a server is killed while frames are appended: none is lost, and none is there twice', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const log = await logs.open(64 * MiB, { times: { tickMs: 200, silenceMs: 1_000 } });
+    const told = new Told(log);
+    let acknowledged = 0;
+    const appending = (async () => {
+      for (; acknowledged < 60; acknowledged++) {
+        const once = () => append(log, acknowledged, acknowledged + 1).catch((cause: BackplaneError) => cause);
+        // As held frames are: tried again until the log takes them.
+        await until(
+          'a frame is taken',
+          async () => typeof (await once()) === 'number',
+          () => acknowledged,
+        );
+      }
+    })();
+    await until(
+      'some are taken',
+      () => acknowledged >= 20,
+      () => acknowledged,
+    );
+    await servers.first.kill();
+    servers.first.start();
+    await servers.first.ready();
+    await appending;
+    const all = Array.from({ length: 60 }, (_, at) => `a ${at}-${at + 1}`);
+    assert.deepEqual(told.stretches, all);
+    assert.deepEqual(told.losses, []);
+    const reader = log.reader(1, PROCESS);
+    for (const one of all) {
+      const item = await reader.next();
+      assert.ok(item?.kind === 'frame');
+      assert.equal(`a ${item.frame.coveredFrom.timeNs}-${item.frame.coveredTo.timeNs}`, one);
+    }
+    assert.equal(await reader.next(), undefined);
+  });
+});
+
+test('a server that lost its end: the log goes back, and frames that are sent again come once', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const rewound: number[] = [];
+    const log = await logs.open(64 * MiB, { onRewound: (_log, offset) => rewound.push(offset) });
+    const told = new Told(log);
+    for (let at = 0; at < 10; at++) await append(log, at, at + 1);
+    const mark = log.markBefore(11)!;
+    const { first } = servers;
+    const [store, copy] = ['jetstream', 'copy'].map((name) => join(first.dir, name)) as [string, string];
+    await first.stop();
+    cpSync(store, copy, { recursive: true });
+    first.start();
+    await first.ready();
+    for (let at = 10; at < 20; at++) await append(log, at, at + 1);
+    const lostMark = log.markBefore(21)!;
+    await first.kill();
+    rmSync(store, { recursive: true });
+    cpSync(copy, store, { recursive: true });
+    first.start();
+    await first.ready();
+    await until(
+      'the log knows',
+      () => rewound.length > 0,
+      () => log.trouble,
+    );
+    assert.deepEqual(rewound, [11]);
+    assert.deepEqual(told.losses, [{ kind: 'rewound', offset: 11 }]);
+    assert.equal(log.coveredTo('a', 'process')!.timeNs, 10n, 'the agent is told to send what was lost');
+    // Cut otherwise than before, and more.
+    for (const [from, to] of [
+      [10, 13],
+      [13, 22],
+      [22, 25],
+    ] as const)
+      await append(log, from, to);
+    const before = Array.from({ length: 20 }, (_, at) => `a ${at}-${at + 1}`);
+    assert.deepEqual(told.stretches, [...before, 'a 20-22', 'a 22-25']);
+    assert.equal(await log.hasMark(11, mark), true);
+    assert.equal(await log.hasMark(21, lostMark), false, 'a cursor of what was lost is recognised');
+  });
+});
+
+test('a consumer that is dead without a sign is replaced', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const log = await logs.open(64 * MiB, { times: { tickMs: 100, silenceMs: 400 } });
+    const told = new Told(log);
+    await append(log, 0, 1);
+    const { manager } = logs.link(log);
+    const stream = `BP_${logs.cluster}_0`;
+    const [consumer] = await manager.consumers.list(stream).next();
+    await manager.consumers.pause(stream, consumer!.name, new Date(Date.now() + 3_600_000));
+    await append(log, 1, 2);
+    assert.deepEqual(told.stretches, ['a 0-1', 'a 1-2']);
+  });
+});
+
+test('a stream that is deleted, or made anew, ends the log with one sentence', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const lost: BackplaneError[] = [];
+    const log = await logs.open(64 * MiB, { onLost: (cause) => lost.push(cause), times: { silenceMs: 600 } });
+    const { manager } = logs.link(log);
+    await manager.streams.delete(`BP_${logs.cluster}_0`);
+    await until(
+      'it is missed',
+      () => lost.length > 0,
+      () => log.trouble,
+    );
+    assert.match(lost[0]!.message, /^stream BP_test-\d+_0 is gone\. It is not made again/);
+    await assert.rejects(logs.open(), { message: /is not there: backplane cluster init/ });
+    const form = partitionForm(logs.cluster, 0, { bytesMax: 64 * MiB, ageMsMax: 0, replicas: 1 });
+    await makeStream(manager, form, 'fedcba9876543210');
+    const other = await logs.open(64 * MiB, { onLost: (cause) => lost.push(cause), times: { silenceMs: 600 } });
+    await manager.streams.delete(`BP_${logs.cluster}_0`);
+    await makeStream(manager, form, '0000000000000000');
+    await until(
+      'it is another',
+      () => lost.length > 1,
+      () => other.trouble,
+    );
+    assert.match(lost[1]!.message, /is not the one that it was: its identity is 0{16}, it was fedcba9876543210/);
+  });
+});
+
+test('what others put into the stream against the rule is passed over, clipped or told, by all alike', {
+  skip,
+}, async () => {
+  await withLogs(async (logs) => {
+    const [one, other] = [await logs.open(), await logs.another()];
+    const [told, toldOther] = [new Told(one), new Told(other)];
+    const { client } = logs.link(one);
+    const put = async (frame: Frame) => {
+      const headers = coverHeaders(frame);
+      await client.publish(`bp.${logs.cluster}.0.f.process.a`, encodeFrame(frame), { headers });
+    };
+    for (const [from, to] of [
+      [0, 10],
+      [0, 10],
+      [3, 7],
+      [5, 12],
+    ] as const)
+      await put(frameOf(from, to, 50));
+    await put({ ...frameOf(20, 25, 50), continues: true });
+    await client.publish(`bp.${logs.cluster}.0.f.process.a`, 'no frame at all');
+    await append(one, 25, 30);
+    await until('the other has it', () => other.coveredTo('a', 'process')?.timeNs === 30n);
+    assert.deepEqual(told.stretches, ['a 0-10', 'a 10-12', 'a 20-25', 'a 25-30']);
+    assert.deepEqual(toldOther.stretches, told.stretches);
+    assert.deepEqual(told.losses, [{ kind: 'passed', offsetFrom: 6, offsetTo: 7 }]);
+    const kinds: string[] = [];
+    const reader = other.reader(1, PROCESS);
+    for (let item = await reader.next(); item; item = await reader.next()) kinds.push(item.kind);
+    assert.deepEqual(kinds, ['frame', 'frame', 'frame', 'frame', 'frame', 'damage', 'frame']);
+  });
+});
+
+test('a broker that starts reads from the newest checkpoint on', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const log = await logs.open(256 * 1024);
+    for (let at = 0; at < 300; at++) await append(log, at, at + 1, `n${at % 7}`);
+    await log.settled();
+    const other = await logs.another();
+    assert.equal(other.markBefore(2), undefined, 'the first messages are not read again');
+    for (let at = 0; at < 7; at++)
+      assert.deepEqual(other.coveredTo(`n${at}`, 'process'), log.coveredTo(`n${at}`, 'process'));
+    assert.equal(other.deliverableOffset, log.deliverableOffset);
+  });
+});

@@ -1,0 +1,102 @@
+/** What brokers make of one stream is the same, wherever they begin and whatever is in it. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
+import { checkpointParts, readCheckpointPart } from '../../../../src/broker/log/jetstream/checkpoint.js';
+import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
+import { PartitionFold, takeCover } from '../../../../src/broker/log/jetstream/partition-fold.js';
+import type { StoredMessage } from '../../../../src/broker/log/jetstream/stream-pull.js';
+import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
+import type { LogItem } from '../../../../src/broker/log/partition-log.js';
+import { encodeFrame } from '../../../../src/wire/frame/frame.js';
+import { comparePositions, type Position } from '../../../../src/wire/position.js';
+import { frameOf } from '../../../contract/partition-log.js';
+
+const subjects = new PartitionSubjects('test', 0);
+const NODES = ['a', 'b.c', 'd'];
+
+/** Frames over any stretches: what two brokers, lost acknowledgements and lost machines can leave in a stream. */
+const stretch = fc.record({
+  node: fc.constantFrom(...NODES),
+  topic: fc.constantFrom('process', 'host'),
+  from: fc.integer({ min: 0, max: 40 }),
+  length: fc.integer({ min: 1, max: 8 }),
+  continues: fc.boolean(),
+  /** Sequences before it that the stream lost. */
+  missing: fc.constantFrom(0, 0, 0, 0, 1, 3),
+  readable: fc.constantFrom(true, true, true, true, false),
+});
+type Stretch = typeof stretch extends fc.Arbitrary<infer T> ? T : never;
+
+function messagesOf(stretches: readonly Stretch[]): StoredMessage[] {
+  let sequence = 0;
+  return stretches.map(({ node, topic, from, length, continues, missing, readable }) => {
+    sequence += 1 + missing;
+    const frame = { ...frameOf(from, from + length, 20, topic), continues };
+    return {
+      ...{ sequence, subject: subjects.frame(topic, node), timeNs: BigInt(sequence) * 7n },
+      data: readable ? encodeFrame(frame) : Buffer.from('no frame'),
+      headers: coverHeaders(frame),
+    };
+  });
+}
+
+const coveredOf = (covered: CoveredPositions) =>
+  [...covered.entries()]
+    .flatMap(([node, byTopic]) => [...byTopic].map(([topic, to]) => `${node} ${topic} ${to.timeNs}`))
+    .sort();
+
+function foldOf(messages: readonly StoredMessage[], fold = new PartitionFold(subjects)) {
+  const items: LogItem[] = [];
+  for (const message of messages) fold.take(message, (item) => items.push(item));
+  return { fold, items };
+}
+
+test('two brokers know the same, where one began at a checkpoint and read some messages twice', () => {
+  fc.assert(
+    fc.property(fc.array(stretch, { maxLength: 60 }), fc.nat(), fc.nat(8), (stretches, cut, again) => {
+      const messages = messagesOf(stretches);
+      const whole = foldOf(messages);
+      const at = messages.length === 0 ? 0 : cut % messages.length;
+      const { fold: half } = foldOf(messages.slice(0, at));
+      const standing = { before: half.next, covered: new CoveredPositions(), lastOf: new Map<string, number>() };
+      for (const { headers, body } of checkpointParts(half.standing)) {
+        readCheckpointPart({ header: headers, data: body }, standing);
+      }
+      const late = new PartitionFold(subjects);
+      late.restart(standing);
+      const { items } = foldOf(messages.slice(Math.max(0, at - again)), late);
+      assert.deepEqual(coveredOf(late.covered), coveredOf(whole.fold.covered));
+      assert.deepEqual([...late.lastOf].sort(), [...whole.fold.lastOf].sort());
+      assert.equal(late.next, whole.fold.next);
+      const offsetOf = (item: LogItem) => (item.kind === 'frame' ? item.offset : item.offsetFrom);
+      assert.deepEqual(
+        items,
+        whole.items.filter((item) => offsetOf(item) >= half.next),
+      );
+    }),
+  );
+});
+
+test('what is covered only grows, and the headers alone say the same', () => {
+  fc.assert(
+    fc.property(fc.array(stretch, { maxLength: 60 }), (stretches) => {
+      const messages = messagesOf(stretches);
+      const fold = new PartitionFold(subjects);
+      const byHeaders = new CoveredPositions();
+      const reached = new Map<string, Position>();
+      for (const [at, message] of messages.entries()) {
+        fold.take(message, () => undefined);
+        const { node, topic, from, length, continues } = stretches[at]!;
+        const { coveredFrom, coveredTo } = frameOf(from, from + length);
+        takeCover(byHeaders, node, topic, { coveredFrom, coveredTo, continues });
+        const to = fold.covered.to(node, topic)!;
+        const before = reached.get(`${node} ${topic}`);
+        assert.ok(before === undefined || comparePositions(to, before) >= 0);
+        reached.set(`${node} ${topic}`, to);
+      }
+      assert.deepEqual(coveredOf(byHeaders), coveredOf(fold.covered));
+    }),
+  );
+});

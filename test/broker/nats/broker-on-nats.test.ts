@@ -1,0 +1,120 @@
+/** A broker whose log is on NATS: what agents and subscribers see of what happens to the servers and to the broker. */
+import assert from 'node:assert/strict';
+import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
+import { openLink } from '../../../src/broker/nats/nats-link.js';
+import { makeStream } from '../../../src/broker/nats/stream-form.js';
+import { MiB } from '../../../src/limits.js';
+import { Harness, range, until } from '../../harness/broker/harness.js';
+import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { needsNats } from '../../harness/nats/nats-package.js';
+import { NatsServers } from '../../harness/nats/nats-servers.js';
+
+const FOLLOW = { topics: ['process'], follow: true };
+const skip = needsNats();
+
+let servers: NatsServers;
+let harness: Harness;
+let lost: string[];
+
+beforeEach(async () => {
+  if (skip !== false) return;
+  servers = await NatsServers.start();
+  const urls = servers.urls.split(',');
+  const link = await openLink({ servers: urls }, 'test');
+  const bounds = { bytesMax: 512 * MiB, ageMsMax: 3_600_000, replicas: 1 };
+  for (const form of partitionForms('test', bounds)) await makeStream(link.manager, form, '0123456789abcdef');
+  await link.close();
+  harness = new Harness();
+  lost = [];
+  harness.nats = { servers: urls, cluster: 'test', onLost: ({ message }) => lost.push(message) };
+  await harness.startBroker();
+});
+afterEach(async () => {
+  if (skip !== false) return;
+  await harness.destroy();
+  await servers.destroy();
+});
+
+function publish(agent: TestAgent, pids: readonly number[]): void {
+  for (const pid of pids) {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  }
+}
+
+test('the server and the broker are killed: every event comes once, live and by cursor', { skip }, async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 5));
+  const early = subscriber.cursor;
+  await servers.first.kill();
+  publish(agent, range(5, 10));
+  servers.first.start();
+  await servers.first.ready();
+  await subscriber.has(10);
+  publish(agent, range(10, 12));
+  await subscriber.has(12);
+  assert.deepEqual(subscriber.pids, range(0, 12));
+  assert.deepEqual(subscriber.gaps, []);
+  const late = subscriber.cursor;
+  await harness.interestIsSaved();
+  await harness.broker.abort();
+  await harness.startBroker();
+  const again = [early, late].map((cursor) => harness.subscribe({ ...FOLLOW, cursor }));
+  const back = await harness.agent('a', agent.recorder);
+  await until('that it is asked', () => back.interests.length > 0);
+  await Promise.all(again.map((one) => one.isAccepted()));
+  publish(back, [12, 13]);
+  for (const [at, from] of [5, 12].entries()) {
+    await again[at]!.has(14 - from);
+    assert.deepEqual(again[at]!.pids, range(from, 14));
+    assert.deepEqual(again[at]!.gaps, []);
+  }
+});
+
+test('a server that lost acknowledged frames gets them again, and a subscriber that was ahead none twice', {
+  skip,
+}, async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 5));
+  const [store, copy] = ['jetstream', 'copy'].map((name) => join(servers.first.dir, name)) as [string, string];
+  await servers.first.stop();
+  cpSync(store, copy, { recursive: true });
+  servers.first.start();
+  await servers.first.ready();
+  publish(agent, range(5, 10));
+  await subscriber.has(10);
+  await until('it is acknowledged', () => agent.acknowledged.get('process')?.timeNs === agent.recorder.frontier.timeNs);
+  await servers.first.kill();
+  rmSync(store, { recursive: true });
+  cpSync(copy, store, { recursive: true });
+  servers.first.start();
+  await servers.first.ready();
+  await until(
+    'its session is ended',
+    () => agent.ended,
+    () => harness.logged.length,
+  );
+  assert.match(agent.ended!, /the log has lost what it had acknowledged/);
+  const back = await harness.agent('a', agent.recorder);
+  const covered = back.welcome!.covered.find(({ topic }) => topic === 'process');
+  assert.equal(Number(covered?.to?.timeNs), 5_000_000, 'up to what the log still has');
+  await until('that it is asked', () => back.interests.length > 0);
+  back.publish();
+  publish(back, range(10, 12));
+  await subscriber.has(12);
+  assert.deepEqual(subscriber.pids, range(0, 12));
+  const all = harness.subscribe({ ...FOLLOW, since: '1h' });
+  await all.has(12);
+  assert.deepEqual(all.pids, range(0, 12));
+});
+
+test('a broker whose stream is deleted is told so once', { skip }, async () => {
+  const link = await openLink({ servers: servers.urls.split(',') }, 'test');
+  await link.manager.streams.delete('BP_test_2');
+  await link.close();
+  await until('it says so', () => lost.length > 0);
+  assert.deepEqual(lost, [
+    'stream BP_test_2 is gone. It is not made again: what it held is lost, unless it is restored',
+  ]);
+});

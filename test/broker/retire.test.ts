@@ -1,0 +1,68 @@
+/** A broker that retires sends away what is connected, one by one, to others that it knows of. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Client } from '../../src/client/client.js';
+import { RETIRE_STEP_MS } from '../../src/limits.js';
+import { Harness, range } from '../harness/broker/harness.js';
+import { until } from '../harness/until.js';
+
+const NODES = 12;
+const SUBSCRIBERS = 8;
+let harness: Harness;
+let client: Client;
+
+before(async () => {
+  harness = new Harness();
+  await harness.startBroker();
+  client = new Client([harness.broker.grpcAddress]);
+});
+after(async () => {
+  client.close();
+  await harness.destroy();
+});
+
+async function connectAll() {
+  const agents = await Promise.all(range(0, NODES).map((index) => harness.agent(`n${index}`)));
+  const subscribers = range(0, SUBSCRIBERS).map(() => harness.subscribe({ topics: ['process'], follow: true }));
+  await Promise.all(subscribers.map((subscriber) => subscriber.isAccepted()));
+  return { agents, subscribers };
+}
+
+const ready = async () => (await fetch(`http://${harness.broker.httpAddress}/readyz`)).text();
+
+test('alone it has nowhere to send anybody, and says so; forced it sends all away and takes no others', async () => {
+  await assert.rejects(client.retire(false), {
+    code: 'failed_precondition',
+    message: /^there is nowhere to go: no other broker of this cluster is known/,
+  });
+  assert.equal(await ready(), 'ok\n');
+  const { agents, subscribers } = await connectAll();
+  const answer = await client.retire(true);
+  const withinMs = Math.ceil((NODES + SUBSCRIBERS) * RETIRE_STEP_MS);
+  assert.deepEqual({ ...answer }, { agents: NODES, subscribers: SUBSCRIBERS, withinMs });
+  assert.equal(await ready(), 'retired\n');
+  await until('all agents went', () => agents.every(({ ended }) => ended !== undefined));
+  for (const { ended } of agents) assert.match(ended!, /the broker is retired: connect to another one/);
+  for (const subscriber of subscribers) {
+    await subscriber.end();
+    assert.match(subscriber.error!.message, /the broker is retired: resume at another one with the last cursor/);
+    assert.notEqual(subscriber.cursor, '');
+  }
+  await assert.rejects(harness.agent('new'), /the broker is retired/);
+  await assert.rejects(harness.subscribe({ follow: true }).isAccepted(), /the broker is retired/);
+  // Asked again it says the same.
+  assert.equal((await client.retire(false)).agents, NODES);
+  const { nodes, subscriptions } = await client.getStatus();
+  assert.deepEqual([nodes, subscriptions], [0, 0]);
+});
+
+test('a broker that is stopped sends all away first where there are others', async () => {
+  await harness.broker.abort();
+  harness.others = () => 1;
+  await harness.startBroker();
+  const { agents, subscribers } = await connectAll();
+  await harness.broker.drain();
+  await until('all went', () => agents.every(({ ended }) => ended !== undefined));
+  for (const { ended } of agents) assert.match(ended!, /the broker is retired/);
+  for (const { error } of subscribers) assert.match(error!.message, /the broker is retired/);
+});

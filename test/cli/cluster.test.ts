@@ -1,0 +1,113 @@
+/** `backplane cluster`: the streams of brokers on NATS, against real servers. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { nkeys } from 'nats';
+import { JetStreamLogStore } from '../../src/broker/log/jetstream/jetstream-log-store.js';
+import { openLink } from '../../src/broker/nats/nats-link.js';
+import { encodeFrame } from '../../src/wire/frame/frame.js';
+import { frameOf } from '../contract/partition-log.js';
+import { TestAuthority } from '../harness/access/certificates.js';
+import { run } from '../harness/bus/command.js';
+import { scratchDirectory } from '../harness/files/scratch-directory.js';
+import { natsProgram, needsNats } from '../harness/nats/nats-package.js';
+import { NatsServers } from '../harness/nats/nats-servers.js';
+
+for (const version of ['newest', 'floor'] as const) {
+  test(`streams are made once, compared, and bounded anew (${version})`, { skip: needsNats(version) }, async () => {
+    const servers = await NatsServers.start({ version });
+    try {
+      const cluster = (...args: string[]) => run(['cluster', ...args, '--nats', servers.urls, '--cluster', 'prod']);
+      const none = await cluster('check');
+      assert.equal(none.code, 1);
+      assert.match(none.out, /^BP_prod_0: it is gone: brokers do not start$/m);
+      assert.deepEqual(await cluster('init', '--log-bytes-max', '512MiB'), {
+        code: 0,
+        out: 'cluster prod is made\n',
+        err: '',
+      });
+      const again = await cluster('init');
+      assert.equal(again.code, 1);
+      assert.match(again.err, /cluster prod exists: stream BP_prod_0 is there/);
+      assert.match((await cluster('set')).err, /needs what is to change: --log-bytes-max, --log-age-max or --replicas/);
+      assert.equal((await cluster('set', '--log-bytes-max', '1GiB')).code, 0);
+      const checked = await cluster('check');
+      assert.equal(checked.code, 0, checked.out);
+      assert.match(checked.out, /^BP_prod_7: 0 of 128MiB, 24h, 1 replica: as it must be$/m);
+      await usedBy(servers.urls);
+    } finally {
+      await servers.destroy();
+    }
+  });
+}
+
+/** A broker's log is on all partitions; a stream that somebody changed is not taken. */
+async function usedBy(urls: string): Promise<void> {
+  const link = await openLink({ servers: urls.split(',') }, 'test');
+  try {
+    const options = { cluster: 'prod', broker: 'b1', link, onLost: assert.fail, onRewound: () => assert.fail() };
+    const store = await JetStreamLogStore.open(options);
+    const frame = frameOf(0, 1, 100);
+    await Promise.all(
+      Array.from({ length: 20 }, (_, at) => store.of(`n${at}`).append(`n${at}`, frame, encodeFrame(frame))),
+    );
+    await store.close();
+    const again = await JetStreamLogStore.open({ ...options, broker: 'b2' });
+    for (let at = 0; at < 20; at++) assert.deepEqual(again.coveredTo(`n${at}`, 'process'), frame.coveredTo);
+    assert.equal(again.identity, store.identity);
+    await again.close();
+    await link.manager.streams.update('BP_prod_3', { max_msgs: 5 });
+    await assert.rejects(JetStreamLogStore.open(options), {
+      message: 'stream BP_prod_3 is not as it was made: its max_msgs is 5, it must be -1',
+    });
+  } finally {
+    await link.close();
+  }
+}
+
+test('a server that wants TLS and an nkey gets both', { skip: needsNats() }, async () => {
+  const dir = scratchDirectory('nkey');
+  const user = nkeys.createUser();
+  const seed = join(dir, 'seed');
+  writeFileSync(seed, user.getSeed());
+  const authority = await TestAuthority.make('nats');
+  const { ca } = authority;
+  const settings = async (host: string) => {
+    const { cert, key } = await authority.broker([host]);
+    const tls = `tls { cert_file: "${cert}", key_file: "${key}" }`;
+    return `${tls}\nauthorization { users: [ { nkey: "${user.getPublicKey()}" } ] }`;
+  };
+  const servers = await NatsServers.start({ settings });
+  try {
+    const check = async (...args: string[]) => {
+      const { out, err } = await run(['cluster', 'check', '--nats', servers.urls, '--cluster', 'x', ...args]);
+      return out + err;
+    };
+    assert.match(await check('--nats-ca', ca, '--nats-nkey', seed), /^BP_x_0: it is gone/m);
+    assert.match(await check('--nats-ca', ca), /nats: none of .* can be used: .*[Aa]uthorization/);
+    assert.match(await check('--nats-nkey', seed), /nats: none of .* can be used: .*certificate/);
+    assert.match(await check('--nats-nkey', join(dir, 'none')), /nats\.nkey .*none cannot be read/);
+  } finally {
+    await servers.destroy();
+  }
+});
+
+test('a server that is too old is refused, with the reason', async () => {
+  const server = createServer((socket) => {
+    socket.write('INFO {"server_id":"x","version":"2.9.10","max_payload":1048576,"headers":true}\r\n');
+    socket.on('data', () => socket.write('PONG\r\n')).on('error', () => undefined);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const { code, err } = await run(['cluster', 'check', '--nats', `nats://127.0.0.1:${port}`, '--cluster', 'x']);
+  server.close();
+  assert.equal(code, 1);
+  assert.match(err, /is 2\.9\.10, it must be at least 2\.10\.27: earlier ones lose what they acknowledged/);
+});
+
+test('tests run the newest server and the oldest that is taken', { skip: needsNats('floor') }, () => {
+  assert.equal(natsProgram('floor').version, '2.10.27');
+});

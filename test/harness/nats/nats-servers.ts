@@ -1,0 +1,192 @@
+/**
+ * Real nats-servers with JetStream, one or three, on addresses and in directories of their own. They end with the test
+ * process, also where it is killed.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { scratchDirectory } from '../files/scratch-directory.js';
+import { ownAddress } from '../own-address.js';
+import { until } from '../until.js';
+import { type NatsVersion, natsProgram } from './nats-package.js';
+
+export interface NatsServersOptions {
+  /** Three make a cluster. */
+  readonly count?: 1 | 3;
+  readonly version?: NatsVersion;
+  /** `sync_interval: always`. */
+  readonly syncsAlways?: boolean;
+  /** Further lines of each server's configuration. @param host its address */
+  readonly settings?: (host: string) => Promise<string>;
+  /** Bytes of its store; 4 GiB by default. */
+  readonly storeBytesMax?: number;
+}
+
+export class NatsServer {
+  readonly name: string;
+  /** nats://host:port */
+  readonly url: string;
+  /** http://host:port */
+  readonly monitorUrl: string;
+  /** Its store, configuration and output. */
+  readonly dir: string;
+  readonly #program: string;
+  #child: ChildProcess | undefined;
+
+  constructor(name: string, address: string, monitor: string, dir: string, program: string) {
+    this.name = name;
+    this.url = `nats://${address}`;
+    this.monitorUrl = `http://${monitor}`;
+    this.dir = dir;
+    this.#program = program;
+  }
+
+  /** Undefined while it does not run. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** What it has said so far. */
+  get output(): string {
+    const file = join(this.dir, 'output');
+    // It has just been started.
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  }
+
+  /** Starts it, again if it was killed. It answers only after ready(). */
+  start(): void {
+    const said = ['-c', join(this.dir, 'nats.conf'), '-l', join(this.dir, 'output')];
+    // Whatever becomes of this process, the server ends with it.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', this.#program, ...said], { stdio: 'ignore' });
+    this.#child = child;
+    child.once('exit', () => {
+      if (this.#child === child) this.#child = undefined;
+    });
+  }
+
+  /** Resolves when it serves JetStream. In a cluster that takes two of three. */
+  async ready(): Promise<void> {
+    const isReady = async () => {
+      if (this.#child === undefined) throw new Error(`${this.name} has ended: ${this.output.slice(-2000)}`);
+      return (await this.healthy()) === true;
+    };
+    await until(`${this.name} serves JetStream`, isReady, () => this.output.length);
+  }
+
+  async healthy(): Promise<boolean> {
+    const signal = AbortSignal.timeout(2_000);
+    return fetch(`${this.monitorUrl}/healthz`, { signal }).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  }
+
+  /** Like kill -9. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM');
+  }
+
+  /** It stands still, connections stay. */
+  pause(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child;
+    if (child === undefined) return;
+    const over = once(child, 'exit');
+    child.kill(signal);
+    child.kill('SIGCONT');
+    await over;
+  }
+}
+
+export class NatsServers {
+  readonly servers: readonly NatsServer[];
+
+  private constructor(servers: readonly NatsServer[]) {
+    this.servers = servers;
+  }
+
+  /** They are ready when this resolves. Destroy them at the end. */
+  static async start(options: NatsServersOptions = {}): Promise<NatsServers> {
+    const { count = 1, version = 'newest' } = options;
+    const { program } = natsProgram(version);
+    const dir = scratchDirectory('nats');
+    const routes: string[] = [];
+    for (let at = 0; at < count; at++) routes.push(await ownAddress());
+    const servers: NatsServer[] = [];
+    for (let at = 0; at < count; at++) {
+      const name = `n${at + 1}`;
+      const own = join(dir, name);
+      mkdirSync(own);
+      const [address, monitor] = [await ownAddress(), await ownAddress()];
+      const settings = await options.settings?.(address.split(':')[0]!);
+      const places = { address, monitor, dir: own };
+      writeFileSync(join(own, 'nats.conf'), configuration(name, places, at, routes, { ...options, further: settings }));
+      servers.push(new NatsServer(name, address, monitor, own, program));
+    }
+    const started = new NatsServers(servers);
+    try {
+      for (const server of servers) server.start();
+      await Promise.all(servers.map((server) => server.ready()));
+    } catch (cause) {
+      await started.destroy();
+      throw cause;
+    }
+    return started;
+  }
+
+  /** As `--nats` takes them. */
+  get urls(): string {
+    return this.servers.map(({ url }) => url).join(',');
+  }
+
+  /** The only one, or the first of three. */
+  get first(): NatsServer {
+    return this.servers[0]!;
+  }
+
+  of(name: string): NatsServer {
+    const found = this.servers.find((server) => server.name === name);
+    if (found === undefined) throw new Error(`no server ${name}`);
+    return found;
+  }
+
+  /** Kills all that run; the directory goes when the test file ends. */
+  async destroy(): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.kill()));
+  }
+}
+
+function configuration(
+  name: string,
+  { address, monitor, dir }: { readonly address: string; readonly monitor: string; readonly dir: string },
+  at: number,
+  routes: readonly string[],
+  {
+    syncsAlways = false,
+    further = '',
+    storeBytesMax = 4 * 2 ** 30,
+  }: NatsServersOptions & { further?: string | undefined },
+): string {
+  const sync = syncsAlways ? 'sync_interval: always' : '';
+  const jetStream = `store_dir: "${dir}", max_file_store: ${storeBytesMax}, max_memory_store: 67108864, ${sync}`;
+  const others = routes.filter((_, index) => index !== at).map((route) => `nats-route://${route}`);
+  const cluster =
+    routes.length === 1
+      ? ''
+      : `cluster { name: test, listen: "${routes[at]}", no_advertise: true, routes: ${JSON.stringify(others)} }`;
+  return [`server_name: ${name}`, `listen: "${address}"`, `http: "${monitor}"`, `jetstream { ${jetStream} }`]
+    .concat(cluster, further, '')
+    .join('\n');
+}
