@@ -14,11 +14,12 @@ interface Volume {
   readonly name: string;
   readonly secret?: { readonly secretName: string };
   readonly configMap?: { readonly name: string };
-  readonly projected?: { readonly sources: readonly [{ readonly serviceAccountToken: TokenSource }] };
+  readonly projected?: { readonly sources: readonly { readonly serviceAccountToken?: TokenSource }[] };
 }
 
 interface TokenSource {
-  readonly audience: string;
+  /** Undefined: the API of Kubernetes. */
+  readonly audience?: string;
   readonly path: string;
 }
 
@@ -126,6 +127,7 @@ async function fill(folder: string, all: readonly Manifest[], of: Manifest, name
     for (const [file, text] of Object.entries(data)) writeFileSync(join(folder, file), text);
   }
   for (const { serviceAccountToken: source } of projected?.sources ?? []) {
+    if (source === undefined) continue;
     const text = await given.token?.(source, `${of.metadata.namespace}:${account}`);
     writeFileSync(join(folder, source.path), text ?? '');
   }
