@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { coordinationStreams } from '../../../src/broker/cluster/nats/coordination-streams.js';
 import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
 import { openLink } from '../../../src/broker/nats/nats-link.js';
 import { makeStream } from '../../../src/broker/nats/stream-form.js';
+import { Client } from '../../../src/client/client.js';
 import { MiB } from '../../../src/limits.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
@@ -26,6 +28,9 @@ beforeEach(async () => {
   const link = await openLink({ servers: urls }, 'test');
   const bounds = { bytesMax: 512 * MiB, ageMsMax: 3_600_000, replicas: 1 };
   for (const form of partitionForms('test', bounds)) await makeStream(link.manager, form, '0123456789abcdef');
+  for (const form of coordinationStreams('test', 1)) {
+    await makeStream(link.manager, { ...form, max_bytes: 16 * MiB }, '0123456789abcdef');
+  }
   await link.close();
   harness = new Harness();
   lost = [];
@@ -117,4 +122,25 @@ test('a broker whose stream is deleted is told so once', { skip }, async () => {
   assert.deepEqual(lost, [
     'stream BP_test_2 is gone. It is not made again: what it held is lost, unless it is restored',
   ]);
+});
+
+test('a budget that is set at one broker holds at all, also for a session that begins later', { skip }, async () => {
+  const other = new Harness();
+  other.nats = harness.nats;
+  await other.startBroker();
+  const client = new Client([harness.broker.grpcAddress]);
+  try {
+    const first = await harness.agent('a');
+    first.kill();
+    const moved = await other.agent('a', first.recorder);
+    await client.setBudget({ nodes: ['a'], budget: { liveBytesPerSecond: 123_456 } });
+    await until('the lease', () => moved.leases.includes(123_456));
+    await other.broker.abort();
+    await other.startBroker();
+    const again = await other.agent('a', first.recorder);
+    await until('the lease of the new session', () => again.leases.includes(123_456));
+  } finally {
+    client.close();
+    await other.destroy();
+  }
 });
