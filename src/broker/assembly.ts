@@ -126,9 +126,15 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));
-  access.listen(() => {
-    for (const each of [subscriptions, uplink]) each.review();
-  });
+  access.listen(
+    () => {
+      for (const each of [subscriptions, uplink]) each.review();
+    },
+    () => {
+      subscriptions.reviewEnding();
+      uplink.review();
+    },
+  );
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
   const retirement = retirementOf({ uplink, subscriptions, publishing, trail }, options, state, () => showHealth());
