@@ -173,7 +173,10 @@ test('of frames that a log forgot before they were read is told whose they were,
 });
 
 test('as time passes only those are looked at whose credential ends by itself', async () => {
-  const [asked, looks] = [mock.method(AccessControl.prototype, 'whyOver'), mock.method(Subscriptions.prototype, 'reviewEnding')];
+  const [asked, looks] = [
+    mock.method(AccessControl.prototype, 'whyOver'),
+    mock.method(Subscriptions.prototype, 'reviewEnding'),
+  ];
   try {
     const subscriber = harness.subscribe({ topics: ['process'], follow: true });
     await subscriber.isAccepted();
