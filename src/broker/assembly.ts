@@ -70,6 +70,8 @@ export interface Opened {
   readonly delays: Delays;
   readonly token: BrokerToken | undefined;
   readonly tls: ServerTls | undefined;
+  /** What brokers of a cluster keep together, in place of files of this one's; and why it is not read. */
+  readonly kept: (SharedState & { readonly trouble: string | undefined }) | undefined;
 }
 
 export type Parts = ReturnType<typeof assemble>;
@@ -85,7 +87,7 @@ const GROUP_DEFAULTS = {
 
 /** Throws BackplaneError for options that cannot be followed, before anything runs by itself. */
 export function assemble(opened: Opened, options: BrokerOptions) {
-  const { dir, store, documents, held, delays, token, tls } = opened;
+  const { dir, store, documents, held, delays, token, tls, kept } = opened;
   const { logger } = options;
   const { interest, setBudgets, groupState, parkedState } = openState(dir, logger);
   const { trail, refusals } = openTrail(documents, options);
@@ -94,9 +96,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     ...{ dataDir: options.dataDir, token, trail, logger },
   });
   const { gate, control } = access;
-  const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message));
+  const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message), kept);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
-  const nodes = nodesOf(store, interest, setBudgets, options);
+  const nodes = nodesOf(store, interest, kept ?? setBudgets, options);
   const { registry, budgets } = nodes;
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = new LedgerTotals();
@@ -108,7 +110,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () => watch.trouble ?? held.trouble ?? store.trouble ?? registry.saveTrouble;
+  const trouble = () => watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,

@@ -2,7 +2,6 @@
  * A broker in this process: the log, the nodes, the subscriptions, and the two
  * servers in front of them.
  */
-
 import { randomBytes } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Server } from '@grpc/grpc-js';
@@ -16,12 +15,11 @@ import { hideDirectory } from '../text/public-text.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { ServerTls } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
-import { assemble, closeParts, type Parts } from './assembly.js';
+import { assemble, closeParts, type Opened, type Parts } from './assembly.js';
 import { Delays } from './delays.js';
 import { HeldFrames } from './ingest/held-frames.js';
 import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
 import { EmbeddedLogStore } from './log/embedded/embedded-log-store.js';
-import type { LogStore } from './log/log-store.js';
 import { type PartitionLog, partitionOf } from './log/partition-log.js';
 import type { BrokerOptions, NatsLogOptions } from './options.js';
 
@@ -79,14 +77,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     let registry: Parts['registry'] | undefined;
     const onRewound = ({ partition }: PartitionLog) =>
       registry?.closeSessions(LOST_END, (node) => partitionOf(node) === partition);
-    const store = await (options.nats === undefined
+    const { store, kept } = await (options.nats === undefined
       ? openStore(dir, options, held, delays)
-      : openNatsStore(options.nats, onRewound, releases));
+      : openOnNats(options.nats, options.logger, onRewound, releases));
     releases.push(() => store.close());
     const documents = await openDocuments(dir, options);
     releases.push(() => documents.close());
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble({ dir, store, documents, held, delays, token, tls }, options);
+    const parts = assemble({ dir, store, kept, documents, held, delays, token, tls }, options);
     registry = parts.registry;
     releases.push(() => closeParts(parts));
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
@@ -104,28 +102,41 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   }
 }
 
-function openStore(dir: string, { log, logger }: BrokerOptions, held: HeldFrames, delays: Delays): Promise<LogStore> {
-  return EmbeddedLogStore.open({
+/** What a broker has of its log, and shares with others. */
+type Stores = Pick<Opened, 'store' | 'kept'>;
+
+async function openStore(
+  dir: string,
+  { log, logger }: BrokerOptions,
+  held: HeldFrames,
+  delays: Delays,
+): Promise<Stores> {
+  const store = await EmbeddedLogStore.open({
     ...log,
     files: delays.timed(log.files ?? nodeFileOps),
     dir: join(dir, 'log'),
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
   });
+  return { store, kept: undefined };
 }
 
 /** The connections are closed after the log. */
-async function openNatsStore(
+async function openOnNats(
   { cluster, onLost, ...options }: NatsLogOptions,
+  logger: Logger,
   onRewound: (log: PartitionLog) => void,
   releases: (() => Promise<void> | void)[],
-): Promise<LogStore> {
+): Promise<Stores> {
   const { openLink } = await import('./nats/nats-link.js');
   const { JetStreamLogStore } = await import('./log/jetstream/jetstream-log-store.js');
+  const { openKeptState } = await import('./cluster/nats/kept-state.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
   const broker = randomBytes(6).toString('hex');
-  return JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound });
+  const kept = await openKeptState({ link, cluster, broker, logger, onLost });
+  releases.push(() => kept.close());
+  return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), kept };
 }
 
 function openDocuments(

@@ -40,6 +40,13 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   'certs init': ['backplane certs init --name broker.example --address 10.0.0.1'],
   'certs issue': ['backplane certs issue alice', 'backplane certs issue web-1 --for node --days 90'],
   'certs join-token': ['backplane certs join-token web-1', "backplane certs join-token 'web-*' --tls-ca certs/ca.crt"],
+  cluster: ['backplane cluster check --nats nats://10.0.0.1:4222 --cluster prod'],
+  'cluster init': [
+    'backplane cluster init --nats nats://10.0.0.1:4222 --cluster prod',
+    'backplane cluster init --nats tls://nats.example --nats-ca ca.crt --nats-nkey seed --cluster prod --log-bytes-max 64GiB',
+  ],
+  'cluster check': ['backplane cluster check --nats nats://10.0.0.1:4222,nats://10.0.0.2:4222 --cluster prod'],
+  'cluster set': ['backplane cluster set --nats nats://10.0.0.1:4222 --cluster prod --log-bytes-max 128GiB'],
   decode: ['backplane decode ./capture'],
   completion: [
     'source <(backplane completion bash)',

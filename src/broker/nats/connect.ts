@@ -49,7 +49,8 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
     timeout: 2 * NATS_REQUEST_MS,
     // Credentials may be replaced while a broker runs.
     ignoreAuthErrorAbort: true,
-    tls,
+    // With these the client takes no server without TLS.
+    ...(ca === undefined && cert === undefined && servers.every((server) => !server.startsWith('tls:')) ? {} : { tls }),
     ...authenticator(nats, options),
   };
   const connection = await nats.connect(wanted).catch((cause: Error) => {

@@ -138,7 +138,8 @@ export class InterestBook {
   }
 }
 
-function claimBytes({ filter, topics, fields, globs }: SavedClaim): number {
+/** What a claim takes of INTEREST_BYTES_MAX. */
+export function claimBytes({ filter, topics, fields, globs }: SavedClaim): number {
   let bytes = Buffer.byteLength(filter) + 32;
   for (const text of [...topics, ...fields, ...globs]) bytes += text.length + 2;
   return bytes;

@@ -145,12 +145,16 @@ export function savedBudget(value: StateValue): SavedBudget {
   return budget.parse(value);
 }
 
+export function savedClaim(value: StateValue): SavedClaim {
+  return claim.parse(value);
+}
+
 /** What was saved last of claims; nothing where nothing was. */
 export function savedInterest(state: SharedState): SavedInterest {
   const saved = state.get('generation');
   return {
     generation: saved === undefined ? 0 : generation.parse(saved.value).generation,
-    claims: new Map(state.entries('claim.').map(({ key, value }) => [key, claim.parse(value)])),
+    claims: new Map(state.entries('claim.').map(({ key, value }) => [key, savedClaim(value)])),
   };
 }
 

@@ -6,6 +6,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StoredMsg } from '@nats-io/jetstream';
+import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { STATE_RETRY_MS } from '../../../limits.js';
 import { failureOf } from '../../log/jetstream/publish-error.js';
@@ -13,19 +14,44 @@ import { headers, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 
 /** The header with the id: whoever sent the message recognises it by that. */
-export const MESSAGE_ID = 'Backplane-Id';
+const MESSAGE_ID = 'Backplane-Id';
+/**
+ * The header with the ids of the messages before it of its subject, the latest first: where a message replaces the one
+ * before, these say that it had been stored.
+ */
+const BEFORE = 'Backplane-Before';
+const BEFORE_MAX = 8;
 /** NATS's own header for a deletion in a KV. */
-export const OPERATION = 'KV-Operation';
+const OPERATION = 'KV-Operation';
 
 export type Outcome =
-  | { readonly kind: 'stored'; readonly sequence: number }
+  | Stored
   /** Nothing was stored: the subject's last message is another than was said; undefined: it has none. */
   | { readonly kind: 'overtaken'; readonly last: LastMessage | undefined };
 
-export interface LastMessage {
+export interface Stored {
+  readonly kind: 'stored';
+  /** Where it is. Where it was replaced since, some place before the message that did. */
   readonly sequence: number;
-  readonly id: string;
+  /** Who has read so far has read it, or what replaced it. */
+  readonly readTo: number;
+}
+
+export interface MessageHead {
+  /** Of the message, and of those before it, the latest first; empty where somebody else than a broker wrote it. */
+  readonly ids: readonly string[];
   readonly deleted: boolean;
+}
+
+export interface LastMessage extends MessageHead {
+  readonly sequence: number;
+}
+
+/** What a broker said of a message besides its content. */
+export function readHead(headers: MsgHdrs | undefined): MessageHead {
+  const id = headers?.get(MESSAGE_ID) ?? '';
+  const before = (headers?.get(BEFORE) ?? '').split(' ', BEFORE_MAX);
+  return { ids: [id, ...before].filter((each) => each !== ''), deleted: headers?.has(OPERATION) ?? false };
 }
 
 export interface Guarded {
@@ -38,8 +64,7 @@ export interface Guarded {
 
 export class GuardedPublish {
   readonly id = nuid.next();
-  /** Sequence at which a reader of the stream found it. */
-  seen: number | undefined;
+  #found: Stored | undefined;
   /** What went wrong last, for the message when time is up. */
   trouble = 'nothing was heard of it';
 
@@ -53,14 +78,20 @@ export class GuardedPublish {
     this.#deadline = deadline;
   }
 
+  /** A reader of the stream came to a message of its subject. */
+  passed({ ids }: MessageHead, sequence: number): void {
+    this.#found ??= this.#storedAs(ids, sequence);
+  }
+
   /**
    * Sends it until it is certain what came of it. Rejects with unavailable when the deadline ends that: it may then be
    * stored, or be stored yet. Rejects with resource_exhausted for what the stream will never take.
    * @param after sequence of the subject's last message; 0 when there is none
+   * @param before the ids of that message
    */
-  async run(after: number): Promise<Outcome> {
+  async run(after: number, before: readonly string[] = []): Promise<Outcome> {
     while (!this.#deadline.aborted) {
-      const outcome = (await this.#send(after)) ?? (await this.look(after));
+      const outcome = (await this.#send(after, before)) ?? (await this.#look(after));
       if (outcome !== undefined) return outcome;
       await this.pause();
     }
@@ -68,8 +99,8 @@ export class GuardedPublish {
   }
 
   /** What the leader has now. Undefined where it has what it had, or cannot say. */
-  async look(after: number): Promise<Outcome | undefined> {
-    if (this.seen !== undefined) return { kind: 'stored', sequence: this.seen };
+  async #look(after: number): Promise<Outcome | undefined> {
+    if (this.#found !== undefined) return this.#found;
     const { stream, subject } = this.#message;
     if (this.#link.asking.info === undefined) return undefined;
     let found: StoredMsg | null;
@@ -81,7 +112,8 @@ export class GuardedPublish {
       return undefined;
     }
     const last = found === null ? undefined : lastOf(found);
-    if (last?.id === this.id) return { kind: 'stored', sequence: last.sequence };
+    const stored = this.#found ?? (last && this.#storedAs(last.ids, last.sequence));
+    if (stored !== undefined) return stored;
     return (last?.sequence ?? 0) === after ? undefined : { kind: 'overtaken', last };
   }
 
@@ -96,7 +128,7 @@ export class GuardedPublish {
     return new BackplaneError('unavailable', `${what}: ${this.trouble}`);
   }
 
-  async #send(after: number): Promise<Outcome | undefined> {
+  async #send(after: number, before: readonly string[]): Promise<Outcome | undefined> {
     // The client would keep it, and send it at some later time.
     if (this.#link.publishing.info === undefined) {
       this.trouble = 'there is no connection to NATS';
@@ -105,19 +137,27 @@ export class GuardedPublish {
     const { stream, subject, payload, deletes = false } = this.#message;
     const head = headers();
     head.set(MESSAGE_ID, this.id);
+    if (before.length > 0) head.set(BEFORE, before.slice(0, BEFORE_MAX).join(' '));
     if (deletes) head.set(OPERATION, 'DEL');
     try {
       const expect = { lastSubjectSequence: after, streamName: stream };
       const { seq } = await this.#link.client.publish(subject, payload, { headers: head, expect });
-      return { kind: 'stored', sequence: seq };
+      return { kind: 'stored', sequence: seq, readTo: seq };
     } catch (cause) {
       this.trouble = (cause as Error).message;
       if (failureOf(cause) !== 'refused') return undefined;
       throw new BackplaneError('resource_exhausted', `the stream ${stream} refuses it: ${this.trouble}`);
     }
   }
+
+  #storedAs(ids: readonly string[], sequence: number): Stored | undefined {
+    const at = ids.indexOf(this.id);
+    if (at < 0) return undefined;
+    // Nobody may take another's change for this one.
+    return { kind: 'stored', sequence: at === 0 ? sequence : sequence - 1, readTo: sequence };
+  }
 }
 
 function lastOf({ seq, header }: StoredMsg): LastMessage {
-  return { sequence: seq, id: header.get(MESSAGE_ID), deleted: header.has(OPERATION) };
+  return { ...readHead(header), sequence: seq };
 }

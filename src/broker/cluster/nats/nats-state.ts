@@ -193,8 +193,7 @@ export class NatsState implements SharedState {
   #take(message: StoredMessage): void {
     const snapshot = this.#snapshot;
     const slot = snapshot === undefined ? this.#contents.take(message) : snapshot.take(message);
-    const own = slot && this.#changes.get(slot.id);
-    if (own !== undefined) own.seen = message.sequence;
+    for (const id of slot?.ids ?? []) this.#changes.get(id)?.passed(slot!, message.sequence);
     if (snapshot !== undefined) return;
     if (slot !== undefined) this.#tell(slot);
     this.#wake();
@@ -212,9 +211,9 @@ export class NatsState implements SharedState {
     }
     const gone = [...before.slots.values()].filter((slot) => slot.value !== undefined && !contents.slots.has(slot.key));
     for (const slot of gone) this.#tell({ ...slot, value: undefined, revision: contents.revision });
-    const changed = [...contents.slots.values()].filter(({ key, revision, id }) => {
+    const changed = [...contents.slots.values()].filter(({ key, revision, ids }) => {
       const known = before.slots.get(key);
-      return known?.revision !== revision || known.id !== id;
+      return known?.revision !== revision || known.ids[0] !== ids[0];
     });
     for (const slot of changed.sort((a, b) => a.revision - b.revision)) this.#tell(slot);
     this.#wake();
@@ -271,9 +270,9 @@ export class NatsState implements SharedState {
         const current = slot?.value === undefined ? 0 : slot.revision;
         if (expected !== undefined && expected !== current) throw changedMeanwhile(key);
         if (value === undefined && current === 0) return this.#contents.revision;
-        const outcome = await attempt.run(after ?? slot?.revision ?? 0);
+        const outcome = await attempt.run(after ?? slot?.revision ?? 0, slot?.ids);
         if (outcome.kind === 'stored') {
-          await this.#reached(outcome.sequence, attempt, deadline);
+          await this.#reached(outcome.readTo, attempt, deadline);
           this.#checkKept(key, outcome.sequence, epoch);
           return outcome.sequence;
         }

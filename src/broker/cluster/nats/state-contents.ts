@@ -4,22 +4,19 @@ import { SHARED_STATE_BYTES_MAX, STATE_DELETION_KEPT_MS, STATE_ENTRIES_MAX } fro
 import { nsToMs } from '../../../nanoseconds.js';
 import type { StoredMessage } from '../../log/jetstream/stream-pull.js';
 import type { StateValue } from '../shared-state.js';
-import { MESSAGE_ID, OPERATION } from './guarded-publish.js';
+import { type MessageHead, readHead } from './guarded-publish.js';
 import { keyOfSubject } from './state-subject.js';
 
 /** What every entry takes in memory besides its text. */
 const ENTRY_BYTES = 256;
 
-export interface Slot {
+export interface Slot extends MessageHead {
   readonly key: string;
   readonly revision: number;
-  /** Of the change; empty where somebody else than a broker wrote it. */
-  readonly id: string;
   /** By the server's clock. */
   readonly timeMs: number;
   /** Undefined: it was deleted, or is not what a broker writes. */
   readonly value: StateValue | undefined;
-  readonly deleted: boolean;
   readonly bytes: number;
 }
 
@@ -83,17 +80,22 @@ export class StateContents {
   }
 
   #slotOf(key: string, { sequence: revision, timeNs, data, headers }: StoredMessage): Slot {
-    const id = headers?.get(MESSAGE_ID) ?? '';
-    const common = { key, revision, id, timeMs: nsToMs(timeNs), bytes: data.length + key.length + ENTRY_BYTES };
-    if (headers?.has(OPERATION)) return { ...common, value: undefined, deleted: true };
+    const common = {
+      ...readHead(headers),
+      key,
+      revision,
+      timeMs: nsToMs(timeNs),
+      bytes: data.length + key.length + ENTRY_BYTES,
+    };
+    if (common.deleted) return { ...common, value: undefined };
     try {
       const value: unknown = JSON.parse(Buffer.from(data).toString('utf8'));
       if (typeof value !== 'object' || value === null) throw new Error('no object');
       this.#check(key, value);
-      return { ...common, value: value as StateValue, deleted: false };
+      return { ...common, value: value as StateValue };
     } catch {
       this.unsound++;
-      return { ...common, value: undefined, deleted: false };
+      return { ...common, value: undefined };
     }
   }
 }
@@ -106,13 +108,14 @@ export class StateContents {
 export function regression(before: StateContents, now: StateContents, lastSequence: number): string | undefined {
   if (lastSequence < before.sequence) return `its last message is ${lastSequence}, and was ${before.sequence}`;
   const forgetful = now.newestMs - before.newestMs >= STATE_DELETION_KEPT_MS;
-  for (const [key, { revision, id, deleted }] of before.slots) {
+  for (const [key, { revision, ids, deleted }] of before.slots) {
     const later = now.slots.get(key);
     // A deletion that was forgotten meanwhile leaves nothing either.
     if (later === undefined && (deleted || forgetful)) continue;
     if (later === undefined) return `${key} is not in it, and had the revision ${revision}`;
     if (later.revision < revision) return `${key} has the revision ${later.revision}, and had ${revision}`;
-    if (later.revision === revision && later.id !== id) return `revision ${revision} is another change of ${key}`;
+    if (later.revision === revision && later.ids[0] !== ids[0])
+      return `revision ${revision} is another change of ${key}`;
   }
   return undefined;
 }

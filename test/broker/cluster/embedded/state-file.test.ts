@@ -114,6 +114,10 @@ test('a mirror writes what differs, and deletes what is no longer wanted', async
     ['budget.a', 'node.a', 'holds.a', 'node.c', 'holds.c'],
   );
   assert.equal(state.get('node.a')?.revision, revisions.get('node.a'), 'it did not change');
+  // Lost behind its back, as by a state that went back in time.
+  await state.delete('node.c');
+  await mirror.write([...node('a', 1), ...node('c', 1)]);
+  assert.equal(state.get('node.c')?.value.seenMs, 1);
   mkdirSync(`${state.place}.new`);
   await assert.rejects(mirror.write(node('a', 2)), { code: 'EISDIR' });
   rmdirSync(`${state.place}.new`);

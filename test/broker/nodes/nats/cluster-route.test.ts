@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { ClusterRoute } from '../../../../src/broker/nodes/nats/cluster-route.js';
-import { checkNodePlace, NodePlaces } from '../../../../src/broker/nodes/nats/node-places.js';
+import { checkClusterState } from '../../../../src/broker/nodes/nats/cluster-state.js';
+import { NodePlaces } from '../../../../src/broker/nodes/nats/node-places.js';
 import { PlaceKeeper } from '../../../../src/broker/nodes/nats/place-keeper.js';
 import { RouteServer } from '../../../../src/broker/nodes/nats/route-server.js';
 import { sessionSubject } from '../../../../src/broker/nodes/nats/session-subject.js';
@@ -61,7 +62,7 @@ interface TestBroker {
 /** @param link its own, unless it is one of the two that there are */
 async function startBroker(cluster: string, at: 0 | 1, link: NatsLink = links[at]): Promise<TestBroker> {
   const broker = `b${at}`;
-  const state = await openNatsState(link, cluster, { broker, check: checkNodePlace });
+  const state = await openNatsState(link, cluster, { broker, check: checkClusterState });
   const places = new NodePlaces(state);
   const server = await startNodeServer();
   const { registry, settled } = server;

@@ -1,0 +1,215 @@
+/**
+ * The union of what the subscriptions of all brokers ask, as claims in the shared state: a predicate, the nodes it applies
+ * to, and the broker that has the subscribers.
+ *
+ * claim.ID.GLOBS.BROKER -> SavedClaim with `broker`
+ *
+ * A claim outlives its last subscriber by a grace period, and so do the claims of a broker its lease: a subscriber that
+ * comes back, at whichever broker, finds no hole in the log. Then its own broker deletes it, or any other one.
+ */
+import * as z from 'zod';
+import { BackplaneError } from '../../../errors.js';
+import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../../limits.js';
+import type { PredicateSpec } from '../../../subscriptions/predicate.js';
+import { keptNodeGlobs } from '../../../subscriptions/request/node-globs.js';
+import type { SharedState, StateChange } from '../../cluster/shared-state.js';
+import { claimBytes } from '../interest-book.js';
+import { checkNodeState, claimKey, type SavedClaim, savedClaim } from '../node-state.js';
+
+const PREFIX = 'claim.';
+const brokerSchema = z.object({ broker: z.string().min(1) });
+/** Brokers that claim at once do not see each other, so somewhat more than each allows may be in force. */
+const EXCESS = 2;
+
+interface Claim extends SavedClaim {
+  readonly key: string;
+  readonly revision: number;
+  readonly broker: string;
+  readonly matches: (node: string) => boolean;
+}
+
+/** What this broker's subscribers hold. */
+interface Held {
+  subscribers: number;
+  /** When its grace period ends; undefined while it has subscribers. */
+  endsMs: number | undefined;
+  /** Resolves when it is in force. */
+  made: Promise<void>;
+}
+
+export interface ClusterInterestOptions {
+  readonly state: SharedState;
+  /** This broker's name. */
+  readonly broker: string;
+  /** Whether a broker has its lease. */
+  readonly alive: (broker: string) => boolean;
+  /** Milliseconds of a clock that is never set. */
+  readonly now: () => number;
+  readonly warn: (message: string) => void;
+}
+
+/** Throws for what no broker writes. */
+export function checkClaim(key: string, value: unknown): void {
+  brokerSchema.parse(value);
+  checkNodeState(key, value);
+}
+
+export class ClusterInterest {
+  /** Grows with every change of the claims; the state's revision, unless that went back in time. */
+  generation = 0;
+  readonly #claims = new Map<string, Claim>();
+  /** What is claimed, by claimKey(), and by how many brokers; and the bytes of that. */
+  readonly #distinct = new Map<string, number>();
+  #bytes = 0;
+  readonly #held = new Map<string, Held>();
+  /** Since when brokers that have claims are gone. */
+  readonly #gone = new Map<string, number>();
+  #onChange: () => Promise<void> = async () => undefined;
+  readonly #options: ClusterInterestOptions;
+
+  constructor(options: ClusterInterestOptions) {
+    this.#options = options;
+    options.state.watch(PREFIX, (change) => this.#changed(change));
+    // What a broker of this name claimed before it was started again, nobody here holds yet.
+    const endsMs = options.now() + INTEREST_GRACE_MS;
+    for (const { key, broker } of this.#claims.values()) {
+      if (broker === options.broker) this.#held.set(key, { subscribers: 0, endsMs, made: Promise.resolve() });
+    }
+  }
+
+  /** @param onChange called after every change of the claims; resolves when this broker's nodes have been told */
+  listen(onChange: () => Promise<void>): void {
+    this.#onChange = onChange;
+  }
+
+  /**
+   * Resolves with a function that releases the claim, once all brokers will read it. Rejects with resource_exhausted when
+   * there would be too many predicates, or more bytes of them than fit in one message.
+   */
+  async claim(predicate: PredicateSpec, globs: readonly string[]): Promise<() => void> {
+    const key = this.#keyOf(claimKey(predicate.id, globs));
+    let held = this.#held.get(key);
+    if (held === undefined) {
+      held = { subscribers: 0, endsMs: undefined, made: this.#make(key, predicate, globs) };
+      this.#held.set(key, held);
+    }
+    const own = held;
+    own.subscribers++;
+    own.endsMs = undefined;
+    try {
+      await own.made;
+    } catch (cause) {
+      if (this.#held.get(key) === own) this.#held.delete(key);
+      throw cause;
+    }
+    let released = false;
+    return () => {
+      if (released) return;
+      released = true;
+      own.subscribers--;
+      if (own.subscribers === 0) own.endsMs = this.#options.now() + INTEREST_GRACE_MS;
+    };
+  }
+
+  /** Number of claims, of all brokers. */
+  get size(): number {
+    return this.#claims.size;
+  }
+
+  /** The predicates that this node is asked for, each once, in order of their ids. */
+  forNode(node: string): PredicateSpec[] {
+    const byId = new Map<bigint, PredicateSpec>();
+    for (const claim of this.#claims.values()) if (claim.matches(node)) byId.set(claim.id, claim);
+    return [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  /** Deletes this broker's claims whose grace period has ended, and those of brokers that are gone for longer than one. */
+  async expire(): Promise<void> {
+    const nowMs = this.#options.now();
+    const over: Claim[] = [];
+    for (const [key, { endsMs }] of this.#held) {
+      if (endsMs === undefined || endsMs > nowMs) continue;
+      this.#held.delete(key);
+      over.push(...this.#known(key));
+    }
+    this.#review(nowMs);
+    for (const claim of this.#claims.values()) {
+      const sinceMs = this.#gone.get(claim.broker);
+      if (sinceMs !== undefined && sinceMs + INTEREST_GRACE_MS <= nowMs) over.push(claim);
+    }
+    // Another broker may have been first, or the claim was made anew.
+    await Promise.allSettled(over.map(({ key, revision }) => this.#options.state.delete(key, revision)));
+  }
+
+  #known(key: string): Claim[] {
+    const claim = this.#claims.get(key);
+    return claim === undefined ? [] : [claim];
+  }
+
+  /** Which of the brokers that have claims are gone, and since when. */
+  #review(nowMs: number): void {
+    const { alive, broker: own } = this.#options;
+    const brokers = new Set(Array.from(this.#claims.values(), ({ broker }) => broker));
+    for (const broker of this.#gone.keys()) if (!brokers.has(broker)) this.#gone.delete(broker);
+    for (const broker of brokers) {
+      if (broker === own || alive(broker)) this.#gone.delete(broker);
+      else if (!this.#gone.has(broker)) this.#gone.set(broker, nowMs);
+    }
+  }
+
+  async #make(key: string, { id, topics, filter, includeSelf, fields }: PredicateSpec, globs: readonly string[]) {
+    const { state, broker } = this.#options;
+    const claim = { id, topics, filter, includeSelf, fields, globs };
+    if (!this.#hasRoom(claim, 1)) {
+      throw new BackplaneError(
+        'resource_exhausted',
+        `at most ${PREDICATES_MAX} different predicates of ${INTEREST_BYTES_MAX} bytes together can be in force: ` +
+          'share filters between subscriptions, or try again when others have ended',
+      );
+    }
+    await state.put(key, { ...claim, id: id.toString(), broker });
+    await this.#onChange();
+  }
+
+  #keyOf(claim: string): string {
+    return `${claim}.${this.#options.broker}`;
+  }
+
+  /** Of several brokers that claim the same, one counts. */
+  #hasRoom(claim: SavedClaim, times: number): boolean {
+    const distinct = this.#distinct.has(claimKey(claim.id, claim.globs)) ? 0 : 1;
+    const bytes = this.#bytes + distinct * claimBytes(claim);
+    return this.#distinct.size + distinct <= PREDICATES_MAX * times && bytes <= INTEREST_BYTES_MAX * times;
+  }
+
+  /** @param sign 1 for a claim that comes, -1 for one that goes */
+  #count(claim: SavedClaim, sign: 1 | -1): void {
+    const key = claimKey(claim.id, claim.globs);
+    const brokers = (this.#distinct.get(key) ?? 0) + sign;
+    if (brokers === 0) this.#distinct.delete(key);
+    else this.#distinct.set(key, brokers);
+    if (brokers === 0 || (brokers === 1 && sign === 1)) this.#bytes += sign * claimBytes(claim);
+  }
+
+  #changed({ key, value, revision }: StateChange): void {
+    const known = this.#claims.get(key);
+    if (value === undefined) {
+      if (known === undefined) return;
+      this.#claims.delete(key);
+    } else {
+      const claim = savedClaim(value);
+      const { broker } = brokerSchema.parse(value);
+      if (known === undefined && !this.#hasRoom(claim, EXCESS)) {
+        this.#options.warn(
+          `${key} is not in force: there are more than ${EXCESS * PREDICATES_MAX} predicates, or too long ones`,
+        );
+        return;
+      }
+      this.#claims.set(key, { ...claim, key, revision, broker, matches: keptNodeGlobs(claim.globs).matches });
+      this.#count(claim, 1);
+    }
+    if (known !== undefined) this.#count(known, -1);
+    this.generation = Math.max(this.generation + 1, revision);
+    void this.#onChange();
+  }
+}
