@@ -72,6 +72,7 @@ export async function bundle(modules, target) {
       entryPoints: [
         { in: module('cli/main.js'), out: 'main' },
         { in: module('sensor-agent/source/exec/exec-lane-worker.js'), out: 'exec-lane-worker' },
+        { in: module('sensor-agent/source/command-lines/command-line-worker.js'), out: 'command-line-worker' },
         ...APART.map((file) => ({ in: module(`${file}.js`), out: path.basename(file) })),
       ],
       outdir: target,

@@ -1,10 +1,9 @@
 /**
  * The configuration in force. A value comes from a flag, else the environment (`BACKPLANE_` and the key in capitals), else the
- * YAML file, else the default; all four are the same text, so one schema
+ * YAML file, else the default; all four are the same text, so one parser
  * checks them all. Parsed once into a readonly value that knows where each
  * part came from.
  */
-import { readConfigFile } from './config/file.js';
 import {
   environmentName,
   flagName,
@@ -33,14 +32,16 @@ export interface ConfigSources {
 }
 
 /** @throws BackplaneError invalid_argument: one line with the key, the bound, the value and where it came from. */
-export function loadConfig(sources: ConfigSources): Config {
+export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const path = sources.file ?? (sources.environment.BACKPLANE_CONFIG || undefined);
-  const file = path === undefined ? {} : readConfigFile(path);
+  // The parser of YAML is loaded only where there is a file.
+  const file = path === undefined ? {} : (await import('./config/file.js')).readConfigFile(path);
   const settings: Partial<Record<SettingKey, unknown>> = {};
   const origins: Partial<Record<SettingKey, { text: string; origin: string }>> = {};
   for (const key of SETTING_KEYS) {
     const found = find(key, sources, file, path);
-    settings[key] = parseSetting(key, found.text, found.origin);
+    const value = parseSetting(key, found.text, found.origin);
+    settings[key] = value instanceof Promise ? await value : value;
     origins[key] = found;
   }
   return {
@@ -80,11 +81,17 @@ function find(key: SettingKey, sources: ConfigSources, file: Record<string, stri
 }
 
 function parseSetting(key: SettingKey, text: string, origin: string): unknown {
-  const result = SETTINGS[key].schema.safeParse(text);
-  if (result.success) return result.data;
-  const reason = result.error.issues[0]?.message ?? 'is not valid';
-  const where = origin === 'default' ? `the default; set ${flagName(key)}` : origin;
-  const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
-  const got = 'secret' in SETTINGS[key] ? '' : `, got ${shown}`;
-  throw new BackplaneError('invalid_argument', `${key} ${reason}${got} (${where})`, { field: key });
+  const refused = (thrown: unknown): never => {
+    if (!(thrown instanceof BackplaneError)) throw thrown;
+    const where = origin === 'default' ? `the default; set ${flagName(key)}` : origin;
+    const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+    const got = 'secret' in SETTINGS[key] ? '' : `, got ${shown}`;
+    throw new BackplaneError('invalid_argument', `${key} ${thrown.message}${got} (${where})`, { field: key });
+  };
+  try {
+    const value = SETTINGS[key].parse(text);
+    return value instanceof Promise ? value.catch(refused) : value;
+  } catch (thrown) {
+    return refused(thrown);
+  }
 }

@@ -37,6 +37,7 @@ const RULES = {
   'no file of tracefs is truncated': rules.truncatedDefinitions,
   'dependencies point one way': rules.wrongDirection,
   'no import cycles': rules.importCycles,
+  'no heavy starts': rules.heavyStarts,
   'no dead exports': (files: ReadonlyMap<string, SourceFile>) => rules.deadExports(files, ENTRY_POINTS),
   'no dead files': (files: ReadonlyMap<string, SourceFile>) => rules.deadFiles(files, ENTRY_POINTS),
 } as const;
@@ -177,6 +178,16 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
       'src/e.ts': "import type { d } from './d.js';",
     },
     ['src/a.ts:1: import cycle src/a.ts -> src/b.ts -> src/c.ts -> src/a.ts'],
+  ],
+  [
+    'no heavy starts',
+    {
+      'src/cli/observe/observe.ts':
+        "import { a } from '../a.js';\nimport type { Z } from 'zod';\nvoid import('../lazy.js');",
+      'src/cli/a.ts': "import {\n  parse,\n} from 'yaml';\nimport { fs } from 'node:fs';",
+      'src/cli/lazy.ts': "import * as z from 'zod';",
+    },
+    ['src/cli/a.ts:1: yaml is loaded at each start'],
   ],
   [
     'no dead exports',

@@ -1,16 +1,16 @@
 /** `backplane config`: the configuration in force as YAML, each value with where it comes from. */
 import type { Command } from 'commander';
 import { isNode, isSeq, parseDocument, stringify } from 'yaml';
-import { type ClustersSetting, clustersData } from '../config/clusters.js';
+import { type ClustersSetting, clustersData } from '../config/clusters-data.js';
 import { SETTING_KEYS, SETTINGS, type SettingKey, settingText } from '../config/settings.js';
 import type { Config } from '../config.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
 export function define(command: Command): void {
   addSettingFlags(command, SETTING_KEYS);
-  command.action(() => {
+  command.action(async () => {
     const { BACKPLANE_TOKEN: token } = process.env;
-    const config = commandConfig(command, SETTING_KEYS);
+    const config = await commandConfig(command, SETTING_KEYS);
     const secrets = [
       token ? '# BACKPLANE_TOKEN is set in the environment, and sent to brokers: it is not shown here\n' : '',
       [...config.settings.clusters.values()].some((cluster) => cluster.token !== '')

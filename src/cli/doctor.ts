@@ -17,7 +17,7 @@ export function define(command: Command): void {
   addSettingFlags(command, KEYS);
   command.addOption(outputOption()).action(async () => {
     const { runDoctor } = await import('../sensor-agent/doctor/doctor.js');
-    const { settings } = commandConfig(command, KEYS);
+    const { settings } = await commandConfig(command, KEYS);
     const checks = await runDoctor(
       compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] }),
     );

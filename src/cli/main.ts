@@ -30,7 +30,7 @@ async function start(): Promise<void> {
   const isHelp = args.some((argument) => ['help', '--help', '-h'].includes(argument));
   const agent = verb === 'up' && !isHelp ? (await import('./process/agent-spawn.js')).spawnAgent() : undefined;
   // Before the code is loaded: V8 takes compiled functions only with the flags that it made them with.
-  if (SERVERS.has(verb)) (await import('./process/heap.js')).boundHeap();
+  if (SERVERS.has(verb)) (await import('./process/heap.js')).setUpServer();
   const { runCommand } = await import('./command-line.js');
   await runCommand(args, agent);
 }

@@ -46,7 +46,7 @@ export function define(command: Command): void {
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (topic: string) => {
     const options = command.opts<Options>();
-    const config = commandConfig(command, CLIENT_KEYS);
+    const config = await commandConfig(command, CLIENT_KEYS);
     const client = new PublishClient(config.settings.brokers, credentialFor(config), connectionOf(config));
     const interrupt = watchInterrupt();
     const sent = new Sent(topic, client, interrupt.signal);

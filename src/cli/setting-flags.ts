@@ -12,7 +12,7 @@ export function addSettingFlags(command: Command, keys: readonly SettingKey[]): 
 }
 
 /** The configuration in force for this command; warnings go to stderr. @throws BackplaneError invalid_argument */
-export function commandConfig(command: Command, keys: readonly SettingKey[]): Config {
+export async function commandConfig(command: Command, keys: readonly SettingKey[]): Promise<Config> {
   // A command with subcommands also takes their flags, wherever they stand.
   const options = command.optsWithGlobals<Record<string, unknown>>();
   const given = (name: string) => command.getOptionValueSourceWithGlobals(name) === 'cli';
@@ -22,7 +22,7 @@ export function commandConfig(command: Command, keys: readonly SettingKey[]): Co
     if (given(name)) flags[key] = String(options[name]);
   }
   const file = options.config === undefined ? undefined : String(options.config);
-  const config = loadConfig({ flags, environment: process.env, file });
+  const config = await loadConfig({ flags, environment: process.env, file });
   for (const warning of config.warnings) process.stderr.write(`backplane: ${safeText(warning)}\n`);
   return config;
 }

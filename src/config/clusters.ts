@@ -10,19 +10,8 @@ import { CLUSTER_NAME_FORM, isClusterName } from '../client/clusters/cluster-cur
 import { BackplaneError } from '../errors.js';
 import { CLUSTERS_MAX } from '../limits.js';
 import { checkBrokers, isBroker } from '../text/broker-address.js';
-
-export interface ClusterSettings {
-  readonly brokers: readonly string[];
-  /** Files, as of tls.ca, tls.cert and tls.key; '' for none. */
-  readonly ca: string;
-  readonly cert: string;
-  readonly key: string;
-  /** The token itself; '' for none. */
-  readonly token: string;
-  readonly tokenFile: string;
-}
-
-export type ClustersSetting = ReadonlyMap<string, ClusterSettings>;
+import type { ClusterSettings, ClustersSetting } from './clusters-data.js';
+import { refuse } from './setting.js';
 
 const text = z.string({ error: 'must be text' }).default('');
 const clusterForm = z.strictObject({
@@ -34,25 +23,10 @@ const clusterForm = z.strictObject({
   tokenFile: text,
 });
 
-/** Says nothing of values: there are tokens among them. */
-export const clustersSchema: z.ZodType<ClustersSetting, string> = z.string().transform((given, context) => {
+/** Says nothing of values: there are tokens among them. @throws BackplaneError invalid_argument: see Setting */
+export function clustersOf(given: string): ClustersSetting {
   const clusters = parseClusters(given);
-  if (typeof clusters !== 'string') return clusters;
-  context.addIssue({ code: 'custom', message: clusters });
-  return z.NEVER;
-});
-
-export function clustersText(clusters: ClustersSetting): string {
-  return JSON.stringify(clustersData(clusters));
-}
-
-/** As the YAML file has them. */
-export function clustersData(clusters: ClustersSetting): Readonly<Record<string, object>> {
-  return Object.fromEntries(Array.from(clusters, ([name, cluster]) => [name, given(cluster)]));
-}
-
-function given(cluster: ClusterSettings): object {
-  return Object.fromEntries(Object.entries(cluster).filter(([, value]) => value !== ''));
+  return typeof clusters === 'string' ? refuse(clusters) : clusters;
 }
 
 /** The clusters, or a sentence that says why they cannot be used. */

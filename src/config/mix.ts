@@ -4,26 +4,25 @@
  *   Mix  := Item ("," Item)*
  *   Item := kind "=" weight
  */
-import * as z from 'zod';
 import { SYNTHETIC_WEIGHT_MAX } from '../limits.js';
 import {
   SYNTHETIC_KINDS,
   type SyntheticKind,
   type SyntheticMix,
 } from '../sensor-agent/source/synthetic/synthetic-mix.js';
+import { refuse } from './setting.js';
 
 const ITEM = /^\s*(\w{1,32})\s*=\s*(\d{1,15})\s*$/;
 
-export const mixSchema: z.ZodType<SyntheticMix, string> = z.string().transform((text, context) => {
+/** @throws BackplaneError invalid_argument: see Setting */
+export function parseMix(text: string): SyntheticMix {
   const mix: Partial<Record<SyntheticKind, number>> = {};
   for (const item of text.split(',')) {
     const problem = addItem(mix, item);
-    if (problem === undefined) continue;
-    context.addIssue({ code: 'custom', message: problem });
-    return z.NEVER;
+    if (problem !== undefined) refuse(problem);
   }
   return mix;
-});
+}
 
 /** Items in a fixed order, because their order in the text has no meaning. */
 export function mixText(mix: SyntheticMix): string {

@@ -1,9 +1,13 @@
-/** The text of redaction rules: a list in the YAML file, the same as JSON elsewhere. */
+/**
+ * The settings of redaction. Rules are a list in the YAML file, the same as JSON elsewhere. Loaded only where one is given,
+ * since it takes the engine of patterns.
+ */
 import * as z from 'zod';
 import { BackplaneError } from '../errors.js';
 import { REDACTION_RULES_MAX } from '../limits.js';
 import { DEFAULT_RULE_NAMES } from '../sensor-agent/redaction/default-rules.js';
 import { ALL_DEFAULTS, compileRules, REDACTION_FIELDS, type RedactionRule } from '../sensor-agent/redaction/rule.js';
+import { list, refuse } from './setting.js';
 
 const ruleSchema: z.ZodType<RedactionRule> = z.strictObject({
   name: z.string(),
@@ -15,19 +19,20 @@ const ruleSchema: z.ZodType<RedactionRule> = z.strictObject({
 
 const rulesForm = z.array(ruleSchema).max(REDACTION_RULES_MAX, `must be at most ${REDACTION_RULES_MAX} rules`);
 
-/** Accepts only rules that compile. */
-export const redactionRulesSchema: z.ZodType<readonly RedactionRule[], string> = z
-  .string()
-  .transform((text, context) => {
-    const rules = parseRules(text);
-    if (typeof rules !== 'string') return rules;
-    context.addIssue({ code: 'custom', message: rules });
-    return z.NEVER;
-  });
+/** Accepts only rules that compile. @throws BackplaneError invalid_argument: see Setting */
+export function redactionRules(text: string): readonly RedactionRule[] {
+  const rules = parseRules(text);
+  return typeof rules === 'string' ? refuse(rules) : rules;
+}
 
-export const redactionRulesText = (rules: readonly RedactionRule[]): string => JSON.stringify(rules);
+const isDefaultRule = (name: string): boolean => name === ALL_DEFAULTS || DEFAULT_RULE_NAMES.includes(name);
 
-export const isDefaultRule = (name: string): boolean => name === ALL_DEFAULTS || DEFAULT_RULE_NAMES.includes(name);
+/** @throws BackplaneError invalid_argument: see Setting */
+export const rulesOff = list(
+  isDefaultRule,
+  [0, 64],
+  'names of default rules (backplane doctor lists them), or all',
+).parse;
 
 /** The rules, or a sentence that says why the text is invalid. */
 function parseRules(text: string): readonly RedactionRule[] | string {

@@ -1,59 +1,60 @@
 /** Every setting: its key, what it accepts, its default. */
 import { hostname } from 'node:os';
-import * as z from 'zod';
-import { NODE_LABELS_MAX } from '../limits/containers.js';
 import * as limits from '../limits.js';
-import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
-import { isNodeLabel } from '../subscriptions/request/node-labels.js';
+import type { RedactionRule } from '../sensor-agent/redaction/rule.js';
 import { isBroker, isHostAndPort, isZone, twiceIn, ZONE_FORM } from '../text/broker-address.js';
-import { clustersSchema, clustersText } from './clusters.js';
+import { isKeysPlace, isOrigin } from './addresses.js';
+import { AGENT_SETTINGS } from './agent-settings.js';
+import { type ClustersSetting, clustersText } from './clusters-data.js';
 import { ID_WINDOW_FORM, ID_WINDOWS_DEFAULT, isIdWindow } from './id-windows.js';
-import { mixSchema, mixText } from './mix.js';
+import { mixText, parseMix } from './mix.js';
 import { NATS_SETTINGS } from './nats-settings.js';
-import { isDefaultRule, redactionRulesSchema, redactionRulesText } from './redaction.js';
-import { choice, list, oneOf, type Setting, setting, size, span, whole } from './setting.js';
+import {
+  anyText,
+  choice,
+  filledText,
+  list,
+  oneOf,
+  refuse,
+  type Setting,
+  setting,
+  size,
+  span,
+  textThat,
+  whole,
+} from './setting.js';
 
 const DAY_MS = 24 * 3600 * 1000;
+const NO_CLUSTERS: ClustersSetting = new Map();
 
 function documentBytes(fallback: number, what: string): Setting<number> {
   return size([limits.DOCUMENT_LOG_BYTES_MIN, limits.DOCUMENT_LOG_BYTES_MAX], fallback, `size of the log of ${what}`);
 }
 
+const trueOrFalse = oneOf('true', 'false');
 /** On the command line a flag without a value. */
-const flag: z.ZodType<boolean, string> = oneOf('true', 'false').transform((word) => word === 'true');
-const address = z.string().refine(isHostAndPort, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
+const flag = (text: string) => trueOrFalse(text) === 'true';
+const address = textThat(isHostAndPort, 'must be host:port, like 127.0.0.1:8484 or [::1]:8484');
 
 const brokerList = list(isBroker, [1, limits.BROKERS_MAX], 'host:port or host:port@zone items');
 const brokers = {
   ...brokerList,
-  schema: brokerList.schema.refine((items) => twiceIn(items) === undefined, 'must name each broker once'),
+  parse: (text: string) => {
+    const items = brokerList.parse(text);
+    return twiceIn(items) === undefined ? items : refuse('must name each broker once');
+  },
   fallback: '127.0.0.1:8484',
   summary:
     'brokers to connect to, those of this zone first, else in any order (host:port or host:port@zone, comma-separated)',
 };
 
-/** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
-function isOrigin(text: string): boolean {
-  return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;
+const keysPlace = textThat(isKeysPlace, 'must be a file, or an https address (http on loopback)');
+
+function nodeName(text: string): string {
+  if (text.length > limits.NAME_BYTES_MAX) refuse(`must be at most ${limits.NAME_BYTES_MAX} characters`);
+  if (/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(text)) return text;
+  return refuse('must be letters, digits, ".", "_" or "-", not beginning with "." or "-"');
 }
-
-/** Keys that somebody on the way could replace would let in anybody. */
-function isKeysPlace(text: string): boolean {
-  if (!/^[a-z]+:\/\//i.test(text)) return true;
-  return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
-}
-
-const isRuntime = (text: string) => /^(auto|off|(unix:(\/\/)?)?\/[^\s,]{1,90})$/.test(text);
-
-/** In the order of PROFILES, each once, `lite` among them. */
-const profiles = z
-  .string()
-  .transform((text) => text.split(',').flatMap((item) => item.trim() || []))
-  .refine(
-    (items) => items.every((item) => PROFILES.some((known) => known === item)),
-    `must hold ${PROFILES.join(', ')}`,
-  )
-  .transform((items): readonly Profile[] => PROFILES.filter((known) => known === 'lite' || items.includes(known)));
 
 /** Every setting by key. Keys are the YAML paths. Ages are milliseconds, sizes bytes once parsed. */
 export const SETTINGS = {
@@ -65,26 +66,17 @@ export const SETTINGS = {
     fallback: '',
     summary: 'origins whose pages may use HTTP, besides its own (comma-separated)',
   },
-  'data.dir': setting(z.string().min(1, 'must not be empty'), './data', 'directory of recorder and log'),
-  'node.name': setting(
-    z
-      .string()
-      .max(limits.NAME_BYTES_MAX, `must be at most ${limits.NAME_BYTES_MAX} characters`)
-      .regex(
-        /^[A-Za-z0-9_][A-Za-z0-9._-]*$/,
-        'must be letters, digits, ".", "_" or "-", not beginning with "." or "-"',
-      ),
-    hostname(),
-    "this node's name",
-  ),
+  'data.dir': setting(filledText, './data', 'directory of recorder and log'),
+  'node.name': setting(nodeName, hostname(), "this node's name"),
   brokers,
   zone: setting(
-    z.string().refine((text) => text === '' || isZone(text), ZONE_FORM),
+    textThat((text) => text === '' || isZone(text), ZONE_FORM),
     '',
     'zone of this agent or command: brokers of it are asked before others',
   ),
   clusters: {
-    schema: clustersSchema,
+    parse: (text: string) =>
+      text === '{}' ? NO_CLUSTERS : import('./clusters.js').then(({ clustersOf }) => clustersOf(text)),
     text: clustersText,
     data: true,
     secret: true,
@@ -94,24 +86,24 @@ export const SETTINGS = {
   insecure: setting(flag, 'false', 'allow listening beyond loopback without TLS'),
   'broker.token': setting(flag, 'true', 'let in whoever can connect: no call wants the token in DATA_DIR/token'),
   'token.file': setting(
-    z.string(),
+    anyText,
     '',
     'file with the token of the broker, for agents and commands; BACKPLANE_TOKEN holds the token itself',
   ),
   'tls.ca': setting(
-    z.string(),
+    anyText,
     '',
     "file with the CA of the broker's certificate, for agents and commands, which then use TLS; system: those that Node knows",
   ),
-  'tls.cert': setting(z.string(), '', 'file with the certificate that this side shows (PEM)'),
-  'tls.key': setting(z.string(), '', 'file with its key'),
+  'tls.cert': setting(anyText, '', 'file with the certificate that this side shows (PEM)'),
+  'tls.key': setting(anyText, '', 'file with its key'),
   'tls.clientCa': setting(
-    z.string(),
+    anyText,
     '',
     'file with the CA of the certificates that agents and subscribers may show the broker',
   ),
   'tls.caKey': setting(
-    z.string(),
+    anyText,
     '',
     'file with the key of that CA, with which the broker signs the certificates of nodes that join',
   ),
@@ -121,31 +113,27 @@ export const SETTINGS = {
     'how long those certificates hold; nodes renew them by themselves',
   ),
   roles: setting(
-    z.string(),
+    anyText,
     '',
     "file of roles: what identities may do besides the holder of the broker's token (see docs/access.md)",
   ),
-  tokens: setting(
-    z.string(),
-    '',
-    'file of issued tokens; without it tokens.yaml in the data directory, if there is one',
-  ),
+  tokens: setting(anyText, '', 'file of issued tokens; without it tokens.yaml in the data directory, if there is one'),
   'jwt.keys': setting(
-    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
+    keysPlace,
     '',
     'keys that verify web tokens (JWT): a file, or the https address, of a JSON Web Key Set; without it none are taken',
   ),
-  'jwt.issuer': setting(z.string(), '', 'who issues web tokens: their claim iss'),
-  'jwt.audience': setting(z.string(), '', 'for whom web tokens are: their claim aud'),
-  'jwt.identity': setting(z.string().min(1, 'must not be empty'), 'sub', 'claim of web tokens that names the identity'),
-  'jwt.groups': setting(z.string(), 'groups', 'claim of web tokens that names groups, to which roles are bound'),
+  'jwt.issuer': setting(anyText, '', 'who issues web tokens: their claim iss'),
+  'jwt.audience': setting(anyText, '', 'for whom web tokens are: their claim aud'),
+  'jwt.identity': setting(filledText, 'sub', 'claim of web tokens that names the identity'),
+  'jwt.groups': setting(anyText, 'groups', 'claim of web tokens that names groups, to which roles are bound'),
   'join.keys': setting(
-    z.string().refine(isKeysPlace, 'must be a file, or an https address (http on loopback)'),
+    keysPlace,
     '',
     'keys of service account tokens by which nodes of a Kubernetes cluster join: a JWKS file, or its https URL',
   ),
   'join.serviceAccount': setting(
-    z.string().regex(/^([a-z0-9-]{1,63}:[a-z0-9.-]{1,253})?$/, 'must be namespace:name'),
+    textThat((text) => /^([a-z0-9-]{1,63}:[a-z0-9.-]{1,253})?$/.test(text), 'must be namespace:name'),
     '',
     'the service account of the agents there (namespace:name)',
   ),
@@ -257,7 +245,7 @@ export const SETTINGS = {
   'synthetic.lanes': setting(whole(1, limits.SYNTHETIC_LANES_MAX), '2', 'lanes (CPUs) of the synthetic source'),
   'synthetic.seed': setting(whole(0, 0xffff_ffff), '1', 'seed of the synthetic source'),
   'synthetic.mix': setting(
-    mixSchema,
+    parseMix,
     'life=1',
     'which events are made up, by weight: life, process, network, syscall, numbered',
     mixText,
@@ -273,76 +261,21 @@ export const SETTINGS = {
     summary: 'trace events to record besides the default profile (group/name, comma-separated)',
   },
   'redaction.rules': {
-    schema: redactionRulesSchema,
-    text: redactionRulesText,
+    parse: (text: string) =>
+      text === '[]' ? [] : import('./redaction.js').then(({ redactionRules }) => redactionRules(text)),
+    text: (rules: readonly RedactionRule[]) => JSON.stringify(rules),
     data: true,
     fallback: '[]',
     summary: 'rules that mask secrets before they are recorded, besides the default ones (JSON; see docs/redaction.md)',
   },
   'redaction.off': {
-    ...list(isDefaultRule, [0, 64], 'names of default rules (backplane doctor lists them), or all'),
+    parse: (text: string) => (text === '' ? [] : import('./redaction.js').then(({ rulesOff }) => rulesOff(text))),
+    text: (names: readonly string[]) => names.join(','),
+    list: true,
     fallback: '',
     summary: 'default rules that do not mask, by name, or all (comma-separated)',
   },
-  'agent.profiles': {
-    schema: profiles,
-    fallback: 'lite',
-    summary: `what subscriptions may have this node record: of ${PROFILES.join(', ')}; lite always is`,
-    text: (value: readonly Profile[]) => value.join(','),
-    choices: PROFILES,
-    list: true,
-  },
-  'agent.arguments': choice(
-    ['best', 'visit'],
-    'best',
-    "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
-  ),
-  'agent.containers': {
-    ...list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock'),
-    fallback: 'auto',
-    summary:
-      'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets (comma-separated)',
-  },
-  'agent.labels': {
-    ...list(isNodeLabel, [0, NODE_LABELS_MAX], 'labels, like zone=b'),
-    fallback: '',
-    summary: 'labels by which subscribers select this node: --node zone=b (key=value, comma-separated)',
-  },
-  'agent.kubernetesLabels': choice(
-    ['off', 'on'],
-    'off',
-    'whether labels that Kubernetes has of this node are added, by its API and the token of the pod that the agent runs in',
-  ),
-  'agent.live.linger': span(
-    [1, 1_000],
-    limits.LINGER_MS_DEFAULT,
-    'how long live events may gather on this node before they are sent; shorter costs more CPU',
-  ),
-  'agent.live.lingerMin': span(
-    [1, 1_000],
-    limits.LINGER_MS_LEAST_DEFAULT,
-    'how short that may become for subscribers that ask for less latency',
-  ),
-  'agent.guard.cpu': setting(
-    whole(0, 6_400),
-    String(limits.GUARD_CPU_PERCENT_DEFAULT),
-    'percent of one core that the agent may use for recording, over 10 s; above, live events come later, which is told; 0: no bound',
-  ),
-  'agent.guard.cpuLive': setting(
-    whole(1, 6_400),
-    String(limits.GUARD_CPU_LIVE_PERCENT_DEFAULT),
-    'percent of one core that it may use beside that while somebody listens',
-  ),
-  'agent.guard.cpuHistory': setting(
-    whole(1, 100),
-    String(limits.GUARD_CPU_HISTORY_PERCENT_DEFAULT),
-    'percent of one core that it may use beside that while it answers history queries; they are slowed to it',
-  ),
-  'agent.guard.memory': size(
-    [0, 1024 * limits.GiB],
-    limits.GUARD_MEMORY_BYTES_DEFAULT,
-    'resident memory of the agent, likewise; 0: no bound',
-  ),
+  ...AGENT_SETTINGS,
   'buffer.bytesPerCpu': size(
     [64 * limits.KiB, limits.GiB],
     4 * limits.MiB,
@@ -351,7 +284,7 @@ export const SETTINGS = {
 } as const;
 
 export type SettingKey = keyof typeof SETTINGS;
-export type Settings = { readonly [K in SettingKey]: z.output<(typeof SETTINGS)[K]['schema']> };
+export type Settings = { readonly [K in SettingKey]: Awaited<ReturnType<(typeof SETTINGS)[K]['parse']>> };
 
 export const SETTING_KEYS = Object.keys(SETTINGS) as readonly SettingKey[];
 
@@ -375,7 +308,7 @@ function words(key: SettingKey): string[] {
   return key.split('.').flatMap((part) => part.split(/(?=[A-Z])/).map((word) => word.toLowerCase()));
 }
 
-/** The setting as a user would write it: its schema parses it to the same value. */
+/** The setting as a user would write it: it is parsed to the same value. */
 export function settingText<K extends SettingKey>(key: K, value: Settings[K]): string {
   return (SETTINGS[key] as unknown as Setting<Settings[K]>).text(value);
 }

@@ -79,6 +79,15 @@ export const EXEC_PROBE_AGAIN_MS = 10_000;
 export const EXEC_PROBE_AGAIN_MS_MAX = 600_000;
 /** How long a program that is run to prove a probe may take. */
 export const EXEC_PROOF_MS_MAX = 5_000;
+/**
+ * How long a command line is waited for, by whoever does nothing else meanwhile, and the first time the thread that reads
+ * it; and threads that a process may keep waiting each, before no more are read.
+ */
+export const COMMAND_LINE_MS_MAX = 1_000;
+export const COMMAND_LINE_THREAD_MS_MAX = 30_000;
+export const COMMAND_LINE_THREADS_MAX = 4;
+/** How long it holds that all processes let whoever asks have the lock of their memory. */
+export const MEMORIES_ANSWERED_MS = 250;
 /** Threads that wait for execs, one per CPU; machines with more CPUs poll. */
 export const EXEC_WORKERS_MAX = 4;
 /** Share of its core, and burst, that one thread of the exec lane may use: some 1,500 execs a second. */

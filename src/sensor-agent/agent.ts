@@ -42,6 +42,7 @@ import { agreeOnEpoch } from './recorder/epoch.js';
 import { originOf } from './recorder/origin.js';
 import { Recorder } from './recorder/recorder.js';
 import { Redactor } from './redaction/redactor.js';
+import { COMMAND_LINES } from './source/command-lines/command-lines.js';
 import { procMissing } from './source/proc-mount.js';
 import { ProcessReader } from './source/process-reader.js';
 import type { DrainResult, ExecRecord, QueryRecord, Source, SourcePage, SourceSink } from './source/source.js';
@@ -360,8 +361,8 @@ export class Agent {
   /** Everything that limits the agent, a sentence each; undefined: nothing. */
   #troubles(): string | undefined {
     const disturbed = this.#disturbances.shown(performance.now());
-    const troubles = [this.#degraded, this.#recorder.hole?.message, this.#overhead.given, disturbed];
-    return troubles.filter(Boolean).join('; ') || undefined;
+    const own = [this.#degraded, this.#recorder.hole?.message, this.#overhead.given];
+    return [...own, disturbed, COMMAND_LINES.problem].filter(Boolean).join('; ') || undefined;
   }
 
   #facts(): NodeFacts {

@@ -1,11 +1,13 @@
 /**
  * When the kernel's buffers are read next. Each reading costs much the same however much it finds, so events gather: for
  * as long as nobody waits for them, or subscribers wish, unless the buffers fill before. Where there was nothing for a
- * while they are read less often, until there is something.
+ * while they are read less often, until there is something; so they are where there is much, and nobody is in a hurry.
  */
 import {
   DRAIN_FILLED_SHARE,
   LINGER_BEHIND_MS,
+  LINGER_LOADED_BYTES_PER_SECOND,
+  LINGER_LOADED_FACTOR,
   LINGER_PATHS_MS,
   LINGER_QUIET_AFTER_MS,
   LINGER_QUIET_FACTOR,
@@ -32,6 +34,8 @@ export class DrainPace {
   #drainedMs: number | undefined;
   /** When a drain last found something. */
   #foundMs = 0;
+  /** Whether as much came since the drain before as is a load. */
+  #isLoaded = false;
   /** In what time the buffers fill to the share that is allowed, at the pace of the last drains. */
   #fillsMs = Number.POSITIVE_INFINITY;
 
@@ -54,10 +58,11 @@ export class DrainPace {
   }
 
   /** After each drain, whatever it was for, at `nowMs` (monotonic). */
-  drained({ pages, filled }: Pick<DrainResult, 'pages' | 'filled'>, nowMs: number): void {
+  drained({ pages, bytes, filled }: Pick<DrainResult, 'pages' | 'bytes' | 'filled'>, nowMs: number): void {
     const sinceMs = this.#drainedMs === undefined ? 0 : nowMs - this.#drainedMs;
     this.#drainedMs = nowMs;
     if (pages > 0 || filled > 0) this.#foundMs = nowMs;
+    if (sinceMs > 0) this.#isLoaded = (bytes * 1000) / sinceMs >= LINGER_LOADED_BYTES_PER_SECOND;
     if (filled > 0 && sinceMs > 0) this.#fillsMs = Math.min(this.#fillsMs, (sinceMs * DRAIN_FILLED_SHARE) / filled);
   }
 
@@ -74,8 +79,10 @@ export class DrainPace {
     if (behind) return restMs === undefined ? LINGER_BEHIND_MS : Math.min(pathsMs, Math.max(LINGER_BEHIND_MS, restMs));
     const { lingerMs, lingerMsMin } = this.#live;
     const wishedMs = this.#wishedMs === 0 ? lingerMs : Math.min(lingerMs, Math.max(lingerMsMin, this.#wishedMs));
+    const loadedMs =
+      this.#isLoaded && this.#wishedMs === 0 ? Math.min(LINGER_LOADED_FACTOR * wishedMs, this.#idleMs) : 0;
     const quietMs = this.#isQuiet ? Math.min(LINGER_QUIET_FACTOR * wishedMs, this.#idleMs) : 0;
-    return Math.min(pathsMs, Math.max(wishedMs, quietMs, this.#gatherMs));
+    return Math.min(pathsMs, Math.max(wishedMs, quietMs, loadedMs, this.#gatherMs));
   }
 
   get #isQuiet(): boolean {

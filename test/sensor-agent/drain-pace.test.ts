@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { LINGER_BEHIND_MS, LINGER_PATHS_MS } from '../../src/limits.js';
+import { LINGER_BEHIND_MS, LINGER_LOADED_BYTES_PER_SECOND, LINGER_PATHS_MS } from '../../src/limits.js';
 import { type Doing, DrainPace } from '../../src/sensor-agent/drain-pace.js';
 import { runs } from '../harness/runs.js';
 
 const LIVE = { lingerMs: 100, lingerMsMin: 5 };
 const IDLE_MS = 250;
 const IDLE = { live: false, behind: false, paths: false };
-const NOTHING = { pages: 0, filled: 0 };
+const NOTHING = { pages: 0, bytes: 0, filled: 0 };
 const LISTENING = { live: true, behind: false, paths: false };
 
 /** After a drain that found nothing. */
@@ -42,15 +42,33 @@ test('where there was nothing for a second buffers are read half as often, until
       pace.drained(found, nowMs);
       return pace.next(LISTENING);
     };
-    assert.equal(after({ pages: 1, filled: 0 }, 5_000), soonMs);
+    assert.equal(after({ pages: 1, bytes: 0, filled: 0 }, 5_000), soonMs);
     assert.equal(after(NOTHING, 5_999), soonMs);
     assert.equal(after(NOTHING, 6_000), quietMs);
     assert.equal(pace.next({ ...LISTENING, paths: true }), LINGER_PATHS_MS);
-    assert.equal(after({ pages: 0, filled: 0.001 }, 60_000), soonMs, 'a copy of arguments counts too');
+    assert.equal(after({ pages: 0, bytes: 0, filled: 0.001 }, 60_000), soonMs, 'a copy of arguments counts too');
   }
   const slow = new DrainPace({ lingerMs: 900, lingerMsMin: 5 }, IDLE_MS);
   slow.drained(NOTHING, 60_000);
   assert.equal(slow.next(LISTENING), 900, 'never sooner than asked for');
+});
+
+test('under load events gather for longer, unless a subscriber wishes them soon', () => {
+  const pace = new DrainPace(LIVE, IDLE_MS);
+  let nowMs = 0;
+  const after = (bytesPerSecond: number, doing = LISTENING) => {
+    nowMs += 100;
+    pace.drained({ pages: 1, bytes: bytesPerSecond / 10, filled: 0 }, nowMs);
+    return pace.next(doing);
+  };
+  after(0);
+  assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND - 100), 100);
+  assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND), 140);
+  assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND, { ...LISTENING, paths: true }), LINGER_PATHS_MS);
+  pace.wish(25);
+  assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND), 25);
+  pace.wish(0);
+  assert.equal(after(0), 100, 'as soon as there is less');
 });
 
 test('where live events are to gather for longer, buffers are read no more often than while nobody listens', () => {
@@ -88,7 +106,7 @@ test('a buffer that was not full at the first look is read before it is, also wh
         const drain = (ms: number, factor: number) => {
           nowMs += ms;
           filled = ms * perMs * factor;
-          pace.drained({ pages: 1, filled: Math.min(1, filled) }, nowMs);
+          pace.drained({ bytes: 0, pages: 1, filled: Math.min(1, filled) }, nowMs);
         };
         drain(0, 1);
         // The first comes as late as an idle machine's; from there on the pace is known.

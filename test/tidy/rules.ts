@@ -180,6 +180,27 @@ export function importCycles(files: Files): string[] {
   return found;
 }
 
+/** What starts often, and is waited for. */
+const OFTEN_STARTED = 'src/cli/observe/observe.ts';
+/** Libraries that take long to load, and what of them is needed there is needed seldom. */
+const HEAVY_LIBRARY = /^(?:import|export) (?!type\b)[^;']*'(zod|yaml|re2js|pino|jose)'/gm;
+
+/** One line per file that brings a heavy library along at the start. */
+export function heavyStarts(files: Files): string[] {
+  const found: string[] = [];
+  const seen = new Set<string>();
+  const visit = (path: string) => {
+    const file = files.get(path);
+    if (file === undefined || seen.has(path)) return;
+    seen.add(path);
+    for (const { 1: library, index } of file.text.matchAll(HEAVY_LIBRARY))
+      found.push(at(file, lineAt(file.text, index), `${library} is loaded at each start of ${OFTEN_STARTED}`));
+    for (const { target, loads, isLazy } of file.imports) if (target !== undefined && loads && !isLazy) visit(target);
+  };
+  visit(OFTEN_STARTED);
+  return found;
+}
+
 /** The shapes (types, classes) that a file's own public signatures name need no importer; values do. */
 export function deadExports(files: Files, entryPoints: readonly string[]): string[] {
   const used = new Map<string, Set<string> | 'all'>();

@@ -14,6 +14,8 @@ export interface Import {
   readonly line: number;
   /** False for what is gone at run time (types), or is started and not imported (`new URL`). */
   readonly loads: boolean;
+  /** Loaded only when the code comes there. */
+  readonly isLazy: boolean;
 }
 
 export interface Span {
@@ -134,7 +136,7 @@ function imports(text: string, code: string, file: string): Import[] {
   }
   for (const match of code.matchAll(/\b(import|new URL)\(\s*'/g)) {
     const whole = importOf(text, file, match.index, match.index + match[0].length, ' * ');
-    found.push({ ...whole, loads: match[1] === 'import' });
+    found.push({ ...whole, loads: match[1] === 'import', isLazy: true });
   }
   return found;
 }
@@ -153,7 +155,7 @@ function importOf(text: string, file: string, start: number, quoteEnd: number, c
   const names = listed?.map((item) => item.replace(/^type\s+/, '').replace(/\s+as\s.*$/, ''));
   const typeOnly =
     typeClause || (listed !== undefined && listed.length > 0 && listed.every((item) => item.startsWith('type ')));
-  return { target, names, line: lineAt(text, start), loads: !typeOnly };
+  return { target, names, line: lineAt(text, start), loads: !typeOnly, isLazy: false };
 }
 
 function exports(code: string): SourceFile['exports'] {

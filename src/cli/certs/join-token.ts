@@ -11,7 +11,7 @@ export function defineJoinToken(command: Command): void {
   command.argument('<node...>', 'names or globs, one of which the node must match');
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (nodes: readonly string[]) => {
-    const config = commandConfig(command, CLIENT_KEYS);
+    const config = await commandConfig(command, CLIENT_KEYS);
     const { brokers, zone } = config.settings;
     const answer = await createJoinToken(brokers, credentialFor(config), securityFor(config.settings), nodes, zone);
     const until = answer.expires && new Date(Number(timestampNs(answer.expires) / 1_000_000n)).toISOString();

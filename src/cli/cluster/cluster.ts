@@ -28,7 +28,7 @@ function defineInit(command: Command): void {
   addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
   command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5 (default 3, on one server 1)');
   command.action(async () => {
-    const { settings } = commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
+    const { settings } = await commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
     const { makeCluster } = await import('../../broker/nats/cluster-streams.js');
     const cluster = clusterOf(settings);
     await withManager(settings, async (manager, servers) => {
@@ -43,7 +43,7 @@ function defineInit(command: Command): void {
 function defineCheck(command: Command): void {
   addSettingFlags(command, NATS_KEYS);
   command.action(async () => {
-    const { settings } = commandConfig(command, NATS_KEYS);
+    const { settings } = await commandConfig(command, NATS_KEYS);
     const { checkCluster, streamText } = await import('../../broker/nats/cluster-streams.js');
     await withManager(settings, async (manager) => {
       const streams = await checkCluster(manager, clusterOf(settings));
@@ -57,7 +57,7 @@ function defineSet(command: Command): void {
   addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
   command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5');
   command.action(async () => {
-    const { settings } = commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
+    const { settings } = await commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
     const { boundCluster } = await import('../../broker/nats/cluster-streams.js');
     // Only what the command line says is changed: defaults and files are about new clusters.
     const given = (flag: string) => command.getOptionValueSourceWithGlobals(flag) === 'cli';

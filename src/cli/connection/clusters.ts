@@ -4,7 +4,7 @@ import { checkToken, readTokenFile } from '../../access/token.js';
 import type { CredentialFor } from '../../access/token-lookup.js';
 import { notedTokenFile, runtimeDirectory } from '../../access/token-note.js';
 import { Client } from '../../client/client.js';
-import type { ClusterSettings } from '../../config/clusters.js';
+import type { ClusterSettings } from '../../config/clusters-data.js';
 import type { Config } from '../../config.js';
 import { invalid } from '../../errors.js';
 import { CLUSTERS_MAX } from '../../limits.js';

@@ -62,7 +62,7 @@ function defineChange(
   command.argument('<group>', 'its name').addOption(outputOption());
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (group: string) => {
-    const client = clientOf(commandConfig(command, CLIENT_KEYS));
+    const client = clientOf(await commandConfig(command, CLIENT_KEYS));
     try {
       // The parent command has the same flag, and takes it wherever it stands.
       const { output } = command.optsWithGlobals<{ output: string }>();

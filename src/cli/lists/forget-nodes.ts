@@ -9,7 +9,7 @@ export function defineForget(command: Command): void {
   command.argument('<node...>', 'names or globs of nodes that are not connected');
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (nodes: readonly string[]) => {
-    const client = clientOf(commandConfig(command, CLIENT_KEYS));
+    const client = clientOf(await commandConfig(command, CLIENT_KEYS));
     try {
       const answer = await client.forgetNodes(nodes);
       const screen = new Screen(process.stdout, process.stderr);

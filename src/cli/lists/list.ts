@@ -45,7 +45,7 @@ export function defineList<Answer extends object>(command: Command, list: List<A
     const { output, watch } = command.optsWithGlobals<ListOptions>();
     const intervalMs =
       watch === undefined ? undefined : intervalMsOf('--watch', watch === true ? WATCH_DEFAULT : watch);
-    const client = clientOf(commandConfig(command, CLIENT_KEYS));
+    const client = clientOf(await commandConfig(command, CLIENT_KEYS));
     const screen = new Screen(process.stdout, process.stderr);
     const show = async (clear: string) => {
       const answer = await list.ask(client);

@@ -12,7 +12,7 @@ export function define(command: Command): void {
   command.option('--force', 'also where no other broker of its cluster is known: what is connected waits until one is');
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async () => {
-    const config = commandConfig(command, CLIENT_KEYS);
+    const config = await commandConfig(command, CLIENT_KEYS);
     const { brokers } = config.settings;
     if (brokers.length > 1) throw invalid('--broker', `must name the one broker to retire, got ${brokers.length}`);
     const client = clientOf(config);

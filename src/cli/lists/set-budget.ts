@@ -29,7 +29,7 @@ export function defineSetBudget(command: Command): void {
     .option('--reset', "take back what was set: the node's own settings hold again");
   addSettingFlags(command, CLIENT_KEYS);
   command.action(async (nodes: readonly string[]) => {
-    const config = commandConfig(command, CLIENT_KEYS);
+    const config = await commandConfig(command, CLIENT_KEYS);
     const budget = budgetOf(command.opts<Options>());
     const client = clientOf(config);
     try {

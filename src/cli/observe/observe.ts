@@ -8,6 +8,7 @@ import { commandName } from '../command-name.js';
 import { clusterClients } from '../connection/clusters.js';
 import { CLIENT_KEYS } from '../connection/credentials.js';
 import { inFlagNames } from '../flag-names.js';
+import { compileSooner } from '../process/heap.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { type EventLines, eventLines } from '../render/event-lines.js';
 import { parseShownFields } from '../render/field-mask.js';
@@ -45,7 +46,7 @@ export function define(command: Command): void {
   command
     .addHelpText('after', () => `${observeHelp()}\n${EXIT_CODES}`)
     .action(async () => {
-      const config = commandConfig(command, CLIENT_KEYS);
+      const config = await commandConfig(command, CLIENT_KEYS);
       let observed: Observed | undefined;
       try {
         const options = readOptions(command);
@@ -68,6 +69,7 @@ async function observe(observed: Observed, options: ObserveOptions, command: Com
     await screen.print(planOf(await observed.explain(request), options, terminal));
     return 0;
   }
+  if (request.follow) compileSooner();
   const output = new ObserveOutput(screen, {
     lines: linesOf(options, terminal),
     history: request.follow !== true || Boolean(request.since || request.last || request.cursor),

@@ -32,7 +32,7 @@ export function define(command: Command): void {
   addSettingFlags(command, AGENT_KEYS);
   command.action(async () => {
     if (process.env[AGENT_WAITS] !== undefined) await begun();
-    await runAgent(commandConfig(command, AGENT_KEYS), joining(command));
+    await runAgent(await commandConfig(command, AGENT_KEYS), joining(command));
   });
 }
 
@@ -63,6 +63,8 @@ async function runAgent(config: Config, given: Joining): Promise<void> {
   const orphaned = new AbortController();
   const supervised = process.send !== undefined;
   if (supervised) process.once('disconnect', () => orphaned.abort());
+  // While the settings were read.
+  if (supervised && !process.connected) orphaned.abort();
   const ending = AbortSignal.any([interrupt.signal, orphaned.signal]);
   try {
     const listens = [settings['grpc.listen'], settings['http.listen']];

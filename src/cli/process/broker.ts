@@ -10,7 +10,7 @@ import { tellReady } from './readiness.js';
 
 export function define(command: Command): void {
   addSettingFlags(command, BROKER_KEYS);
-  command.action(() => runBroker(commandConfig(command, BROKER_KEYS)));
+  command.action(async () => runBroker(await commandConfig(command, BROKER_KEYS)));
 }
 
 async function runBroker({ settings }: Config): Promise<void> {

@@ -32,7 +32,7 @@ const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEY
 /** `agent`: the process of an agent that was started already, and waits. */
 export function define(command: Command, agent?: ChildProcess): void {
   addSettingFlags(command, UP_KEYS);
-  command.action(() => up(commandConfig(command, UP_KEYS), agent));
+  command.action(async () => up(await commandConfig(command, UP_KEYS), agent));
 }
 
 async function up({ settings }: Config, waiting: ChildProcess | undefined): Promise<void> {

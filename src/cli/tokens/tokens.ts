@@ -31,7 +31,7 @@ function defineIssue(command: Command): void {
   command.action(async (name: string) => {
     const expiresMs = expiry(command.opts<{ expires: string }>().expires);
     const nowMs = Date.now();
-    const { token, entry } = changeTokens(fileOf(command), nowMs, (known) => {
+    const { token, entry } = changeTokens(await fileOf(command), nowMs, (known) => {
       const issued = issueToken(known, name, nowMs + expiresMs, nowMs);
       return { tokens: [...known, issued.entry], answer: issued };
     });
@@ -46,7 +46,7 @@ function defineList(command: Command): void {
   addSettingFlags(command, KEYS);
   command.action(async () => {
     const nowMs = Date.now();
-    const tokens = readTokens(fileOf(command), nowMs);
+    const tokens = readTokens(await fileOf(command), nowMs);
     const { output } = command.opts<{ output: string }>();
     const text = output === 'json' ? jsonOf(tokens, nowMs) : tableOf(tokens, nowMs, tableWidth(output));
     await new Screen(process.stdout, process.stderr).print(text);
@@ -57,7 +57,7 @@ function defineRevoke(command: Command): void {
   command.argument('<id>', 'its id, as "tokens list" shows it');
   addSettingFlags(command, KEYS);
   command.action(async (id: string) => {
-    const file = fileOf(command);
+    const file = await fileOf(command);
     const revoked = changeTokens(file, Date.now(), (known) => {
       const found = known.find((each) => each.id === id);
       if (found === undefined) {
@@ -75,8 +75,8 @@ function defineRevoke(command: Command): void {
   });
 }
 
-function fileOf(command: Command): string {
-  const { settings } = commandConfig(command, KEYS);
+async function fileOf(command: Command): Promise<string> {
+  const { settings } = await commandConfig(command, KEYS);
   return tokensFile(settings.tokens, settings['data.dir']);
 }
 

@@ -44,7 +44,7 @@ export function define(command: Command): void {
     const options = command.opts<TopOptions>();
     const state = initialState(options.view, orderOf(options), options.filter);
     const looks = { intervalMs: intervalMsOf('--interval', options.interval), count: countOf(options.count) };
-    const client = clientOf(commandConfig(command, CLIENT_KEYS));
+    const client = clientOf(await commandConfig(command, CLIENT_KEYS));
     try {
       const interactive = options.output === 'table' && takesEscapes(process.stdout, process.env);
       process.exitCode = interactive

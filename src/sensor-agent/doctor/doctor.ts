@@ -17,6 +17,7 @@ import { LITE_EVENTS, profileEvents } from '../source/tracefs/profile-events.js'
 import { put } from '../source/tracefs/put.js';
 import { strayDefinitions, strayInstances } from '../source/tracefs/strays.js';
 import type { Check } from './doctor-check.js';
+import { containerRuntimes } from './doctor-containers.js';
 import { tryArguments, tryDatagrams, tryDynamicEvents, tryNames, tryPaths, tryUsers } from './doctor-probes.js';
 
 export type { Check };
@@ -29,7 +30,7 @@ const RUN_AS_ROOT =
 
 /** Tries everything the agent may use, most basic first, and says which redaction rules hold. Never throws; leaves nothing behind but a mounted tracefs. */
 export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Check[]> {
-  const checks = [privileges(), processes(), cgroups(), ...redactionChecks(redaction)];
+  const checks = [privileges(), processes(), cgroups(), await containerRuntimes(), ...redactionChecks(redaction)];
   let path: string;
   try {
     const tracefs = openTracefs();

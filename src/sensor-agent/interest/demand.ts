@@ -34,6 +34,8 @@ const NOTHING: Asked = { wants: () => false, conditions: () => undefined };
 export class Demand {
   /** Trace events, and the type that needs each. */
   #needed: ReadonlyMap<string, string> = new Map();
+  /** Profiles that are asked for, costliest first, including suspended ones. */
+  profiles: readonly Profile[] = [];
   /** When the grace ends, monotonic; undefined while an interest is in force. */
   #endsMs: number | undefined;
   #asked: Asked = NOTHING;
@@ -61,16 +63,16 @@ export class Demand {
    * kernel refuses.
    */
   widen(asked: Asked): void {
-    this.#needed = needed(asked, this.#events);
+    this.#need(asked);
     this.#asked = asked;
     this.#endsMs = undefined;
     this.#switchOn();
   }
 
-  /** Profiles that are asked for, costliest first, including suspended ones. */
-  get profiles(): readonly Profile[] {
-    const asked = new Set([...this.#needed.values()].map(profileOf));
-    return COSTLIEST.filter((profile) => asked.has(profile));
+  #need(asked: Asked): void {
+    this.#needed = needed(asked, this.#events);
+    const profiles = new Set([...this.#needed.values()].map(profileOf));
+    this.profiles = COSTLIEST.filter((profile) => profiles.has(profile));
   }
 
   /** Profiles that are asked for and not recorded. */
@@ -120,7 +122,7 @@ export class Demand {
   expire(nowMs: number): boolean {
     if (this.#endsMs === undefined || nowMs < this.#endsMs) return false;
     this.#endsMs = undefined;
-    this.#needed = needed(NOTHING, this.#events);
+    this.#need(NOTHING);
     this.narrow();
     return true;
   }

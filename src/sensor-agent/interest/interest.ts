@@ -85,13 +85,16 @@ export class Interest implements TimelineInterest {
     return this.#candidates(type).some((predicate) => !known.has(kindOf(predicate)));
   }
 
-  match(event: BusEvent): Predicate[] {
+  match(event: BusEvent): readonly Predicate[] {
     let index = this.#indices.get(event.type);
     if (!index) {
       index = new PredicateIndex(this.#candidates(event.type));
       this.#indices.set(event.type, index);
     }
-    return index.match(event).flatMap((predicate) => this.#alike.get(predicate)!);
+    const matched = index.match(event);
+    // Mostly everybody asks alike.
+    if (matched.length === 1) return this.#alike.get(matched[0]!)!;
+    return matched.flatMap((predicate) => this.#alike.get(predicate)!);
   }
 
   #candidates(type: string): readonly Predicate[] {

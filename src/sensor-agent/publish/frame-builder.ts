@@ -12,8 +12,10 @@ import { type FieldMask, namesMore } from '../../wire/event/field-mask.js';
 import type { Frame, Match, Shed, StatedLoss } from '../../wire/frame/frame.js';
 import { mergeLoss } from '../../wire/frame/loss.js';
 import type { Position } from '../../wire/position.js';
+import { CoveragePace } from './coverage-pace.js';
 
 export class FrameBuilder {
+  readonly coverage = new CoveragePace();
   #writer = new EventWriter();
   #sizes: number[] = [];
   #times: bigint[] = [];

@@ -14,14 +14,7 @@
  */
 
 import { Pacer } from '../../flow/pacer.js';
-import {
-  BUDGET_WAIT_MS_MAX,
-  COVERAGE_INTERVAL_MS,
-  COVERAGE_INTERVAL_MS_MAX,
-  REPLAY_RETURN_TURN_MS,
-  REPLAY_STEP_BYTES,
-  SLOW_MATCHING_BURST_MS,
-} from '../../limits.js';
+import { BUDGET_WAIT_MS_MAX, REPLAY_RETURN_TURN_MS, REPLAY_STEP_BYTES, SLOW_MATCHING_BURST_MS } from '../../limits.js';
 import { msToNs, nsToMs } from '../../nanoseconds.js';
 import { MaskUnions } from '../../subscriptions/mask-unions.js';
 import type { BusEvent } from '../../wire/event/event.js';
@@ -76,8 +69,6 @@ export class Publisher {
   #continued = new Set<string>();
   #resume: Position | undefined;
   #link: FrameLink | undefined;
-  #coveredMs = 0;
-  #coverageMs = COVERAGE_INTERVAL_MS;
   /**
    * Trace-clock nanoseconds up to which the recording timeline skipped entries that the present interest wants;
    * publishing may go live only beyond that.
@@ -170,7 +161,6 @@ export class Publisher {
       for (const builder of this.#builders.values()) this.#flush(builder, timeline);
     }
     this.#interest = interest;
-    this.#coverageMs = COVERAGE_INTERVAL_MS;
     // While behind too, so that the recorder's timeline has all entries when publishing is live again.
     this.#recorder.ask(interest.empty ? NOTHING_ASKED : interest);
     const start = this.#resume ?? this.#timeline.frontier;
@@ -180,6 +170,7 @@ export class Publisher {
       const from = laterPosition(start, this.#floors.get(topic));
       this.#builders.set(topic, new FrameBuilder(topic, from, this.#continued.has(topic)));
     }
+    for (const { coverage } of this.#builders.values()) coverage.wake();
     // A topic that is asked for again later must begin new frames instead of continuing the old ones.
     this.#continued.clear();
     if (interest.empty) this.#become({ kind: 'idle' });
@@ -232,26 +223,21 @@ export class Publisher {
     // While behind, collected events wait until the link is writable; while live, #flush() falls behind instead.
     if (this.#state.kind === 'behind' && !this.#link!.writable) return;
     const builders = [...this.#builders.values()];
-    const due = this.#coverageDue(
-      builders.some((builder) => builder.telling || builder.sheds),
-      nowMs,
-    );
-    for (const builder of builders) if (builder.telling || due) this.#flush(builder, this.#timeline);
+    for (const builder of builders) if (builder.telling || builder.sheds) builder.coverage.wake();
+    // Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes.
+    const due = builders.some(({ coverage }) => coverage.isDue(nowMs)) && this.#budget.solvent;
+    for (const builder of builders) {
+      const { telling, coverage } = builder;
+      if (!telling && !(due && coverage.goesAlong(nowMs))) continue;
+      coverage.stated(nowMs, telling);
+      this.#flush(builder, this.#timeline);
+    }
   }
 
   #gathers(nowMs: number): boolean {
     if (this.#state.kind === 'live' && nowMs - this.#sentMs < this.#gatherMs) return true;
     this.#sentMs = nowMs;
     return false;
-  }
-
-  /** Coverage frames wait while the budget is overdrawn, as even an empty frame costs bytes. */
-  #coverageDue(counted: boolean, nowMs: number): boolean {
-    if (counted) this.#coverageMs = COVERAGE_INTERVAL_MS;
-    if (nowMs - this.#coveredMs < this.#coverageMs || !this.#budget.solvent) return false;
-    this.#coveredMs = nowMs;
-    if (!counted) this.#coverageMs = Math.min(2 * this.#coverageMs, COVERAGE_INTERVAL_MS_MAX);
-    return true;
   }
 
   /** The timeline that events come from at present. */

@@ -2,6 +2,7 @@
 import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { ARGUMENTS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
 import { cgroupOf } from './cgroups.js';
+import { COMMAND_LINES } from './command-lines/command-lines.js';
 import { readProcLink } from './proc-link.js';
 import { cut, splitArguments, ttyName } from './process-text.js';
 import type { ProcessSnapshot } from './source.js';
@@ -10,7 +11,6 @@ import type { ProcessSnapshot } from './source.js';
 const TICK_NS = 10_000_000n;
 
 const COLON = 58;
-const NOTHING = Buffer.alloc(0);
 
 /** A process as read: the fields from `stat` are always present. */
 export interface ReadProcess extends ProcessSnapshot {
@@ -32,7 +32,8 @@ export class ProcessReader {
 
   /** Everything about one process; undefined when it is gone. A zombie has no arguments and paths. */
   snapshot(pid: number): ReadProcess | undefined {
-    const { args, truncated } = splitArguments(this.#read(`/proc/${pid}/cmdline`) ?? NOTHING);
+    const length = COMMAND_LINES.read(pid, this.#buffer) ?? 0;
+    const { args, truncated } = splitArguments(this.#buffer.subarray(0, length));
     const stat = this.#stat(pid);
     if (stat === undefined) return undefined;
     const executable = isAlive(stat) ? readProcLink(pid, 'exe') : undefined;

@@ -266,7 +266,9 @@ export class KernelEvents {
     this.processes.exit(threadId, process, last);
     if (!last || !wants('process.exit')) return undefined;
     const typed = this.#typed('process.exit', place, process, process.pid);
-    return this.named ? { ...typed, process: { ...typed.process!, ...endOf(process.exitStatus) } } : typed;
+    // Made just now, and nobody else has it: not copied.
+    if (this.named) Object.assign(typed.process!, endOf(process.exitStatus));
+    return typed;
   }
 
   #fork(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean) {
@@ -307,7 +309,8 @@ export class KernelEvents {
     if (threadId === process.pid) process.comm = comm;
     if (!wants('process.rename')) return undefined;
     const typed = this.#typed('process.rename', place, process, threadId);
-    return { ...typed, process: { ...typed.process!, comm, previousComm: String(event.values['oldcomm']) } };
+    Object.assign(typed.process!, { comm, previousComm: String(event.values['oldcomm']) });
+    return typed;
   }
 
   #signal(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {
@@ -323,7 +326,7 @@ export class KernelEvents {
       code: Number(event.values['code']),
       result: Number(event.values['result']),
     };
-    return { ...this.#typed('process.signal', place, sender, event.pid), signal };
+    return Object.assign(this.#typed('process.signal', place, sender, event.pid), { signal });
   }
 
   /** System calls happen in process context: common_pid is the task that made them. */

@@ -65,13 +65,16 @@ export class ProcessLooks {
     for (const pid of started.slice(0, PROCESS_LOOKS_MAX - this.#due.length))
       this.#due.push({ pid, atMs: nowMs + PROCESS_LOOK_MS });
     const read: ProcessSnapshot[] = [];
+    // Asking for the CPU time takes longer than passing over processes that have ended, as most have.
+    let usedMs: (() => number) | undefined;
     const look = (process: ProcessState | undefined, inferred: number) => {
-      if (!process || process.exited || !mayDiffer(process, inferred, follows)) return;
+      if (!process || process.exited) return;
+      usedMs ??= cpuTimer();
+      if (!mayDiffer(process, inferred, follows)) return;
       const seen = this.#reader.look(process.pid);
       if (seen) read.push(seen);
     };
     if (nowMs < this.#restToMs) return read;
-    const usedMs = cpuTimer();
     const actedGoesOn = slice(read);
     for (const process of acted) if (actedGoesOn()) look(process, Inferred.USER);
     const dueGoesOn = slice(read);
@@ -79,7 +82,7 @@ export class ProcessLooks {
     for (; at < this.#due.length && this.#due[at]!.atMs <= nowMs && dueGoesOn(); at += 1)
       look(of(this.#due[at]!.pid), ANYTHING);
     this.#due.splice(0, at);
-    this.#restToMs = nowMs + this.#pacer.spend(usedMs());
+    if (usedMs !== undefined) this.#restToMs = nowMs + this.#pacer.spend(usedMs());
     return read;
   }
 }

@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { type FileOps, readSmallFile, writeAll, writeSmallFile } from '../file-ops.js';
-import { leadsTo } from '../held-directory.js';
+import { leadsTo, type OpenFile, openFile } from '../held-directory.js';
 import type { LogKey } from './format.js';
 import { decodeIndex, encodeIndex, INDEX_FILE_BYTES_MAX, type SegmentSummary } from './index-file.js';
 import { SparseIndex } from './sparse-index.js';
@@ -63,6 +63,8 @@ export class Segment implements SegmentInfo {
   /** A failed write may have left bytes behind `bytes`. */
   #dirtyTail = false;
   #fd: number | undefined;
+  /** Of `#fd`, once it was asked for. */
+  #file: OpenFile | undefined;
   #users = 0;
   /** Syncs under way. Closing the descriptor meanwhile could hand its number to another file. */
   #syncs = 0;
@@ -135,7 +137,9 @@ export class Segment implements SegmentInfo {
    * Whether its name still leads to the open file: false when somebody removed or replaced it. True while it is closed.
    */
   get inPlace(): boolean {
-    return this.#fd === undefined || leadsTo(this.path, this.#fd);
+    if (this.#fd === undefined) return true;
+    this.#file ??= openFile(this.#fd);
+    return leadsTo(this.path, this.#file);
   }
 
   /** Makes all that is written at the call durable. */
@@ -214,6 +218,7 @@ export class Segment implements SegmentInfo {
     if (this.#fd === undefined || this.#syncs > 0) return;
     const fd = this.#fd;
     this.#fd = undefined;
+    this.#file = undefined;
     this.files.close(fd);
   }
 }

@@ -7,17 +7,17 @@ import type { Socket } from 'node:net';
 import { type Server, ServerInterceptingCall, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
 import { BackplaneError } from '../../errors.js';
 import { ConnectionPlaces } from '../../flow/connection-places.js';
+import { everySecond } from '../../flow/long-timer.js';
 import {
   CONNECTION_IDLE_MS,
   GRPC_CONNECTIONS_MAX,
-  KEEPALIVE_MS,
-  KEEPALIVE_TIMEOUT_MS,
   MESSAGE_BYTES_MAX,
   SESSION_WINDOW_BYTES,
   STREAMS_PER_CONNECTION_MAX,
   UPLINK_WINDOW_BYTES,
 } from '../../limits.js';
 import { guardMessages } from './message-guard.js';
+import { SignsOfLife } from './signs-of-life.js';
 
 /**
  * With any interceptor, the library passes nothing to a handler once a call was cancelled or its deadline has passed.
@@ -30,8 +30,6 @@ export function serverOptions(): ServerOptions {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
     'grpc.max_send_message_length': MESSAGE_BYTES_MAX + 64 * 1024,
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
-    'grpc.keepalive_time_ms': KEEPALIVE_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
     'grpc.enable_channelz': 0,
     interceptors: [endedCallsStayEnded],
@@ -58,11 +56,14 @@ export function setStreamWindow(server: Server): void {
 export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIONS_MAX): () => void {
   const sockets = new Set<Socket>();
   const places = new ConnectionPlaces<ServerHttp2Session>(connectionsMax);
+  const signs = new SignsOfLife();
+  const endLooks = everySecond(() => signs.look());
   for (const http2Server of http2Servers(server)) {
     http2Server.on('session', (session: ServerHttp2Session) => {
       places.add(session);
       if (session.destroyed) return;
       session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+      signs.add(session);
       guardMessages(session, (busy) => (busy ? places.keep(session) : places.release(session)));
     });
     http2Server.on('connection', (socket: Socket) => {
@@ -71,6 +72,7 @@ export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIO
     });
   }
   return () => {
+    endLooks();
     for (const socket of sockets) socket.destroy();
   };
 }

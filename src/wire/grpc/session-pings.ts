@@ -31,6 +31,11 @@ export function connectionOf(metadata: Metadata): Connection | undefined {
   return session && new Connection(session);
 }
 
+/** A connection of HTTP/2 that carries no gRPC. */
+export function connectionOfSession(session: ServerHttp2Session): Connection {
+  return new Connection(session);
+}
+
 function idOf(session: ServerHttp2Session): string {
   let id = ids.get(session);
   if (id === undefined) {

@@ -1,7 +1,8 @@
 /** Groups of members that share a subscription's nodes: who gets what when members come, go, are slow, or the broker dies. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, type ServerResponse } from 'node:http';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
 import { type AddressInfo, connect } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
@@ -293,6 +294,28 @@ test('a member over HTTP is gone when it has taken nothing of what was written f
   socket.pause();
   await until('silence', () => isSilent);
   socket.destroy();
+  server.close();
+});
+
+test('a member over HTTP/2 that is slow answers PINGs, and is not taken for one that is gone', async () => {
+  let silent = 0;
+  let sink: HttpSink | undefined;
+  const server = createHttp2Server((_request, response) => {
+    sink = new HttpSink(response as unknown as ServerResponse, NDJSON);
+    sink.connection.watch(200, () => silent++);
+    const message = { nodeStatus: { node: 'a', message: 'x'.repeat(500_000) } };
+    sink.write({ kind: 'message', message }).catch(() => undefined);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  let pings = 0;
+  session.on('ping', () => pings++);
+  // Nothing of its answer is read.
+  const request = session.request({ ':path': '/' }).on('error', () => undefined);
+  await once(request, 'response');
+  await until('more PINGs than a silent one is sent', () => pings > 10);
+  assert.equal(silent, 0);
+  session.destroy();
   server.close();
 });
 

@@ -61,8 +61,8 @@ async function refusal(agent: TestAgent, send: () => void): Promise<string> {
 
 /** As others encode it: nothing is checked. */
 const frameCodec = messageCodec<object, object>('Frame');
-/** A field that events do not have: number 20, a varint of two bytes. */
-const UNKNOWN_FIELD = Buffer.of(0xa0, 0x01, 0x80, 0x01);
+/** A field that events do not have: number 2047, a varint of two bytes. */
+const UNKNOWN_FIELD = Buffer.of(0xf8, 0x7f, 0x80, 0x01);
 const elements = (count: number, bytes = 4): Buffer =>
   Buffer.concat(range(0, count).map(() => element(bytes, UNKNOWN_FIELD)));
 const position = (timeNs: bigint | string, epoch: number | string = 5, lane = 0) => ({

@@ -23,6 +23,7 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
     assert.equal(state(name), 'ok', name);
   }
   assert.match(state('arguments of programs')!, /^(ok|limited)$/);
+  assert.match(state('container runtime')!, /^(ok|limited)$/);
   for (const name of ['paths of files', 'names in calls', 'users of processes', 'datagrams and names asked of DNS'])
     assert.match(state(name)!, /^(ok|limited)$/);
   const { detail } = checks.find((check) => check.name === 'redaction of process.command_args')!;

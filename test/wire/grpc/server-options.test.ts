@@ -1,7 +1,7 @@
 /** Connections of the gRPC server that ask for nothing. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { connect as connectHttp2 } from 'node:http2';
+import { EventEmitter, once } from 'node:events';
+import { connect as connectHttp2, type ServerHttp2Session } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
@@ -10,6 +10,7 @@ import { boundAnswers } from '../../../src/wire/grpc/bound-answers.js';
 import { rawService } from '../../../src/wire/grpc/rpc.js';
 import { serverOptions, setSessionWindow } from '../../../src/wire/grpc/server-options.js';
 import { nameConnections } from '../../../src/wire/grpc/session-pings.js';
+import { SignsOfLife } from '../../../src/wire/grpc/signs-of-life.js';
 import { until } from '../../harness/until.js';
 
 const PLACES = 4;
@@ -116,14 +117,42 @@ test('of answers that nobody reads no more waits than is allowed: the connection
   };
   const reader = connected({});
   const unread = connected({ initialWindowSize: 0 });
-  const taken: Promise<number>[] = [];
-  for (let asked = 0; asked < 5; asked++) {
-    void unread.ask();
-    taken.push(reader.ask());
+  try {
+    for (let asked = 0; asked < 3; asked++) {
+      void unread.ask();
+      assert.equal(await reader.ask(), answer.length + 5);
+    }
+    await until('the end of who does not read', () => unread.session.destroyed);
+    assert.equal(reader.session.destroyed, false);
+  } finally {
+    for (const { session } of [reader, unread]) session.destroy();
+    bounded.forceShutdown();
   }
-  for (const bytes of await Promise.all(taken)) assert.equal(bytes, answer.length + 5);
-  await until('the end of who does not read', () => unread.session.destroyed);
-  assert.equal(reader.session.destroyed, false);
-  reader.session.destroy();
-  bounded.forceShutdown();
+});
+
+test('a connection whose peer is gone without a word ends, one that says anything is not even asked', () => {
+  const signs = new SignsOfLife(2_000);
+  const session = (answers: boolean) => {
+    const peer = Object.assign(new EventEmitter(), { socket: { bytesRead: 0 }, asked: 0, destroyed: false });
+    const ping = () => {
+      peer.asked++;
+      if (answers) peer.socket.bytesRead++;
+      return true;
+    };
+    const destroy = () => {
+      peer.destroyed = true;
+      peer.emit('close');
+    };
+    return Object.assign(peer, { ping, destroy });
+  };
+  const [silent, answering, talking] = [session(false), session(true), session(false)];
+  for (const each of [silent, answering, talking]) signs.add(each as unknown as ServerHttp2Session);
+  // Two looks go over each of them once.
+  for (let round = 0; round < 8; round++) {
+    talking.socket.bytesRead++;
+    signs.look();
+  }
+  assert.deepEqual([silent.destroyed, answering.destroyed, talking.destroyed], [true, false, false]);
+  assert.ok(silent.asked === 1 && answering.asked > 1 && talking.asked === 0);
+  for (const each of [answering, talking]) each.destroy();
 });

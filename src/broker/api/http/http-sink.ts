@@ -1,5 +1,6 @@
 /** A subscriber over HTTP as a sink: items become text, which waits in memory only as far as the writer allows. */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { BackplaneError } from '../../../errors.js';
 import { StreamWriter } from '../../../flow/stream-writer.js';
 import { MESSAGE_BYTES_MAX, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../../limits.js';
@@ -9,6 +10,7 @@ import { JsonBytes } from '../../../wire/event/event-json-bytes.js';
 import { soundParts } from '../../../wire/event/sound-parts.js';
 import { selectorsOf } from '../../../wire/frame/batch-matches.js';
 import type { BatchHeader } from '../../../wire/frame/splice.js';
+import { connectionOfSession } from '../../../wire/grpc/session-pings.js';
 import { responseToJson } from '../../../wire/message-json.js';
 import { eventCodec, subscribeResponseCodec } from '../../../wire/messages.js';
 import { clientOf } from '../../access/peer-address.js';
@@ -39,11 +41,7 @@ const LOOKS = 10;
 export class HttpSink implements Sink {
   readonly closed: AbortSignal;
   readonly client: string;
-  /** Signs of life are writes that the peer takes: HTTP/1.1 has no other. An answer that ends ends its connection. */
-  readonly connection: WatchedConnection = {
-    isOpen: false,
-    watch: (timeoutMs, onSilent) => this.#watchWrites(timeoutMs, onSilent),
-  };
+  readonly connection: WatchedConnection;
   readonly #writer: StreamWriter<string | Buffer>;
   readonly #response: ServerResponse;
   readonly #format: StreamFormat;
@@ -62,6 +60,17 @@ export class HttpSink implements Sink {
     this.closed = this.#writer.closed;
     const { remoteAddress = '', remotePort } = response.socket ?? {};
     this.client = clientOf(`${remoteAddress}:${remotePort}`);
+    this.connection = this.#connectionOf(response);
+  }
+
+  /**
+   * HTTP/2 has PING, which a reader that is slow answers. Over HTTP/1.1 signs of life are writes that the peer takes, and an
+   * answer that ends ends its connection.
+   */
+  #connectionOf(response: ServerResponse): WatchedConnection {
+    const { stream } = response as ServerResponse & { readonly stream?: ServerHttp2Stream };
+    if (stream?.session) return connectionOfSession(stream.session as ServerHttp2Session);
+    return { isOpen: false, watch: (timeoutMs, onSilent) => this.#watchWrites(timeoutMs, onSilent) };
   }
 
   /** Whether headers were sent. Until then an error can still set the status. */

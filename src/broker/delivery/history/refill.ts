@@ -15,6 +15,7 @@ import {
   REFILL_NODES_MAX,
   REFILL_STRETCHES_MAX,
   REFILL_TRIES_MAX,
+  SILENCE_INTERVAL_MS_MAX,
 } from '../../../limits.js';
 import { positionToMessage } from '../../../wire/messages.js';
 import { comparePositions } from '../../../wire/position.js';
@@ -28,9 +29,6 @@ import { least, NONE, plus, type Tally, without } from '../selectors/tally.js';
 import { readInTime } from './history-delivery.js';
 import { type OwedStretch, owedStretch } from './owed-stretch.js';
 import { type ReplayedRun, replay } from './replay.js';
-
-/** The longest that a timer counts. */
-const STILL_MS = 2 ** 31 - 1;
 
 /** The stretches that one query asks for. */
 interface Found {
@@ -78,7 +76,7 @@ export class Refill {
       const next = views.values();
       await Promise.all(Array.from({ length: REFILL_NODES_MAX }, () => this.#settleAll(next)));
       // Nothing is owed before something happens.
-      if (views.length === 0) await this.#stirred.wait(this.#signal, STILL_MS);
+      if (views.length === 0) await this.#stirred.wait(this.#signal, SILENCE_INTERVAL_MS_MAX);
       // What is shed gathers for the next query.
       await sleep(REFILL_INTERVAL_MS, undefined, { signal: this.#signal }).catch(() => undefined);
     }

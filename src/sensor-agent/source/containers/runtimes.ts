@@ -45,6 +45,11 @@ export class Runtimes {
     return [...this.#found.values()].some(({ useless }) => !useless);
   }
 
+  /** Of those. */
+  get sockets(): readonly string[] {
+    return [...this.#found.values()].flatMap(({ path, useless }) => (useless ? [] : [path]));
+  }
+
   /** Looks for their sockets; true: there is one that was not there before. */
   look(): boolean {
     let isNew = false;

@@ -12,6 +12,8 @@ import {
   EXEC_PROBE_AGAIN_MS_MIN,
   EXEC_PROBE_DOUBT_MS,
 } from '../../../limits.js';
+import { COMMAND_LINES } from '../command-lines/command-lines.js';
+import { mayClear } from '../command-lines/memories.js';
 import { probeGroup, undefineAll } from '../probe/definitions.js';
 import { ExecProbe, type ExecProbeOptions } from '../probe/exec-probe.js';
 import type { ArgumentsBy, Disturbance } from '../source.js';
@@ -52,7 +54,13 @@ export class ExecArguments {
         this.#refused((cause as Error).message);
       }
     } else ExecProbe.clear(tracefs, recorderId, name);
-    this.#way = this.#lane();
+    try {
+      this.#way = this.#lane();
+    } catch (cause) {
+      // It is tried again.
+      if (this.#failed === undefined) throw cause;
+      this.#options.sink.note('exec_arguments_failed', `no arguments: ${(cause as Error).message}`);
+    }
   }
 
   /** Where the kernel has probes, what refuses them may pass. */
@@ -93,8 +101,11 @@ export class ExecArguments {
     }
   }
 
+  /** Throws `failed_precondition` where it cannot be had, or may not switch off what probes have left on. */
   #lane(): ExecLane {
-    const { tracefs, name, sink, nowNs } = this.#options;
+    const { tracefs, name, recorderId, sink, nowNs } = this.#options;
+    if (!mayClear(tracefs, recorderId))
+      throw new BackplaneError('failed_precondition', `probes that were left stay on: ${COMMAND_LINES.problem}`);
     return new ExecLane(tracefs, name, sink, nowNs);
   }
 

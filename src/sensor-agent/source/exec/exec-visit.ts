@@ -15,17 +15,27 @@ const STAT_BYTES = 96;
 const LOGIN_UID_BYTES = 16;
 const MAY_BE_GONE = { throwIfNoEntry: false } as const;
 
+/** Reads it into a buffer of ARGUMENTS_BYTES_MAX; returns the bytes. */
+type ReadCommandLine = (pid: number, into: Buffer) => number | undefined;
+
 /** Has one buffer: not to be shared between threads. */
 export class ExecVisitor {
   readonly #buffer = Buffer.allocUnsafeSlow(ARGUMENTS_BYTES_MAX);
   readonly #writer = new ExecEntryWriter();
+  readonly #readCommandLine: ReadCommandLine;
+
+  /** By default it is read by the calling thread, which a process can keep waiting: command-lines.ts. */
+  constructor(readCommandLine?: ReadCommandLine) {
+    this.#readCommandLine = readCommandLine ?? ((pid) => this.#read(`/proc/${pid}/cmdline`, ARGUMENTS_BYTES_MAX));
+  }
 
   /** Writes the entry of an exec and returns its length. */
   visit(event: ExecEvent, into: Buffer): number {
     const writer = this.#writer;
     const proc = `/proc/${event.pid}`;
     writer.begin(into, event);
-    this.#file(`${proc}/cmdline`, ARGUMENTS_BYTES_MAX);
+    const cmdline = this.commandLine(event.pid);
+    writer.part(cmdline);
     if (this.#link(event.pid, 'exe')) writer.deleted();
     this.#link(event.pid, 'cwd');
     this.#file(`${proc}/cgroup`, EVENT_STRING_BYTES_MAX);
@@ -47,7 +57,7 @@ export class ExecVisitor {
 
   /** What `cmdline` has of a process now, a view that is good until the next look; undefined when it is gone. */
   commandLine(pid: number): Buffer | undefined {
-    const length = this.#read(`/proc/${pid}/cmdline`, ARGUMENTS_BYTES_MAX);
+    const length = this.#readCommandLine(pid, this.#buffer);
     return length === undefined ? undefined : this.#buffer.subarray(0, length);
   }
 

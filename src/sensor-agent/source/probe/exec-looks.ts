@@ -1,6 +1,7 @@
 /** What /proc says of programs whose exec was seen, some time after it: most have ended by then. */
 import { existsSync } from 'node:fs';
 import { EXEC_LANE_CPU_BURST_MS, EXEC_LANE_CPU_SHARE } from '../../../limits.js';
+import { COMMAND_LINES } from '../command-lines/command-lines.js';
 import { EXEC_ENTRY_BYTES_MAX, type ExecEvent, readExecEntry } from '../exec/exec-entry.js';
 import { completed, copiedRecord, execRecord, unseenRecord } from '../exec/exec-record.js';
 import { ExecVisitor } from '../exec/exec-visit.js';
@@ -13,7 +14,7 @@ type Exec = Omit<ExecEvent, 'superseded'>;
 const LOOK_MS_MAX = 1;
 
 export class ExecLooks {
-  readonly #visitor = new ExecVisitor();
+  readonly #visitor = new ExecVisitor((pid, into) => COMMAND_LINES.read(pid, into));
   readonly #entry = Buffer.alloc(EXEC_ENTRY_BYTES_MAX);
   /** Over this share, programs are not looked up. */
   readonly #work: ShortWork;

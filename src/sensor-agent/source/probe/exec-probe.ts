@@ -23,6 +23,7 @@ import {
   MiB,
   PAGE_AHEAD_NS_MAX,
 } from '../../../limits.js';
+import { mayChange, mayClear, requirePlaceable } from '../command-lines/memories.js';
 import { ExecEntries } from '../exec/exec-entries.js';
 import type { ExecWay } from '../exec/exec-ways.js';
 import { earlier, ForeignCopies, runOut } from '../exec/foreign-copies.js';
@@ -32,6 +33,7 @@ import { ShortWork } from '../exec/short-work.js';
 import { parseFormat } from '../pages/format.js';
 import type { Disturbance, ExecRecord, SourcePage, SourceSink } from '../source.js';
 import { removeInstance } from '../tracefs/instance.js';
+import { works } from '../tracefs/instance-controls.js';
 import { ReadInstance } from '../tracefs/read-instance.js';
 import { definitionsOf, probeGroup, undefineAll } from './definitions.js';
 import { ExecLooks } from './exec-looks.js';
@@ -66,6 +68,8 @@ export interface ExecProbeOptions {
   readonly sink: SourceSink;
   /** Trace clock. */
   readonly nowNs: () => bigint;
+  /** Whether probes in files may be placed and removed; by default memoriesAnswer. */
+  readonly memoriesAnswer?: () => boolean;
 }
 
 export class ExecProbe {
@@ -110,8 +114,9 @@ export class ExecProbe {
    */
   readonly #longReads = new Repeats(() => this.drain(), EXEC_LONG_READ_MS, EXEC_LONG_FOR_MS);
 
-  /** Removes what an earlier agent left, unread. */
+  /** Removes what an earlier agent left, unread, unless the machine might stand still. */
   static clear(tracefs: string, recorderId: string, name: string): void {
+    if (!mayClear(tracefs, recorderId)) return;
     removeInstance(join(tracefs, 'instances', name));
     ForeignCopies.clear(tracefs, name);
     undefineAll(tracefs, probeGroup(recorderId));
@@ -127,8 +132,7 @@ export class ExecProbe {
     this.#points = way.points(tracefs, group);
     // What an earlier agent left goes on until ours is there.
     const left = definitionsOf(tracefs, group) ?? [];
-    const { name, nowNs } = options;
-    const { bufferBytesPerCpu } = options;
+    const { name, nowNs, bufferBytesPerCpu } = options;
     const own = { name, ...buffersOf(bufferBytesPerCpu), events: [EXEC], onDemand: left };
     this.#own = new ReadInstance(tracefs, own, 'arguments of programs', nowNs);
     try {
@@ -171,7 +175,8 @@ export class ExecProbe {
     // One that was left may have been found again, by the same name.
     const unusable = this.#unusable.splice(0).filter((event) => !this.#points.events.includes(event));
     const unused = [...unusable, ...this.#points.unused(this.#options.nowNs())];
-    if (unused.length > 0) this.#remove(unused);
+    if (unused.length > 0 && mayChange(unused, this.#options.memoriesAnswer)) this.#remove(unused);
+    else this.#unusable.push(...unusable);
   }
 
   /** Whether programs that should have been copied came without their arguments, since `copiedNs`, or none was seen yet. */
@@ -236,10 +241,14 @@ export class ExecProbe {
     if (this.#stopped) return;
     this.#stopped = true;
     this.#longReads.stop();
+    // Where they may not be removed the next agent goes on with them, as if this one was killed.
+    const on = [...this.#own.instance.enabled, ...this.#foreign.enabled];
+    const stays = keepsInstance || !mayChange(on, this.#options.memoriesAnswer);
+    if (stays && !keepsInstance) for (const each of [this.#own.instance, this.#foreign]) works(() => each.record(true));
     this.#own.close();
     this.#foreign.close();
     // Without their definitions nothing could be read of its entries.
-    if (keepsInstance) return;
+    if (stays) return;
     this.#own.remove();
     this.#foreign.remove();
     for (const event of [...this.#points.events, ...this.#unusable]) this.#points.remove(event);
@@ -259,6 +268,7 @@ export class ExecProbe {
   }
 
   #switchOn(event: string): void {
+    requirePlaceable(event, this.#options.memoriesAnswer);
     if (this.#points.isForeign(event)) this.#foreign.switchOn(event);
     else this.#own.instance.switch(event, true);
   }

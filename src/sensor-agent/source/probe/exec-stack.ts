@@ -13,8 +13,8 @@ const WORD_BYTES = 8;
 /** It is an int in the kernel. In that of a 32-bit program, whose words are half as long, an address stands beside it. */
 const COUNT_MAX = 0x7fff_ffffn;
 /** Tags of the auxiliary vector, <linux/auxvec.h>. */
-const AT_NULL = 0n;
-const AT_EUID = 12n;
+const AT_NULL = 0;
+const AT_EUID = 12;
 
 export interface ExecStack {
   /** Undefined where not one of them is whole. */
@@ -62,15 +62,18 @@ export function readExecStack(words: Buffer, strings: Buffer): ExecStack | undef
   return { args, truncated: !isWhole, bytes: at, uid };
 }
 
+/** By halves of words: a BigInt for each word of the environment would be most of what an exec leaves for collection. */
 function effectiveUser(words: Buffer, count: bigint): number | undefined {
   const length = Math.floor(words.length / WORD_BYTES);
-  const word = (at: number) => words.readBigUInt64LE(at * WORD_BYTES);
+  const low = (at: number) => words.readUInt32LE(at * WORD_BYTES);
+  const high = (at: number) => words.readUInt32LE(at * WORD_BYTES + WORD_BYTES / 2);
   if (count > BigInt(length)) return undefined;
   let at = Number(count) + 2;
-  while (at < length && word(at) !== 0n) at += 1;
+  while (at < length && (low(at) !== 0 || high(at) !== 0)) at += 1;
   for (at += 1; at + 1 < length; at += 2) {
-    if (word(at) === AT_NULL) return undefined;
-    if (word(at) === AT_EUID) return Number(word(at + 1) & 0xffff_ffffn);
+    if (high(at) !== 0) continue;
+    if (low(at) === AT_NULL) return undefined;
+    if (low(at) === AT_EUID) return low(at + 1);
   }
   return undefined;
 }

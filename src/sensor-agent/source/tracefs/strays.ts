@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { nodeFileOps } from '../../../storage/file-ops.js';
 import { readIdentity } from '../../../storage/identity.js';
+import { memoriesAnswer } from '../command-lines/memories.js';
 import { undefineDatagramCopies } from '../datagrams/datagram-points.js';
 import { foreignNames } from '../exec/foreign-copies.js';
 import { allDefinitions, instanceOf, probeGroup, queriesName, undefineAll } from '../probe/definitions.js';
@@ -66,6 +67,8 @@ export function removeInstancesOf(recorderDir: string, waitMs: number): string[]
   const left = all.filter((each) => existsSync(join(instances, each)));
   const endMs = performance.now() + waitMs;
   const removed = left.filter((each) => {
+    // Probes in files are on in these.
+    if (each.startsWith(execs) && !memoriesAnswer()) return false;
     while (instanceOwner(each) !== undefined) {
       if (performance.now() >= endMs) return false;
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);

@@ -176,4 +176,6 @@ test('filter fields come with type, description and their place in JSON', async 
   assert.equal(found('process.exit_code')?.onlyNamed, true);
   assert.deepEqual([found('event.time')?.jsonPath, found('host.name')?.jsonPath], ['time', 'node']);
   assert.equal(found('syscall.arg3')?.jsonPath, 'syscall.args[3]');
+  assert.equal(found('k8s.namespace.name')?.jsonPath, 'k8s.namespace.name');
+  assert.deepEqual([found('host.labels')?.type, found('host.labels')?.jsonPath], ['list(string)', '']);
 });

@@ -89,10 +89,12 @@ test('every other origin is refused, whatever it resembles, and so are requests 
   assert.match(rebound.body, /Host must be localhost/);
 });
 
-test('the setting takes exact origins only, and none by default', () => {
-  const load = (text: string) => loadConfig({ flags: {}, environment: { BACKPLANE_HTTP_ORIGINS: text } }).settings;
-  assert.deepEqual(loadConfig({ flags: {}, environment: {} }).settings['http.origins'], []);
-  assert.deepEqual(load(`${CONSOLE}, http://localhost:3000`)['http.origins'], [CONSOLE, 'http://localhost:3000']);
+test('the setting takes exact origins only, and none by default', async () => {
+  const load = async (environment: Record<string, string>) =>
+    (await loadConfig({ flags: {}, environment })).settings['http.origins'];
+  assert.deepEqual(await load({}), []);
+  const both = await load({ BACKPLANE_HTTP_ORIGINS: `${CONSOLE}, http://localhost:3000` });
+  assert.deepEqual(both, [CONSOLE, 'http://localhost:3000']);
   for (const text of [
     '*',
     'null',
@@ -102,5 +104,9 @@ test('the setting takes exact origins only, and none by default', () => {
     'ftp://a',
     'https://*',
   ])
-    assert.throws(() => load(text), /http\.origins must hold origins, like https:\/\/console\.example:8443/, text);
+    await assert.rejects(
+      load({ BACKPLANE_HTTP_ORIGINS: text }),
+      /http\.origins must hold origins, like https:\/\/console\.example:8443/,
+      text,
+    );
 });

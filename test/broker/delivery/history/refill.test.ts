@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SilencePace } from '../../../../src/broker/delivery/live/silence-pace.js';
-import { REFILL_INTERVAL_MS } from '../../../../src/limits.js';
 import { Harness, range, type Subscriber } from '../../../harness/broker/harness.js';
 import { publish, REFILL, sorted } from '../../../harness/broker/refills.js';
 import { until } from '../../../harness/until.js';
@@ -107,8 +106,6 @@ test('what is shed after a silence comes at once, also where thousands are told 
     await subscriber.isAccepted();
     publish(agent, [1], false);
     await subscriber.has(1);
-    // It has found by now that nothing is owed.
-    await sleep(1.5 * REFILL_INTERVAL_MS);
     publish(agent, [2, 3], true);
     await subscriber.has(3);
     assert.deepEqual(subscriber.refilled, [2, 3]);
