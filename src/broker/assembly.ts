@@ -90,7 +90,7 @@ const GROUP_DEFAULTS = {
 
 /** Throws BackplaneError for options that cannot be followed, before anything runs by itself. */
 export function assemble(opened: Opened, options: BrokerOptions) {
-  const { dir, store, documents, held, delays, token, tls, kept } = opened;
+  const { dir, store, documents, held, delays, token, tls, kept, member } = opened;
   const { logger } = options;
   const { interest, setBudgets, groupState, parkedState } = openState(dir, logger);
   const { trail, refusals } = openTrail(documents, options);
@@ -127,9 +127,11 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     ] as const),
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), (node) =>
-    nodes.route.takeover(node),
-  );
+  // One that is here the registry has ended, or refuses to end.
+  const takeOver = async (node: string) => {
+    if (member !== undefined && registry.session(node) === undefined) await nodes.route.takeover(node);
+  };
+  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);
   access.listen(() => {
     for (const each of [subscriptions, uplink]) each.review();
   });
