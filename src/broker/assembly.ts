@@ -101,7 +101,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { gate, control } = access;
   const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message), kept);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
-  const { ingest, ...nodes } = nodesOf(opened, interest, kept ?? setBudgets, options);
+  const { ingest, takeOver, ...nodes } = nodesOf(opened, interest, kept ?? setBudgets, options);
   const { registry, budgets } = nodes;
   const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
@@ -112,7 +112,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () => watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? registry.saveTrouble;
+  const trouble = () =>
+    watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? member?.trouble ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -127,10 +128,6 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     ] as const),
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  // One that is here the registry has ended, or refuses to end.
-  const takeOver = async (node: string) => {
-    if (member !== undefined && registry.session(node) === undefined) await nodes.route.takeover(node);
-  };
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);
   access.listen(() => {
     for (const each of [subscriptions, uplink]) each.review();
@@ -211,7 +208,11 @@ function nodesOf(
   const local = new SessionRoute(registry);
   const route = member?.join(registry, local, (node) => ingest.settled(node)) ?? local;
   const budgets = new NodeBudgets(registry, route, setBudgets, ceilingBytesPerSecond);
-  return { book, registry, ingest, route, budgets, lingers: new Lingers(registry, route) };
+  // One that is here the registry has ended, or refuses to end.
+  const takeOver = async (node: string) => {
+    if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
+  };
+  return { book, registry, ingest, route, takeOver, budgets, lingers: new Lingers(registry, route) };
 }
 
 /** Subscriptions, and the groups whose slices are some of them. */

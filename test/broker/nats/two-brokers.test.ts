@@ -45,7 +45,7 @@ function publish(agent: TestAgent, pids: readonly number[]): void {
   }
 }
 
-test('a subscriber gets the past and what comes of a node at another broker, also when the node moves', {
+test('a subscriber gets all of a node at another broker once, also when it moves and when a broker is killed', {
   skip,
 }, async () => {
   const [one, other] = brokers;

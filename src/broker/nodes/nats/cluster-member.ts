@@ -76,6 +76,11 @@ export class ClusterMember {
     return route;
   }
 
+  /** Why what brokers share is not read, in a sentence. */
+  get trouble(): string | undefined {
+    return this.#options.state.trouble;
+  }
+
   async close(): Promise<void> {
     for (const end of this.#ends.reverse()) await end();
   }
