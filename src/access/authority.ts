@@ -11,12 +11,13 @@ import { BackplaneError, invalid } from '../errors.js';
 import { AUTHORITY_MS, CERTIFICATE_EARLY_MS, SIGNING_REQUEST_BYTES_MAX } from '../limits.js';
 import { readAuthorities, readPrivateKey } from './key-pair.js';
 
-export type HolderKind = 'node' | 'client' | 'broker';
+/** `nats`: a nats-server, which is reached by others and reaches others. */
+export type HolderKind = 'node' | 'client' | 'broker' | 'nats';
 
 export interface Holder {
   readonly kind: HolderKind;
   readonly name: string;
-  /** Of brokers: host names and addresses under which they are reached. */
+  /** Of brokers and nats-servers: host names and addresses under which they are reached. */
   readonly hosts: readonly string[];
 }
 
@@ -124,13 +125,13 @@ export class Authority {
   async certify(publicKey: Buffer, holder: Holder, validMs: number, nowMs: number): Promise<string> {
     const x509 = await library();
     const issuer = new x509.X509Certificate(this.certificate.raw);
-    const isBroker = holder.kind === 'broker';
     const key = new x509.PublicKey(publicKey);
-    const usage = isBroker ? x509.ExtendedKeyUsage.serverAuth : x509.ExtendedKeyUsage.clientAuth;
+    const { serverAuth, clientAuth } = x509.ExtendedKeyUsage;
+    const usages = { broker: [serverAuth], nats: [serverAuth, clientAuth], node: [clientAuth], client: [clientAuth] };
     const extensions: X509CertificateCreateCommonParams['extensions'] = [
       new x509.BasicConstraintsExtension(false, undefined, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-      new x509.ExtendedKeyUsageExtension([usage]),
+      new x509.ExtendedKeyUsageExtension(usages[holder.kind]),
       new x509.SubjectAlternativeNameExtension(alternativeNames(holder)),
       await x509.AuthorityKeyIdentifierExtension.create(issuer, false),
     ];

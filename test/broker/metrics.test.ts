@@ -40,6 +40,18 @@ test('docs/metrics.md explains every metric, with its type and its labels, and n
   }
 });
 
+test('alerts and dashboard ask for metrics that there are', () => {
+  const served = new Map([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name!, type!]));
+  for (const file of ['deploy/prometheus/backplane.rules.yaml', 'deploy/grafana/backplane.json']) {
+    const names = new Set(readFileSync(file, 'utf8').match(/\bbackplane_[a-z0-9_]+/g));
+    assert.ok(names.size > 5, file);
+    for (const name of names) {
+      const histogram = name.replace(/_(bucket|count|sum)$/, '');
+      assert.ok(served.has(name) || served.get(histogram) === 'histogram', `${file} has ${name}, which is not served`);
+    }
+  }
+});
+
 test('a histogram is cumulative, and its count is what was observed', () => {
   const buckets = [...text.matchAll(/^backplane_fsync_seconds_bucket\{le="(\S+)"\} (\d+)$/gm)];
   const counts = buckets.map(([, , count]) => Number(count));

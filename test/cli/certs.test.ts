@@ -82,7 +82,7 @@ test('nothing is replaced without --force, and what cannot be is refused in one 
     [['issue', 'a/b'], /^backplane: the name must be at most 253 letters, digits, .*, got "a\/b"\n$/],
     [['issue', 'ca', '--force'], /^backplane: the name "ca" is that of the authority\n$/],
     [['issue', 'x', '--days', '0'], /^backplane: --days must be 1 to 3650, got 0\n$/],
-    [['issue', 'x', '--name', 'x'], /those of a broker: give --for broker\n$/],
+    [['issue', 'x', '--name', 'x'], /those of a broker or a nats-server: give --for broker or --for nats\n$/],
     [['init', '--force', '--name', 'a b'], /^backplane: --name must be a host name, got "a b"\n$/],
     [['init', '--force', '--address', 'x'], /^backplane: --address must be an IP address, got "x"\n$/],
   ];

@@ -13,7 +13,9 @@ const NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]*$/;
 
 export function defineIssue(command: Command): void {
   command.argument('<name>', 'of the node, as its node.name, or of the client');
-  command.addOption(new Option('--for <kind>', 'whose it is').choices(['client', 'node', 'broker']).default('client'));
+  command.addOption(
+    new Option('--for <kind>', 'whose it is').choices(['client', 'node', 'broker', 'nats']).default('client'),
+  );
   addHostOptions(command);
   addFileOptions(command);
   command.action((name: string) => issue(name, command.opts<FileOptions & HostOptions & { for: HolderKind }>()));
@@ -25,9 +27,12 @@ async function issue(name: string, options: FileOptions & HostOptions & { for: H
     const form = `at most ${NAME_BYTES_MAX} letters, digits, ".", "_" or "-"`;
     throw new BackplaneError('invalid_argument', `the name must be ${form}, got ${JSON.stringify(name.slice(0, 80))}`);
   }
-  if (kind !== 'broker' && options.name.length + options.address.length > 0)
-    throw new BackplaneError('invalid_argument', '--name and --address are those of a broker: give --for broker');
-  const hosts = kind === 'broker' ? hostsOf(options) : [];
+  const isServer = kind === 'broker' || kind === 'nats';
+  if (!isServer && options.name.length + options.address.length > 0) {
+    const message = '--name and --address are those of a broker or a nats-server: give --for broker or --for nats';
+    throw new BackplaneError('invalid_argument', message);
+  }
+  const hosts = isServer ? hostsOf(options) : [];
   const lastsMs = validMs(options);
   const [cert, key] = [`${name}.crt`, `${name}.key`];
   if (cert === AUTHORITY_FILES.cert)
