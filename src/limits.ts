@@ -241,6 +241,8 @@ export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 4 * MiB;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;
+/** Paths of programs of which what events say is kept, in each table of processes. */
+export const EXECUTABLES_MAX = 512;
 export const TASKS_BYTES_MAX = 32 * MiB;
 export const SOCKETS_MAX = 32_768;
 /** Page records and side records that wait in the timeline until they can be put in order. */

@@ -6,6 +6,7 @@ import type { BusEvent } from '../wire/event/event.js';
 import type { FieldConstant, RequiredEquality } from './equality.js';
 import type { Predicate } from './predicate.js';
 
+const NONE: readonly Predicate[] = [];
 /** A smaller group is as quick to evaluate directly. */
 const GROUP_MIN = 4;
 /** Events are sorted by type before they come here, so these fields distinguish nothing. */
@@ -50,15 +51,20 @@ export class PredicateIndex {
     this.#groups = [...members.values()].map((each) => groupOf(each));
   }
 
-  /** The predicates that match the event. */
-  match(event: BusEvent): Predicate[] {
+  /** The predicates that match the event. For each event that is told: mostly there is one, and one array is made. */
+  match(event: BusEvent): readonly Predicate[] {
     // Names that are not known may be equal to any.
     if (event.container?.unresolved) return this.#all.filter((predicate) => predicate.matches(event));
-    const matched = this.#others.filter((predicate) => predicate.matches(event));
-    for (const { read, byValue } of this.#groups) {
-      for (const predicate of byValue.get(read(event)) ?? []) if (predicate.matches(event)) matched.push(predicate);
-    }
-    return matched;
+    let matched: Predicate[] | undefined;
+    const take = (predicate: Predicate) => {
+      if (!predicate.matches(event)) return;
+      if (matched === undefined) matched = [predicate];
+      else matched.push(predicate);
+    };
+    for (const predicate of this.#others) take(predicate);
+    for (const { read, byValue } of this.#groups)
+      for (const predicate of byValue.get(read(event)) ?? NONE) take(predicate);
+    return matched ?? NONE;
   }
 }
 

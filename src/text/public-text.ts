@@ -13,3 +13,8 @@ export function publicText(text: string): string {
   for (const [path, name] of names) told = told.replaceAll(path, name);
   return told;
 }
+
+/** Where the token is, which the gate tells callers on this machine only, is told in full. */
+export function publicMessage({ code, message }: { readonly code: string; readonly message: string }): string {
+  return code === 'unauthenticated' ? message : publicText(message);
+}

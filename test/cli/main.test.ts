@@ -196,3 +196,10 @@ test('a command runs in a directory that was removed', () => {
   assert.equal(stderr.toString(), "backplane: unknown option '--folow' (Did you mean --follow?)\n");
   assert.equal(status, 2);
 });
+
+test('this V8 knows the flags that servers set', () => {
+  const heap = new URL('../../src/cli/process/heap.js', import.meta.url).href;
+  const code = `import { setUpServer } from ${JSON.stringify(heap)}; setUpServer(); process.stdout.write('set');`;
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' });
+  assert.deepEqual({ stdout, stderr }, { stdout: 'set', stderr: '' });
+});

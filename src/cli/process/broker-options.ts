@@ -58,12 +58,19 @@ const OPEN_TO_ALL = 'No token is wanted (--no-token): everybody who can connect 
 /** Printed at each start without TLS where others can connect. */
 const IN_THE_CLEAR = 'Nothing is encrypted (--insecure): whoever is on the way reads events and tokens';
 
-/** What a broker says at its start about those it lets in: a line each. */
+/** Printed at each start where servers are named. */
+const NOT_ON_NATS = 'nats.servers is for `backplane cluster` only: this broker keeps its log in its own directory';
+
+/** What a broker says at its start that may not be as expected: a line each. */
 export function warnings(settings: Settings, broker: Broker): readonly string[] {
   const tls = settings['tls.cert'] !== '';
   const addresses = [settings['grpc.listen'], settings['http.listen']];
   const clear = !tls && addresses.some((address) => !isLoopbackAddress(address));
-  return [...(broker.tokenFile === undefined ? [OPEN_TO_ALL] : []), ...(clear ? [IN_THE_CLEAR] : [])];
+  return [
+    ...(broker.tokenFile === undefined ? [OPEN_TO_ALL] : []),
+    ...(clear ? [IN_THE_CLEAR] : []),
+    ...(settings['nats.servers'].length > 0 ? [NOT_ON_NATS] : []),
+  ];
 }
 
 export function httpScheme(settings: Settings): 'http' | 'https' {

@@ -1,7 +1,7 @@
 /**
  * What each of several clusters is asked for one subscription over all of them. Runs in browsers.
  *
- *   node glob := [cluster "/"] glob of a node      without a cluster it is of each of them; `@IDENTITY` has none
+ *   selector := [cluster "/"] what a request has in `nodes`      without a cluster it is of each of them
  */
 import { invalid } from '../../errors.js';
 import { LAST_DEFAULT } from '../../limits/client.js';
@@ -77,11 +77,13 @@ function globsByCluster(globs: readonly string[], names: readonly string[]): Rea
   if (globs.length === 0) return new Map(names.map((name) => [name, []]));
   const by = new Map<string, string[]>();
   for (const glob of globs) {
-    const at = glob.startsWith('@') ? -1 : glob.indexOf('/');
-    const asked = at < 0 ? names : names.filter((name) => name === glob.slice(0, at));
-    if (asked.length === 0)
+    const at = glob.indexOf('/');
+    const cluster = names.find((name) => name === glob.slice(0, Math.max(0, at)));
+    // Identities and keys of labels may have a "/" of their own.
+    if (cluster === undefined && at >= 0 && !glob.startsWith('@') && !glob.includes('='))
       throw invalid('node', `${JSON.stringify(glob)} is of none of the clusters ${names.join(', ')}`);
-    for (const name of asked) by.set(name, [...(by.get(name) ?? []), glob.slice(at + 1)]);
+    const own = cluster === undefined ? glob : glob.slice(at + 1);
+    for (const name of cluster === undefined ? names : [cluster]) by.set(name, [...(by.get(name) ?? []), own]);
   }
   return by;
 }

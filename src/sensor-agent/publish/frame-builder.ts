@@ -83,20 +83,20 @@ export class FrameBuilder {
   }
 
   /**
-   * `charge` gets the encoded event's bytes and returns what the budget took. Without a mask the event has its usual
+   * `charge` gets the encoded event's bytes and how many predicates match; it returns what the budget took. Without a mask the event has its usual
    * fields.
    */
   add(
     event: BusEvent,
     predicateIds: readonly bigint[],
-    charge: (eventBytes: number) => number,
+    charge: (eventBytes: number, predicates: number) => number,
     mask?: FieldMask,
   ): void {
     const index = this.count;
     this.last = event.position;
     const bytes = this.#writer.write(event, mask);
     this.#namedFields ||= mask !== undefined && namesMore(mask);
-    this.#charged += charge(bytes);
+    this.#charged += charge(bytes, predicateIds.length);
     this.#sizes.push(bytes);
     this.#times.push(event.position.timeNs);
     this.#lanes.push(event.position.lane);

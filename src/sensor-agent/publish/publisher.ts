@@ -93,6 +93,7 @@ export class Publisher {
   readonly #budget: LiveBudget;
   /** Called with an invalid frame's topic; a frame that marks the stretch as refused goes out in its place. */
   readonly #onRefused: (topic: string, cause: unknown) => void;
+  readonly #charge = (bytes: number, predicates: number): number => this.#budget.charge(bytes, predicates);
   /** What the recorder's timeline tells while publishing is live. */
   readonly #live: TimelineSink = {
     event: (event) => this.#publish(event, this.#recorder.timeline),
@@ -266,7 +267,7 @@ export class Publisher {
       if (!this.#flush(builder, timeline, otherEpoch ? builder.last : positionBefore(event.position))) return;
     }
     if (admitted) {
-      builder.add(event, ids, (bytes) => this.#budget.charge(bytes, ids.length), this.#masks.of(matched));
+      builder.add(event, ids, this.#charge, this.#masks.of(matched));
     } else builder.shed(event.position, ids);
     if (builder.full) this.#flush(builder, timeline, event.position);
   }

@@ -50,12 +50,19 @@ export interface RecordedProcess extends ProcessSnapshot {
   readonly redactions?: number | undefined;
 }
 
+/** By the bits of Inferred. */
+const INFERRED_NAMES: readonly (readonly string[])[] = Array.from({ length: 1 << INFERRED_FIELDS.length }, (_, bits) =>
+  INFERRED_FIELDS.filter((_name, at) => (bits & (1 << at)) !== 0),
+);
+
 /** Names of the fields that are inferred, of those that are there; undefined: none. */
 export function inferredFields({ inferred = 0, cwd, uid, cgroup, path }: ProcessState): readonly string[] | undefined {
-  if (inferred === 0) return undefined;
-  const values = [cwd, uid, cgroup, path];
-  const names = INFERRED_FIELDS.filter((_name, at) => (inferred & (1 << at)) !== 0 && values[at] !== undefined);
-  return names.length > 0 ? names : undefined;
+  let bits = inferred;
+  if (cwd === undefined) bits &= ~Inferred.WORKING_DIRECTORY;
+  if (uid === undefined) bits &= ~Inferred.USER;
+  if (cgroup === undefined) bits &= ~Inferred.CGROUP;
+  if (path === undefined) bits &= ~Inferred.EXECUTABLE;
+  return bits === 0 ? undefined : INFERRED_NAMES[bits];
 }
 
 export function stateOf(snapshot: RecordedProcess, createdWallNs: bigint | undefined): ProcessState {

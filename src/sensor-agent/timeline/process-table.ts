@@ -3,11 +3,11 @@
  * position order. It depends only on what was recorded, so that live and replay
  * give an event the same context.
  */
-import { ANCESTORS_MAX, TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
+import { ANCESTORS_MAX, EXECUTABLES_MAX, TASKS_BYTES_MAX, TASKS_MAX } from '../../limits.js';
 import type { ExecutableContext, ParentContext, ProcessContext } from '../../wire/event/event.js';
 import { cgroupMoved, type KnownCgroup, withoutUnified } from '../source/cgroups.js';
 import { type ClockPair, LOGIN_UID_UNSET } from '../source/source.js';
-import { RecentMap } from './bounded-map.js';
+import { BoundedMap, RecentMap } from './bounded-map.js';
 import {
   completed,
   Inferred,
@@ -32,8 +32,12 @@ export interface Follows {
   readonly cgroups: boolean;
 }
 
-function executable({ path, deleted }: ProcessState): ExecutableContext | undefined {
-  return path ? { path, name: path.slice(path.lastIndexOf('/') + 1), deleted } : undefined;
+function executableAt(path: string, deleted: boolean | undefined): ExecutableContext {
+  return { path, name: path.slice(path.lastIndexOf('/') + 1), deleted };
+}
+
+function userOf(id: number, named: NamedContext | undefined) {
+  return { id, name: named?.userName(id) };
 }
 
 export interface ProcessTableState {
@@ -46,6 +50,8 @@ export interface ProcessTableState {
 export class ProcessTable {
   #tasks = new RecentMap<ProcessState>(TASKS_MAX, TASKS_BYTES_MAX, processBytes);
   #exited: number[] = [];
+  /** By path: the same programs run again and again, and each event names two. */
+  readonly #executables = new BoundedMap<string, ExecutableContext>(EXECUTABLES_MAX);
   follows: Follows = { users: false, cgroups: false };
   /** Pids that forked or started a program; undefined when nobody looks at them again. */
   started: number[] | undefined;
@@ -67,12 +73,11 @@ export class ProcessTable {
   /** The process context that an event carries; `named` where somebody names what is found only then. */
   context(process: ProcessState, threadId: number | undefined, named: NamedContext | undefined): ProcessContext {
     const { uid, loginUid, tty } = process;
-    const user = (id: number) => ({ id, name: named?.userName(id) });
     return {
       pid: process.pid,
       parentPid: process.parentPid,
       comm: process.comm,
-      executable: executable(process),
+      executable: this.#executable(process),
       parent: this.#parentContext(process, named),
       ancestors: named && this.#ancestorsOf(process),
       commandArgs: process.args,
@@ -80,14 +85,25 @@ export class ProcessTable {
       commandArgsTruncated: process.argsTruncated,
       redactions: process.redactions,
       workingDirectory: process.cwd,
-      user: uid === undefined ? undefined : user(uid),
-      loginUser: !named || loginUid === undefined || loginUid === LOGIN_UID_UNSET ? undefined : user(loginUid),
+      user: uid === undefined ? undefined : userOf(uid, named),
+      loginUser: !named || loginUid === undefined || loginUid === LOGIN_UID_UNSET ? undefined : userOf(loginUid, named),
       tty: named && tty,
       inferred: inferredFields(process),
       creationTimeNs: process.createdWallNs,
       cgroup: process.cgroup ? { path: process.cgroup } : undefined,
       threadId: threadId === process.pid ? undefined : threadId,
     };
+  }
+
+  #executable({ path, deleted }: ProcessState): ExecutableContext | undefined {
+    if (!path) return undefined;
+    if (deleted) return executableAt(path, deleted);
+    let known = this.#executables.get(path);
+    if (known === undefined) {
+      known = executableAt(path, deleted);
+      this.#executables.set(path, known);
+    }
+    return known;
   }
 
   /**
@@ -97,7 +113,7 @@ export class ProcessTable {
   #parentContext(process: ProcessState, named: NamedContext | undefined): ParentContext | undefined {
     if (!process.parentPid) return undefined;
     const parent = this.parentOf(process);
-    const known = { pid: process.parentPid, executable: parent && executable(parent) };
+    const known = { pid: process.parentPid, executable: parent && this.#executable(parent) };
     return named ? { ...known, commandArgs: parent?.args, creationTimeNs: parent?.createdWallNs } : known;
   }
 
@@ -107,7 +123,7 @@ export class ProcessTable {
     const seen = new Set([process.pid]);
     for (let above = this.parentOf(process); above && !seen.has(above.pid); above = this.parentOf(above)) {
       seen.add(above.pid);
-      const name = executable(above)?.name ?? above.comm;
+      const name = this.#executable(above)?.name ?? above.comm;
       if (name === undefined || names.push(name) === ANCESTORS_MAX) break;
     }
     return names;

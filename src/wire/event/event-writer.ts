@@ -12,6 +12,7 @@ import {
   EVENT_BYTES_MAX,
   PARENT_ARGUMENTS_BYTES_MAX,
 } from '../../limits.js';
+import { TimestampParts } from '../../nanoseconds.js';
 import type { Position } from '../position.js';
 import type {
   BusEvent,
@@ -38,15 +39,18 @@ const EVENT_RUN_TAG = 0x2a;
 const UTF8_BYTES_MAX = 3;
 /** Of a tag and a length. */
 const ELEMENT_BYTES_MAX = 4;
-const NANOS_PER_SECOND = 1_000_000_000n;
 
 /** A growing buffer of event runs. Reused: `take` hands out a copy and starts over. */
 export class EventWriter {
   #bytes: Buffer;
+  /** Of the same bytes: it writes 64 bits without making others of them first. */
+  #view: DataView;
   #length = 0;
+  readonly #parts = new TimestampParts();
 
   constructor(capacityBytes = 16 * 1024) {
     this.#bytes = Buffer.allocUnsafe(capacityBytes);
+    this.#view = viewOf(this.#bytes);
   }
 
   get length(): number {
@@ -287,7 +291,10 @@ export class EventWriter {
     this.#string(0x12, call.name);
     if (call.args.length > 0) {
       const packed = this.#open(0x1a);
-      for (const argument of call.args) this.#length = this.#bytes.writeBigInt64LE(argument, this.#length);
+      for (const argument of call.args) {
+        this.#view.setBigInt64(this.#length, argument, true);
+        this.#length += 8;
+      }
       this.#close(packed);
     }
     this.#int64(0x20, call.result);
@@ -334,7 +341,8 @@ export class EventWriter {
     const at = this.#open(tag);
     this.#int(0x08, position.epoch);
     this.#byte(0x11);
-    this.#length = this.#bytes.writeBigUInt64LE(position.timeNs, this.#length);
+    this.#view.setBigUint64(this.#length, position.timeNs, true);
+    this.#length += 8;
     this.#int(0x18, position.lane);
     this.#int(0x20, position.tie);
     this.#close(at);
@@ -342,8 +350,9 @@ export class EventWriter {
 
   #timestamp(tag: number, wallNs: bigint): void {
     const at = this.#open(tag);
-    this.#int(0x08, Number(wallNs / NANOS_PER_SECOND));
-    this.#int(0x10, Number(wallNs % NANOS_PER_SECOND));
+    this.#parts.split(wallNs);
+    this.#int(0x08, this.#parts.seconds);
+    this.#int(0x10, this.#parts.nanos);
     this.#close(at);
   }
 
@@ -439,5 +448,10 @@ export class EventWriter {
     const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#length + bytes));
     this.#bytes.copy(grown, 0, 0, this.#length);
     this.#bytes = grown;
+    this.#view = viewOf(grown);
   }
+}
+
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
 }

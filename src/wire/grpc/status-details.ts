@@ -9,7 +9,7 @@
  */
 import { Metadata } from '@grpc/grpc-js';
 import { BackplaneError, type ErrorCode, type ErrorDetails, isErrorCode } from '../../errors.js';
-import { publicText } from '../../text/public-text.js';
+import { publicMessage } from '../../text/public-text.js';
 import { ProtoReader, ProtoWriter } from '../protobuf.js';
 
 export const DETAILS_KEY = 'grpc-status-details-bin';
@@ -28,13 +28,13 @@ export interface CallFailure {
 export function callFailure(error: BackplaneError): CallFailure {
   const metadata = new Metadata();
   metadata.set(DETAILS_KEY, statusDetails(error));
-  return { code: error.grpcStatus, details: publicText(error.message), metadata };
+  return { code: error.grpcStatus, details: publicMessage(error), metadata };
 }
 
 /** An encoded google.rpc.Status. */
 export function statusDetails(error: BackplaneError): Buffer {
   const { code, grpcStatus, details } = error;
-  const message = publicText(error.message);
+  const message = publicMessage(error);
   const { field, retryAfterMs } = details;
   const parts = [packed('ErrorInfo', errorInfo(code, details))];
   if (field !== undefined)

@@ -7,7 +7,7 @@ import { constants, type Http2Session, type IncomingHttpHeaders, type ServerHttp
 import type { PeerCertificate, TLSSocket } from 'node:tls';
 import type { Metadata, Server } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { publicText } from '../../text/public-text.js';
+import { publicMessage } from '../../text/public-text.js';
 import { refuseCall } from './message-guard.js';
 import { http2Servers } from './server-options.js';
 import { statusDetails } from './status-details.js';
@@ -126,5 +126,5 @@ export function identityOf(metadata: Metadata): unknown {
 function refuse(stream: ServerHttp2Stream, error: BackplaneError): void {
   stream.on('error', () => undefined);
   // The rest of the request is not waited for.
-  refuseCall(stream, error.grpcStatus, publicText(error.message), constants.NGHTTP2_NO_ERROR, statusDetails(error));
+  refuseCall(stream, error.grpcStatus, publicMessage(error), constants.NGHTTP2_NO_ERROR, statusDetails(error));
 }

@@ -5,14 +5,17 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { coordinationStreams } from '../../../src/broker/cluster/nats/coordination-streams.js';
 import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
+import { partitionOf } from '../../../src/broker/log/partition-log.js';
 import { openLink } from '../../../src/broker/nats/nats-link.js';
 import { makeStream } from '../../../src/broker/nats/stream-form.js';
 import { Client } from '../../../src/client/client.js';
+import type { SubscribeItem } from '../../../src/client/subscribe-item.js';
 import { MiB } from '../../../src/limits.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
+import { ownAddress } from '../../harness/own-address.js';
 
 const FOLLOW = { topics: ['process'], follow: true };
 const skip = needsNats();
@@ -114,6 +117,24 @@ test('a server that lost acknowledged frames gets them again, and a subscriber t
   assert.deepEqual(all.pids, range(0, 12));
 });
 
+test('a message that nobody can read is passed, and neither loses nor repeats an event', { skip }, async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 5));
+  const link = await openLink({ servers: servers.urls.split(',') }, 'test');
+  const partition = partitionOf('a');
+  const { seq } = await link.client.publish(`bp.test.${partition}.f.process.a`, 'no frame at all');
+  await link.close();
+  publish(agent, range(5, 10));
+  await subscriber.has(10);
+  const again = harness.subscribe({ ...FOLLOW, cursor: subscriber.cursors[0]!.cursor });
+  publish(agent, range(10, 12));
+  await subscriber.has(12);
+  assert.deepEqual(subscriber.pids, range(0, 12));
+  const first = subscriber.cursors[0]!.count;
+  await again.has(12 - first);
+  assert.deepEqual(again.pids, range(first, 12));
+  assert.ok(seq > 1, 'it lies behind what was published first');
+});
+
 test('a broker whose stream is deleted is told so once', { skip }, async () => {
   const link = await openLink({ servers: servers.urls.split(',') }, 'test');
   await link.manager.streams.delete('BP_test_2');
@@ -121,6 +142,65 @@ test('a broker whose stream is deleted is told so once', { skip }, async () => {
   await until('it says so', () => lost.length > 0);
   assert.deepEqual(lost, [
     'stream BP_test_2 is gone. It is not made again: what it held is lost, unless it is restored',
+  ]);
+});
+
+test('killed and retired brokers are left by cursor and position: each event once, and no gap', { skip }, async (t) => {
+  const [first, second] = [harness, new Harness()];
+  t.after(() => second.destroy());
+  second.nats = first.nats;
+  second.others = () => 1;
+  second.grpcListen = await ownAddress();
+  first.grpcListen = first.broker.grpcAddress;
+  await second.startBroker();
+  const client = new Client([second.grpcListen, `${first.grpcListen}@here`], undefined, { zone: 'here' });
+  t.after(() => client.close());
+  const ending = new AbortController();
+  const items: SubscribeItem[] = [];
+  const pids = () =>
+    items.flatMap((item) =>
+      item.kind === 'events' ? item.batch.received.map(({ message }) => message.process!.pid) : [],
+    );
+  let agent: TestAgent = await first.agent('n');
+  const { recorder } = agent;
+  const reading = (async () => {
+    for await (const item of client.subscribe({ topics: ['process'], follow: true }, ending.signal)) items.push(item);
+  })();
+  let told = 0;
+  const publish = async () => {
+    await until('it is asked', () => agent.topics.includes('process'));
+    for (let count = 0; count < 5; count += 1) recorder.record('process.exec', ++told);
+    agent.publish();
+    await until(
+      `${told} events`,
+      () => pids().length >= told,
+      () => items.length,
+    );
+  };
+  await publish();
+  await first.broker.abort();
+  // What is recorded while it has no broker comes from its recorder.
+  recorder.record('process.exec', ++told);
+  agent = await second.agent('n', recorder);
+  await publish();
+  await first.startBroker();
+  await second.broker.drain();
+  recorder.record('process.exec', ++told);
+  agent = await first.agent('n', recorder);
+  await publish();
+  ending.abort();
+  await reading;
+  assert.deepEqual(pids(), range(1, told + 1));
+  assert.deepEqual(
+    items.filter(({ kind }) => kind === 'gap'),
+    [],
+  );
+  const links = items.flatMap((item) => (item.kind === 'link' ? [[item.broker, item.cause?.code]] : []));
+  assert.deepEqual(links, [
+    [first.grpcListen, 'unavailable'],
+    [second.grpcListen, undefined],
+    [second.grpcListen, 'unavailable'],
+    [first.grpcListen, undefined],
   ]);
 });
 

@@ -125,6 +125,9 @@ test('a node is asked in its cluster, a glob without one in all', () => {
   assert.deepEqual(nodes('a/web-*', 'db'), { a: ['web-*', 'db'], b: ['db'] });
   assert.deepEqual(nodes('b/web-1'), { b: ['web-1'] });
   assert.deepEqual(nodes('@spiffe://x/y', 'a/@ci'), { a: ['@spiffe://x/y', '@ci'], b: ['@spiffe://x/y'] });
+  const label = 'topology.kubernetes.io/zone=a';
+  assert.deepEqual(nodes(label), { a: [label], b: [label] });
+  assert.deepEqual(nodes(`b/${label}`, 'a/x=y'), { a: ['x=y'], b: [label] });
   assert.throws(() => nodes('c/web-1'), { message: 'node: "c/web-1" is of none of the clusters a, b' });
 });
 

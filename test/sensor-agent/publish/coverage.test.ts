@@ -5,7 +5,7 @@ import { COVERAGE_INTERVAL_MS, COVERAGE_INTERVAL_MS_MAX } from '../../../src/lim
 import { Interest } from '../../../src/sensor-agent/interest/interest.js';
 import { LiveBudget } from '../../../src/sensor-agent/publish/budget.js';
 import { type FrameLink, Publisher } from '../../../src/sensor-agent/publish/publisher.js';
-import { compilePredicate } from '../../../src/subscriptions/predicate.js';
+import { compilePredicate, type PredicateSpec } from '../../../src/subscriptions/predicate.js';
 import type { Frame } from '../../../src/wire/frame/frame.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { RecordingDriver } from '../../harness/recording-driver.js';
@@ -14,7 +14,7 @@ const LOOK_MS = 100;
 const { spec } = compilePredicate({ topics: ['process'], filter: 'event.type == "process.exit"', includeSelf: false });
 
 /** A publisher of a machine on which nothing happens but what the test does. */
-function quiet(eventsPerSecond = 1e9) {
+function quiet(eventsPerSecond = 1e9, asked: readonly PredicateSpec[] = [spec]) {
   const driver = new RecordingDriver(scratchDirectory('coverage'));
   const budget = new LiveBudget({ bytesPerSecond: 1e9, eventsPerSecond, burstMs: 1 });
   const publisher = new Publisher(driver.recorder, budget);
@@ -22,7 +22,7 @@ function quiet(eventsPerSecond = 1e9) {
   const sent: { readonly atMs: number; readonly frame: Frame }[] = [];
   const link: FrameLink = { writable: true, send: (frame) => sent.push({ atMs: nowMs, frame }) };
   publisher.connect(link, []);
-  const ask = () => publisher.setInterest(new Interest(1n, [spec], 'n'));
+  const ask = () => publisher.setInterest(new Interest(1n, asked, 'n'));
   ask();
   const exit = () =>
     driver.step({
@@ -72,4 +72,20 @@ test('what is shed is counted each second, whatever else is silent', () => {
   const shed = sent.filter(({ frame }) => frame.shed.length > 0);
   assert.ok(shed.length > 10, `${shed.length} frames with counts`);
   assert.ok(Math.max(...gapsMs().slice(2)) <= COVERAGE_INTERVAL_MS);
+});
+
+test('a silent topic says so less often the longer it is, whatever others tell', () => {
+  const network = compilePredicate({
+    topics: ['network'],
+    filter: 'event.type == "network.tcp.connect"',
+    includeSelf: false,
+  });
+  const { exit, pass, sent } = quiet(1e9, [spec, network.spec]);
+  pass(20_000, exit);
+  const of = (topic: string) => sent.filter(({ frame }) => frame.topic === topic).map(({ atMs }) => atMs);
+  const silentMs = of('network');
+  const gapsMs = silentMs.slice(1).map((atMs, at) => atMs - silentMs[at]!);
+  assert.deepEqual(gapsMs.slice(0, 2), [2 * COVERAGE_INTERVAL_MS, COVERAGE_INTERVAL_MS_MAX]);
+  for (const ms of gapsMs.slice(2)) assert.equal(ms, COVERAGE_INTERVAL_MS_MAX);
+  assert.ok(of('process').length > 100);
 });

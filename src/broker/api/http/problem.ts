@@ -1,7 +1,7 @@
 /** Errors as JSON, the same in answers, in streams and as events: application/problem+json (RFC 9457). */
 import { BackplaneError, type ErrorCode, type ErrorDetails } from '../../../errors.js';
 import { PROBLEM_FIELD_CHARACTERS_MAX } from '../../../limits.js';
-import { publicText } from '../../../text/public-text.js';
+import { publicMessage } from '../../../text/public-text.js';
 import type { Json } from '../../../wire/event/event-json.js';
 
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
@@ -42,12 +42,12 @@ export class HttpRefusal extends BackplaneError {
 
 /** The message Problem of the protos; `status` is that of the answer. */
 export function problemOf(error: BackplaneError): { [name: string]: Json } {
-  const { code, message, httpStatus: status, details } = error;
+  const { code, httpStatus: status, details } = error;
   const field = details.field?.slice(0, PROBLEM_FIELD_CHARACTERS_MAX);
   const { line, column, length, suggestion, oldest, retryAfterMs } = details;
   const known = Object.entries({ field, line, column, length, suggestion, oldest, retryAfterMs }).flatMap(
     ([name, value]): [string, Json][] => (value === undefined ? [] : [[name, value]]),
   );
   const type = `urn:backplane:problem:${code}`;
-  return { type, title: TITLES[code], status, detail: publicText(message), code, ...Object.fromEntries(known) };
+  return { type, title: TITLES[code], status, detail: publicMessage(error), code, ...Object.fromEntries(known) };
 }
