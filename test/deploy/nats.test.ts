@@ -41,7 +41,7 @@ function placed(text: string, dir: string, at: Server, all: readonly Server[], o
 }
 
 async function prepared() {
-  const own = await TestAuthority.make('nats');
+  const own = await TestAuthority.make('authority');
   const servers: Server[] = [];
   for (const _ of NAMES)
     servers.push({ client: await ownAddress(), cluster: await ownAddress(), monitor: await ownAddress() });
