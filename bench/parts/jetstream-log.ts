@@ -41,7 +41,10 @@ for (const [replicas, syncsAlways] of [
         const [ours, plain]: [number[], number[]] = [[], []];
         for (let round = 0; round < ROUNDS; round++) {
           const logs = new JetStreamLogs(servers);
-          const log = await logs.open(1024 * MiB, { times: { tickMs: 1_000, silenceMs: 3_000 }, onLost: () => undefined });
+          const log = await logs.open(1024 * MiB, {
+            times: { tickMs: 1_000, silenceMs: 3_000 },
+            onLost: () => undefined,
+          });
           const frames = (count: number) => {
             const frame = frameOf(count, count + 1, bytes);
             return [frame, encodeFrame(frame)] as const;

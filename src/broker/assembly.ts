@@ -126,9 +126,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));
-  access.listen(() => {
-    for (const each of [subscriptions, uplink]) each.review();
-  });
+  endWhatIsGrantedNoMore(access, subscriptions, uplink);
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
   const retirement = retirementOf({ uplink, subscriptions, publishing, trail }, options, state, () => showHealth());
@@ -173,6 +171,16 @@ export async function closeParts({ access, groups, held, registry, watch, http, 
 /** What this broker keeps on its disk. */
 function directories(dir: string, { dataDir, nats }: BrokerOptions): string[] {
   return [dataDir, dir, ...(nats === undefined ? [join(dir, 'log')] : []), join(dir, 'documents')];
+}
+
+function endWhatIsGrantedNoMore(access: AccessFiles, subscriptions: Subscriptions, uplink: UplinkService): void {
+  const changed = () => {
+    for (const each of [subscriptions, uplink]) each.review();
+  };
+  access.listen(changed, () => {
+    subscriptions.reviewEnding();
+    uplink.review();
+  });
 }
 
 function openTrail(documents: DocumentLogs, { documents: bounds = DOCUMENT_BOUNDS, logger }: BrokerOptions) {

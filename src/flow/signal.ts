@@ -1,3 +1,7 @@
+/** Waits longer than this are rounded up. */
+const LONG_MS = 2_000;
+const STEP_MS = 250;
+
 /**
  * "Something may have changed": many callers notify, one loop waits. A notification between two waits is not lost, and
  * many of them cost one wake-up.
@@ -16,14 +20,16 @@ export class Signal {
   }
 
   /**
-   * Resolves at the next notification, after `timeoutMs`, or when `abort` fires: with false after the time, else true.
+   * Resolves at the next notification, after `timeoutMs` (or up to STEP_MS later, if that is long), or when `abort` fires: with false after the time, else true.
    * One waiter at a time.
    */
   async wait(abort: AbortSignal, timeoutMs: number): Promise<boolean> {
     if (!this.#pending && !abort.aborted) {
       this.#endBy(abort);
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, timeoutMs);
+        // Those of the same length share a list: of thousands of long waits each would have one of its own.
+        const ms = timeoutMs > LONG_MS ? Math.ceil(timeoutMs / STEP_MS) * STEP_MS : timeoutMs;
+        const timer = setTimeout(resolve, ms);
         this.#resolve = () => {
           clearTimeout(timer);
           resolve();

@@ -21,6 +21,8 @@ export class StreamWriter<T> {
   readonly #controller = new AbortController();
   #waiters: (() => void)[] = [];
   #ending = false;
+  /** As `closed` says, which takes longer to ask than thousands of idle streams may cost. */
+  #isClosed = false;
 
   readonly #stream: Writable;
   readonly #options: StreamWriterOptions<T>;
@@ -85,11 +87,12 @@ export class StreamWriter<T> {
   }
 
   #throwIfClosed(): void {
-    if (this.closed.aborted || this.#ending) throw new BackplaneError('cancelled', 'the stream has ended');
+    if (this.#isClosed || this.#ending) throw new BackplaneError('cancelled', 'the stream has ended');
   }
 
   #close(): void {
-    if (this.closed.aborted) return;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#controller.abort();
     this.#wake();
   }

@@ -8,13 +8,13 @@ export function hideDirectory(path: string, name: string): () => void {
   return () => void names.delete(path);
 }
 
+/** Of an error. Who may not call is told where the token is, by the gate, and that only on the broker's own machine. */
+export function publicMessage({ code, message }: { readonly code: string; readonly message: string }): string {
+  return code === 'unauthenticated' ? message : publicText(message);
+}
+
 export function publicText(text: string): string {
   let told = text;
   for (const [path, name] of names) told = told.replaceAll(path, name);
   return told;
-}
-
-/** Where the token is, which the gate tells callers on this machine only, is told in full. */
-export function publicMessage({ code, message }: { readonly code: string; readonly message: string }): string {
-  return code === 'unauthenticated' ? message : publicText(message);
 }

@@ -216,3 +216,134 @@ export class ProtoWriter {
     return this.bytes.subarray(0, this.offset);
   }
 }
+
+const UTF8_BYTES_MAX = 3;
+/** Of a tag and a length. */
+const ELEMENT_BYTES_MAX = 4;
+
+/** One message after the other into a buffer that grows: the room is reserved first, and nothing is made for a field. */
+export class GrowingWriter {
+  bytes: Buffer;
+  /** How much of them is written. */
+  end = 0;
+  /** Of the same bytes: it writes 64 bits without making others of them first. */
+  #view: DataView;
+  readonly #elementBytesMax: number;
+
+  /** @param elementBytesMax what is longer is cut */
+  constructor(capacityBytes: number, elementBytesMax: number) {
+    this.#elementBytesMax = elementBytesMax;
+    this.bytes = Buffer.allocUnsafe(capacityBytes);
+    this.#view = viewOf(this.bytes);
+  }
+
+  string(tag: number, value: string | undefined): void {
+    if (value) this.element(tag, value);
+  }
+
+  element(tag: number, value: string, bytesMax = this.#elementBytesMax): void {
+    const at = this.open(tag);
+    this.end += this.bytes.write(value, this.end, bytesMax, 'utf8');
+    this.close(at);
+  }
+
+  /** As far as there is room; false where that is not all. An empty argument is one, too. */
+  elements(tag: number, args: readonly string[], bytesMax: number): boolean {
+    const end = this.end + bytesMax;
+    for (const argument of args) {
+      const left = end - this.end - ELEMENT_BYTES_MAX;
+      if (left <= 0) return false;
+      this.element(tag, argument, left);
+      if (argument.length * UTF8_BYTES_MAX > left && Buffer.byteLength(argument) > left) return false;
+    }
+    return true;
+  }
+
+  /** A varint field for a number up to 2^53; negative ones are sign-extended like int32; 0 is not written. */
+  int(tag: number, value: number): void {
+    if (value === 0) return;
+    this.byte(tag);
+    if (value > 0) this.varint(value);
+    else this.wide(BigInt.asUintN(64, BigInt(value)));
+  }
+
+  /** A varint field of any 64-bit integer; 0 is not written. */
+  int64(tag: number, value: bigint): void {
+    if (value !== 0n) this.present(tag, value);
+  }
+
+  present(tag: number, value: bigint): void {
+    this.byte(tag);
+    this.wide(BigInt.asUintN(64, value));
+  }
+
+  varint(value: number): void {
+    let rest = value;
+    while (rest > 0x7fffffff) {
+      this.byte((rest % 128) | 0x80);
+      rest = Math.floor(rest / 128);
+    }
+    while (rest > 0x7f) {
+      this.byte((rest & 0x7f) | 0x80);
+      rest >>>= 7;
+    }
+    this.byte(rest);
+  }
+
+  /** Protobuf writes a negative integer as ten bytes of its 64-bit two's complement. */
+  wide(value: bigint): void {
+    let rest = value;
+    while (rest > 0x7fn) {
+      this.byte(Number(rest & 0x7fn) | 0x80);
+      rest >>= 7n;
+    }
+    this.byte(Number(rest));
+  }
+
+  byte(value: number): void {
+    this.bytes[this.end++] = value;
+  }
+
+  /** Begins a length-delimited field with one byte kept for its length. */
+  open(tag: number): number {
+    this.byte(tag);
+    return this.end++;
+  }
+
+  /** Fills in the length; moves the content when one byte is not enough for it. */
+  close(at: number): void {
+    const size = this.end - at - 1;
+    if (size < 0x80) {
+      this.bytes[at] = size;
+      return;
+    }
+    const extra = size < 0x4000 ? 1 : 2;
+    this.bytes.copyWithin(at + 1 + extra, at + 1, this.end);
+    this.end = at;
+    this.varint(size);
+    this.end += size;
+  }
+
+  reserve(bytes: number): void {
+    if (this.bytes.length - this.end >= bytes) return;
+    const grown = Buffer.allocUnsafe(Math.max(this.bytes.length * 2, this.end + bytes));
+    this.bytes.copy(grown, 0, 0, this.end);
+    this.bytes = grown;
+    this.#view = viewOf(grown);
+  }
+
+  fixed64(tag: number, value: bigint): void {
+    this.byte(tag);
+    this.eight(value);
+  }
+
+  /** Of a packed fixed64 field, signed or not. */
+  eight(value: bigint): void {
+    this.#view.setBigInt64(this.end, value, true);
+    this.end += 8;
+  }
+}
+
+function viewOf({ buffer, byteOffset, length }: Buffer): DataView {
+  return new DataView(buffer, byteOffset, length);
+}

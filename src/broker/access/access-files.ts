@@ -39,6 +39,7 @@ export class AccessFiles {
   /** Whose last change is not on record. */
   readonly #unrecorded = new Set<string>();
   #onChange: () => void = () => undefined;
+  #onLook: () => void = () => undefined;
 
   /** @throws BackplaneError invalid_argument for a file that is named and cannot be read, or is not valid. */
   constructor({ dataDir, token, tokensFile: named, rolesFile, webTokens, trail, logger }: AccessOptions) {
@@ -81,9 +82,13 @@ export class AccessFiles {
     return this.#roles?.value ?? NO_ROLES;
   }
 
-  /** @param onChange called after every change that counts, and whenever credentials may have ended */
-  listen(onChange: () => void): void {
+  /**
+   * @param onChange called after every change that counts
+   * @param onLook called about once a second: credentials end by themselves, too
+   */
+  listen(onChange: () => void, onLook: () => void): void {
     this.#onChange = onChange;
+    this.#onLook = onLook;
   }
 
   /** Call this about once a second. */
@@ -91,8 +96,7 @@ export class AccessFiles {
     void this.#tokens.look();
     void this.#roles?.look();
     this.#webTokens?.look();
-    // Tokens end by themselves, too.
-    this.#onChange();
+    this.#onLook();
   }
 
   /** Reads the files again; false when there are none. */

@@ -42,6 +42,8 @@ export class Subscriptions {
   /** Members of groups, whose slices are subscriptions of their own. */
   readonly #members = new Set<Running>();
   readonly #running = new Map<Subscription, Running>();
+  /** Of both, those whose credential ends by itself. */
+  readonly #ending = new Set<Running>();
   /** Why new ones are refused. */
   #refusal: BackplaneError | undefined;
 
@@ -116,9 +118,12 @@ export class Subscriptions {
     const running = this.#run(subscription, sink, caller, over.signal, isRecorded);
     const done = running.finally(() => {
       this.#running.delete(subscription);
+      this.#ending.delete(entry);
       if (isRecorded) this.#noteRead(subscription, caller);
     });
-    this.#running.set(subscription, { caller, checked, done: done.catch(() => undefined), over });
+    const entry = { caller, checked, done: done.catch(() => undefined), over };
+    this.#running.set(subscription, entry);
+    this.#noteEnding(entry);
     return { subscription, done };
   }
 
@@ -133,14 +138,20 @@ export class Subscriptions {
     });
     const member = { caller, checked, done: done.catch(() => undefined), over };
     this.#members.add(member);
+    this.#noteEnding(member);
     try {
       await done;
     } finally {
       this.#members.delete(member);
+      this.#ending.delete(member);
       end();
     }
     if (sink.closed.aborted) throw new BackplaneError('cancelled', 'the subscriber went');
     throw over.signal.aborted ? over.signal.reason : (this.#refusal ?? draining());
+  }
+
+  #noteEnding(entry: Running): void {
+    if (entry.caller.identity.untilMs !== undefined) this.#ending.add(entry);
   }
 
   /** One signal, and not one made of several: there is one for each subscriber. */
@@ -174,7 +185,16 @@ export class Subscriptions {
 
   /** Ends those whose subscribers may no longer have what they get. */
   review(): void {
-    for (const { caller, checked, over } of [...this.#running.values(), ...this.#members]) {
+    this.#review([...this.#running.values(), ...this.#members]);
+  }
+
+  /** Likewise where only time has passed. Call this about once a second: there may be thousands for which that is nothing. */
+  reviewEnding(): void {
+    this.#review(this.#ending);
+  }
+
+  #review(those: Iterable<Running>): void {
+    for (const { caller, checked, over } of those) {
       const reason = over.signal.aborted ? undefined : this.#access.whyOver(caller, checked);
       if (reason !== undefined) over.abort(reason);
     }

@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import { asBackplaneError } from '../../errors.js';
 import type { Profile } from '../../subscriptions/pushdown/catalogue.js';
+import { COMMAND_LINES } from './command-lines/command-lines.js';
 import { ProcfsSource } from './procfs.js';
 import type { Source, SourceSink } from './source.js';
 import { type SyntheticOptions, SyntheticSource } from './synthetic/synthetic.js';
@@ -35,6 +36,7 @@ export async function openSource(
 ): Promise<OpenedSource> {
   if (options.kind === 'synthetic')
     return { source: await started(new SyntheticSource(options.synthetic), sink), fallback: undefined };
+  COMMAND_LINES.begin();
   if (options.kind === 'procfs') return { source: await started(new ProcfsSource(), sink), fallback: undefined };
   const tracefs = new TracefsSource({
     recorderId,

@@ -97,6 +97,7 @@ export class Command {
   stdout = '';
   /** The command has ended, and all its output was read. */
   hasEnded = false;
+  #isStopped = false;
   readonly exited: Promise<number | null>;
 
   /** @param within a command that runs the command that it is given */
@@ -119,8 +120,9 @@ export class Command {
         this.stdout += text;
       });
     Command.#running.add(this);
-    this.exited = once(this.child, 'close').then(([code]) => {
+    this.exited = once(this.child, 'close').then(([code, signal]) => {
       Command.#running.delete(this);
+      if (signal !== null && !this.#isStopped) this.stderr += `(ended by ${signal})`;
       this.hasEnded = true;
       return code as number | null;
     });
@@ -146,6 +148,7 @@ export class Command {
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    this.#isStopped = true;
     if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
     return this.exited;
   }

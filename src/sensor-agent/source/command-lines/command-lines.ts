@@ -48,6 +48,11 @@ export class CommandLines {
     return `${why}: no arguments${whose} are read from /proc, and no dynamic linker gets a probe`;
   }
 
+  /** Begins a thread, so that the first who reads need not wait for it. */
+  begin(): void {
+    this.#idle();
+  }
+
   /** Returns how many bytes it has read; undefined where the process is gone or cannot be read. `into`: ARGUMENTS_BYTES_MAX. */
   read(pid: number, into: Buffer): number | undefined {
     if (this.#threads.some((thread) => thread.waits && thread.pid === pid)) return undefined;

@@ -1,7 +1,9 @@
 /** Live delivery: interest, acknowledgements, sessions of nodes that come, go and come back. */
 import assert from 'node:assert/strict';
-import { afterEach, beforeEach, test } from 'node:test';
+import { afterEach, beforeEach, mock, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AccessControl } from '../../../../src/broker/access/access-control.js';
+import { Subscriptions } from '../../../../src/broker/delivery/subscriptions.js';
 import { MiB } from '../../../../src/limits.js';
 import { Harness, range } from '../../../harness/broker/harness.js';
 import { TestRecorder } from '../../../harness/broker/test-agent.js';
@@ -168,4 +170,20 @@ test('of frames that a log forgot before they were read is told whose they were,
   assert.deepEqual([gap?.node, gap?.topic, gap?.eventsUnknown, others.length], ['a', 'process', true, 0]);
   const [from, to] = [gap!.from!, gap!.to!].map(({ timeNs }) => BigInt(timeNs));
   assert.ok(from! < to! && to! <= busy.recorder.frontier.timeNs);
+});
+
+test('as time passes only those are looked at whose credential ends by itself', async () => {
+  const [asked, looks] = [
+    mock.method(AccessControl.prototype, 'whyOver'),
+    mock.method(Subscriptions.prototype, 'reviewEnding'),
+  ];
+  try {
+    const subscriber = harness.subscribe({ topics: ['process'], follow: true });
+    await subscriber.isAccepted();
+    const before = looks.mock.callCount();
+    await until('a look', () => looks.mock.callCount() > before);
+    assert.equal(asked.mock.callCount(), 0);
+  } finally {
+    mock.restoreAll();
+  }
 });

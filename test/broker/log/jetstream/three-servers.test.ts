@@ -125,7 +125,9 @@ test('leaders are killed under load: no acknowledged frame is lost, none is deli
     assert.equal(read, wanted.length + duplicates);
     const seconds = pauses.sort((a, b) => a - b).map((ms) => (ms / 1000).toFixed(1));
     const passed = `${duplicates} of them twice in the stream and passed over`;
-    t.diagnostic(`${KILLS} kills, ${wanted.length} frames, ${passed}; longest pauses of a node, s: ${seconds.join(' ')}`);
+    t.diagnostic(
+      `${KILLS} kills, ${wanted.length} frames, ${passed}; longest pauses of a node, s: ${seconds.join(' ')}`,
+    );
   } finally {
     await logs.destroy();
     await servers.destroy();
