@@ -53,6 +53,7 @@ import { SessionRoute } from './nodes/embedded/session-route.js';
 import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
 import { Lingers } from './nodes/lingers.js';
+import type { ClusterMember } from './nodes/nats/cluster-member.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
 import { NodeRegistry } from './nodes/node-registry.js';
 import { savedInterest } from './nodes/node-state.js';
@@ -72,6 +73,8 @@ export interface Opened {
   readonly tls: ServerTls | undefined;
   /** What brokers of a cluster keep together, in place of files of this one's; and why it is not read. */
   readonly kept: (SharedState & { readonly trouble: string | undefined }) | undefined;
+  /** This broker among those of its cluster. */
+  readonly member: ClusterMember | undefined;
 }
 
 export type Parts = ReturnType<typeof assemble>;
@@ -87,7 +90,7 @@ const GROUP_DEFAULTS = {
 
 /** Throws BackplaneError for options that cannot be followed, before anything runs by itself. */
 export function assemble(opened: Opened, options: BrokerOptions) {
-  const { dir, store, documents, held, delays, token, tls, kept } = opened;
+  const { dir, store, documents, held, delays, token, tls, kept, member } = opened;
   const { logger } = options;
   const { interest, setBudgets, groupState, parkedState } = openState(dir, logger);
   const { trail, refusals } = openTrail(documents, options);
@@ -98,9 +101,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { gate, control } = access;
   const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message), kept);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
-  const nodes = nodesOf(store, interest, kept ?? setBudgets, options);
+  const { ingest, takeOver, ...nodes } = nodesOf(opened, interest, kept ?? setBudgets, options);
   const { registry, budgets } = nodes;
-  const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all());
@@ -110,7 +112,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () => watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? registry.saveTrouble;
+  const trouble = () =>
+    watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? member?.trouble ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -125,7 +128,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     ] as const),
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control));
+  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);
   endWhatIsGrantedNoMore(access, subscriptions, uplink);
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
@@ -156,7 +159,18 @@ export function assemble(opened: Opened, options: BrokerOptions) {
 }
 
 /** Ends what runs by itself, and the connections; the logs are still open then. */
-export async function closeParts({ access, groups, held, registry, watch, http, grpc, trail }: Parts): Promise<void> {
+export async function closeParts({
+  access,
+  groups,
+  held,
+  registry,
+  watch,
+  http,
+  grpc,
+  trail,
+  member,
+}: Parts): Promise<void> {
+  await member?.close();
   watch.close();
   access.close();
   groups.close();
@@ -189,13 +203,24 @@ function openTrail(documents: DocumentLogs, { documents: bounds = DOCUMENT_BOUND
   return { refusals, trail: new AuditTrail(new AuditDocuments(log), refusals, logger) };
 }
 
-function nodesOf(store: LogStore, interest: SharedState, setBudgets: SharedState, options: BrokerOptions) {
-  const { logger, ceilingBytesPerSecond } = options;
-  const book = new InterestBook(savedInterest(interest), (globs) => keptNodeGlobs(globs).matches, Date.now());
+function nodesOf(
+  { store, held, member }: Opened,
+  interest: SharedState,
+  setBudgets: SharedState,
+  { logger, ceilingBytesPerSecond }: BrokerOptions,
+) {
+  const book =
+    member?.interest ?? new InterestBook(savedInterest(interest), (globs) => keptNodeGlobs(globs).matches, Date.now());
   const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
-  const route = new SessionRoute(registry);
+  const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
+  const local = new SessionRoute(registry);
+  const route = member?.join(registry, local, (node) => ingest.settled(node)) ?? local;
   const budgets = new NodeBudgets(registry, route, setBudgets, ceilingBytesPerSecond);
-  return { book, registry, route, budgets, lingers: new Lingers(registry, route) };
+  // One that is here the registry has ended, or refuses to end.
+  const takeOver = async (node: string) => {
+    if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
+  };
+  return { book, registry, ingest, route, takeOver, budgets, lingers: new Lingers(registry, route) };
 }
 
 /** Subscriptions, and the groups whose slices are some of them. */

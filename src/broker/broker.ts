@@ -77,14 +77,14 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     let registry: Parts['registry'] | undefined;
     const onRewound = ({ partition }: PartitionLog) =>
       registry?.closeSessions(LOST_END, (node) => partitionOf(node) === partition);
-    const { store, kept } = await (options.nats === undefined
+    const { store, kept, member } = await (options.nats === undefined
       ? openStore(dir, options, held, delays)
       : openOnNats(options.nats, options.logger, onRewound, releases));
     releases.push(() => store.close());
     const documents = await openDocuments(dir, options);
     releases.push(() => documents.close());
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble({ dir, store, kept, documents, held, delays, token, tls }, options);
+    const parts = assemble({ dir, store, kept, member, documents, held, delays, token, tls }, options);
     registry = parts.registry;
     releases.push(() => closeParts(parts));
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
@@ -103,7 +103,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 /** What a broker has of its log, and shares with others. */
-type Stores = Pick<Opened, 'store' | 'kept'>;
+type Stores = Pick<Opened, 'store' | 'kept' | 'member'>;
 
 async function openStore(
   dir: string,
@@ -118,7 +118,7 @@ async function openStore(
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
   });
-  return { store, kept: undefined };
+  return { store, kept: undefined, member: undefined };
 }
 
 /** The connections are closed after the log. */
@@ -130,13 +130,17 @@ async function openOnNats(
 ): Promise<Stores> {
   const { openLink } = await import('./nats/nats-link.js');
   const { JetStreamLogStore } = await import('./log/jetstream/jetstream-log-store.js');
-  const { openKeptState } = await import('./cluster/nats/kept-state.js');
+  const { openKeptState, openSharedState } = await import('./cluster/nats/open-states.js');
+  const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
   const broker = randomBytes(6).toString('hex');
   const kept = await openKeptState({ link, cluster, broker, logger, onLost });
   releases.push(() => kept.close());
-  return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), kept };
+  const state = await openSharedState({ link, cluster, broker, logger, onLost });
+  releases.push(() => state.close());
+  const member = new ClusterMember({ link, cluster, broker, state, warn: (message) => logger.warn(message) });
+  return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), kept, member };
 }
 
 function openDocuments(

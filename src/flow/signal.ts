@@ -1,4 +1,6 @@
-/** Waits longer than this are rounded up. */
+/** How loops wait: for something that may have changed, and for a time at most. */
+
+/** Longer waits are rounded up to whole steps. */
 const LONG_MS = 2_000;
 const STEP_MS = 250;
 

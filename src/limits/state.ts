@@ -51,6 +51,8 @@ export const ROUTE_TAKEOVER_MS = 2_000;
 /** Answers that one broker gives to others at once. */
 export const ROUTE_ANSWERS_MAX = 4_096;
 
+/** What a broker says of its nodes' answers to a new interest it says together. */
+export const HOLDS_LINGER_MS = 50;
 /** What a broker says of itself holds for so long; it says it three times as often. */
 export const BROKER_LEASE_MS = 15_000;
 export const BROKER_HEARTBEAT_MS = 5_000;

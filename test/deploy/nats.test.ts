@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Pair, TestAuthority } from '../harness/access/certificates.js';
@@ -39,7 +41,7 @@ function placed(text: string, dir: string, at: Server, all: readonly Server[], o
 }
 
 async function prepared() {
-  const own = await TestAuthority.make('nats');
+  const own = await TestAuthority.make('authority');
   const servers: Server[] = [];
   for (const _ of NAMES)
     servers.push({ client: await ownAddress(), cluster: await ownAddress(), monitor: await ownAddress() });
@@ -97,16 +99,15 @@ test('the servers make a cluster for whoever has the certificate of brokers, and
       const flags = ['--cluster', 'k', '--nats-ca', own.ca, '--nats-cert', cert, '--nats-key', key];
       return run(['cluster', verb, '--nats', urls, ...flags]);
     };
-    let said = '';
-    await until(
-      'the cluster',
-      async () => {
-        const { code, out, err } = await cluster('init', 'broker');
-        said = out + err;
-        return code === 0;
-      },
-      () => [said, log],
-    );
+    for (const { monitor } of servers) {
+      await until(
+        'a server',
+        () => isHealthy(monitor, own.ca),
+        () => log,
+      );
+    }
+    const made = await cluster('init', 'broker');
+    assert.equal(made.code, 0, made.err);
     const checked = await cluster('check', 'broker');
     assert.equal(checked.code, 0, checked.out + checked.err);
     const refused = await cluster('check', 'web-1');
@@ -117,3 +118,11 @@ test('the servers make a cluster for whoever has the certificate of brokers, and
     await Promise.all(children.map((child) => (child.exitCode === null ? once(child, 'close') : undefined)));
   }
 });
+
+/** As Kubernetes and brokers ask: over TLS, without a certificate. */
+async function isHealthy(monitor: string, ca: string): Promise<boolean> {
+  const asked = get(`https://${monitor}/healthz`, { ca: readFileSync(ca), agent: false });
+  const [response] = (await once(asked, 'response').catch(() => [])) as [IncomingMessage?];
+  response?.resume();
+  return response?.statusCode === 200;
+}

@@ -6,7 +6,7 @@ import type { Delays } from '../delays.js';
 import type { DocumentLogs } from '../log/documents/document-logs.js';
 import type { FanOut } from '../log/fan-out.js';
 import type { LogStore } from '../log/log-store.js';
-import type { InterestBook } from '../nodes/interest-book.js';
+import type { Interest } from '../nodes/interest-book.js';
 import type { Lingers } from '../nodes/lingers.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 import type { NodeRoute } from '../nodes/node-route.js';
@@ -26,7 +26,7 @@ export interface DeliveryContext {
   readonly documents: DocumentLogs;
   readonly registry: NodeRegistry;
   readonly route: NodeRoute;
-  readonly book: InterestBook;
+  readonly book: Interest;
   readonly lingers: Lingers;
   readonly historyPool: BytePool;
   readonly totals: LedgerTotals;

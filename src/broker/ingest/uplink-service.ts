@@ -41,6 +41,8 @@ export class UplinkService {
   readonly #ingest: Ingest;
   readonly #onRefusal: (what: string, error: BackplaneError) => void;
   readonly #access: UplinkAccess;
+  /** Ends the session that the node has at another broker. */
+  readonly #takeOver: (node: string) => Promise<void>;
 
   constructor(
     registry: NodeRegistry,
@@ -48,8 +50,10 @@ export class UplinkService {
     ingest: Ingest,
     onRefusal: (what: string, error: BackplaneError) => void,
     access: UplinkAccess,
+    takeOver: (node: string) => Promise<void> = async () => undefined,
   ) {
     this.#access = access;
+    this.#takeOver = takeOver;
     this.#registry = registry;
     this.#budgets = budgets;
     this.#ingest = ingest;
@@ -146,6 +150,7 @@ export class UplinkService {
     checkName('hello.node', hello.node);
     checkProtocol(`the agent of node ${hello.node}`, hello.protocol);
     this.#registry.makeWay(hello);
+    await this.#takeOver(hello.node);
     // Frames of the earlier session may still be pending. The welcome must state where the log ends after them.
     await this.#ingest.settled(hello.node);
     if (isOver()) return undefined;

@@ -8,6 +8,27 @@ import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../lim
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { claimKey, type SavedClaim, type SavedInterest } from './node-state.js';
 
+/** What nodes are asked for by the subscriptions of one broker, or of all of a cluster. */
+export interface Interest {
+  /** Grows whenever the set of claims changes. */
+  readonly generation: number;
+  /** Number of claims. */
+  readonly size: number;
+  /** @param onChange called after every change of the claims; resolves when nodes have been told */
+  listen(onChange: () => Promise<void>): void;
+  /**
+   * Resolves with a function that releases the claim, once nodes have been told of it. Rejects with resource_exhausted
+   * when there would be too many predicates, or more bytes of them than fit in one message.
+   */
+  claim(predicate: PredicateSpec, globs: readonly string[], matches: (node: string) => boolean): Promise<() => void>;
+  /** The predicates that this node is asked for, each once, in order of their ids. */
+  forNode(node: string): PredicateSpec[];
+  /** Drops claims whose grace period has ended. */
+  expire(nowMs: number): void;
+  /** What this broker has to remember of it by itself. */
+  saved(): SavedInterest;
+}
+
 interface Claim extends SavedClaim {
   readonly matches: (node: string) => boolean;
   subscribers: number;
@@ -15,7 +36,7 @@ interface Claim extends SavedClaim {
   expiresMs: number | undefined;
 }
 
-export class InterestBook {
+export class InterestBook implements Interest {
   readonly #claims = new Map<string, Claim>();
   /** Of all claims: see claimBytes(). */
   #bytes = 0;

@@ -34,8 +34,12 @@ export class NodeRecord {
   recorderId = '';
   epoch = 0;
   hello: Hello__Output | undefined;
+  /** Of its latest connection. */
+  bootId = '';
   report: NodeReport__Output | undefined;
   connection: Connection | undefined;
+  /** Its connection is to another broker of the cluster. */
+  isElsewhere = false;
   readonly clock = new NodeClock();
   uplinkBytes = 0;
   /** Token buckets that limit reading, kept over all sessions; unset before the first session. */
@@ -119,6 +123,7 @@ export class NodeRecord {
   /** Starts a session. Clears the state of the session before, because the node was asked for nothing in this one. */
   begin(connection: Connection): void {
     this.connection = connection;
+    this.isElsewhere = false;
     this.#asked = undefined;
     this.#pending = [];
     this.report = undefined;

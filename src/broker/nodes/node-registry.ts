@@ -22,7 +22,7 @@ import { comparePositions, laterPosition, type Position } from '../../wire/posit
 import type { SharedState } from '../cluster/shared-state.js';
 import { StateMirror } from '../cluster/state-mirror.js';
 import type { LogStore } from '../log/log-store.js';
-import type { InterestBook } from './interest-book.js';
+import type { Interest } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
 import { NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
@@ -49,6 +49,17 @@ export interface Admission {
   readonly frameEpochMin: number;
 }
 
+/** A node that another broker of the cluster has, or had. */
+export interface NodeElsewhere {
+  readonly recorderId: string;
+  readonly bootId: string;
+  readonly epoch: number;
+  /** Empty: it is not connected. */
+  readonly session: string;
+  /** See NodeRecord.holds. */
+  readonly holds: ReadonlyMap<bigint, Position>;
+}
+
 /**
  * Called with the name of a node that connected, disconnected, or whose holds or state changed. `acknowledged`: nothing
  * changed but the holds of these predicates.
@@ -73,6 +84,8 @@ export class NodeRegistry {
   readonly reportedEvents = new ReportedEvents();
   readonly #records = new Map<string, NodeRecord>();
   readonly #sessions = new Map<string, NodeSession>();
+  /** Nodes that are connected to other brokers, with their sessions there. */
+  readonly #elsewhere = new Map<string, string>();
   readonly #listeners = new Set<NodeListener>();
   #saveTimer: NodeJS.Timeout | undefined;
   #retryTimer: NodeJS.Timeout | undefined;
@@ -86,13 +99,13 @@ export class NodeRegistry {
   /** When nodes were told of a change last. */
   #toldMs = 0;
 
-  readonly #book: InterestBook;
+  readonly #book: Interest;
   readonly #store: LogStore;
   readonly #state: SharedState;
   readonly #mirror: StateMirror;
   readonly #onSaveFailure: (message: string) => void;
 
-  constructor(book: InterestBook, store: LogStore, state: SharedState, onSaveFailure: (message: string) => void) {
+  constructor(book: Interest, store: LogStore, state: SharedState, onSaveFailure: (message: string) => void) {
     this.#book = book;
     this.#store = store;
     this.#state = state;
@@ -118,9 +131,30 @@ export class NodeRegistry {
     return this.#sessions.size;
   }
 
-  /** Names of connected nodes that match. */
+  /** Names of connected nodes that match, to whichever broker. */
   connected(matches: (node: string) => boolean): string[] {
-    return [...this.#sessions.keys()].filter(matches);
+    return [...this.#sessions.keys(), ...this.#elsewhere.keys()].filter(matches);
+  }
+
+  /** Takes what is known of a node from other brokers. One that is connected here is as this broker knows it. */
+  learn(node: string, { recorderId, bootId, epoch, session, holds }: NodeElsewhere): void {
+    if (this.#sessions.has(node)) return;
+    const record = this.#records.get(node) ?? this.#newRecord(node, '');
+    const before = this.#elsewhere.get(node) ?? '';
+    record.recorderId = recorderId;
+    record.bootId = bootId;
+    record.epoch = Math.max(record.epoch, epoch);
+    record.holds.clear();
+    for (const [id, position] of holds) record.holds.set(id, position);
+    if (session !== before) {
+      const nowMs = Date.now();
+      record.lastSeenMs = nowMs;
+      record.connection = session === '' ? undefined : { session, sinceMs: nowMs };
+      record.isElsewhere = session !== '';
+      if (session === '') this.#elsewhere.delete(node);
+      else this.#elsewhere.set(node, session);
+    }
+    this.#changed(node);
   }
 
   /** Position from which a node's frames are complete for all of the predicates; undefined while they are not. */
@@ -161,7 +195,7 @@ export class NodeRegistry {
         );
       }
       const heardMs = Date.now() - existing.lastSeenMs;
-      if (existing.hello?.bootId !== hello.bootId && heardMs < ANOTHER_BOOT_MS) {
+      if (existing.bootId !== hello.bootId && heardMs < ANOTHER_BOOT_MS) {
         throw new BackplaneError(
           'already_exists',
           `node ${hello.node} is connected with the same recorder from another boot, and was heard of ` +
@@ -187,6 +221,7 @@ export class NodeRegistry {
     record.recorderId = hello.recorderId;
     record.epoch = Math.max(epoch, epochMin);
     record.hello = hello;
+    record.bootId = hello.bootId;
     record.peer = peer;
     if (hello.wallTime) record.clock.measured(timestampToNs('hello.wall_time', hello.wallTime));
     this.#narrow(record);
@@ -204,6 +239,7 @@ export class NodeRegistry {
     // An agent that did not read its welcome is gone already, and nothing would remove its session again.
     if (!session.open) return;
     this.#sessions.set(session.record.name, session);
+    this.#elsewhere.delete(session.record.name);
     // During a change the node must not be told before the save; carryOut() then tells all sessions.
     if (this.#drops.saved < this.#drops.made) void this.#reconcile();
     else if (this.#reconciling === undefined) this.#tell(session.record, session);
@@ -299,7 +335,9 @@ export class NodeRegistry {
     if (this.#closed) return true;
     this.#savedMs = Date.now();
     const { made } = this.#drops;
-    const nodes = [...this.#records.values()].map((record) => record.saved());
+    // Others keep what they know of the nodes that they have.
+    const own = [...this.#records.values()].filter(({ name }) => !this.#elsewhere.has(name));
+    const nodes = own.map((record) => record.saved());
     try {
       await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes.flatMap(nodeEntries)]);
       this.#drops.saved = made;

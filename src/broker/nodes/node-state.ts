@@ -130,11 +130,18 @@ export function claimKey(id: bigint, globs: readonly string[]): string {
 }
 
 export function nodeEntries({ holds, ...node }: SavedNode): Entry[] {
-  const positions = [...holds].map(([id, p]) => [id.toString(), p.epoch, p.timeNs.toString(), p.lane, p.tie]);
   return [
     [`node.${node.name}`, node],
-    [`holds.${node.name}`, { holds: positions }],
+    [`holds.${node.name}`, holdsValue(holds)],
   ];
+}
+
+export function holdsValue(held: ReadonlyMap<bigint, Position>): StateValue {
+  return { holds: [...held].map(([id, p]) => [id.toString(), p.epoch, p.timeNs.toString(), p.lane, p.tie]) };
+}
+
+export function savedHolds(value: StateValue): Map<bigint, Position> {
+  return new Map(holds.parse(value).holds.map(holdOf));
 }
 
 export function budgetKey(name: string): string {
@@ -163,7 +170,7 @@ export function savedNodes(state: SharedState): SavedNode[] {
   return state.entries('node.').map(({ value }) => {
     const saved = node.parse(value);
     const held = state.get(`holds.${saved.name}`);
-    return { ...saved, holds: new Map(held === undefined ? [] : holds.parse(held.value).holds.map(holdOf)) };
+    return { ...saved, holds: held === undefined ? new Map() : savedHolds(held.value) };
   });
 }
 

@@ -26,7 +26,7 @@ const CAP_SYS_PTRACE = 19n;
 const CAP_SYS_ADMIN = 21n;
 const MOUNT_PROC = 'mount -t proc proc /proc';
 const RUN_AS_ROOT =
-  'run the agent as root, in Kubernetes privileged with hostPID and the host tracefs mounted writable';
+  'run the agent as root, in Kubernetes as deploy/kubernetes does: hostPID, SYS_ADMIN, SYS_PTRACE, the tracefs of the node writable';
 
 /** Tries everything the agent may use, most basic first, and says which redaction rules hold. Never throws; leaves nothing behind but a mounted tracefs. */
 export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Check[]> {

@@ -13,8 +13,8 @@ import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../../
 import type { PredicateSpec } from '../../../subscriptions/predicate.js';
 import { keptNodeGlobs } from '../../../subscriptions/request/node-globs.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
-import { claimBytes } from '../interest-book.js';
-import { checkNodeState, claimKey, type SavedClaim, savedClaim } from '../node-state.js';
+import { claimBytes, type Interest } from '../interest-book.js';
+import { checkNodeState, claimKey, type SavedClaim, type SavedInterest, savedClaim } from '../node-state.js';
 
 const PREFIX = 'claim.';
 const brokerSchema = z.object({ broker: z.string().min(1) });
@@ -54,9 +54,11 @@ export function checkClaim(key: string, value: unknown): void {
   checkNodeState(key, value);
 }
 
-export class ClusterInterest {
+export class ClusterInterest implements Interest {
   /** Grows with every change of the claims; the state's revision, unless that went back in time. */
   generation = 0;
+  /** Of the claim that changed last. */
+  revision = 0;
   readonly #claims = new Map<string, Claim>();
   /** What is claimed, by claimKey(), and by how many brokers; and the bytes of that. */
   readonly #distinct = new Map<string, number>();
@@ -109,6 +111,23 @@ export class ClusterInterest {
       own.subscribers--;
       if (own.subscribers === 0) own.endsMs = this.#options.now() + INTEREST_GRACE_MS;
     };
+  }
+
+  /**
+   * Since which revision the node has been asked for the predicate without a break; undefined while it is not. Claims that
+   * ended are not known any more, so it may have been longer.
+   */
+  since(node: string, id: bigint): number | undefined {
+    let since: number | undefined;
+    for (const claim of this.#claims.values()) {
+      if (claim.id === id && claim.matches(node)) since = Math.min(since ?? claim.revision, claim.revision);
+    }
+    return since;
+  }
+
+  /** Claims are in the state, which all brokers keep together. */
+  saved(): SavedInterest {
+    return { generation: this.generation, claims: new Map() };
   }
 
   /** Number of claims, of all brokers. */
@@ -209,6 +228,7 @@ export class ClusterInterest {
       this.#count(claim, 1);
     }
     if (known !== undefined) this.#count(known, -1);
+    this.revision = revision;
     this.generation = Math.max(this.generation + 1, revision);
     void this.#onChange();
   }

@@ -97,7 +97,8 @@ export class ClusterRoute implements NodeRoute {
 
   async takeover(node: string): Promise<void> {
     const { local, connection } = this.#options;
-    await local.takeover(node);
+    // Of two that come at once the registry decides.
+    if (local.reaches(node)) return local.takeover(node);
     const session = this.#sessionOf(node);
     if (session === undefined || connection.info === undefined) return;
     const request = encodeRouteRequest({ kind: 'takeover' });

@@ -51,6 +51,10 @@ export class NodePlaces {
     return this.#places.get(node);
   }
 
+  all(): Iterable<readonly [node: string, place: NodePlace]> {
+    return this.#places;
+  }
+
   listen(listener: PlaceListener): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

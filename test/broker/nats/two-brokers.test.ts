@@ -1,0 +1,86 @@
+/** Two brokers on NATS: whoever has the node, whoever has the subscriber. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { coordinationStreams } from '../../../src/broker/cluster/nats/coordination-streams.js';
+import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
+import { openLink } from '../../../src/broker/nats/nats-link.js';
+import { makeStream } from '../../../src/broker/nats/stream-form.js';
+import { MiB } from '../../../src/limits.js';
+import { Harness, range, until } from '../../harness/broker/harness.js';
+import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { needsNats } from '../../harness/nats/nats-package.js';
+import { NatsServers } from '../../harness/nats/nats-servers.js';
+
+const skip = needsNats();
+let servers: NatsServers;
+let brokers: readonly [Harness, Harness];
+
+beforeEach(async () => {
+  if (skip !== false) return;
+  servers = await NatsServers.start();
+  const urls = servers.urls.split(',');
+  const link = await openLink({ servers: urls }, 'test');
+  const bounds = { bytesMax: 512 * MiB, ageMsMax: 3_600_000, replicas: 1 };
+  const states = coordinationStreams('test', 1).map((form) => ({ ...form, max_bytes: 16 * MiB }));
+  for (const form of [...partitionForms('test', bounds), ...states]) {
+    await makeStream(link.manager, form, '0123456789abcdef');
+  }
+  await link.close();
+  brokers = [new Harness(), new Harness()];
+  for (const harness of brokers) {
+    harness.nats = { servers: urls, cluster: 'test', onLost: assert.fail };
+    await harness.startBroker();
+  }
+});
+afterEach(async () => {
+  if (skip !== false) return;
+  await Promise.all(brokers.map((harness) => harness.destroy()));
+  await servers.destroy();
+});
+
+function publish(agent: TestAgent, pids: readonly number[]): void {
+  for (const pid of pids) {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+  }
+}
+
+test('a subscriber gets all of a node at another broker once, also when it moves and when a broker is killed', {
+  skip,
+}, async () => {
+  const [one, other] = brokers;
+  const first = await other.agent('a');
+  for (const pid of range(0, 5)) first.recorder.record('process.exec', pid);
+  const subscriber = one.subscribe({ topics: ['process'], follow: true, since: '1h' });
+  const elsewhere = other.subscribe({ topics: ['process'], follow: true, since: '1h' });
+  await Promise.all([subscriber.isAccepted(), elsewhere.isAccepted()]);
+  await until('that the node is asked', () => first.interests.length > 0);
+  publish(first, range(5, 10));
+  await subscriber.has(10);
+  assert.deepEqual(subscriber.pids, range(0, 10));
+  // It moves to the subscriber's broker, and back.
+  const second = await one.agent('a', first.recorder);
+  await until('that its session ends', () => first.ended !== undefined);
+  await until('that it is asked', () => second.interests.length > 0);
+  publish(second, range(10, 15));
+  await subscriber.has(15);
+  const third = await other.agent('a', first.recorder);
+  await until('that its session ends', () => second.ended !== undefined);
+  await until('that it is asked again', () => third.interests.length > 0);
+  publish(third, range(15, 20));
+  await Promise.all([subscriber.has(20), elsewhere.has(20)]);
+  assert.deepEqual(elsewhere.pids, range(0, 20));
+  assert.deepEqual(elsewhere.gaps, []);
+  const { cursor } = elsewhere;
+  await other.broker.abort();
+  const fourth = await one.agent('a', first.recorder);
+  await until('that it is asked again', () => fourth.interests.length > 0);
+  publish(fourth, range(20, 25));
+  await subscriber.has(25);
+  assert.deepEqual(subscriber.pids, range(0, 25));
+  const resumed = one.subscribe({ topics: ['process'], follow: true, cursor });
+  await resumed.has(5);
+  assert.deepEqual(resumed.pids, range(20, 25));
+  assert.deepEqual(resumed.gaps, []);
+  assert.deepEqual(subscriber.gaps, []);
+});
