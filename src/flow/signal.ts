@@ -3,6 +3,8 @@
 /** Longer waits are rounded up to whole steps. */
 const LONG_MS = 2_000;
 const STEP_MS = 250;
+/** The longest that a timer can be, in whole steps: one beyond 31 bits fires at once. */
+const WAIT_MS_MAX = Math.floor((2 ** 31 - 1) / STEP_MS) * STEP_MS;
 
 /**
  * "Something may have changed": many callers notify, one loop waits. A notification between two waits is not lost, and
@@ -22,7 +24,8 @@ export class Signal {
   }
 
   /**
-   * Resolves at the next notification, after `timeoutMs` (or up to STEP_MS later, if that is long), or when `abort` fires: with false after the time, else true.
+   * Resolves at the next notification, after `timeoutMs` (or up to STEP_MS later, if that is long; WAIT_MS_MAX at most), or
+   * when `abort` fires: with false after the time, else true.
    * One waiter at a time.
    */
   async wait(abort: AbortSignal, timeoutMs: number): Promise<boolean> {
@@ -30,7 +33,7 @@ export class Signal {
       this.#endBy(abort);
       await new Promise<void>((resolve) => {
         // Those of the same length share a list: of thousands of long waits each would have one of its own.
-        const ms = timeoutMs > LONG_MS ? Math.ceil(timeoutMs / STEP_MS) * STEP_MS : timeoutMs;
+        const ms = timeoutMs > LONG_MS ? Math.min(Math.ceil(timeoutMs / STEP_MS) * STEP_MS, WAIT_MS_MAX) : timeoutMs;
         const timer = setTimeout(resolve, ms);
         this.#resolve = () => {
           clearTimeout(timer);
