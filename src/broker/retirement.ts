@@ -62,7 +62,7 @@ export class Retirement {
     if (this.#answer !== undefined) return this.#answer;
     if (!force && this.#parts.others() === 0) {
       const message =
-        'there is nowhere to go: no other broker of this cluster is known. End it by SIGTERM, or force it';
+        'there is nowhere to go: no other broker of this cluster is known. End it by SIGTERM, or use --force';
       throw new BackplaneError('failed_precondition', message, { field: 'force' });
     }
     await this.#parts.trail.record({ action: 'retire', peer, identity, force });

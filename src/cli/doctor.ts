@@ -8,7 +8,7 @@ import { type Column, fittedTable, wrapText } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
-const KEYS: readonly SettingKey[] = ['redaction.rules', 'redaction.off'];
+const KEYS: readonly SettingKey[] = ['redaction.rules', 'redaction.off', 'agent.containers'];
 
 const COLUMNS: readonly Column[] = [{ title: 'STATE' }, { title: 'WHAT' }, { title: 'FOUND', wraps: true }];
 const MEND_INDENT = 2;
@@ -20,6 +20,7 @@ export function define(command: Command): void {
     const { settings } = await commandConfig(command, KEYS);
     const checks = await runDoctor(
       compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] }),
+      settings['agent.containers'],
     );
     const { output } = command.opts<{ output: string }>();
     const text =

@@ -31,8 +31,9 @@ function defineInit(command: Command): void {
     const { settings } = await commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
     const { makeCluster } = await import('../../broker/nats/cluster-streams.js');
     const cluster = clusterOf(settings);
+    const given = replicasOf(command);
     await withManager(settings, async (manager, servers) => {
-      const replicas = replicasOf(command) ?? (servers === 1 ? 1 : 3);
+      const replicas = given ?? (servers === 1 ? 1 : 3);
       const bounds = { bytesMax: settings['log.bytesMax'], ageMsMax: settings['log.ageMax'], replicas };
       await makeCluster(manager, cluster, bounds);
     });

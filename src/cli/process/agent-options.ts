@@ -102,8 +102,7 @@ function joining(settings: Settings, { token, tokenFile }: Joining): AgentOption
 
 /** What is made up happens in no container. */
 function containerRuntimes({ source, 'agent.containers': given }: Settings): readonly RuntimePlace[] {
-  if (source === 'synthetic' || given.includes('off')) return [];
-  return runtimePlaces(given.includes('auto') ? undefined : given);
+  return source === 'synthetic' ? [] : runtimePlaces(given);
 }
 
 /**

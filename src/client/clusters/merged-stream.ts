@@ -17,7 +17,7 @@ import { type ClusterSource, ClusterStream } from './cluster-stream.js';
 import { LastEvents } from './last-events.js';
 import type { ItemForm } from './merged-item.js';
 
-/** Longer than any timer need be. */
+/** No time: something is notified. */
 const FOREVER_MS = 2 ** 31 - 1;
 
 /**

@@ -3,12 +3,20 @@ import { runtimePlaces } from '../source/containers/runtime-places.js';
 import { Runtimes } from '../source/containers/runtimes.js';
 import type { Check } from './doctor-check.js';
 
-export async function containerRuntimes(): Promise<Check> {
+/** `given`: the setting agent.containers. */
+export async function containerRuntimes(given: readonly string[]): Promise<Check> {
   const name = 'container runtime';
   const said: string[] = [];
   const say = (message: string) => said.push(message);
-  const runtimes = new Runtimes(runtimePlaces(undefined), { info: say, warn: say });
-  if (!runtimes.look()) return { name, state: 'ok', detail: 'none is here: ids of containers stand alone' };
+  const places = runtimePlaces(given);
+  if (places.length === 0) return { name, state: 'ok', detail: 'none is asked: ids of containers stand alone' };
+  const runtimes = new Runtimes(places, { info: say, warn: say });
+  const isThere = runtimes.look();
+  if (!isThere && !given.includes('auto')) {
+    const detail = `${places.map(({ socket }) => socket).join(', ')}: not there, or may not be used`;
+    return { name, state: 'limited', detail, mend: 'start the runtime, or name its socket in agent.containers' };
+  }
+  if (!isThere) return { name, state: 'ok', detail: 'none is here: ids of containers stand alone' };
   const { found, whole } = await runtimes.ask(undefined);
   const { present, sockets } = runtimes;
   runtimes.close();

@@ -28,9 +28,13 @@ const MOUNT_PROC = 'mount -t proc proc /proc';
 const RUN_AS_ROOT =
   'run the agent as root, in Kubernetes as deploy/kubernetes does: hostPID, SYS_ADMIN, SYS_PTRACE, the tracefs of the node writable';
 
-/** Tries everything the agent may use, most basic first, and says which redaction rules hold. Never throws; leaves nothing behind but a mounted tracefs. */
-export async function runDoctor(redaction: readonly CompiledRule[]): Promise<Check[]> {
-  const checks = [privileges(), processes(), cgroups(), await containerRuntimes(), ...redactionChecks(redaction)];
+/**
+ * Tries everything the agent may use, most basic first, and says which redaction rules hold. Never throws; leaves nothing
+ * behind but a mounted tracefs. `containers`: the setting agent.containers.
+ */
+export async function runDoctor(redaction: readonly CompiledRule[], containers: readonly string[]): Promise<Check[]> {
+  const runtimes = await containerRuntimes(containers);
+  const checks = [privileges(), processes(), cgroups(), runtimes, ...redactionChecks(redaction)];
   let path: string;
   try {
     const tracefs = openTracefs();

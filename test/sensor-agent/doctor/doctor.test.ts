@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runDoctor } from '../../../src/sensor-agent/doctor/doctor.js';
+import { containerRuntimes } from '../../../src/sensor-agent/doctor/doctor-containers.js';
 import { compileRules } from '../../../src/sensor-agent/redaction/rule.js';
 import { define, probeGroup, undefine } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { LITE_EVENTS } from '../../../src/sensor-agent/source/tracefs/profile-events.js';
@@ -17,7 +18,7 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
     define(live.path, stray, `${process.execPath}:0x1000`, 'a=+0(%sp):u64');
     t.after(() => undefine(live.path, stray));
   }
-  const checks = await runDoctor(compileRules({ rules: [], off: [] }));
+  const checks = await runDoctor(compileRules({ rules: [], off: [] }), ['auto']);
   const state = (name: string) => checks.find((check) => check.name === name)?.state;
   for (const name of ['tracefs', 'trace instance', 'boot clock', 'kernel filters', 'kernel buffers']) {
     assert.equal(state(name), 'ok', name);
@@ -43,4 +44,12 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
   const left = readdirSync(join(live.path, 'instances')).filter((name) => name.includes(`doctor-${process.pid}`));
   assert.deepEqual(left, []);
   assert.ok(!readFileSync(join(live.path, 'dynamic_events'), 'utf8').includes(`backplane_doctor_${process.pid}`));
+});
+
+test('the doctor asks the runtimes that the agent would ask: a socket that is not there is said, and off is off', async () => {
+  const named = await containerRuntimes(['unix:///nowhere/c.sock']);
+  assert.equal(named.state, 'limited');
+  assert.match(named.detail, /^\/nowhere\/c\.sock: not there/);
+  const { state, detail } = await containerRuntimes(['off']);
+  assert.deepEqual([state, detail], ['ok', 'none is asked: ids of containers stand alone']);
 });

@@ -21,10 +21,11 @@ const USUAL = [
 /** The machine's, and where the agent is in a container that shares the machine's processes. */
 const ROOTS = ['', '/proc/1/root'];
 
-/** `given`: sockets as a user names them; undefined: those of the usual places. */
-export function runtimePlaces(given: readonly string[] | undefined): readonly RuntimePlace[] {
-  const sockets = given?.map((text) => text.replace(/^unix:(\/\/)?/, ''));
-  return (sockets ?? USUAL).map((socket) => ({ socket, kind: /\bdocker\.sock$/.test(socket) ? 'docker' : 'cri' }));
+/** `given`: the setting agent.containers, sockets as a user names them, `auto` (those of the usual places) or `off`. */
+export function runtimePlaces(given: readonly string[]): readonly RuntimePlace[] {
+  if (given.includes('off')) return [];
+  const sockets = given.includes('auto') ? USUAL : given.map((text) => text.replace(/^unix:(\/\/)?/, ''));
+  return sockets.map((socket) => ({ socket, kind: /\bdocker\.sock$/.test(socket) ? 'docker' : 'cri' }));
 }
 
 /** A socket that is there: another `version` is another runtime, or the same that was started again. */
