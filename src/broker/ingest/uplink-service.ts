@@ -99,7 +99,10 @@ export class UplinkService {
     let isOver = false;
     const refuse = (cause: unknown) => {
       const error = asBackplaneError(cause);
-      this.#onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
+      // While none is taken each agent tries several times a second: that it retired is said once.
+      if (error.message !== this.#refusal) {
+        this.#onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
+      }
       if (session) session.close(error.message, error);
       else call.emit('error', callFailure(error));
     };
