@@ -213,7 +213,12 @@ for (const [name, flags, expected] of [
   [
     'key of a cluster',
     { clusters: '{"a":{"brokers":"x:1","tokne":"secret"}}' },
-    'clusters item a: Unrecognized key: "tokne" (flag --clusters)',
+    'clusters item a: unknown key "tokne", did you mean "token"? (known: brokers, ca, cert, key, token, tokenFile) (flag --clusters)',
+  ],
+  [
+    'cluster that is no map',
+    { clusters: '{"a":"x:1"}' },
+    'clusters item a: must be a map of brokers, ca, cert, key, token, tokenFile (flag --clusters)',
   ],
   [
     'two credentials of a cluster',

@@ -10,18 +10,29 @@ import { CLUSTER_NAME_FORM, isClusterName } from '../client/clusters/cluster-cur
 import { BackplaneError } from '../errors.js';
 import { CLUSTERS_MAX } from '../limits.js';
 import { checkBrokers, isBroker } from '../text/broker-address.js';
+import { suggestion } from '../text/nearest.js';
 import type { ClusterSettings, ClustersSetting } from './clusters-data.js';
 import { refuse } from './setting.js';
 
 const text = z.string({ error: 'must be text' }).default('');
-const clusterForm = z.strictObject({
-  brokers: z.union([z.string(), z.array(z.string())], { error: 'must be host:port items' }),
-  ca: text,
-  cert: text,
-  key: text,
-  token: text,
-  tokenFile: text,
-});
+const KEYS = ['brokers', 'ca', 'cert', 'key', 'token', 'tokenFile'];
+const clusterForm = z.strictObject(
+  {
+    brokers: z.union([z.string(), z.array(z.string())], { error: 'must be host:port items' }),
+    ca: text,
+    cert: text,
+    key: text,
+    token: text,
+    tokenFile: text,
+  },
+  {
+    error: (issue) => {
+      if (issue.code !== 'unrecognized_keys') return `must be a map of ${KEYS.join(', ')}`;
+      const [key = ''] = issue.keys;
+      return `unknown key ${JSON.stringify(key)}${suggestion(key, KEYS)} (known: ${KEYS.join(', ')})`;
+    },
+  },
+);
 
 /** Says nothing of values: there are tokens among them. @throws BackplaneError invalid_argument: see Setting */
 export function clustersOf(given: string): ClustersSetting {

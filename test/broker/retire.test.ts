@@ -49,7 +49,11 @@ test('alone it has nowhere to send anybody, and says so; forced it sends all awa
     assert.notEqual(subscriber.cursor, '');
   }
   await assert.rejects(harness.agent('new'), /the broker is retired/);
-  assert.deepEqual(harness.logged.filter(({ msg }) => /^an agent: /.test(msg)), [], 'not a line for each that tries');
+  assert.deepEqual(
+    harness.logged.filter(({ msg }) => /^an agent: /.test(msg)),
+    [],
+    'not a line for each that tries',
+  );
   await assert.rejects(harness.subscribe({ follow: true }).isAccepted(), /the broker is retired/);
   // Asked again it says the same.
   assert.equal((await client.retire(false)).agents, NODES);

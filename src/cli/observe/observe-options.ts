@@ -59,7 +59,7 @@ export function addObserveFlags(command: Command): void {
     .option('-t, --topic <topic>', 'only these topics (repeat, or comma-separated)', collect('--topic', 'every topic'))
     .option(
       '-n, --node <glob>',
-      'only these nodes; * and ? match (repeat, or comma-separated)',
+      'only these nodes, by name or label (zone=b); * and ? match (repeat, or comma-separated)',
       collect('--node', 'every node'),
     )
     .option(
