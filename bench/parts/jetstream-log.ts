@@ -2,7 +2,7 @@
  * Frames a second that the log on JetStream takes, as a share of what JetStream takes without the expected sequence, in one
  * run: as many under way in all, on the same servers. The log's count includes that its broker has read the frame back.
  *
- *   node dist/bench/parts/jetstream-log.js [seconds]
+ *   node dist/bench/parts/jetstream-log.js [seconds [replicas]]
  */
 
 import { MiB } from '../../src/limits.js';
@@ -13,6 +13,7 @@ import { NatsServers } from '../../test/harness/nats/nats-servers.js';
 import { median, report, round } from '../measuring/report.js';
 
 const seconds = Number(process.argv[2] ?? 4);
+const only = Number(process.argv[3] ?? 0);
 const ROUNDS = 3;
 
 /** Runs `send` from so many at once. Returns how many a second came to their end. */
@@ -34,6 +35,7 @@ for (const [replicas, syncsAlways] of [
   [1, true],
   [3, true],
 ] as const) {
+  if (only > 0 && only !== replicas) continue;
   const servers = await NatsServers.start({ count: replicas, syncsAlways, storeBytesMax: 16 * 1024 * MiB });
   try {
     for (const bytes of [1_000, 50_000]) {
@@ -54,6 +56,8 @@ for (const [replicas, syncsAlways] of [
           const subject = `plain.${logs.cluster}`;
           const stream = { name: `PLAIN_${logs.cluster}`, subjects: [subject], num_replicas: replicas };
           await manager.streams.add({ ...stream, max_bytes: 1024 * MiB });
+          // Until its leader is there.
+          await client.publish(subject, '', { retries: 20 });
           plain.push(await rate(nodes, (_, count) => client.publish(subject, frames(count)[1])));
           await manager.streams.delete(stream.name);
           await manager.streams.delete(`BP_${logs.cluster}_0`);

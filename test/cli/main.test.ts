@@ -197,9 +197,33 @@ test('a command runs in a directory that was removed', () => {
   assert.equal(status, 2);
 });
 
+const HEAP = new URL('../../src/cli/process/heap.js', import.meta.url).href;
+
+function inServer(code: string) {
+  const begin = `import { setUpServer } from ${JSON.stringify(HEAP)}; setUpServer();`;
+  const args = ['--input-type=module', '-e', begin + code];
+  const { stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  return { stdout, stderr };
+}
+
 test('this V8 knows the flags that servers set', () => {
-  const heap = new URL('../../src/cli/process/heap.js', import.meta.url).href;
-  const code = `import { setUpServer } from ${JSON.stringify(heap)}; setUpServer(); process.stdout.write('set');`;
-  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', code], { encoding: 'utf8' });
-  assert.deepEqual({ stdout, stderr }, { stdout: 'set', stderr: '' });
+  assert.deepEqual(inServer("process.stdout.write('set');"), { stdout: 'set', stderr: '' });
+});
+
+test('the young generation of a server stays small, also beside another thread', () => {
+  const { stdout } = inServer(`
+    import { once } from 'node:events';
+    import v8 from 'node:v8';
+    import { Worker } from 'node:worker_threads';
+    const worker = new Worker('setInterval(() => {}, 1000)', { eval: true });
+    await once(worker, 'online');
+    let kept = [];
+    for (let at = 0; at < 400_000; at++) {
+      kept.push({ at, more: [at] });
+      if (kept.length > 20_000) kept = [];
+    }
+    const young = v8.getHeapSpaceStatistics().find(({ space_name }) => space_name === 'new_space');
+    process.stdout.write(String(young.space_size));
+    process.exit();`);
+  assert.ok(Number(stdout) < 8 * 2 ** 20, `${stdout} bytes`);
 });
