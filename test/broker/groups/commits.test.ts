@@ -187,7 +187,11 @@ test('what a member must be granted is what the group stands at, not what it beg
   await store.create({ ...RECORD, name: 'began', sinceNs: 1n });
   await store.create({ ...RECORD, name: 'past', sinceNs: 1n, slices: slices(inPast) });
   await store.create({ ...RECORD, name: 'live', sinceNs: 1n, slices: slices(atEnd) });
-  const documents = await DocumentLogs.open({ dir: join(dir, 'documents'), bounds: DOCUMENT_BOUNDS, onFailure: assert.fail });
+  const documents = await DocumentLogs.open({
+    dir: join(dir, 'documents'),
+    bounds: DOCUMENT_BOUNDS,
+    onFailure: assert.fail,
+  });
   const beganNs = wallNowNs();
   await documents.of('app').append(batchOf('app.jobs', ['1'])).durable;
   const apps = { ...RECORD, name: 'apps', topics: ['app.jobs'], sinceNs: 1n };

@@ -314,7 +314,9 @@ test('topics that are born in the broker are added to a group behind what is com
   await after.has(SLICES);
   publish([2]);
   await came(after, [2]);
-  await until('what was published meanwhile', () => NODES.every((node) => idsOf(after.subscriber).includes(`behind ${node}`)));
+  await until('what was published meanwhile', () =>
+    NODES.every((node) => idsOf(after.subscriber).includes(`behind ${node}`)),
+  );
 });
 
 test('what neither log nor recorders have comes first, as a gap', async () => {
