@@ -7,7 +7,7 @@ import { status } from '@grpc/grpc-js';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
 import { MiB } from '../../../src/limits.js';
 import { nsToTimestamp } from '../../../src/wire/messages.js';
-import { auditEntries, idsOf, published } from '../../harness/broker/documents.js';
+import { auditEntries } from '../../harness/broker/documents.js';
 import { TestMember } from '../../harness/broker/group-member.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
@@ -292,31 +292,6 @@ test('another filter keeps the place of a cursor that the log no longer reaches'
     [],
   );
   assert.deepEqual(after.subscriber.gaps, [], 'the recorders have all of it');
-});
-
-test('topics that are born in the broker are added to a group behind what is committed, whoever was away meanwhile', async () => {
-  await start();
-  const publisher = harness.publisher();
-  const send = (id: string) => publisher.publish('app.jobs', [published(id, {})]);
-  await send('before');
-  const first = member();
-  await first.has(SLICES);
-  publish([1]);
-  await came(first, [1]);
-  await first.commit();
-  await leaves(first);
-  // The place of each slice that was given something, and no other: the key decides which.
-  const keyed = NODES.map((node) => published(`behind ${node}`, {}, { key: node }));
-  await publisher.publish('app.jobs', keyed);
-  const { status } = await ask('/g/filter', 'POST', { filter: '', topics: ['process', 'app.jobs'] });
-  assert.equal(status, 200);
-  const after = member('', { topics: ['process', 'app.jobs'] });
-  await after.has(SLICES);
-  publish([2]);
-  await came(after, [2]);
-  await until('what was published meanwhile', () =>
-    NODES.every((node) => idsOf(after.subscriber).includes(`behind ${node}`)),
-  );
 });
 
 test('what neither log nor recorders have comes first, as a gap', async () => {
