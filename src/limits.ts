@@ -10,6 +10,7 @@ import {
   RECONNECT_MS_MAX,
   STREAM_SILENCE_MS_MAX,
 } from './limits/client.js';
+import { CONTAINER_EVENT_BYTES_MAX } from './limits/containers.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
@@ -149,8 +150,12 @@ export const REDACTION_CPU_BURST_MS = 250;
 export const EVENT_STRING_BYTES_MAX = 4 * KiB;
 /** Arguments in an event: what is no UTF-8 takes three times its bytes there, and is cut. */
 export const EVENT_ARGUMENTS_BYTES_MAX = 2 * ARGUMENTS_BYTES_MAX;
+/** A program's name: longer ones are of a FUSE filesystem only. */
+export const EXECUTABLE_NAME_BYTES_MAX = 1 * KiB;
 /** What stands in an event behind its process: container, network and the like. */
-export const EVENT_BESIDE_BYTES_MAX = 8 * KiB;
+export const EVENT_BESIDE_BYTES_MAX = 13 * KiB;
+/** The program, its parent's, working directory, cgroup; and the names of the two programs. */
+const EVENT_PATHS_BYTES_MAX = 4 * EVENT_STRING_BYTES_MAX + 2 * EXECUTABLE_NAME_BYTES_MAX;
 /** Both paths of a rename or link; of longer ones the second is not told. */
 export const FILE_PATHS_BYTES_MAX = 7 * KiB;
 /** Threads that are in a call with a path. */
@@ -515,12 +520,12 @@ assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX + 2 * HISTORY_MATCH_INDICES_MAX < HISTORY_OVERDRAFT_BYTES);
-assert(FILE_PATHS_BYTES_MAX + 512 < EVENT_BESIDE_BYTES_MAX);
-assert(EVENT_ARGUMENTS_BYTES_MAX + 6 * EVENT_STRING_BYTES_MAX + EVENT_BESIDE_BYTES_MAX <= EVENT_BYTES_MAX);
+assert(FILE_PATHS_BYTES_MAX + CONTAINER_EVENT_BYTES_MAX + 512 < EVENT_BESIDE_BYTES_MAX);
+assert(EVENT_ARGUMENTS_BYTES_MAX + EVENT_PATHS_BYTES_MAX + 512 + EVENT_BESIDE_BYTES_MAX <= EVENT_BYTES_MAX);
 // Of ordinary arguments nothing that is named is cut for want of room.
 assert(
   ARGUMENTS_BYTES_MAX +
-    6 * EVENT_STRING_BYTES_MAX +
+    EVENT_PATHS_BYTES_MAX +
     PARENT_ARGUMENTS_BYTES_MAX +
     COMMAND_LINE_BYTES_MAX +
     ANCESTORS_MAX * ANCESTOR_BYTES_MAX <

@@ -158,6 +158,11 @@ for (const [name, flags, expected] of [
     'log.fsync must be one of commit, interval, never, got "Always" (flag --log-fsync)',
   ],
   [
+    'a word beside sockets',
+    { 'agent.containers': '/run/a.sock,auto' },
+    'agent.containers must hold auto alone, or sockets, got "/run/a.sock,auto" (flag --agent-containers)',
+  ],
+  [
     'whole number',
     { 'synthetic.rate': '1e3' },
     'synthetic.rate must be a whole number, got "1e3" (flag --synthetic-rate)',

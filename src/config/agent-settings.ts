@@ -13,6 +13,8 @@ function profiles(text: string): readonly Profile[] {
   return PROFILES.filter((known) => known === 'lite' || items.includes(known));
 }
 
+const runtimes = list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock');
+
 export const AGENT_SETTINGS = {
   'agent.profiles': {
     parse: profiles,
@@ -28,7 +30,12 @@ export const AGENT_SETTINGS = {
     "how arguments of programs are had: best (the kernel's own copy where it holds, else as visit) or visit (from /proc, by a thread that waits for each exec)",
   ),
   'agent.containers': {
-    ...list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock'),
+    ...runtimes,
+    parse: (text: string) => {
+      const items = runtimes.parse(text);
+      const word = items.find((item) => item === 'auto' || item === 'off');
+      return word === undefined || items.length === 1 ? items : refuse(`must hold ${word} alone, or sockets`);
+    },
     fallback: 'auto',
     summary:
       'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets (comma-separated)',

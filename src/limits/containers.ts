@@ -15,9 +15,15 @@ export const CONTAINERS_PER_RECORD = 64;
 export const CONTAINER_NAME_CHARACTERS_MAX = 256;
 export const CONTAINER_IMAGE_CHARACTERS_MAX = 512;
 export const CONTAINER_TAG_CHARACTERS_MAX = 128;
+/** All of them in one event: container, pod, its uid, namespace, image and tag, each character of three bytes. */
+export const CONTAINER_EVENT_BYTES_MAX =
+  3 * (4 * CONTAINER_NAME_CHARACTERS_MAX + CONTAINER_IMAGE_CHARACTERS_MAX + CONTAINER_TAG_CHARACTERS_MAX);
 
 /** How long the first event of an unknown container waits for its names, and all events behind it. */
 export const CONTAINER_WAIT_MS = 250;
+/** Of all time, how much may pass so for containers that nobody names; and how much at once. */
+export const CONTAINER_WAITS_SHARE = 0.1;
+export const CONTAINER_WAITS_BURST_MS = 1_000;
 /** A runtime that has not answered by then is not waited for: by far longer than one that works takes. */
 export const CONTAINER_ANSWER_MS_MAX = 1_000;
 /** Unknown containers that are asked about at a time; above, the one that was asked for first is given up. */

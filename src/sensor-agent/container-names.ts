@@ -8,11 +8,14 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asBackplaneError } from '../errors.js';
+import { Pacer } from '../flow/pacer.js';
 import {
   CONTAINER_RETRY_MS_MAX,
   CONTAINER_RETRY_MS_MIN,
   CONTAINER_TRIES_MAX,
   CONTAINER_WAIT_MS,
+  CONTAINER_WAITS_BURST_MS,
+  CONTAINER_WAITS_SHARE,
   CONTAINERS_WANTED_MAX,
   RUNTIME_LOOK_MS,
   RUNTIME_PAUSE_MS,
@@ -23,12 +26,13 @@ import type { RuntimePlace } from './source/containers/runtime-places.js';
 import { type RuntimeLog, Runtimes } from './source/containers/runtimes.js';
 
 interface Wanted {
-  readonly sinceMs: number;
+  /** By then it is recorded that nobody said in time. */
+  lateMs: number;
   /** When it is asked for next. */
   dueMs: number;
   /** Answers of all runtimes that did not have it. */
   tries: number;
-  /** It is recorded that nobody said in time. */
+  /** That is recorded. */
   late: boolean;
 }
 
@@ -42,6 +46,10 @@ export class ContainerNames {
   #timer: NodeJS.Timeout | undefined;
   #asking = false;
   #lookedMs = Number.NEGATIVE_INFINITY;
+  /** All events wait for what nobody names, and who may make cgroups makes as many ids as he likes: so long in all. */
+  readonly #waits = new Pacer(CONTAINER_WAITS_SHARE, CONTAINER_WAITS_BURST_MS);
+  /** Until then nothing waits. */
+  #waitsFromMs = 0;
   #stopped = false;
 
   readonly #recorder: Recorder;
@@ -88,13 +96,18 @@ export class ContainerNames {
 
   async #askAll(): Promise<void> {
     const { found } = await this.#runtimes.ask(undefined);
+    for (const { id } of found) this.#wanted.delete(id);
     this.#record(found);
   }
 
   #want(id: string, nowMs: number): void {
-    if (this.#wanted.has(id)) return;
+    const lateMs = Math.max(nowMs, this.#waitsFromMs <= nowMs ? nowMs + CONTAINER_WAIT_MS : 0);
+    const known = this.#wanted.get(id);
+    // What was recorded of it had to make room: an event waits anew.
+    if (known?.late) Object.assign(known, { lateMs, late: false });
+    if (known !== undefined) return;
     if (this.#wanted.size >= CONTAINERS_WANTED_MAX) this.#wanted.delete(this.#wanted.keys().next().value!);
-    this.#wanted.set(id, { sinceMs: nowMs, dueMs: nowMs, tries: 0, late: false });
+    this.#wanted.set(id, { lateMs, dueMs: nowMs, tries: 0, late: false });
   }
 
   /** Does what is due, and sets the timer for what is due next. */
@@ -106,22 +119,23 @@ export class ContainerNames {
     const due: string[] = [];
     let nextMs = Number.POSITIVE_INFINITY;
     for (const [id, wanted] of this.#wanted) {
-      const lateMs = wanted.sinceMs + CONTAINER_WAIT_MS;
-      if (!wanted.late && lateMs <= nowMs) late.push(id);
-      else if (!wanted.late) nextMs = Math.min(nextMs, lateMs);
+      if (!wanted.late && wanted.lateMs <= nowMs) late.push(id);
+      else if (!wanted.late) nextMs = Math.min(nextMs, wanted.lateMs);
       if (this.#asking) continue;
       if (wanted.dueMs <= nowMs) due.push(id);
       else nextMs = Math.min(nextMs, wanted.dueMs);
     }
-    this.#tooLate(late);
+    this.#tooLate(late, nowMs);
     if (due.length > 0) void this.#ask(due);
     if (nextMs < Number.POSITIVE_INFINITY)
       this.#timer = setTimeout(() => this.#work(), Math.ceil(nextMs - nowMs)).unref();
   }
 
   /** Lets events go on that wait for them. */
-  #tooLate(ids: readonly string[]): void {
+  #tooLate(ids: readonly string[], nowMs: number): void {
     if (ids.length === 0) return;
+    // Those that came up together were waited for together.
+    if (this.#waitsFromMs <= nowMs) this.#waitsFromMs = nowMs + this.#waits.spend(CONTAINER_WAIT_MS);
     for (const id of ids) this.#wanted.get(id)!.late = true;
     this.#record(ids.map((id) => ({ id, unresolved: true })));
   }

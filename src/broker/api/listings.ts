@@ -210,7 +210,8 @@ function nodeTextBytes({ name, hello, report, degraded }: NodeRecord): number {
     degraded,
   ];
   const blind = Object.entries(report?.blindSpots ?? {}).flat();
-  return [...said, ...blind].reduce((bytes, text) => bytes + Buffer.byteLength(text ?? ''), 0);
+  const labels = hello?.labels ?? [];
+  return [...said, ...blind, ...labels].reduce((bytes, text) => bytes + Buffer.byteLength(text ?? ''), 0);
 }
 
 function nodeOf(record: NodeRecord): Node {

@@ -219,8 +219,9 @@ export class Subscription {
   }
 
   #openDocuments(start: SubscriptionStart): DocumentDelivery | undefined {
-    // Cursors of selectors name places in the logs of documents, too.
-    if (this.checked.documents === undefined && !this.selectors.named) return undefined;
+    // Cursors of selectors name places in the logs of documents, too, and those of groups, which may get another filter.
+    const { documents: wanted, slice } = this.checked;
+    if (wanted === undefined && !this.selectors.named && slice === undefined) return undefined;
     const { documents: logs } = this.#context;
     const documents = new DocumentDelivery(this.checked, this.selectors, start, logs, this.#wake);
     this.#cleanUp.push(() => documents.close());

@@ -52,7 +52,8 @@ class Merge<Request extends ClusterableRequest, Item extends { readonly kind: st
   readonly #changed = new Signal();
   readonly #clusters: readonly ClusterStream<Request, Item>[];
   readonly #follow: boolean;
-  readonly #last: LastEvents<Item> | undefined;
+  /** Until the past has been told once: what a cluster has that comes later is told whole. */
+  #last: LastEvents<Item> | undefined;
   /** Events that may still be delivered. */
   #left: number;
   /** Whose turn it is: a busy cluster must not hold up others. */
@@ -114,6 +115,7 @@ class Merge<Request extends ClusterableRequest, Item extends { readonly kind: st
 
   /** Yields what can be delivered now; returns how many items were taken. */
   async *#deliver(): AsyncGenerator<Item, number, undefined> {
+    if (!this.#isPast && this.#last?.size === 0) this.#last = undefined;
     const cluster = this.#withNotice() ?? this.#withEvents();
     if (cluster === undefined) {
       if (this.#isPast || !this.#last?.size) return 0;

@@ -10,6 +10,7 @@ import {
   EVENT_ARGUMENTS_BYTES_MAX,
   EVENT_BESIDE_BYTES_MAX,
   EVENT_BYTES_MAX,
+  EXECUTABLE_NAME_BYTES_MAX,
   PARENT_ARGUMENTS_BYTES_MAX,
 } from '../../limits.js';
 import { TimestampParts } from '../../nanoseconds.js';
@@ -170,7 +171,7 @@ export class EventWriter extends GrowingWriter {
   #executable(tag: number, { path, name, deleted }: ExecutableContext, named: boolean): void {
     const at = this.open(tag);
     this.string(0x0a, path);
-    this.string(0x12, name);
+    if (name) this.element(0x12, name, EXECUTABLE_NAME_BYTES_MAX);
     if (named && deleted) this.int(0x18, 1);
     this.close(at);
   }

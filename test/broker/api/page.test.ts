@@ -80,7 +80,8 @@ test('names have pages too, in their order, whatever comes and goes between two 
 test('pages of all the nodes that a broker knows fit their messages, whatever they say of themselves', () => {
   const records = Array.from({ length: NODES_MAX }, (_, at) => {
     const record = new NodeRecord(`node-${at}.${'x'.repeat(100)}`);
-    const hello = { version: '1.0.0', kernelRelease: '6.12.0-amd64', source: 'tracefs', profiles: [] };
+    const labels = Array.from({ length: 20 }, (_, label) => `example.org/label-${label}=${'x'.repeat(60)}`);
+    const hello = { version: '1.0.0', kernelRelease: '6.12.0-amd64', source: 'tracefs', profiles: [], labels };
     const blindSpots = at % 100 === 0 ? { 'file.open': 'x'.repeat(NODE_MESSAGE_CHARACTERS_MAX) } : {};
     return Object.assign(record, { hello, report: { blindSpots } });
   });

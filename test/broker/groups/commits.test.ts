@@ -15,12 +15,14 @@ import { Groups } from '../../../src/broker/groups/groups.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
 import type { SliceLease } from '../../../src/broker/groups/slice-lease.js';
+import { DOCUMENT_BOUNDS, DocumentLogs } from '../../../src/broker/log/documents/document-logs.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { GROUPS_MAX } from '../../../src/limits.js';
 import { wallNowNs } from '../../../src/nanoseconds.js';
 import { checkSubscription } from '../../../src/subscriptions/request/subscription-request.js';
 import { encodeCursor } from '../../../src/wire/cursor.js';
 import { ORIGIN } from '../../../src/wire/position.js';
+import { batchOf } from '../../harness/broker/documents.js';
 import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { frameOver } from '../../harness/frames.js';
@@ -185,13 +187,26 @@ test('what a member must be granted is what the group stands at, not what it beg
   await store.create({ ...RECORD, name: 'began', sinceNs: 1n });
   await store.create({ ...RECORD, name: 'past', sinceNs: 1n, slices: slices(inPast) });
   await store.create({ ...RECORD, name: 'live', sinceNs: 1n, slices: slices(atEnd) });
+  const documents = await DocumentLogs.open({
+    dir: join(dir, 'documents'),
+    bounds: DOCUMENT_BOUNDS,
+    onFailure: assert.fail,
+  });
+  const beganNs = wallNowNs();
+  await documents.of('app').append(batchOf('app.jobs', ['1'])).durable;
+  const apps = { ...RECORD, name: 'apps', topics: ['app.jobs'], sinceNs: 1n };
+  const behind = encodeCursor({
+    ...{ clusterId: logs.identity, predicateId: predicateOf(apps).cursorId, places: [], nodes: [] },
+    logs: [{ offset: 0 }, undefined, undefined],
+  })!;
+  await store.create({ ...apps, slices: slices(behind) });
   const asked: (readonly [readonly string[], bigint])[] = [];
   const book = newBook();
   const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
   const groups = new Groups({
     ...{ store, logger: pino({ level: 'silent' }) },
     access: { group: (_caller, verbs, { sinceNs }) => asked.push([verbs, sinceNs]) },
-    context: { store: logs, registry, book } as unknown as DeliveryContext,
+    context: { store: logs, documents, registry, book } as unknown as DeliveryContext,
     subscriptions: {} as Subscriptions,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
     retention: { interestMs: 600_000, cursorsMs: Date.now() },
@@ -199,7 +214,7 @@ test('what a member must be granted is what the group stands at, not what it beg
   const fromNs = wallNowNs();
   const reading = { begins: () => Promise.reject(new Error('let in')), ended: () => undefined };
   const caller = { peer: '', identity: { kind: 'token', name: 'shallow' } } as const;
-  for (const name of ['began', 'past', 'live']) {
+  for (const name of ['began', 'past', 'live', 'apps']) {
     const checked = checkSubscription({ follow: true, group: { name } }, wallNowNs());
     await groups.join(checked, {} as Sink, caller, new AbortController().signal, reading).catch(() => undefined);
   }
@@ -210,7 +225,10 @@ test('what a member must be granted is what the group stands at, not what it beg
   const [verbs, sinceNs] = asked[2]!;
   assert.deepEqual(verbs, ['subscribe'], 'what is past is done');
   assert.ok(sinceNs >= fromNs);
+  const stood = asked[3]![1];
+  assert.ok(stood >= beganNs && stood < fromNs, 'documents count by when the next was stored');
   groups.close();
   registry.close();
+  await documents.close();
   await logs.close();
 });

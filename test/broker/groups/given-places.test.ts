@@ -68,3 +68,13 @@ test('of more cursors than it remembers a place is never told too late, and that
   places.committed(last);
   assert.deepEqual(byNode(places.at(last)), { n0: last });
 });
+
+test('cursors with documents alone, which move no node, are not remembered, however many are not committed', () => {
+  const places = new GivenPlaces(8);
+  places.given(1, [place(0, 1)], true);
+  places.given(2, [place(0, 2)], true);
+  for (let ordinal = 3; ordinal < 50_000; ordinal++) places.given(ordinal, [], true);
+  places.given(50_000, [place(0, 50_000)], true);
+  assert.equal(places.size, 2);
+  assert.deepEqual([byNode(places.at(49_999)), byNode(places.at(50_000))], [{ n0: 2 }, { n0: 50_000 }]);
+});

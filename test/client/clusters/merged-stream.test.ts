@@ -6,6 +6,7 @@ import { BATCH_FORM } from '../../../src/client/library/batch-form.js';
 import { type Clusters, connectClusters } from '../../../src/client/library/grpc.js';
 import { connectClusters as connectByHttp } from '../../../src/client/library/http.js';
 import type { BatchItem, EventsItem, FeedItem, Subscription } from '../../../src/client/library/items.js';
+import { BackplaneError } from '../../../src/errors.js';
 import { all } from '../../harness/all.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
@@ -250,4 +251,34 @@ test('a cluster whose turn it is not is not read on, however long another one ta
   release();
   await reading;
   assert.equal(times.length, 1_002);
+});
+
+test('of a cluster that comes later than the last events of the others, all is told that it has', async () => {
+  const accepted = { nodes: [], nodesMissing: [], beginsLater: [] } as never;
+  const ending = new AbortController();
+  let asked = 0;
+  async function* there(): AsyncGenerator<BatchItem> {
+    yield { kind: 'accepted', accepted };
+    for (let at = 0; at < 10; at += 1) yield batch(at);
+    yield { ...batch(10), history: false };
+    await new Promise((resolve) => ending.signal.addEventListener('abort', resolve));
+  }
+  async function* later(): AsyncGenerator<BatchItem> {
+    asked += 1;
+    if (asked === 1) throw new BackplaneError('unavailable', 'away');
+    yield { kind: 'accepted', accepted };
+    for (let at = 20; at < 30; at += 1) yield batch(at);
+    yield { ...batch(30), history: false };
+  }
+  const sources = [
+    { name: 'there', stream: there },
+    { name: 'later', stream: later },
+  ];
+  const times: number[] = [];
+  for await (const item of mergedStream(sources, BATCH_FORM, { last: 3, follow: true }, ending.signal)) {
+    if (item.kind === 'events') times.push(Number(item.events[0]!.timeNs / 1_000_000n));
+    if (times.at(-1) === 30) break;
+  }
+  ending.abort();
+  assert.deepEqual(times, [7, 8, 9, 10, ...range(20, 31)]);
 });

@@ -155,13 +155,22 @@ test('an event that would be too long with all that can be named has less of it,
   const process = { ...FULL.process!, commandArgs: args, executable: { path, name }, workingDirectory: path };
   const parent = { pid: 1, executable: { path, name }, commandArgs: args };
   const long = { ...FULL, process: { ...process, parent, ancestors: new Array(8).fill(name) } };
-  for (const mask of [compileFieldMask(EVENT_FIELDS), compileFieldMask(['process.ancestors'])]) {
-    const writer = new EventWriter(1);
-    assert.ok(writer.write(long, mask) <= EVENT_BYTES_MAX);
-    writer.take();
-    writer.write(FULL, mask);
-    assert.deepEqual(json(writer.take()), json(encoded(mask)).slice(0, 1));
-  }
+  // The longest names that a runtime's answer is cut to, and paths that are still told.
+  const { type, topic, position, wallNs } = FULL;
+  const [text, half] = ['\ufffd'.repeat(256), `/${'p'.repeat(3_580)}`];
+  const container = { id: 'a'.repeat(64), name: text, image: { name: text + text, tags: ['\ufffd'.repeat(128)] } };
+  const k8s = { podName: text, podUid: text, namespaceName: text };
+  const cgroup = { path };
+  const file = { ...FULL.file!, path: half, newPath: half };
+  const named = { type, topic, position, wallNs, process: { ...long.process, cgroup }, container, k8s, file };
+  for (const event of [long, named])
+    for (const mask of [undefined, compileFieldMask(EVENT_FIELDS), compileFieldMask(['process.ancestors'])]) {
+      const writer = new EventWriter(1);
+      assert.ok(writer.write(event, mask) <= EVENT_BYTES_MAX);
+      writer.take();
+      writer.write(FULL, mask);
+      assert.deepEqual(json(writer.take()), json(encoded(mask)).slice(0, 1));
+    }
 });
 
 test('an event has what must be named only where it is named', () => {

@@ -1,9 +1,10 @@
 /** Whether a cursor stands within the depth of history that its bearer may have. */
 import { msToNs } from '../../../nanoseconds.js';
 import type { CheckedSubscription } from '../../../subscriptions/request/subscription-request.js';
-import type { CursorState } from '../../../wire/cursor.js';
+import type { CursorPlace, CursorState } from '../../../wire/cursor.js';
 import { DOCUMENT_LOGS } from '../../../wire/event/document-topics.js';
 import { cursorBeyondDepth } from '../../access/authorize.js';
+import type { DocumentLog } from '../../log/documents/document-log.js';
 import type { DocumentLogs } from '../../log/documents/document-logs.js';
 import type { LogStore } from '../../log/log-store.js';
 
@@ -24,18 +25,8 @@ export async function checkDepth(
   { store, documents }: Logs,
   floorNs: bigint,
 ): Promise<void> {
-  for (const log of documents.having(wanted?.topics ?? [])) {
-    const place = logs[DOCUMENT_LOGS.indexOf(log.name)];
-    if (place === undefined) continue;
-    const reader = log.reader(place.offset, undefined);
-    try {
-      let item = await reader.next(Number.POSITIVE_INFINITY);
-      while (item !== undefined && item.kind !== 'batch') item = await reader.next(Number.POSITIVE_INFINITY);
-      if (item !== undefined && item.batch.timeNs < floorNs) throw cursorBeyondDepth(floorNs);
-    } finally {
-      reader.close();
-    }
-  }
+  const nextNs = await nextDocumentNs(logs, documents.having(wanted?.topics ?? []));
+  if (nextNs !== undefined && nextNs < floorNs) throw cursorBeyondDepth(floorNs);
   if (history !== undefined) {
     const standsNs = history.wallNs > sinceNs ? history.wallNs : sinceNs;
     if (standsNs < floorNs) throw cursorBeyondDepth(floorNs);
@@ -51,4 +42,28 @@ export async function checkDepth(
       reader.close();
     }
   }
+}
+
+/**
+ * When the oldest was stored that comes next of these logs, wall nanoseconds; undefined where nothing does.
+ * @param places of all logs, as a cursor names them
+ */
+export async function nextDocumentNs(
+  places: readonly (CursorPlace | undefined)[],
+  logs: readonly DocumentLog[],
+): Promise<bigint | undefined> {
+  let least: bigint | undefined;
+  for (const log of logs) {
+    const place = places[DOCUMENT_LOGS.indexOf(log.name)];
+    if (place === undefined) continue;
+    const reader = log.reader(place.offset, undefined);
+    try {
+      let item = await reader.next(Number.POSITIVE_INFINITY);
+      while (item !== undefined && item.kind !== 'batch') item = await reader.next(Number.POSITIVE_INFINITY);
+      if (item !== undefined && (least === undefined || item.batch.timeNs < least)) least = item.batch.timeNs;
+    } finally {
+      reader.close();
+    }
+  }
+  return least;
 }

@@ -81,11 +81,13 @@ export class DocumentDelivery {
   /**
    * What a cursor says of the logs. While the past is replayed that is its place in merged order, but for logs that were
    * taken to their end: a node whose clock is ahead has merged order pass times that are still to come here. Selectors
-   * may be added when it is resumed, and begin at the cursor: so it names the ends of logs that none reads now, too.
+   * may be added when it is resumed, and topics to a group, and begin at the cursor: so it names the ends of logs that are
+   * not read now, too.
    */
   toCursor(replaying: boolean): readonly (CursorPlace | undefined)[] {
     if (replaying) return cursorLogs(this.#places.filter((place) => this.#taken.has(place)));
-    const unread = this.#selectors.named ? this.#logs.all().filter((log) => !this.#reads(log)) : [];
+    const mayGrow = this.#selectors.named || this.#checked.slice !== undefined;
+    const unread = mayGrow ? this.#logs.all().filter((log) => !this.#reads(log)) : [];
     return cursorLogs([...this.#places, ...unread.map((log) => new DocumentPlace(log, [], undefined))]);
   }
 

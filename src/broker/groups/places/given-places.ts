@@ -28,12 +28,22 @@ export class GivenPlaces {
     this.#countMax = Math.floor(GROUP_GIVEN_PLACES_MAX / slices);
   }
 
+  /** Cursors that are remembered. */
+  get size(): number {
+    return this.#steps.length;
+  }
+
   /** @param moved undefined for a cursor of a replay, which has no offsets that could be forgotten */
   given(ordinal: number, moved: readonly CursorNode[] | undefined, isOpen: boolean): void {
     if (moved === undefined) return;
     if (this.#from === undefined) {
       this.#from = ordinal;
       for (const place of moved) this.#places.set(place.node, place);
+      return;
+    }
+    // No place of its own: there may be any number of them, as documents move no node.
+    if (moved.length === 0) {
+      if (isOpen) this.#keepLast();
       return;
     }
     // In silence the newest two are enough: who commits has one of them, and misses nothing with an earlier place.
@@ -70,6 +80,12 @@ export class GivenPlaces {
       done++;
     }
     this.#steps.splice(0, done);
+  }
+
+  /** A cursor with something to commit has the place of the last step: it does not become one with later silence. */
+  #keepLast(): void {
+    const last = this.#steps.at(-1);
+    if (last?.isOpen === false) this.#steps[this.#steps.length - 1] = { ...last, isOpen: true };
   }
 
   /** Pairs become one step: who commits the first of a pair may be given it again, if the log has forgotten it. */

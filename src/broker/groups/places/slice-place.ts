@@ -16,10 +16,12 @@ import {
   encodeNote,
 } from '../../../wire/cursor.js';
 import { positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
+import { type Logs, nextDocumentNs } from '../../delivery/cursor/depth.js';
 import { ResumedCursor, readCursor } from '../../delivery/cursor/resumed-cursor.js';
 import { keyAtTime } from '../../delivery/history/history-merge.js';
 import { SelectorSet } from '../../delivery/selectors/selector-set.js';
 import type { LogStore } from '../../log/log-store.js';
+import type { PartitionLog } from '../../log/partition-log.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
 import { partitionOfSlice } from '../slice.js';
 
@@ -126,20 +128,29 @@ export async function unparked(
  * forgotten that.
  */
 export async function placeTimeNs(
-  { store }: Pick<PlaceContext, 'store'>,
+  { store, documents }: Logs,
   { slice, predicate }: SliceOfGroup,
   cursor: string,
   sinceNs: bigint,
 ): Promise<bigint> {
   if (cursor === '') return sinceNs;
-  const { history, places } = decodeCursor(cursor);
+  const state = decodeCursor(cursor);
+  const eventNs = await nextEventNs(store.partition(partitionOfSlice(slice)), predicate, state, sinceNs);
+  const documentNs = await nextDocumentNs(state.logs ?? [], documents.having(predicate.documents?.topics ?? []));
+  return documentNs !== undefined && documentNs < eventNs ? documentNs : eventNs;
+}
+
+async function nextEventNs(
+  log: PartitionLog,
+  { topics }: Predicate,
+  { history, places }: CursorState,
+  sinceNs: bigint,
+): Promise<bigint> {
   if (history !== undefined) return history.wallNs > sinceNs ? history.wallNs : sinceNs;
-  const log = store.partition(partitionOfSlice(slice));
   const place = places[log.partition];
-  // Documents are never older than their log, which has a bound of its own.
   if (place === undefined) return wallNowNs();
   if (place.offset < log.firstOffset) return sinceNs;
-  const reader = log.reader(place.offset, new Set(predicate.topics));
+  const reader = log.reader(place.offset, new Set(topics));
   try {
     for (let item = await reader.next(); item !== undefined; item = await reader.next()) {
       if (item.kind === 'frame') return msToNs(item.appendedMs);

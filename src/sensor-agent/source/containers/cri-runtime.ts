@@ -79,13 +79,21 @@ export class CriRuntime implements Runtime {
     return recordedContainer(id, { name, image: named, pod: pod?.name, podUid: pod?.uid, namespace: pod?.namespace });
   }
 
-  /** Kubelets give runtimes an id; the status of a container of it has the name. */
+  /**
+   * Kubelets give runtimes an id; the status of a container of it has the name. Where that is not had, as of a container
+   * that has ended meanwhile, the id stays: it must not keep the names of this and of others from being known.
+   */
   async #imageName(container: string, image: string): Promise<string> {
     const known = this.#imageNames.get(image);
     if (known !== undefined) return known;
-    const name = readImage(await this.#call('ContainerStatus', statusRequest(container))) || image;
-    this.#imageNames.set(image, name);
-    return name;
+    let name: string;
+    try {
+      name = readImage(await this.#call('ContainerStatus', statusRequest(container)));
+    } catch {
+      return image;
+    }
+    if (name !== '') this.#imageNames.set(image, name);
+    return name || image;
   }
 
   #call(method: string, request: Buffer): Promise<Buffer> {

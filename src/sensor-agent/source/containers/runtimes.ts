@@ -8,6 +8,9 @@ import type { RecordedContainer } from '../../recorder/recording.js';
 import { NoSuchService, type Runtime } from './runtime.js';
 import { findSocket, openRuntime, type RuntimePlace } from './runtime-places.js';
 
+/** What is longer, or has other characters, is in no cgroup, and would be kept and recorded for nothing. */
+const ID = /^[0-9A-Za-z-]{1,64}$/;
+
 export interface RuntimeLog {
   info(message: string): void;
   warn(message: string): void;
@@ -89,7 +92,7 @@ export class Runtimes {
           : (await Promise.all(ids.map((id) => runtime.find(id)))).filter((each) => each !== undefined);
       if (found.trouble !== '') this.#log.info(`${found.path} names containers again`);
       found.trouble = '';
-      return known;
+      return known.filter(({ id }) => ID.test(id));
     } catch (cause) {
       this.#failed(found, cause);
       return cause instanceof NoSuchService ? [] : undefined;

@@ -8,13 +8,14 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Server, ServerCredentials, type ServerUnaryCall, type sendUnaryData, status } from '@grpc/grpc-js';
 import fc from 'fast-check';
-import { RUNTIME_ANSWER_BYTES_MAX } from '../../../../src/limits/containers.js';
+import { CONTAINERS_MAX, RUNTIME_ANSWER_BYTES_MAX } from '../../../../src/limits/containers.js';
 import { ContainerNames } from '../../../../src/sensor-agent/container-names.js';
 import { readContainers, readImage, readPods } from '../../../../src/sensor-agent/source/containers/cri-messages.js';
 import { CriRuntime } from '../../../../src/sensor-agent/source/containers/cri-runtime.js';
 import { DockerRuntime } from '../../../../src/sensor-agent/source/containers/docker-runtime.js';
 import { recordedContainer } from '../../../../src/sensor-agent/source/containers/runtime.js';
 import { runtimePlaces } from '../../../../src/sensor-agent/source/containers/runtime-places.js';
+import { Runtimes } from '../../../../src/sensor-agent/source/containers/runtimes.js';
 import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 import { CHANGING, RecordingDriver, Told } from '../../../harness/recording-driver.js';
 import { runs } from '../../../harness/runs.js';
@@ -47,6 +48,8 @@ const ANSWERS: Readonly<Record<string, Buffer>> = {
   ListPodSandbox: message({ 1: message({ 1: POD, 2: message({ 1: 'web-1', 2: 'uid', 3: 'shop' }) }) }),
   ContainerStatus: message({ 1: message({ 8: message({ 1: 'docker.io/library/nginx:1.27' }) }) }),
 };
+
+const LOG = { info: () => undefined, warn: () => undefined, error: assert.fail };
 
 type Answer = (method: string, done: sendUnaryData<Buffer>) => void;
 const servers: Server[] = [];
@@ -97,6 +100,28 @@ test('a container is named with its pod, and its image by the name of the id tha
   assert.equal(await runtime.find('0'.repeat(64)), undefined);
   assert.deepEqual(await runtime.list(), [OF_POD, NAMED]);
   runtime.close();
+});
+
+test('a container that ended amid the questions keeps its id as its image, and no other from being named', async () => {
+  const gone: Answer = (method, done) =>
+    method === 'ContainerStatus' ? done({ code: status.NOT_FOUND, message: 'gone' }) : right(method, done);
+  const runtime = new CriRuntime(await served(gone));
+  const byId = { ...NAMED, image: IMAGE_ID, tag: undefined };
+  assert.deepEqual(await runtime.find(ID), byId);
+  assert.deepEqual(await runtime.list(), [OF_POD, byId]);
+  runtime.close();
+});
+
+test('what can be the id of no cgroup is not taken', async () => {
+  const listed = Buffer.concat(
+    ['x'.repeat(65), '', '../..', ID].map((id) => message({ 1: message({ 1: id, 3: message({ 1: 'web' }) }) })),
+  );
+  const socket = await served((method, done) => done(null, method === 'ListContainers' ? listed : Buffer.alloc(0)));
+  const runtimes = new Runtimes(runtimePlaces([socket]), LOG);
+  assert.equal(runtimes.look(), true);
+  const { found, whole } = await runtimes.ask(undefined);
+  assert.deepEqual([found.map(({ id }) => id), whole], [[ID], true]);
+  runtimes.close();
 });
 
 test('garbage, an answer that is too large and one that never comes fail, each within its time', async () => {
@@ -167,15 +192,13 @@ function recorded() {
   return {
     told,
     recorder: driver.recorder,
-    happens: () => {
-      const of = { pid: 2, cgroup: `/docker/${ID}`, containerId: ID };
+    happens: (id = ID) => {
+      const of = { pid: 2, cgroup: `/docker/${id}`, containerId: id };
       driver.recorder.snapshot([of]);
       driver.step({ ...step, entries: [entry(2), entry(5)] });
     },
   };
 }
-
-const LOG = { info: () => undefined, warn: () => undefined, error: assert.fail };
 
 test('an event waits for the names of its container, and everything behind it', async () => {
   const { told, recorder, happens } = recorded();
@@ -218,6 +241,29 @@ for (const [what, answer] of [
     names.stop();
   });
 }
+
+test('what had to make room is waited for anew; what nobody names holds up the rest only for so long in all', async () => {
+  const { told, recorder, happens } = recorded();
+  const names = await ContainerNames.start(recorder, runtimePlaces([await served(() => undefined)]), LOG);
+  const tells = async (id: string) => {
+    const before = told.events.length;
+    happens(id);
+    names.step(performance.now());
+    const waits = told.events.length === before;
+    await until('its events', () => told.events.length >= before + 2);
+    return waits;
+  };
+  assert.equal(await tells(ID), true);
+  const other = (n: number) => String(n).padStart(64, 'f');
+  const others = Array.from({ length: CONTAINERS_MAX + 1 }, (_, n) => ({ id: other(n) }));
+  recorder.containers(others, true);
+  recorder.containers([], true);
+  assert.equal(await tells(ID), true);
+  let waited = 0;
+  while (waited < 50 && (await tells(other(-1 - waited).replace('-', 'e')))) waited += 1;
+  assert.ok(waited < 50);
+  names.stop();
+});
 
 test('where nothing speaks, or what speaks names no containers, ids stand alone', async () => {
   const unimplemented: Answer = (_method, done) => done({ code: status.UNIMPLEMENTED, message: 'unknown service' });

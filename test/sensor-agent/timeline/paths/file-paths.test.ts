@@ -12,9 +12,9 @@ import { ProcessTable } from '../../../../src/sensor-agent/timeline/process-tabl
 import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 
 const { pid } = process;
-/** Of this process; this one's number stands for it in /proc. */
-const THREAD = pid + 1;
-const OTHER = pid + 2;
+/** Numbers that no thread has: the kernel gives none above 2^22, and those behind this process's own are of its threads. */
+const THREAD = 2 ** 22 + 1;
+const OTHER = 2 ** 22 + 2;
 const NOW_NS = 100n;
 
 /** A call of a thread that returns a descriptor, or undefined: begins. */
