@@ -47,6 +47,7 @@ export class LibraryPage {
     const profile = scratchDirectory('chromium');
     const browser = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${join(profile, 'profile')}`, `${this.origin}/`], {
       stdio: 'ignore',
+      detached: true,
     });
     try {
       const { result, error } = await Promise.race([
@@ -58,9 +59,10 @@ export class LibraryPage {
       if (error !== undefined) throw new Error(error);
       return result;
     } finally {
-      browser.kill('SIGKILL');
+      // Its other processes write into the profile for as long as they live.
+      if (browser.exitCode === null && browser.signalCode === null) process.kill(-browser.pid!, 'SIGKILL');
       await ended(browser);
-      rmSync(profile, { recursive: true, force: true, maxRetries: 3 });
+      rmSync(profile, { recursive: true, force: true, maxRetries: 20 });
     }
   }
 

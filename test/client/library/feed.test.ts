@@ -152,7 +152,8 @@ test('a stream whose token ends is opened again once, with the token of then', a
 test('a feed goes on at another broker of the list, and begins at one that answers', async (t) => {
   const first = await start(t, { events: NUMBERED.slice(0, 8) });
   const second = await start(t);
-  const bus = await busOf(t, [NOBODY, first.address, second.address]);
+  const near = [NOBODY, first.address].map((broker) => `${broker}@near`);
+  const bus = await busOf(t, [...near, second.address], { zone: 'near' });
   const feed = bus.subscribe({ follow: true });
   const items: FeedItem[] = [];
   for await (const item of feed) {
