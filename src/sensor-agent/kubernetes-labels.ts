@@ -9,6 +9,7 @@ import { asBackplaneError } from '../errors.js';
 import { within } from '../flow/within.js';
 import { KUBERNETES_ANSWER_BYTES_MAX, KUBERNETES_ANSWER_MS_MAX, NODE_LABELS_MAX } from '../limits/containers.js';
 import { isNodeLabel } from '../subscriptions/request/node-labels.js';
+import { answeredText } from './answered-text.js';
 
 export interface KubernetesApi {
   readonly host: string;
@@ -53,26 +54,8 @@ function read(
   nodeName: string,
   signal: AbortSignal,
 ): Promise<string> {
-  const authorization = `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`;
-  const options = { host, port, ca: readFileSync(caFile), agent: false, signal } as const;
-  return new Promise((resolve, reject) => {
-    const path = `/api/v1/nodes/${encodeURIComponent(nodeName)}`;
-    const asked = request({ ...options, path, headers: { authorization, accept: 'application/json' } }, (answer) => {
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      answer.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > KUBERNETES_ANSWER_BYTES_MAX)
-          asked.destroy(new Error(`the answer has more than ${KUBERNETES_ANSWER_BYTES_MAX} bytes`));
-        else chunks.push(chunk);
-      });
-      answer.on('error', reject);
-      answer.on('end', () => {
-        if (answer.statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8'));
-        else reject(new Error(`GET ${path} is answered with status ${answer.statusCode}`));
-      });
-    });
-    asked.on('error', reject);
-    asked.end();
-  });
+  const headers = { authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}`, accept: 'application/json' };
+  const path = `/api/v1/nodes/${encodeURIComponent(nodeName)}`;
+  const asked = request({ host, port, path, headers, ca: readFileSync(caFile), agent: false, signal });
+  return answeredText(asked, KUBERNETES_ANSWER_BYTES_MAX);
 }

@@ -3,6 +3,7 @@ import { request } from 'node:http';
 import * as z from 'zod';
 import { within } from '../../../flow/within.js';
 import { CONTAINER_ANSWER_MS_MAX, CONTAINERS_MAX, RUNTIME_ANSWER_BYTES_MAX } from '../../../limits/containers.js';
+import { answeredText } from '../../answered-text.js';
 import type { RecordedContainer } from '../../recorder/recording.js';
 import { type Runtime, recordedContainer } from './runtime.js';
 
@@ -48,26 +49,8 @@ export class DockerRuntime implements Runtime {
   }
 
   #read(path: string, signal: AbortSignal): Promise<string> {
-    return new Promise((resolve, reject) => {
-      const options = { socketPath: this.#socket, path, headers: { host: 'docker' }, agent: false, signal };
-      const asked = request(options, (answer) => {
-        const chunks: Buffer[] = [];
-        let bytes = 0;
-        answer.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-          if (bytes > RUNTIME_ANSWER_BYTES_MAX)
-            asked.destroy(new Error(`its answer has more than ${RUNTIME_ANSWER_BYTES_MAX} bytes`));
-          else chunks.push(chunk);
-        });
-        answer.on('error', reject);
-        answer.on('end', () => {
-          if (answer.statusCode === 200) resolve(Buffer.concat(chunks).toString('utf8'));
-          else reject(new Error(`it answers ${path} with status ${answer.statusCode}`));
-        });
-      });
-      asked.on('error', reject);
-      asked.end();
-    });
+    const asked = request({ socketPath: this.#socket, path, headers: { host: 'docker' }, agent: false, signal });
+    return answeredText(asked, RUNTIME_ANSWER_BYTES_MAX);
   }
 }
 
