@@ -31,7 +31,8 @@ export interface CriPod {
   readonly namespace: string;
 }
 
-/** CONTAINER_EXITED of ContainerState. */
+/** Of a Container, and CONTAINER_EXITED of ContainerState. */
+const STATE = 6;
 const EXITED = 2;
 
 /** Of one container or pod; undefined: of all. */
@@ -46,13 +47,13 @@ export function statusRequest(id: string): Buffer {
 /** At most as many as are remembered: what is behind them is asked for when it is needed. */
 export function readContainers(answer: Buffer): CriContainer[] {
   return listed(answer, (bytes) => {
-    const { texts, numbers, chunks } = fieldsOf(bytes);
+    const { texts, number, chunks } = fieldsOf(bytes, STATE);
     return {
       id: texts(1),
       podId: texts(2),
       name: fieldsOf(chunks(3)).texts(1),
       image: imageOf(chunks(4)),
-      ended: numbers(6) === EXITED,
+      ended: number === EXITED,
     };
   });
 }
@@ -88,33 +89,24 @@ function listed<T>(answer: Buffer, read: (bytes: Buffer) => T): T[] {
 
 const NOTHING = Buffer.alloc(0);
 
-/** The last of each field, as protobuf has it. */
-function fieldsOf(bytes: Buffer) {
+/**
+ * The last of each field, as protobuf has it. `numbered`: the field that is read as a number; of the others some are times,
+ * beyond 2^53.
+ */
+function fieldsOf(bytes: Buffer, numbered?: number) {
   const reader = new ProtoReader(bytes, 'answer of the container runtime');
   const parts = new Map<number, Buffer>();
-  const values = new Map<number, number>();
+  let number = 0;
   while (reader.nextTag()) {
     if (reader.wireType === LENGTH) parts.set(reader.field, reader.chunk());
-    else if (reader.wireType === VARINT) values.set(reader.field, varintOrZero(reader));
+    else if (reader.field === numbered && reader.wireType === VARINT) number = reader.varint();
     else reader.skip();
   }
   return {
     chunks: (field: number) => parts.get(field) ?? NOTHING,
     texts: (field: number) => parts.get(field)?.toString('utf8') ?? '',
-    numbers: (field: number) => values.get(field) ?? 0,
+    number,
   };
-}
-
-/** Times may be beyond 2^53, and are not read. */
-function varintOrZero(reader: ProtoReader): number {
-  const { offset } = reader;
-  try {
-    return reader.varint();
-  } catch {
-    reader.offset = offset;
-    reader.skip();
-    return 0;
-  }
 }
 
 function textField(field: number, value: string | Buffer): Buffer {

@@ -42,7 +42,7 @@ function varint(value: number): Buffer {
   return Buffer.from([...bytes, value]);
 }
 
-const CONTAINER = message({ 1: ID, 2: POD, 3: message({ 1: 'web' }), 4: message({ 1: IMAGE_ID }), 6: 1, 7: 2 ** 50 });
+const CONTAINER = message({ 1: ID, 2: POD, 3: message({ 1: 'web' }), 4: message({ 1: IMAGE_ID }), 6: 1, 7: 2 ** 60 });
 const ANSWERS: Readonly<Record<string, Buffer>> = {
   ListContainers: message({ 1: CONTAINER }),
   ListPodSandbox: message({ 1: message({ 1: POD, 2: message({ 1: 'web-1', 2: 'uid', 3: 'shop' }) }) }),
