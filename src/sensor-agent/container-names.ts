@@ -26,14 +26,12 @@ import type { RuntimePlace } from './source/containers/runtime-places.js';
 import { type RuntimeLog, Runtimes } from './source/containers/runtimes.js';
 
 interface Wanted {
-  /** By then it is recorded that nobody said in time. */
+  /** By then it is recorded that nobody said in time; Infinity: that is recorded. */
   lateMs: number;
   /** When it is asked for next. */
   dueMs: number;
   /** Answers of all runtimes that did not have it. */
   tries: number;
-  /** That is recorded. */
-  late: boolean;
 }
 
 export interface ContainerLog extends RuntimeLog {
@@ -101,13 +99,13 @@ export class ContainerNames {
   }
 
   #want(id: string, nowMs: number): void {
-    const lateMs = Math.max(nowMs, this.#waitsFromMs <= nowMs ? nowMs + CONTAINER_WAIT_MS : 0);
+    const lateMs = this.#waitsFromMs <= nowMs ? nowMs + CONTAINER_WAIT_MS : nowMs;
     const known = this.#wanted.get(id);
     // What was recorded of it had to make room: an event waits anew.
-    if (known?.late) Object.assign(known, { lateMs, late: false });
+    if (known?.lateMs === Number.POSITIVE_INFINITY) known.lateMs = lateMs;
     if (known !== undefined) return;
     if (this.#wanted.size >= CONTAINERS_WANTED_MAX) this.#wanted.delete(this.#wanted.keys().next().value!);
-    this.#wanted.set(id, { lateMs, dueMs: nowMs, tries: 0, late: false });
+    this.#wanted.set(id, { lateMs, dueMs: nowMs, tries: 0 });
   }
 
   /** Does what is due, and sets the timer for what is due next. */
@@ -119,8 +117,8 @@ export class ContainerNames {
     const due: string[] = [];
     let nextMs = Number.POSITIVE_INFINITY;
     for (const [id, wanted] of this.#wanted) {
-      if (!wanted.late && wanted.lateMs <= nowMs) late.push(id);
-      else if (!wanted.late) nextMs = Math.min(nextMs, wanted.lateMs);
+      if (wanted.lateMs <= nowMs) late.push(id);
+      else nextMs = Math.min(nextMs, wanted.lateMs);
       if (this.#asking) continue;
       if (wanted.dueMs <= nowMs) due.push(id);
       else nextMs = Math.min(nextMs, wanted.dueMs);
@@ -136,7 +134,7 @@ export class ContainerNames {
     if (ids.length === 0) return;
     // Those that came up together were waited for together.
     if (this.#waitsFromMs <= nowMs) this.#waitsFromMs = nowMs + this.#waits.spend(CONTAINER_WAIT_MS);
-    for (const id of ids) this.#wanted.get(id)!.late = true;
+    for (const id of ids) this.#wanted.get(id)!.lateMs = Number.POSITIVE_INFINITY;
     this.#record(ids.map((id) => ({ id, unresolved: true })));
   }
 
