@@ -5,22 +5,22 @@
  */
 import { readFileSync } from 'node:fs';
 import { MOUNTS_LOOK_SHARE, OVERLAYS_PER_LOOK_MAX } from '../../limits.js';
-import { type MountLine, mountLine, OVERLAY } from './mounts.js';
+import { mountLine, OVERLAY } from './mounts.js';
 
 export class OverlayWatch {
   #text = Buffer.alloc(0);
-  /** By line of the list. */
-  #there: ReadonlyMap<string, MountLine> = new Map();
+  /** By line of the list: where each is mounted. */
+  #there: ReadonlyMap<string, string> = new Map();
   #told = new Set<string>();
   #dueMs = Number.NEGATIVE_INFINITY;
 
-  /** Overlays that were not told yet, a few at a time; at first all are new. `nowMs`: monotonic. */
-  fresh(nowMs: number): readonly MountLine[] {
+  /** Where overlays are mounted that were not told yet, a few at a time; at first all are new. `nowMs`: monotonic. */
+  fresh(nowMs: number): readonly string[] {
     if (nowMs >= this.#dueMs) this.#look();
     if (this.#told.size === this.#there.size) return [];
     const untold = [...this.#there].filter(([line]) => !this.#told.has(line)).slice(0, OVERLAYS_PER_LOOK_MAX);
     for (const [line] of untold) this.#told.add(line);
-    return untold.map(([, mount]) => mount);
+    return untold.map(([, point]) => point);
   }
 
   #look(): void {
@@ -32,7 +32,7 @@ export class OverlayWatch {
         .toString()
         .split('\n')
         .map((line) => [line, mountLine(line)] as const);
-      this.#there = new Map(mounts.flatMap(([line, mount]) => (mount?.type === OVERLAY ? [[line, mount]] : [])));
+      this.#there = new Map(mounts.flatMap(([line, mount]) => (mount?.type === OVERLAY ? [[line, mount.point]] : [])));
       this.#told = new Set([...this.#told].filter((line) => this.#there.has(line)));
     }
     const endedMs = performance.now();

@@ -183,7 +183,7 @@ export class LinkerPoints implements ExecPoints {
 
   /** Only in layers: who mounts something else may want to unmount it before anything runs there. */
   prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void {
-    for (const { point } of this.#overlays.fresh(nowMs))
+    for (const point of this.#overlays.fresh(nowMs))
       for (const name of this.#names)
         atMount(point, name, (place) => {
           const file = place.stacked ? this.#own(readExecutable(place)) : undefined;
