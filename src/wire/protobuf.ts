@@ -138,6 +138,22 @@ export function varintBytes(value: number): number {
   return count;
 }
 
+/** Writes a number (0 to 2^53 - 1) as a varint at an offset; returns where it ends. */
+function writeVarint(bytes: Buffer, value: number, offset: number): number {
+  let at = offset;
+  let rest = value;
+  while (rest > 0x7fff_ffff) {
+    bytes[at++] = (rest % 128) | 0x80;
+    rest = Math.floor(rest / 128);
+  }
+  while (rest > 0x7f) {
+    bytes[at++] = (rest & 0x7f) | 0x80;
+    rest >>>= 7;
+  }
+  bytes[at++] = rest;
+  return at;
+}
+
 /** Writes into a buffer that the caller sized; offsets beyond it throw RangeError (a defect). */
 export class ProtoWriter {
   readonly bytes: Buffer;
@@ -148,16 +164,7 @@ export class ProtoWriter {
   }
 
   varint(value: number): void {
-    let rest = value;
-    while (rest > 0x7fff_ffff) {
-      this.bytes[this.offset++] = (rest % 128) | 0x80;
-      rest = Math.floor(rest / 128);
-    }
-    while (rest >= 128) {
-      this.bytes[this.offset++] = (rest & 0x7f) | 0x80;
-      rest >>>= 7;
-    }
-    this.bytes[this.offset++] = rest;
+    this.offset = writeVarint(this.bytes, value, this.offset);
   }
 
   tag(field: number, wireType: number): void {
@@ -278,16 +285,7 @@ export class GrowingWriter {
   }
 
   varint(value: number): void {
-    let rest = value;
-    while (rest > 0x7fffffff) {
-      this.byte((rest % 128) | 0x80);
-      rest = Math.floor(rest / 128);
-    }
-    while (rest > 0x7f) {
-      this.byte((rest & 0x7f) | 0x80);
-      rest >>>= 7;
-    }
-    this.byte(rest);
+    this.end = writeVarint(this.bytes, value, this.end);
   }
 
   /** Protobuf writes a negative integer as ten bytes of its 64-bit two's complement. */
