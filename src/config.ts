@@ -40,8 +40,7 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const origins: Partial<Record<SettingKey, { text: string; origin: string }>> = {};
   for (const key of SETTING_KEYS) {
     const found = find(key, sources, file, path);
-    const value = parseSetting(key, found.text, found.origin);
-    settings[key] = value instanceof Promise ? await value : value;
+    settings[key] = await parseSetting(key, found.text, found.origin);
     origins[key] = found;
   }
   return {
@@ -80,18 +79,14 @@ function find(key: SettingKey, sources: ConfigSources, file: Record<string, stri
   return { text: SETTINGS[key].fallback, origin: 'default' };
 }
 
-function parseSetting(key: SettingKey, text: string, origin: string): unknown {
-  const refused = (thrown: unknown): never => {
+async function parseSetting(key: SettingKey, text: string, origin: string): Promise<unknown> {
+  try {
+    return await SETTINGS[key].parse(text);
+  } catch (thrown) {
     if (!(thrown instanceof BackplaneError)) throw thrown;
     const where = origin === 'default' ? `the default; set ${flagName(key)}` : origin;
     const shown = JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
     const got = 'secret' in SETTINGS[key] ? '' : `, got ${shown}`;
     throw new BackplaneError('invalid_argument', `${key} ${thrown.message}${got} (${where})`, { field: key });
-  };
-  try {
-    const value = SETTINGS[key].parse(text);
-    return value instanceof Promise ? value.catch(refused) : value;
-  } catch (thrown) {
-    return refused(thrown);
   }
 }

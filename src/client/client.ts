@@ -8,7 +8,7 @@ import { secureTrouble, type TlsNames } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError } from '../errors.js';
 import { BrokerRing } from '../flow/reconnect.js';
-import { CLIENT_ANSWER_MS, LISTED_MAX } from '../limits/client.js';
+import { CLIENT_ANSWER_MS } from '../limits/client.js';
 import {
   type ChannelSecurity,
   type ConnectionOptions,
@@ -35,6 +35,7 @@ import type {
   SetGroupFilterResponse__Output as SetGroupFilterResponse,
   SubscribeRequest,
 } from '../wire/messages.js';
+import { allPages } from './all-pages.js';
 import { clientError, noBrokerError } from './client-error.js';
 import { askInTurn, resumingStream, type StreamSource } from './resuming-stream.js';
 import { itemFacts, type SubscribeItem, subscribeItem } from './subscribe-item.js';
@@ -307,20 +308,6 @@ export class Client {
     this.#services.get(broker)?.close();
     this.#services.delete(broker);
   }
-}
-
-/** The items of all pages; of a broker that never comes to an end the first LISTED_MAX. */
-async function allPages<Item>(
-  ask: (pageToken: string) => Promise<{ readonly items: readonly Item[]; readonly nextPageToken: string }>,
-): Promise<Item[]> {
-  const all: Item[] = [];
-  let pageToken = '';
-  do {
-    const { items, nextPageToken } = await ask(pageToken);
-    all.push(...items);
-    pageToken = nextPageToken;
-  } while (pageToken !== '' && all.length < LISTED_MAX);
-  return all;
 }
 
 function answerTo<Response>(call: (done: Callback<Response>) => unknown): Promise<Response> {

@@ -41,6 +41,15 @@ export function refuse(reason: string): never {
   throw new BackplaneError('invalid_argument', reason);
 }
 
+/** What a text of JSON holds; `must` says what it must be. */
+export function jsonData(text: string, must: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return refuse(must);
+  }
+}
+
 export const anyText = (text: string): string => text;
 
 /** A text that passes a check; `must` says what it must be. */

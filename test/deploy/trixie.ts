@@ -1,12 +1,10 @@
 /** Programs of Debian 13 that hold deployments to their rules, unpacked into a cache; older releases lack them. */
-import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { Release } from '../harness/debian-release.js';
+import { packagedProgram } from '../harness/debian-release.js';
 
 /** What tests of deployments download stays here. */
 export const PACKAGE_CACHE = process.env.BACKPLANE_PACKAGE_CACHE ?? join(homedir(), '.cache/backplane-packages');
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 
 /** By name: where its package has it. */
 const PROGRAMS = {
@@ -22,11 +20,7 @@ export interface Found {
 
 export function programOfTrixie(name: keyof typeof PROGRAMS): Found {
   try {
-    const architecture = ARCHITECTURES[process.arch] ?? process.arch;
-    const path = join(PACKAGE_CACHE, architecture, 'trixie/unpacked', name, PROGRAMS[name]);
-    // Without a look at the lists, so that a machine without a network runs what it has.
-    if (!existsSync(path)) new Release(PACKAGE_CACHE, 'trixie', architecture).unpack(name);
-    return { path, missing: false };
+    return { path: packagedProgram(PACKAGE_CACHE, 'trixie', name, PROGRAMS[name]), missing: false };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     return { path: '', missing: `needs ${name} of Debian 13, which cannot be had: ${why}` };

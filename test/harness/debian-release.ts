@@ -8,6 +8,10 @@ import path from 'node:path';
 
 const KEYS = '/usr/share/keyrings/debian-archive-keyring.gpg';
 const LISTS_AGE_MS_MAX = 24 * 60 * 60_000;
+/** As Debian names them. */
+const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
+/** Of all packages of a release, in the cache. */
+const UNPACKED = 'unpacked';
 
 /** Where this machine has its own packages from: it has those of other releases, too. */
 function mirror(): string {
@@ -81,7 +85,7 @@ export class Release {
   }
 
   #unpacked(name: string, download: (folder: string) => void): string {
-    const target = path.join(this.#folder, 'unpacked', name);
+    const target = path.join(this.#folder, UNPACKED, name);
     if (fs.existsSync(target)) return target;
     const making = fs.mkdtempSync(path.join(this.#folder, 'making-'));
     try {
@@ -106,4 +110,16 @@ export class Release {
     const why = error?.message ?? stderr.trim().split('\n').pop();
     throw new Error(`${command} ${args.join(' ')}: ${why}`);
   }
+}
+
+/**
+ * A program that runs on this machine, by its place in its package.
+ * @param cache as of a Release. Throws in one line what is missing.
+ */
+export function packagedProgram(cache: string, release: string, name: string, file: string): string {
+  const architecture = ARCHITECTURES[process.arch] ?? process.arch;
+  // Without a look at the lists, so that a machine without a network runs what it has. Removing the cache renews it.
+  const program = path.join(cache, architecture, release, UNPACKED, name, file);
+  if (!fs.existsSync(program)) new Release(cache, release, architecture).unpack(name);
+  return program;
 }

@@ -17,9 +17,6 @@ import { type ClusterSource, ClusterStream } from './cluster-stream.js';
 import { LastEvents } from './last-events.js';
 import type { ItemForm } from './merged-item.js';
 
-/** No time: something is notified. */
-const FOREVER_MS = 2 ** 31 - 1;
-
 /**
  * Iterates until the limit, until all clusters have ended, or until the signal is aborted. Items carry cursors of all
  * clusters together; '' where events were delivered that no cursor tells yet.
@@ -102,7 +99,7 @@ class Merge<Request extends ClusterableRequest, Item extends { readonly kind: st
     const open = this.#clusters.filter(({ phase }) => phase !== 'ended');
     const isOver = !this.#follow && open.every(({ phase }) => phase === 'away');
     if (this.#follow && !this.#wasAccepted && open.every(({ absent }) => absent)) return false;
-    const changed = await this.#changed.wait(this.#signal, isOver ? CLUSTER_AWAY_MS : FOREVER_MS);
+    const changed = await this.#changed.wait(this.#signal, isOver ? CLUSTER_AWAY_MS : Number.POSITIVE_INFINITY);
     return changed || !isOver;
   }
 

@@ -13,6 +13,7 @@ import {
   listSubscriptionsResponseOf,
   listTopicsResponseOf,
 } from '../../wire/typed/messages.js';
+import { allPages } from '../all-pages.js';
 import { checkOpen } from './closable.js';
 import { type Feed, ResumingFeed } from './feed.js';
 import { CarriedGroup, type Group, type GroupCarrier, type GroupOptions } from './group.js';
@@ -85,30 +86,22 @@ export class CarriedBus implements Bus {
     return explainResponseOf(await this.#ask('explain', { subscription: requestOf(subscription) }));
   }
 
-  async nodes(): Promise<ListNodesResponse['nodes']> {
-    const all: ListNodesResponse['nodes'][number][] = [];
-    let pageToken = '';
-    do {
+  nodes(): Promise<ListNodesResponse['nodes']> {
+    return allPages(async (pageToken) => {
       const page = listNodesResponseOf(await this.#ask('listNodes', { pageToken }));
-      all.push(...page.nodes);
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '');
-    return all;
+      return { items: page.nodes, nextPageToken: page.nextPageToken };
+    });
   }
 
   async topics(): Promise<ListTopicsResponse['topics']> {
     return listTopicsResponseOf(await this.#ask('listTopics')).topics;
   }
 
-  async subscriptions(): Promise<ListSubscriptionsResponse['subscriptions']> {
-    const all: ListSubscriptionsResponse['subscriptions'][number][] = [];
-    let pageToken = '';
-    do {
+  subscriptions(): Promise<ListSubscriptionsResponse['subscriptions']> {
+    return allPages(async (pageToken) => {
       const page = listSubscriptionsResponseOf(await this.#ask('listSubscriptions', { pageToken }));
-      all.push(...page.subscriptions);
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '');
-    return all;
+      return { items: page.subscriptions, nextPageToken: page.nextPageToken };
+    });
   }
 
   async status(): Promise<GetStatusResponse> {

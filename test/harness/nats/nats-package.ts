@@ -1,12 +1,10 @@
 /** nats-server from Debian's packages, in the two versions that tests run: see docs/cluster.md. */
 import { execFileSync } from 'node:child_process';
-import fs from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
-import { Release } from '../debian-release.js';
+import { packagedProgram } from '../debian-release.js';
 
 const CACHE = process.env.BACKPLANE_NATS_CACHE ?? path.join(homedir(), '.cache/backplane-nats');
-const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', arm64: 'arm64' };
 /** `floor`: the oldest that a broker accepts. */
 const RELEASES = { newest: 'sid', floor: 'trixie' } as const;
 
@@ -49,20 +47,13 @@ export function natsProgram(which: NatsVersion = 'newest'): NatsPackage {
 
 function look(which: NatsVersion): NatsPackage | string {
   try {
-    const program = (which === 'newest' && process.env.BACKPLANE_NATS_SERVER) || packaged(which);
+    const program =
+      (which === 'newest' && process.env.BACKPLANE_NATS_SERVER) ||
+      packagedProgram(CACHE, RELEASES[which], 'nats-server', 'usr/sbin/nats-server');
     const said = execFileSync(program, ['--version'], { encoding: 'utf8' });
     return { program, version: /v(\d+\.\d+\.\d+)/.exec(said)?.[1] ?? said.trim() };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause);
     return `needs nats-server of Debian ${RELEASES[which]}, which cannot be had: ${why}`;
   }
-}
-
-function packaged(which: NatsVersion): string {
-  const architecture = ARCHITECTURES[process.arch] ?? process.arch;
-  const release = RELEASES[which];
-  // Without a look at the lists, so that a machine without a network runs what it has. Removing the cache renews it.
-  const program = path.join(CACHE, architecture, release, 'unpacked/nats-server/usr/sbin/nats-server');
-  if (!fs.existsSync(program)) new Release(CACHE, release, architecture).unpack('nats-server');
-  return program;
 }
