@@ -238,7 +238,7 @@ function consumersOf(
 }
 
 function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementation>>): Server {
-  const grpc = new Server({ ...serverOptions(), interceptors: [boundAnswers()] });
+  const grpc = new Server(serverOptions(boundAnswers()));
   setStreamWindow(grpc);
   for (const [name, handlers] of Object.entries(services)) grpc.addService(rawService(name as Service), handlers);
   return grpc;

@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { BackplaneError } from '../errors.js';
+import { shuffled } from '../flow/reconnect.js';
 import { RETIRE_MS_MAX, RETIRE_STEP_MS } from '../limits.js';
 import type { RetireResponse } from '../wire/messages.js';
 import { ProtoReader } from '../wire/protobuf.js';
@@ -98,14 +99,4 @@ export class Retirement {
     }
     this.#parts.publishers.drain();
   }
-}
-
-/** Fisher and Yates. */
-function shuffled<Item>(items: readonly Item[]): Item[] {
-  const mixed = [...items];
-  for (let last = mixed.length - 1; last > 0; last -= 1) {
-    const at = Math.floor(Math.random() * (last + 1));
-    [mixed[last], mixed[at]] = [mixed[at]!, mixed[last]!];
-  }
-  return mixed;
 }

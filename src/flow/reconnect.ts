@@ -66,7 +66,7 @@ export class BrokerRing {
     const isNear = ({ zone: its }: { readonly zone: string }) => zone !== '' && its === zone;
     const near = parsed.filter(isNear);
     const far = parsed.filter((broker) => !isNear(broker));
-    this.#candidates = [...this.#shuffled(near), ...this.#shuffled(far)].map(({ address }) => ({
+    this.#candidates = [...shuffled(near, random), ...shuffled(far, random)].map(({ address }) => ({
       ...{ address, failures: 0, freeMs: 0 },
       ...{ failedMs: Number.NEGATIVE_INFINITY, answersSinceMs: undefined },
     }));
@@ -118,14 +118,14 @@ export class BrokerRing {
   #of(broker: string): Candidate | undefined {
     return this.#candidates.find(({ address }) => address === broker);
   }
+}
 
-  /** Fisher and Yates. */
-  #shuffled<Item>(items: readonly Item[]): Item[] {
-    const shuffled = [...items];
-    for (let last = shuffled.length - 1; last > 0; last -= 1) {
-      const at = Math.min(last, Math.floor(this.#random() * (last + 1)));
-      [shuffled[last], shuffled[at]] = [shuffled[at]!, shuffled[last]!];
-    }
-    return shuffled;
+/** Fisher and Yates. @param random 0 to 1 */
+export function shuffled<Item>(items: readonly Item[], random = Math.random): Item[] {
+  const mixed = [...items];
+  for (let last = mixed.length - 1; last > 0; last -= 1) {
+    const at = Math.min(last, Math.floor(random() * (last + 1)));
+    [mixed[last], mixed[at]] = [mixed[at]!, mixed[last]!];
   }
+  return mixed;
 }

@@ -23,7 +23,7 @@ import { whateverNames } from './filter/unresolved.js';
 import { NEVER } from './pushdown/raw-expr.js';
 import { type RawForm, rawForm } from './pushdown/raw-form.js';
 import { type RequiredText, requiredText } from './pushdown/required-text.js';
-import { checkTopics } from './request/names.js';
+import { checkNamedTopics, checkTopics } from './request/names.js';
 
 export interface PredicateOptions {
   /** Of the kernel. None: all of them, or none where `documents` are wanted. */
@@ -138,6 +138,12 @@ export function compilePredicate(options: PredicateOptions): Predicate {
   predicatesHeld.set(key, new WeakRef(predicate));
   dropped.register(predicate, key);
   return predicate;
+}
+
+/** Likewise of topics of both kinds, as requests and records have them. Throws as compilePredicate() does. */
+export function compileNamed(options: Omit<PredicateOptions, 'documents'>): Predicate {
+  const { kernel, documents } = checkNamedTopics(options.topics);
+  return compilePredicate({ ...options, topics: kernel, documents });
 }
 
 function compiled(options: PredicateOptions): Predicate {

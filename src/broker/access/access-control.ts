@@ -6,8 +6,7 @@ import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { TokenBucket } from '../../flow/token-bucket.js';
 import { IDENTITY_RATES_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import { wallNowNs } from '../../nanoseconds.js';
-import { compilePredicate } from '../../subscriptions/predicate.js';
-import { checkNamedTopics } from '../../subscriptions/request/names.js';
+import { compileNamed } from '../../subscriptions/predicate.js';
 import { coversNodes, narrowNodes, nodeGlobsText, unboundedGlobs } from '../../subscriptions/request/node-globs.js';
 import {
   type Asked,
@@ -86,13 +85,13 @@ export class AccessControl {
    * @param verbs what is needed besides `groups`
    */
   group(caller: Caller, verbs: readonly Verb[], extent: GroupExtent): void {
-    const { name, topics, filter, globs, sinceNs } = extent;
+    const { name, topics, filter, includeSelf, globs, sinceNs } = extent;
     const wish: Wish = { verbs: [...verbs, 'groups'], topics, nodes: unboundedGlobs(globs), group: name };
     this.#recorded(caller, 'groups', () => {
       const grant = authorize(this.#policy(), caller.identity, { ...wish, sinceNs, nowNs: wallNowNs() });
       const { filter: conjunct, floorNs, nodesWithin, nodesWithout } = grant;
       const uncovered =
-        conjunct !== undefined && joinedText(extent, conjunct) !== filter
+        conjunct !== undefined && compileNamed({ topics, filter, includeSelf, conjunct }).canonical !== filter
           ? `events that do not match ${conjunct}`
           : !coversNodes(globs, nodesWithin, nodesWithout)
             ? 'nodes beyond those that are granted'
@@ -200,12 +199,6 @@ export class AccessControl {
       throw cause;
     }
   }
-}
-
-/** What a group's filter would be with a role's joined to it. */
-function joinedText({ topics, filter, includeSelf }: GroupExtent, conjunct: string): string {
-  const { kernel, documents } = checkNamedTopics(topics);
-  return compilePredicate({ topics: kernel, documents, filter, includeSelf, conjunct }).canonical;
 }
 
 function heldNoMore({ kind }: Identity): BackplaneError {

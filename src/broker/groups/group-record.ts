@@ -9,9 +9,8 @@
  */
 import * as z from 'zod';
 import { GROUP_PARKED_BYTES_MAX, GROUP_PLACES_KEPT_MAX, GROUP_SLICES } from '../../limits.js';
-import { compilePredicate, type Predicate } from '../../subscriptions/predicate.js';
+import { compileNamed, type Predicate } from '../../subscriptions/predicate.js';
 import { checkGroupName } from '../../subscriptions/request/group-request.js';
-import { checkNamedTopics } from '../../subscriptions/request/names.js';
 import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { StateValue } from '../cluster/shared-state.js';
 
@@ -126,8 +125,7 @@ export function checkGroupState(key: string, value: unknown): void {
 
 /** Throws filter_invalid for a filter that this version does not understand. */
 export function predicateOf({ topics, filter, includeSelf, fields }: GroupRecord): Predicate {
-  const { kernel, documents } = checkNamedTopics(topics);
-  return compilePredicate({ topics: kernel, documents, filter, includeSelf, fields });
+  return compileNamed({ topics, filter, includeSelf, fields });
 }
 
 /** Of a predicate, as a record has them. */

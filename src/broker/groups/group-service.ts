@@ -1,8 +1,7 @@
 /** What people and programs ask of groups, the same for gRPC and HTTP. */
 import { BackplaneError, invalid } from '../../errors.js';
 import { msToNs, wallNowNs } from '../../nanoseconds.js';
-import { compilePredicate } from '../../subscriptions/predicate.js';
-import { checkNamedTopics } from '../../subscriptions/request/names.js';
+import { compileNamed } from '../../subscriptions/predicate.js';
 import { resolveWindow } from '../../subscriptions/request/window.js';
 import {
   type CommitRequest__Output,
@@ -117,12 +116,10 @@ export class GroupService {
     this.#enter(name, caller);
     const live = this.#groups.get(name);
     const { topics, fields, includeSelf } = live.record;
-    const named = checkNamedTopics(request.topics.length > 0 ? request.topics : topics);
-    const predicate = compilePredicate({
+    const predicate = compileNamed({
       filter,
       includeSelf,
-      topics: named.kernel,
-      documents: named.documents,
+      topics: request.topics.length > 0 ? request.topics : topics,
       fields: request.fields.length > 0 ? request.fields : fields,
       refuseImpossible: true,
     });

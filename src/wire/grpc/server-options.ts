@@ -4,7 +4,7 @@
  */
 import type { Http2Server, ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
-import { type Server, ServerInterceptingCall, type ServerInterceptor, type ServerOptions } from '@grpc/grpc-js';
+import type { Server, ServerInterceptor, ServerOptions } from '@grpc/grpc-js';
 import { BackplaneError } from '../../errors.js';
 import { ConnectionPlaces } from '../../flow/connection-places.js';
 import { everySecond } from '../../flow/long-timer.js';
@@ -20,19 +20,17 @@ import { guardMessages } from './message-guard.js';
 import { SignsOfLife } from './signs-of-life.js';
 
 /**
- * With any interceptor, the library passes nothing to a handler once a call was cancelled or its deadline has passed.
- * Without one, it starts a call whose request ends later than that, and never tells the handler that the call is over.
+ * @param interceptor with any, the library passes nothing to a handler once a call was cancelled or its deadline has
+ *   passed. Without one, it starts a call whose request ends later than that, and never tells the handler that it is over.
  */
-const endedCallsStayEnded: ServerInterceptor = (_method, call) => new ServerInterceptingCall(call);
-
-export function serverOptions(): ServerOptions {
+export function serverOptions(interceptor: ServerInterceptor): ServerOptions {
   return {
     'grpc.max_receive_message_length': MESSAGE_BYTES_MAX,
     'grpc.max_send_message_length': MESSAGE_BYTES_MAX + 64 * 1024,
     'grpc.max_concurrent_streams': STREAMS_PER_CONNECTION_MAX,
     'grpc.max_connection_idle_ms': CONNECTION_IDLE_MS,
     'grpc.enable_channelz': 0,
-    interceptors: [endedCallsStayEnded],
+    interceptors: [interceptor],
   };
 }
 

@@ -18,7 +18,7 @@ const CHECK = '/grpc.health.v1.Health/Check';
 const WATCH = '/grpc.health.v1.Health/Watch';
 const SUBSCRIBE = '/backplane.v1.Backplane/Subscribe';
 
-const server = new Server(serverOptions());
+const server = new Server(serverOptions(boundAnswers()));
 const calls: ServerWritableStream<Buffer, Buffer>[] = [];
 let port: number;
 let endConnections: () => void;
@@ -87,7 +87,7 @@ test('idle connections, and those with health checks only, keep nobody out, and 
 
 test('of answers that nobody reads no more waits than is allowed: the connection ends that does not read for longest', async () => {
   const answer = Buffer.alloc(100_000);
-  const bounded = new Server({ ...serverOptions(), interceptors: [boundAnswers(3 * answer.length)] });
+  const bounded = new Server(serverOptions(boundAnswers(3 * answer.length)));
   bounded.addService(rawService('Backplane'), {
     ListNodes: (_call: unknown, respond: (error: null, answer: Buffer) => void) => respond(null, answer),
   });

@@ -7,6 +7,7 @@ import { cursorBeyondDepth } from '../../access/authorize.js';
 import type { DocumentLog } from '../../log/documents/document-log.js';
 import type { DocumentLogs } from '../../log/documents/document-logs.js';
 import type { LogStore } from '../../log/log-store.js';
+import type { PartitionLog } from '../../log/partition-log.js';
 
 /** All that a subscription may read. */
 export interface Logs {
@@ -33,14 +34,24 @@ export async function checkDepth(
     return;
   }
   for (const [partition, { offset }] of places.entries()) {
-    const reader = store.partition(partition).reader(offset, new Set(topics));
-    try {
-      let item = await reader.next();
-      while (item !== undefined && item.kind !== 'frame') item = await reader.next();
-      if (item !== undefined && msToNs(item.appendedMs) < floorNs) throw cursorBeyondDepth(floorNs);
-    } finally {
-      reader.close();
-    }
+    const frameNs = await nextFrameNs(store.partition(partition), offset, topics);
+    if (frameNs !== undefined && frameNs < floorNs) throw cursorBeyondDepth(floorNs);
+  }
+}
+
+/** When the frame was appended that comes next of these topics, wall nanoseconds; undefined where none does. */
+export async function nextFrameNs(
+  log: PartitionLog,
+  offset: number,
+  topics: readonly string[],
+): Promise<bigint | undefined> {
+  const reader = log.reader(offset, new Set(topics));
+  try {
+    let item = await reader.next();
+    while (item !== undefined && item.kind !== 'frame') item = await reader.next();
+    return item && msToNs(item.appendedMs);
+  } finally {
+    reader.close();
   }
 }
 

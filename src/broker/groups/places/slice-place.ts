@@ -16,7 +16,7 @@ import {
   encodeNote,
 } from '../../../wire/cursor.js';
 import { positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
-import { type Logs, nextDocumentNs } from '../../delivery/cursor/depth.js';
+import { type Logs, nextDocumentNs, nextFrameNs } from '../../delivery/cursor/depth.js';
 import { ResumedCursor, readCursor } from '../../delivery/cursor/resumed-cursor.js';
 import { keyAtTime } from '../../delivery/history/history-merge.js';
 import { SelectorSet } from '../../delivery/selectors/selector-set.js';
@@ -150,15 +150,7 @@ async function nextEventNs(
   const place = places[log.partition];
   if (place === undefined) return wallNowNs();
   if (place.offset < log.firstOffset) return sinceNs;
-  const reader = log.reader(place.offset, new Set(topics));
-  try {
-    for (let item = await reader.next(); item !== undefined; item = await reader.next()) {
-      if (item.kind === 'frame') return msToNs(item.appendedMs);
-    }
-    return wallNowNs();
-  } finally {
-    reader.close();
-  }
+  return (await nextFrameNs(log, place.offset, topics)) ?? wallNowNs();
 }
 
 /** By node and topic, from where a new filter holds. */
