@@ -6,9 +6,15 @@ import { bytesText } from '../../text/size-text.js';
 import { durationMsText } from '../../text/time-text.js';
 import { coordinationStreams } from '../cluster/nats/coordination-streams.js';
 import { type LogBounds, partitionForms } from '../log/jetstream/streams.js';
-import { boundStream, differences, identityOf, makeStream, type StreamForm, streamInfo } from './stream-form.js';
-
-const NS_PER_MS = 1_000_000;
+import {
+  boundStream,
+  differences,
+  identityOf,
+  makeStream,
+  NATS_NS_PER_MS,
+  type StreamForm,
+  streamInfo,
+} from './stream-form.js';
 
 function forms(cluster: string, bounds: LogBounds): StreamForm[] {
   return [...partitionForms(cluster, bounds), ...coordinationStreams(cluster, bounds.replicas)];
@@ -76,7 +82,7 @@ export async function boundCluster(
   const logs = partitionForms(cluster).length;
   const bounds = {
     bytesMax: given.bytesMax ?? config.max_bytes * logs,
-    ageMsMax: given.ageMsMax ?? config.max_age / NS_PER_MS,
+    ageMsMax: given.ageMsMax ?? config.max_age / NATS_NS_PER_MS,
     replicas: given.replicas ?? config.num_replicas,
   };
   for (const form of partitionForms(cluster, bounds)) await bound(manager, form);
@@ -113,7 +119,7 @@ function strangers({ config }: StreamInfo, first: StreamInfo | undefined): strin
 export function streamText({ name, info, faults }: CheckedStream): string {
   if (info === undefined) return `${name}: ${faults.join('; ')}`;
   const { config, state } = info;
-  const age = config.max_age > 0 ? `, ${durationMsText(config.max_age / NS_PER_MS)}` : '';
+  const age = config.max_age > 0 ? `, ${durationMsText(config.max_age / NATS_NS_PER_MS)}` : '';
   const bounds = `${bytesText(state.bytes)} of ${bytesText(config.max_bytes)}${age}`;
   const copies = config.num_replicas === 1 ? '1 replica' : `${config.num_replicas} replicas`;
   return `${name}: ${bounds}, ${copies}: ${faults.length === 0 ? 'as it must be' : faults.join('; ')}`;

@@ -8,6 +8,8 @@ import { BackplaneError } from '../../errors.js';
 /** As `cluster init` makes it. */
 export type StreamForm = Partial<StreamConfig> & { readonly name: string };
 
+/** Durations in JetStream's settings are nanoseconds, as numbers. */
+export const NATS_NS_PER_MS = 1_000_000;
 /** Of what is stored: a broker refuses streams of another version. */
 const VERSION = '1';
 const IDENTITY = 'backplane.identity';
