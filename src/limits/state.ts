@@ -10,8 +10,6 @@ export const READER_RETRY_MS_MIN = 1_000;
 export const READER_RETRY_MS_MAX = 30_000;
 /** Messages that a reader asks for at once: the server cuts off a reader with 64 MiB on its way. */
 export const READER_BATCH = 64;
-/** A server deletes the consumer of a reader that has been away for so long. */
-export const READER_GONE_MS = 30_000;
 /** A stream is gone when it was not found so many times in a row: a server that has just started knows none. */
 export const READER_LOOKS = 3;
 
