@@ -3,16 +3,24 @@
  * that new demand finds room.
  *
  * @param demands what each asks for, 0 or more
+ * @param weights how many each counts for, more than 0, which share its demand evenly; one each by default
  * @returns as many shares; their sum is `total`
  */
-export function maxMinShares(demands: readonly number[], total: number): number[] {
+export function maxMinShares(
+  demands: readonly number[],
+  total: number,
+  weights: readonly number[] = demands.map(() => 1),
+): number[] {
   const shares = demands.map(() => 0);
-  const order = demands.map((_, index) => index).sort((a, b) => demands[a]! - demands[b]!);
-  let left = total;
-  for (const [at, index] of order.entries()) {
-    const share = Math.min(demands[index]!, left / (order.length - at));
+  const one = demands.map((demand, index) => demand / weights[index]!);
+  const order = demands.map((_, index) => index).sort((a, b) => one[a]! - one[b]!);
+  const weight = weights.reduce((sum, each) => sum + each, 0);
+  let [left, weightLeft] = [total, weight];
+  for (const index of order) {
+    const share = Math.min(demands[index]!, (left * weights[index]!) / weightLeft);
     shares[index] = share;
     left -= share;
+    weightLeft -= weights[index]!;
   }
-  return shares.map((share) => share + left / Math.max(1, shares.length));
+  return shares.map((share, index) => share + (left * weights[index]!) / weight);
 }

@@ -18,3 +18,30 @@ export class OneAtATime {
     return turn;
   }
 }
+
+/** Runs tasks of the same key one after another, and those of different keys beside each other. */
+export class Lanes {
+  /** Each exists only while it has tasks. */
+  readonly #lanes = new Map<string, OneAtATime>();
+
+  /** See OneAtATime.run. */
+  run<T>(key: string, task: () => Promise<T>): Promise<T> {
+    let lane = this.#lanes.get(key);
+    if (lane === undefined) {
+      lane = new OneAtATime();
+      this.#lanes.set(key, lane);
+    }
+    const turn = lane.run(task);
+    const over = () => {
+      if (lane.idle) this.#lanes.delete(key);
+    };
+    turn.then(over, over);
+    return turn;
+  }
+
+  /** Resolves when all tasks that are there now are over, also those that fail. @param keys all of them by default */
+  async settled(keys: Iterable<string> = this.#lanes.keys()): Promise<void> {
+    const busy = [...keys].filter((key) => this.#lanes.has(key));
+    await Promise.all(busy.map((key) => this.run(key, async () => undefined)));
+  }
+}

@@ -12,7 +12,7 @@
  * it is recorded as a gap of unknown size.
  */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { OneAtATime } from '../../flow/one-at-a-time.js';
+import { Lanes } from '../../flow/one-at-a-time.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { decodeFrame, encodeFrame, type Frame, refusedFrame, stretchOf } from '../../wire/frame/frame.js';
 import { checkEvents } from '../../wire/frame/frame-columns.js';
@@ -65,8 +65,8 @@ export class Ingest {
   readonly totals: IngestCounters = { frames: 0, events: 0, bytes: 0, duplicates: 0, refused: 0 };
   readonly byTopic = new Map<string, { frames: number; events: number; bytes: number }>();
 
-  /** Queues by node and topic; each exists only while it has frames that are not durable yet. */
-  readonly #lanes = new Map<string, OneAtATime>();
+  /** By node and topic, the frames that are not durable yet, also those of earlier sessions. */
+  readonly #lanes = new Lanes();
 
   readonly #store: LogStore;
   readonly #held: HeldFrames;
@@ -89,30 +89,13 @@ export class Ingest {
         `frame: epoch must be ${frameEpochMin} to ${record.epoch}, got ${coveredTo.epoch}`,
       );
     }
-    const durable = this.#inTurn(record.name, topic, () => this.#take(sender, taken, onHeld));
+    const durable = this.#lanes.run(laneKey(record.name, topic), () => this.#take(sender, taken, onHeld));
     return { topic, coveredTo, durable, refusal: taken.refusal };
   }
 
   /** Resolves when none of the node's frames is pending. Only then is it known how far the log covers the node. */
   async settled(node: string): Promise<void> {
-    const pending = Object.keys(TOPICS).filter((topic) => this.#lanes.has(laneKey(node, topic)));
-    await Promise.all(pending.map((topic) => this.#inTurn(node, topic, async () => undefined)));
-  }
-
-  /** Runs `take` after all frames of the node and topic that were accepted before, also those of earlier sessions. */
-  #inTurn(node: string, topic: string, take: () => Promise<void>): Promise<void> {
-    const key = laneKey(node, topic);
-    let lane = this.#lanes.get(key);
-    if (lane === undefined) {
-      lane = new OneAtATime();
-      this.#lanes.set(key, lane);
-    }
-    const turn = lane.run(take);
-    const over = () => {
-      if (lane.idle) this.#lanes.delete(key);
-    };
-    turn.then(over, over);
-    return turn;
+    await this.#lanes.settled(Object.keys(TOPICS).map((topic) => laneKey(node, topic)));
   }
 
   async #take({ record, closed }: Sender, { frame, frameBytes }: Taken, onHeld: OnHeld): Promise<void> {

@@ -6,9 +6,15 @@ import { bytesText } from '../../text/size-text.js';
 import { durationMsText } from '../../text/time-text.js';
 import { coordinationStreams } from '../cluster/nats/coordination-streams.js';
 import { type LogBounds, partitionForms } from '../log/jetstream/streams.js';
-import { boundStream, differences, identityOf, makeStream, type StreamForm, streamInfo } from './stream-form.js';
-
-const NS_PER_MS = 1_000_000;
+import {
+  boundStream,
+  differences,
+  identityOf,
+  makeStream,
+  NATS_NS_PER_MS,
+  type StreamForm,
+  streamInfo,
+} from './stream-form.js';
 
 function forms(cluster: string, bounds: LogBounds): StreamForm[] {
   return [...partitionForms(cluster, bounds), ...coordinationStreams(cluster, bounds.replicas)];
@@ -44,6 +50,8 @@ export interface CheckedStream {
   readonly name: string;
   /** Undefined where it is gone. */
   readonly info: StreamInfo | undefined;
+  /** Those of the faults that do not pass by themselves: it is gone, or not as it was made. */
+  readonly unfit: readonly string[];
   readonly faults: readonly string[];
 }
 
@@ -52,10 +60,11 @@ export async function checkCluster(manager: JetStreamManager, cluster: string): 
   // Bounds may be any, and are not compared.
   for (const form of forms(cluster, { bytesMax: 1, ageMsMax: 1, replicas: 1 })) {
     const info = await streamInfo(manager, form.name);
-    const faults = info === undefined ? ['it is gone: brokers do not start'] : differences(form, info.config);
-    found.push({ name: form.name, info, faults: [...faults, ...(info ? troubles(info) : [])] });
+    const unfit = info === undefined ? ['it is gone: brokers do not start'] : differences(form, info.config);
+    const others = info === undefined ? [] : [...troubles(info), ...strangers(info, found[0]?.info)];
+    found.push({ name: form.name, info, unfit, faults: [...unfit, ...others] });
   }
-  return found.map((one) => ({ ...one, faults: [...one.faults, ...strangers(one, found[0]!)] }));
+  return found;
 }
 
 /** Changes what is given of the bounds. Throws failed_precondition where a stream is not as it was made. */
@@ -65,16 +74,15 @@ export async function boundCluster(
   given: Partial<LogBounds>,
 ): Promise<void> {
   const checked = await checkCluster(manager, cluster);
-  // What only passes by itself, such as a replica that lags, does not keep from it.
-  const unfit = checked.find(({ name, info }) => info === undefined || differsFrom(cluster, name, info).length > 0);
-  if (unfit !== undefined) {
-    throw new BackplaneError('failed_precondition', `stream ${unfit.name}: ${unfit.faults[0]}`);
+  // What passes by itself, such as a replica that lags, does not keep from it.
+  for (const { name, unfit } of checked) {
+    if (unfit.length > 0) throw new BackplaneError('failed_precondition', `stream ${name}: ${unfit[0]}`);
   }
   const { config } = checked[0]!.info!;
   const logs = partitionForms(cluster).length;
   const bounds = {
     bytesMax: given.bytesMax ?? config.max_bytes * logs,
-    ageMsMax: given.ageMsMax ?? config.max_age / NS_PER_MS,
+    ageMsMax: given.ageMsMax ?? config.max_age / NATS_NS_PER_MS,
     replicas: given.replicas ?? config.num_replicas,
   };
   for (const form of partitionForms(cluster, bounds)) await bound(manager, form);
@@ -92,11 +100,6 @@ async function bound(manager: JetStreamManager, form: StreamForm): Promise<void>
   }
 }
 
-function differsFrom(cluster: string, name: string, { config }: StreamInfo): string[] {
-  const form = forms(cluster, { bytesMax: 1, ageMsMax: 1, replicas: 1 }).find((one) => one.name === name);
-  return form === undefined ? [] : differences(form, config);
-}
-
 /** What keeps a stream from being as safe as its settings say. */
 function troubles({ config, cluster }: StreamInfo): string[] {
   if (config.num_replicas <= 1) return [];
@@ -106,17 +109,17 @@ function troubles({ config, cluster }: StreamInfo): string[] {
 }
 
 /** All streams of a cluster have the identity of the first one. */
-function strangers({ info }: CheckedStream, first: CheckedStream): string[] {
-  const [own, wanted] = [info, first.info].map((one) => one && identityOf(one.config));
+function strangers({ config }: StreamInfo, first: StreamInfo | undefined): string[] {
+  const [own, wanted] = [config, first?.config].map((one) => one && identityOf(one));
   if (own === undefined || wanted === undefined || own === wanted) return [];
-  return [`its identity is ${own}, that of ${first.name} is ${wanted}: they are not of one cluster`];
+  return [`its identity is ${own}, that of ${first!.config.name} is ${wanted}: they are not of one cluster`];
 }
 
 /** One line about a stream, for people. */
 export function streamText({ name, info, faults }: CheckedStream): string {
   if (info === undefined) return `${name}: ${faults.join('; ')}`;
   const { config, state } = info;
-  const age = config.max_age > 0 ? `, ${durationMsText(config.max_age / NS_PER_MS)}` : '';
+  const age = config.max_age > 0 ? `, ${durationMsText(config.max_age / NATS_NS_PER_MS)}` : '';
   const bounds = `${bytesText(state.bytes)} of ${bytesText(config.max_bytes)}${age}`;
   const copies = config.num_replicas === 1 ? '1 replica' : `${config.num_replicas} replicas`;
   return `${name}: ${bounds}, ${copies}: ${faults.length === 0 ? 'as it must be' : faults.join('; ')}`;

@@ -8,6 +8,8 @@ import { BackplaneError } from '../../errors.js';
 /** As `cluster init` makes it. */
 export type StreamForm = Partial<StreamConfig> & { readonly name: string };
 
+/** Durations in JetStream's settings are nanoseconds, as numbers. */
+export const NATS_NS_PER_MS = 1_000_000;
 /** Of what is stored: a broker refuses streams of another version. */
 const VERSION = '1';
 const IDENTITY = 'backplane.identity';
@@ -17,11 +19,8 @@ const BOUNDS = ['max_bytes', 'max_age', 'num_replicas'] as const;
 const NO_CONSTANTS: ReadonlySet<string> = new Set([...BOUNDS, 'name', 'metadata']);
 const STREAM_NOT_FOUND = 10059;
 
-/** Throws already_exists where there is one. @param identity of the cluster, 16 hex digits */
+/** Rejects where there is another of that name. @param identity of the cluster, 16 hex digits */
 export async function makeStream(manager: JetStreamManager, form: StreamForm, identity: string): Promise<void> {
-  if ((await streamInfo(manager, form.name)) !== undefined) {
-    throw new BackplaneError('already_exists', `stream ${form.name} is there already`);
-  }
   const metadata = { [IDENTITY]: identity, [VERSIONED]: VERSION };
   await manager.streams.add({ ...form, metadata });
 }

@@ -120,9 +120,7 @@ export class NodeBudgets {
     const ceiling = this.#ceiling;
     if (ceiling === undefined) return;
     this.#excess = 0;
-    const records = [...this.#registry.all()].filter(
-      (record) => record.connection !== undefined && !record.isElsewhere,
-    );
+    const records = [...this.#registry.all()].filter(({ isHere }) => isHere);
     const even = ceiling / Math.max(1, records.length);
     const shares = maxMinShares(
       records.map((record) => Math.max(this.#demand(record), even * LEASE_SHARE_MIN)),
@@ -155,7 +153,7 @@ export class NodeBudgets {
 
   #tell(node: string): void {
     const record = this.#registry.record(node);
-    if (record?.connection === undefined || record.isElsewhere) return;
+    if (!record?.isHere) return;
     const budget = this.budget(record);
     this.#measure(record, budget);
     this.#route.tell(node, leaseOf(budget, 0));

@@ -89,6 +89,11 @@ export class NodeRecord {
     return { name, recorderId, epoch, holds, seenMs, connected, delivered, peer };
   }
 
+  /** It is connected to this broker. */
+  get isHere(): boolean {
+    return this.connection !== undefined && !this.isElsewhere;
+  }
+
   /** Time since which the node is known to be gone, milliseconds since 1970; undefined while it is connected. */
   get goneSinceMs(): number | undefined {
     return this.connection === undefined ? Math.max(this.lastSeenMs, this.#unseenToMs) : undefined;

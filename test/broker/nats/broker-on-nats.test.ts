@@ -3,18 +3,14 @@ import assert from 'node:assert/strict';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { coordinationStreams } from '../../../src/broker/cluster/nats/coordination-streams.js';
-import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
-import { openLink } from '../../../src/broker/nats/nats-link.js';
-import { makeStream } from '../../../src/broker/nats/stream-form.js';
 import { Client } from '../../../src/client/client.js';
 import type { SubscribeItem } from '../../../src/client/subscribe-item.js';
-import { MiB } from '../../../src/limits.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
+import { linkTo, makeTestCluster } from '../../harness/nats/state-under-test.js';
 import { ownAddress } from '../../harness/own-address.js';
 
 const FOLLOW = { topics: ['process'], follow: true };
@@ -28,13 +24,7 @@ beforeEach(async () => {
   if (skip !== false) return;
   servers = await NatsServers.start();
   const urls = servers.urls.split(',');
-  const link = await openLink({ servers: urls }, 'test');
-  const bounds = { bytesMax: 512 * MiB, ageMsMax: 3_600_000, replicas: 1 };
-  for (const form of partitionForms('test', bounds)) await makeStream(link.manager, form, '0123456789abcdef');
-  for (const form of coordinationStreams('test', 1)) {
-    await makeStream(link.manager, { ...form, max_bytes: 16 * MiB }, '0123456789abcdef');
-  }
-  await link.close();
+  await makeTestCluster(servers);
   harness = new Harness();
   lost = [];
   harness.nats = { servers: urls, cluster: 'test', onLost: ({ message }) => lost.push(message) };
@@ -119,7 +109,7 @@ test('a server that lost acknowledged frames gets them again, and a subscriber t
 
 test('a message that nobody can read is passed, and neither loses nor repeats an event', { skip }, async () => {
   const { agent, subscriber } = await harness.delivered(range(0, 5));
-  const link = await openLink({ servers: servers.urls.split(',') }, 'test');
+  const link = await linkTo(servers);
   const partition = partitionOf('a');
   const { seq } = await link.client.publish(`bp.test.${partition}.f.process.a`, 'no frame at all');
   await link.close();
@@ -136,7 +126,7 @@ test('a message that nobody can read is passed, and neither loses nor repeats an
 });
 
 test('a broker whose stream is deleted is told so once', { skip }, async () => {
-  const link = await openLink({ servers: servers.urls.split(',') }, 'test');
+  const link = await linkTo(servers);
   await link.manager.streams.delete('BP_test_2');
   await link.close();
   await until('it says so', () => lost.length > 0);

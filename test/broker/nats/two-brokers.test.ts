@@ -1,15 +1,11 @@
 /** Two brokers on NATS: whoever has the node, whoever has the subscriber. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { coordinationStreams } from '../../../src/broker/cluster/nats/coordination-streams.js';
-import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
-import { openLink } from '../../../src/broker/nats/nats-link.js';
-import { makeStream } from '../../../src/broker/nats/stream-form.js';
-import { MiB } from '../../../src/limits.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
+import { makeTestCluster } from '../../harness/nats/state-under-test.js';
 
 const skip = needsNats();
 let servers: NatsServers;
@@ -19,13 +15,7 @@ beforeEach(async () => {
   if (skip !== false) return;
   servers = await NatsServers.start();
   const urls = servers.urls.split(',');
-  const link = await openLink({ servers: urls }, 'test');
-  const bounds = { bytesMax: 512 * MiB, ageMsMax: 3_600_000, replicas: 1 };
-  const states = coordinationStreams('test', 1).map((form) => ({ ...form, max_bytes: 16 * MiB }));
-  for (const form of [...partitionForms('test', bounds), ...states]) {
-    await makeStream(link.manager, form, '0123456789abcdef');
-  }
-  await link.close();
+  await makeTestCluster(servers);
   brokers = [new Harness(), new Harness()];
   for (const harness of brokers) {
     harness.nats = { servers: urls, cluster: 'test', onLost: assert.fail };

@@ -4,10 +4,11 @@ import { AppendBounds } from '../../../src/broker/log/jetstream/appender.js';
 import { CatchUpTurns } from '../../../src/broker/log/jetstream/catch-up-turns.js';
 import { JetStreamLog, type JetStreamLogOptions } from '../../../src/broker/log/jetstream/jetstream-log.js';
 import { partitionForm } from '../../../src/broker/log/jetstream/streams.js';
-import { type NatsLink, openLink } from '../../../src/broker/nats/nats-link.js';
+import type { NatsLink } from '../../../src/broker/nats/nats-link.js';
 import { makeStream } from '../../../src/broker/nats/stream-form.js';
 import { MiB, PARTITIONS } from '../../../src/limits.js';
 import type { NatsServers } from './nats-servers.js';
+import { linkTo } from './state-under-test.js';
 
 /** Longer than any test: nothing but what it appends is in the stream. */
 const NEVER_MS = 3_600_000;
@@ -26,7 +27,7 @@ export class JetStreamLogs {
 
   /** @param bytesMax of the stream, which is made by the first call */
   async open(bytesMax = 64 * MiB, { times, ...options }: Partial<JetStreamLogOptions> = {}): Promise<JetStreamLog> {
-    const link = await openLink({ servers: this.#servers.urls.split(',') }, 'test');
+    const link = await linkTo(this.#servers);
     try {
       if (!this.#made) {
         const bounds = { bytesMax: bytesMax * PARTITIONS, ageMsMax: NEVER_MS, replicas: this.#servers.servers.length };

@@ -13,7 +13,7 @@ import {
   STATE_HISTORY,
   STATE_STREAM_BYTES_MAX,
 } from '../../../limits.js';
-import type { StreamForm } from '../../nats/stream-form.js';
+import { NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-form.js';
 import { subjectToken } from './subject-token.js';
 
 export interface StateStream {
@@ -53,7 +53,7 @@ export function coordinationStreams(cluster: string, replicas: number): StreamFo
   }));
   const audit = {
     ...{ ...common, name: `BP_${cluster}_audit`, subjects: [`bp.${cluster}.audit.*`], discard: 'old' as const },
-    ...{ max_bytes: AUDIT_LOG_BYTES_DEFAULT, max_age: AUDIT_LOG_AGE_MS_DEFAULT * 1_000_000, deny_purge: true },
+    ...{ max_bytes: AUDIT_LOG_BYTES_DEFAULT, max_age: AUDIT_LOG_AGE_MS_DEFAULT * NATS_NS_PER_MS, deny_purge: true },
   };
   return [...states, audit];
 }

@@ -4,6 +4,7 @@
  * that of the calls, and a message whose acknowledgement was lost is not stored twice.
  */
 import { BackplaneError } from '../../../errors.js';
+import { OneAtATime } from '../../../flow/one-at-a-time.js';
 import { AUDIT_MESSAGE_BYTES_MAX, STATE_WRITE_MS } from '../../../limits.js';
 import { encodeBatch } from '../../log/documents/document-batch.js';
 import type { NatsLink } from '../../nats/nats-link.js';
@@ -24,8 +25,7 @@ export class NatsAudit implements AuditLog {
   readonly place: string;
   /** Sequence of this broker's last message; 0 where it is not known. */
   #last = 0;
-  /** The last append. */
-  #before: Promise<void> = Promise.resolve();
+  readonly #appends = new OneAtATime();
   readonly #options: NatsAuditOptions;
 
   constructor(options: NatsAuditOptions) {
@@ -34,9 +34,7 @@ export class NatsAudit implements AuditLog {
   }
 
   append(entries: readonly object[]): Promise<void> {
-    const own = this.#before.then(() => this.#append(entries));
-    this.#before = own.catch(() => undefined);
-    return own;
+    return this.#appends.run(() => this.#append(entries));
   }
 
   async #append(entries: readonly object[]): Promise<void> {

@@ -7,6 +7,7 @@
 import { randomInt } from 'node:crypto';
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
+import { Lanes } from '../../../flow/one-at-a-time.js';
 import {
   STATE_DELETION_KEPT_MS,
   STATE_DELETIONS_FORGOTTEN_MAX,
@@ -66,8 +67,8 @@ export class NatsState implements SharedState {
   #snapshot: StateSnapshot | undefined;
   #created: string | undefined;
   readonly #changes = new Map<string, GuardedPublish>();
-  /** The last change of each key that is under way here, so that they follow each other. */
-  readonly #queues = new Map<string, Promise<unknown>>();
+  /** Changes of one key follow each other in the order of the calls. */
+  readonly #lanes = new Lanes();
   #waiters: Waiter[] = [];
   readonly #watchers = new Set<Watcher>();
   readonly #options: NatsStateOptions;
@@ -235,19 +236,11 @@ export class NatsState implements SharedState {
     return new StateContents(this.#options.prefix, this.#options.check);
   }
 
-  /** Changes of one key follow each other in the order of the calls. */
   async #queued(key: string, change: () => Promise<number>): Promise<number> {
     if (this.#changes.size >= STATE_WRITES_MAX) {
       throw new BackplaneError('resource_exhausted', `at most ${STATE_WRITES_MAX} changes of ${this.place} can wait`);
     }
-    const before = this.#queues.get(key);
-    const own = before === undefined ? change() : before.then(change, change);
-    this.#queues.set(key, own);
-    try {
-      return await own;
-    } finally {
-      if (this.#queues.get(key) === own) this.#queues.delete(key);
-    }
+    return this.#lanes.run(key, change);
   }
 
   async #change(key: string, value: StateValue | undefined, expected: number | undefined): Promise<number> {

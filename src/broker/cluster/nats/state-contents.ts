@@ -27,8 +27,6 @@ export class StateContents {
   newestMs = 0;
   /** Revision of the latest change. */
   revision = 0;
-  /** Messages that no broker wrote. */
-  unsound = 0;
   #bytes = 0;
 
   readonly #prefix: string;
@@ -94,7 +92,6 @@ export class StateContents {
       this.#check(key, value);
       return { ...common, value: value as StateValue };
     } catch {
-      this.unsound++;
       return { ...common, value: undefined };
     }
   }

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
-import { OneAtATime } from '../../../flow/one-at-a-time.js';
+import { Lanes } from '../../../flow/one-at-a-time.js';
 import {
   APPEND_MS_MAX,
   APPEND_PENDING_BYTES_MAX,
@@ -63,7 +63,7 @@ const WRONG_SEQUENCE = /wrong last sequence: (\d+)/;
 
 export class Appender {
   readonly #options: AppenderOptions;
-  readonly #lanes = new Map<string, OneAtATime>();
+  readonly #lanes = new Lanes();
   /** The last sequence of subjects, where it is known. The one that was used longest ago is first. */
   readonly #last = new Map<string, number>();
   readonly #ending = new AbortController();
@@ -82,7 +82,7 @@ export class Appender {
     }
     const release = bounds.pending(bytes.length);
     try {
-      return await this.#inTurn(subject, () => this.#append(subject, frame, bytes));
+      return await this.#lanes.run(subject, () => this.#append(subject, frame, bytes));
     } finally {
       release();
     }
@@ -90,7 +90,7 @@ export class Appender {
 
   /** Resolves when nothing is under way. */
   async settled(): Promise<void> {
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.run(async () => undefined)));
+    await this.#lanes.settled();
   }
 
   /** Another broker, or this one, has appended to the subject. */
@@ -105,20 +105,6 @@ export class Appender {
 
   close(): void {
     this.#ending.abort();
-  }
-
-  #inTurn(subject: string, run: () => Promise<number>): Promise<number> {
-    let lane = this.#lanes.get(subject);
-    if (lane === undefined) {
-      lane = new OneAtATime();
-      this.#lanes.set(subject, lane);
-    }
-    const turn = lane.run(run);
-    const over = () => {
-      if (lane.idle) this.#lanes.delete(subject);
-    };
-    turn.then(over, over);
-    return turn;
   }
 
   async #append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {

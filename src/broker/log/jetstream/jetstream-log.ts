@@ -11,8 +11,9 @@ import {
 } from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { Position } from '../../../wire/position.js';
+import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
-import { checkStream, type StreamForm, streamInfo } from '../../nats/stream-form.js';
+import { checkStream, NATS_NS_PER_MS, type StreamForm, streamInfo } from '../../nats/stream-form.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
 import { type AppendBounds, Appender } from './appender.js';
@@ -22,7 +23,7 @@ import { checkpointParts } from './checkpoint.js';
 import { readCover } from './frame-headers.js';
 import { markOf } from './marks.js';
 import { PartitionFold, takeCover } from './partition-fold.js';
-import { nanosecondsOf, PartitionTail, type TailTimes } from './partition-tail.js';
+import { PartitionTail, type TailTimes } from './partition-tail.js';
 import { scanStream } from './scan.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
@@ -209,7 +210,7 @@ export class JetStreamLog implements PartitionLog {
     // A removed message cannot be compared; a reader from there reports that it is gone.
     if (offset <= this.firstOffset) return true;
     const found = await this.#message(offset - 1);
-    return found === null || markOf(found.subject, nanosecondsOf(found.timestamp)) === mark;
+    return found === null || markOf(found.subject, timeNsOf(found.timestamp)) === mark;
   }
 
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader {
@@ -289,7 +290,7 @@ export class JetStreamLog implements PartitionLog {
     }
     this.identity = identity;
     this.#bytesMax = info.config.max_bytes;
-    this.#ageMsMax = info.config.max_age / 1_000_000;
+    this.#ageMsMax = info.config.max_age / NATS_NS_PER_MS;
     this.#state = info.state;
     this.#fold.checkpoints.forget(info.state.first_seq);
   }

@@ -3,6 +3,7 @@
  * same order and applies the same rule (see chain.ts), so that all know the same, whoever appended what.
  */
 import { LOG_DAMAGES_MAX } from '../../../limits.js';
+import { nsToMs } from '../../../nanoseconds.js';
 import { decodeFrame, type Frame } from '../../../wire/frame/frame.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
@@ -18,8 +19,6 @@ export interface Missing {
   readonly to: number;
   readonly message: string;
 }
-
-const NS_PER_MS = 1_000_000n;
 
 export class PartitionFold {
   readonly marks = new Marks();
@@ -110,7 +109,7 @@ export function frameItem({ sequence: offset, data, timeNs }: StoredMessage, nod
   try {
     // A copy: what was read from the connection belongs to many messages.
     const frame = decodeFrame(Buffer.from(data));
-    return { kind: 'frame', offset, node, frame, bytes: data.length, appendedMs: Number(timeNs / NS_PER_MS) };
+    return { kind: 'frame', offset, node, frame, bytes: data.length, appendedMs: nsToMs(timeNs) };
   } catch (cause) {
     return { kind: 'damage', offsetFrom: offset, offsetTo: offset + 1, message: (cause as Error).message };
   }

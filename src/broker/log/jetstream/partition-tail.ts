@@ -7,6 +7,7 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
 import { Signal } from '../../../flow/signal.js';
 import { LOG_STREAM_LOOKS, LOG_TAIL_BATCH, LOG_TAIL_BYTES_MAX, LOG_TAIL_RETRY_MS_MAX } from '../../../limits.js';
+import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { streamInfo } from '../../nats/stream-form.js';
 import { CoveredPositions } from '../covered-positions.js';
@@ -259,7 +260,7 @@ export class PartitionTail {
   async #markAt(sequence: number): Promise<number | undefined> {
     const { link, stream } = this.#options;
     const found = await link.manager.streams.getMessage(stream, { seq: sequence });
-    return found === null ? undefined : markOf(found.subject, nanosecondsOf(found.timestamp));
+    return found === null ? undefined : markOf(found.subject, timeNsOf(found.timestamp));
   }
 
   /** What holds before a sequence or earlier, from the newest checkpoint that can be read. */
@@ -283,10 +284,4 @@ export class PartitionTail {
     }
     return { before: place.before, ...standing };
   }
-}
-
-/** Of RFC 3339 with up to nine digits of a second. */
-export function nanosecondsOf(timestamp: string): bigint {
-  const [, seconds = '', fraction = ''] = /^(.*?)(?:\.(\d+))?Z$/.exec(timestamp) ?? [];
-  return BigInt(Date.parse(`${seconds}Z`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0').slice(0, 9));
 }

@@ -10,6 +10,7 @@ import type { Msg, MsgHdrs } from 'nats';
 import { LOG_CONSUMER_IDLE_MS } from '../../../limits.js';
 import { createInbox, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { NATS_NS_PER_MS } from '../../nats/stream-form.js';
 
 export interface StoredMessage {
   readonly subject: string;
@@ -43,7 +44,6 @@ export interface PullListener {
 }
 
 const [NOTHING, REQUEST_ENDED, CONFLICT, HEARTBEAT] = [404, 408, 409, 100];
-const NS_PER_MS = 1_000_000;
 
 export class StreamPull {
   readonly #link: NatsLink;
@@ -81,7 +81,7 @@ export class StreamPull {
   ask(batch: number, bytesMax: number, waitMs: number | undefined): void {
     if (this.#over) return;
     this.#outstanding = batch;
-    const wait = waitMs === undefined ? { no_wait: true } : { expires: waitMs * NS_PER_MS };
+    const wait = waitMs === undefined ? { no_wait: true } : { expires: waitMs * NATS_NS_PER_MS };
     const request = JSON.stringify({ batch, max_bytes: bytesMax, ...wait });
     const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#name}`;
     this.#link.reading.publish(subject, request, { reply: this.#inbox });
@@ -104,7 +104,7 @@ export class StreamPull {
       deliver_policy: 'by_start_sequence',
       opt_start_seq: from,
       replay_policy: 'instant',
-      inactive_threshold: LOG_CONSUMER_IDLE_MS * NS_PER_MS,
+      inactive_threshold: LOG_CONSUMER_IDLE_MS * NATS_NS_PER_MS,
       mem_storage: true,
       num_replicas: 1,
       headers_only: headersOnly,

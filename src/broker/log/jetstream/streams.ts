@@ -1,6 +1,6 @@
 /** The streams of a cluster's partition logs. */
 import { PARTITIONS } from '../../../limits.js';
-import type { StreamForm } from '../../nats/stream-form.js';
+import { NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-form.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
 
 export interface LogBounds {
@@ -25,7 +25,7 @@ export function partitionForm(cluster: string, partition: number, bounds?: LogBo
     allow_rollup_hdrs: false,
     ...(bounds && {
       max_bytes: Math.floor(bounds.bytesMax / PARTITIONS),
-      max_age: bounds.ageMsMax * 1_000_000,
+      max_age: bounds.ageMsMax * NATS_NS_PER_MS,
       num_replicas: bounds.replicas,
     }),
   };

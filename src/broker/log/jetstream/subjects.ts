@@ -20,15 +20,12 @@ export function partitionStream(cluster: string, partition: number): string {
 export class PartitionSubjects {
   readonly checkpoint: string;
   readonly note: string;
-  /** Of all frames of the partition. */
-  readonly frames: string;
   readonly all: string;
   readonly #prefix: string;
 
   constructor(cluster: string, partition: number) {
     this.#prefix = `bp.${cluster}.${partition}.`;
     this.all = `${this.#prefix}>`;
-    this.frames = `${this.#prefix}f.>`;
     this.checkpoint = `${this.#prefix}c`;
     this.note = `${this.#prefix}n`;
   }

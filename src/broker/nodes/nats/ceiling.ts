@@ -5,6 +5,7 @@
  * broker reads later than a lease, the shares that are in force then are at most those of one and the same state of
  * heartbeats, whose sum is the ceiling.
  */
+import { maxMinShares } from '../../../flow/max-min.js';
 import { BROKER_LEASE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
 
 export interface BrokerDemand {
@@ -21,25 +22,12 @@ export interface BrokerDemand {
  */
 export function brokerShare(broker: string, demands: readonly BrokerDemand[], ceiling: number): number {
   const asking = demands.filter(({ nodes }) => nodes > 0);
-  const index = asking.findIndex((each) => each.broker === broker);
-  return index < 0 ? 0 : weightedShares(asking, ceiling)[index]!;
-}
-
-/** Shares by weight: nobody gets more than asked while another gets less; the rest goes by weight. Their sum is `total`. */
-function weightedShares(asking: readonly BrokerDemand[], total: number): number[] {
-  const perNode = (each: BrokerDemand) => each.bytesPerSecond / each.nodes;
-  const order = asking.map((_, index) => index).sort((a, b) => perNode(asking[a]!) - perNode(asking[b]!));
-  const shares = asking.map(() => 0);
-  let nodes = asking.reduce((sum, each) => sum + each.nodes, 0);
-  const allNodes = nodes;
-  let left = total;
-  for (const index of order) {
-    const each = asking[index]!;
-    shares[index] = Math.min(each.bytesPerSecond, (left * each.nodes) / nodes);
-    left -= shares[index]!;
-    nodes -= each.nodes;
-  }
-  return shares.map((share, index) => share + (left * asking[index]!.nodes) / Math.max(1, allNodes));
+  const shares = maxMinShares(
+    asking.map(({ bytesPerSecond }) => bytesPerSecond),
+    ceiling,
+    asking.map(({ nodes }) => nodes),
+  );
+  return shares[asking.findIndex((each) => each.broker === broker)] ?? 0;
 }
 
 interface Computed {

@@ -58,7 +58,7 @@ export class ClusterMember {
     const keeper = new PlaceKeeper({ registry, places, broker, onFailure });
     const nodes = new ClusterNodes({ state, broker, registry, interest: this.interest, places, leases, onFailure });
     const beat = () => {
-      const own = [...registry.all()].filter(({ connection, isElsewhere }) => connection !== undefined && !isElsewhere);
+      const own = [...registry.all()].filter(({ isHere }) => isHere);
       const asked = own.reduce((sum, { report }) => sum + Number(report?.liveDemandBytesPerSecond ?? 0), 0);
       leases.beat(own.length, asked).catch(onFailure);
     };

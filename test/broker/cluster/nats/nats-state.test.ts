@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { JoinTokens } from '../../../../src/broker/access/join/join-tokens.js';
 import { keptStream, sharedStream } from '../../../../src/broker/cluster/nats/coordination-streams.js';
 import type { NatsState, NatsStateOptions } from '../../../../src/broker/cluster/nats/nats-state.js';
@@ -14,7 +14,7 @@ import { GROUP_SLICES, MiB, STATE_ENTRY_BYTES_MAX, STATE_KEY_BYTES_MAX } from '.
 import { countOne, sharedStateContract } from '../../../contract/shared-state.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { NatsServers } from '../../../harness/nats/nats-servers.js';
-import { linkTo, newCluster, openNatsState } from '../../../harness/nats/state-under-test.js';
+import { linkTo, newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
 
 const GROUP: GroupRecord = {
@@ -25,24 +25,14 @@ const GROUP: GroupRecord = {
 
 const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const skip = needsNats();
-let servers: NatsServers;
-/** Of two brokers. */
-let links: readonly [NatsLink, NatsLink];
+const nats = twoOnNats();
 
 if (skip === false) {
-  before(async () => {
-    servers = await NatsServers.start();
-    links = [await linkTo(servers), await linkTo(servers)];
-  });
-  after(async () => {
-    await Promise.all(links.map((link) => link.close()));
-    await servers.destroy();
-  });
   sharedStateContract('nats', contract);
 }
 
 async function contract() {
-  const cluster = await newCluster(links[0]);
+  const cluster = await newCluster(nats.links[0]);
   const open: NatsState[] = [];
   /** Shared by all that are open. */
   const times: { writeMs?: number } = {};
@@ -57,11 +47,11 @@ async function contract() {
   return {
     reopen: async () => {
       await closeAll();
-      return openOn(links[0], 'b1');
+      return openOn(nats.links[0], 'b1');
     },
-    two: () => Promise.all([openOn(links[0], 'b1'), openOn(links[1], 'b2')]),
+    two: () => Promise.all([openOn(nats.links[0], 'b1'), openOn(nats.links[1], 'b2')]),
     breakIt: async () => {
-      await servers.first.kill();
+      await nats.servers.first.kill();
       times.writeMs = 200;
       return async () => {
         delete times.writeMs;
@@ -74,13 +64,13 @@ async function contract() {
 
 /** The server is started again, and the connections are there. */
 async function restarted(): Promise<void> {
-  servers.first.start();
-  await servers.first.ready();
+  nats.servers.first.start();
+  await nats.servers.first.ready();
   await reconnected();
 }
 
 async function reconnected(): Promise<void> {
-  for (const connection of links.flatMap(({ publishing, reading, asking }) => [publishing, reading, asking])) {
+  for (const connection of nats.links.flatMap(({ publishing, reading, asking }) => [publishing, reading, asking])) {
     await until('that it is connected again', () =>
       connection.flush().then(
         () => true,
@@ -95,10 +85,10 @@ async function twoStates(
   options: readonly [Partial<NatsStateOptions>, Partial<NatsStateOptions>] = [{}, {}],
   streamOf = sharedStream,
 ) {
-  const cluster = await newCluster(links[0]);
+  const cluster = await newCluster(nats.links[0]);
   const states = await Promise.all([
-    openNatsState(links[0], cluster, { broker: 'b1', ...streamOf(cluster), ...options[0] }),
-    openNatsState(links[1], cluster, { broker: 'b2', ...streamOf(cluster), ...options[1] }),
+    openNatsState(nats.links[0], cluster, { broker: 'b1', ...streamOf(cluster), ...options[0] }),
+    openNatsState(nats.links[1], cluster, { broker: 'b2', ...streamOf(cluster), ...options[1] }),
   ]);
   return { cluster, states, close: () => Promise.all(states.map((state) => state.close())) };
 }
@@ -121,7 +111,7 @@ function forgetful(link: NatsLink): NatsLink {
 }
 
 test('answers that are lost: what is told as done was done once', { skip }, async () => {
-  const { states, close } = await twoStates([{ link: forgetful(links[0]) }, {}]);
+  const { states, close } = await twoStates([{ link: forgetful(nats.links[0]) }, {}]);
   const [one, other] = states;
   await one.put('count', { number: 0 });
   await until('that the other has it', () => other.get('count') !== undefined);
@@ -143,7 +133,7 @@ test('a consumer that is dead without a sign is replaced, and nothing that was c
 }, async () => {
   /** While set, everything that a consumer is sent is lost. */
   let dead = false;
-  const link = links[0];
+  const link = nats.links[0];
   const reading = Object.create(link.reading, {
     subscribe: {
       value: (...[subject, options]: Parameters<typeof link.reading.subscribe>) => {
@@ -172,8 +162,8 @@ test('a consumer that is dead without a sign is replaced, and nothing that was c
   await until('the change', () => one.get('a')?.value.number === 2 && one.get('b') === undefined);
   // One that is deleted says so.
   const { stream } = sharedStream(cluster);
-  for await (const { name } of links[0].manager.consumers.list(stream))
-    await links[0].manager.consumers.delete(stream, name);
+  for await (const { name } of nats.links[0].manager.consumers.list(stream))
+    await nats.links[0].manager.consumers.delete(stream, name);
   await other.put('a', { number: 3 });
   await until('the next', () => one.get('a')?.value.number === 3);
   await close();
@@ -182,7 +172,7 @@ test('a consumer that is dead without a sign is replaced, and nothing that was c
 test('a server is killed: both go on; it went back in time: both notice, and what it has counts from then on', {
   skip,
 }, async () => {
-  const store = join(servers.first.dir, 'jetstream');
+  const store = join(nats.servers.first.dir, 'jetstream');
   const kept = `${store}.before`;
   const regressions: string[] = [];
   const onRegression = (reason: string) => regressions.push(reason);
@@ -195,19 +185,19 @@ test('a server is killed: both go on; it went back in time: both notice, and wha
       for (let at = 0; at < 10; at++) await countOne(state);
     }),
   );
-  await servers.first.kill();
+  await nats.servers.first.kill();
   await restarted();
   await counting;
   for (const state of states) await until('all', () => state.get('count')?.value.number === 20);
   assert.deepEqual(regressions, []);
 
-  servers.first.pause();
+  nats.servers.first.pause();
   cpSync(store, kept, { recursive: true });
-  servers.first.resume();
+  nats.servers.first.resume();
   await one.put('count', { number: 30 });
   await one.put('b', { number: 2 });
   await until('that the other has it', () => other.get('b') !== undefined);
-  await servers.first.kill();
+  await nats.servers.first.kill();
   rmSync(store, { recursive: true });
   renameSync(kept, store);
   const { epoch } = one;
@@ -272,11 +262,11 @@ test('a stream that is gone is told, and so is one that was made again', { skip 
   const times = { retryMsMin: 10, silenceMs: 100, tickMs: 20 };
   const { states, close, cluster } = await twoStates([{ onGone: (reason) => gone.push(reason), times }, {}]);
   await states[1].close();
-  await links[0].manager.streams.delete(sharedStream(cluster).stream);
+  await nats.links[0].manager.streams.delete(sharedStream(cluster).stream);
   await until('that it is told', () => gone.length > 0);
   assert.match(gone.join(), /^there is no stream KV_BP_/);
   await close();
-  await assert.rejects(openNatsState(links[0], cluster, { onGone: () => undefined, times }), /there is no stream/);
+  await assert.rejects(openNatsState(nats.links[0], cluster, { onGone: () => undefined, times }), /there is no stream/);
 });
 
 test('a join token works once over all brokers, and each epoch of a group is given once', { skip }, async () => {
@@ -308,16 +298,16 @@ test('a join token works once over all brokers, and each epoch of a group is giv
 });
 
 test('entries that no broker writes are passed over, and can be overwritten', { skip }, async () => {
-  const cluster = await newCluster(links[0]);
+  const cluster = await newCluster(nats.links[0]);
   const { prefix } = sharedStream(cluster);
-  const { client } = links[0];
+  const { client } = nats.links[0];
   await client.publish(`${prefix}.a`, 'no JSON');
   await client.publish(`${prefix}.b`, '7');
   await client.publish(`${prefix}.c`, '{"bad":true}');
   await client.publish(`${prefix}.d.e.f`, '{}');
   await client.publish(`${prefix}.=zz`, '{}');
   const check = (_key: string, value: unknown) => assert.ok(!(value as { bad?: boolean }).bad);
-  const state = await openNatsState(links[0], cluster, { check });
+  const state = await openNatsState(nats.links[0], cluster, { check });
   assert.deepEqual(state.entries(''), []);
   await state.put('a', { number: 1 }, 0);
   await state.delete('b');

@@ -1,6 +1,6 @@
 /** Nodes that are connected to another broker: the contract, and what is lost between brokers. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { ClusterRoute } from '../../../../src/broker/nodes/nats/cluster-route.js';
 import { checkClusterState } from '../../../../src/broker/nodes/nats/cluster-state.js';
@@ -13,26 +13,15 @@ import { nodeRouteContract } from '../../../contract/node-route.js';
 import { type NodeServer, startNodeServer } from '../../../harness/broker/node-server.js';
 import { TestAgent, TestRecorder } from '../../../harness/broker/test-agent.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
-import { NatsServers } from '../../../harness/nats/nats-servers.js';
-import { linkTo, newCluster, openNatsState } from '../../../harness/nats/state-under-test.js';
+import { newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
 
 const skip = needsNats();
-let servers: NatsServers;
-/** Of two brokers. */
-let links: readonly [NatsLink, NatsLink];
+const nats = twoOnNats();
 
 if (skip === false) {
-  before(async () => {
-    servers = await NatsServers.start();
-    links = [await linkTo(servers), await linkTo(servers)];
-  });
-  after(async () => {
-    await Promise.all(links.map((link) => link.close()));
-    await servers.destroy();
-  });
   nodeRouteContract('nats', async () => {
-    const cluster = await newCluster(links[0]);
+    const cluster = await newCluster(nats.links[0]);
     const [asks, has] = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
     const agents: TestAgent[] = [];
     return {
@@ -60,7 +49,7 @@ interface TestBroker {
 }
 
 /** @param link its own, unless it is one of the two that there are */
-async function startBroker(cluster: string, at: 0 | 1, link: NatsLink = links[at]): Promise<TestBroker> {
+async function startBroker(cluster: string, at: 0 | 1, link: NatsLink = nats.links[at]): Promise<TestBroker> {
   const broker = `b${at}`;
   const state = await openNatsState(link, cluster, { broker, check: checkClusterState });
   const places = new NodePlaces(state);
@@ -101,7 +90,7 @@ async function outcomeOf(route: ClusterRoute) {
 test('a node that moves is reached where it is, its session before ends, and so do answers of that', {
   skip,
 }, async () => {
-  const cluster = await newCluster(links[0]);
+  const cluster = await newCluster(nats.links[0]);
   const brokers = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
   const [one, other] = brokers;
   const recorder = recorderOf(2_000);
@@ -126,7 +115,7 @@ test('a node that moves is reached where it is, its session before ends, and so 
 test('a session that no broker has any more is away at once; parts that are lost end the answer', {
   skip,
 }, async () => {
-  const cluster = await newCluster(links[0]);
+  const cluster = await newCluster(nats.links[0]);
   const [one, other] = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
   const place = { recorderId: 'a', bootId: 'b', epoch: 1, broker: 'b9', session: 'gone' };
   await other.places.take('a', () => place);
@@ -136,7 +125,7 @@ test('a session that no broker has any more is away at once; parts that are lost
     message: 'node a went: no broker has its session any more',
   });
   // Somebody who answers without the first part.
-  const { asking } = links[1];
+  const { asking } = nats.links[1];
   const subscription = asking.subscribe(sessionSubject(cluster, 'a', 'gone'), {
     callback: (_error, { reply }) => asking.publish(reply!, Buffer.of(1, 0, 0, 0, 1, 0, 7)),
   });
@@ -148,12 +137,12 @@ test('a session that no broker has any more is away at once; parts that are lost
 });
 
 test('what no broker says is refused, and nothing happens', { skip }, async () => {
-  const cluster = await newCluster(links[0]);
+  const cluster = await newCluster(nats.links[0]);
   const broker = await startBroker(cluster, 0);
   const agent = await TestAgent.connect(broker.server.address, 'a', recorderOf(10));
   await until('its session', () => broker.places.of('a')?.session);
   const subject = sessionSubject(cluster, 'a', broker.places.of('a')!.session);
-  const { asking } = links[1];
+  const { asking } = nats.links[1];
   const bad = [[], [1], [2, 1], [1, 9], [1, 1, 0, 200, 1], [1, 2, 0, 0], [1, 4, 255], [1, 1, 0, 0, 255, 255], [1, 4]];
   for (const bytes of bad) asking.publish(subject, Buffer.from(bytes), { reply: 'nobody' });
   // Credit and cancellation of no answer say nothing.
