@@ -46,3 +46,5 @@ export const LOG_DAMAGES_MAX = 256;
 export const LOG_STREAM_LOOK_MS = 5_000;
 /** A stream is believed to be gone when it was not found so many times: a server that just started knows none. */
 export const LOG_STREAM_LOOKS = 3;
+/** How often a broker compares all streams of its cluster with what they must be: a request for each of them. */
+export const NATS_STREAMS_LOOK_MS = 15_000;

@@ -9,7 +9,7 @@ import { Signal } from '../../../flow/signal.js';
 import { LOG_STREAM_LOOKS, LOG_TAIL_BATCH, LOG_TAIL_BYTES_MAX, LOG_TAIL_RETRY_MS_MAX } from '../../../limits.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
-import { streamInfo } from '../../nats/stream-form.js';
+import { goneText, streamInfo } from '../../nats/stream-form.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { readCheckpointPart, type Standing } from './checkpoint.js';
@@ -211,8 +211,10 @@ export class PartitionTail {
       check(info);
       return info;
     }
-    const gone = `stream ${stream} is gone. It is not made again: what it held is lost, unless it is restored`;
-    throw new BackplaneError(this.#notFound < LOG_STREAM_LOOKS ? 'unavailable' : 'failed_precondition', gone);
+    throw new BackplaneError(
+      this.#notFound < LOG_STREAM_LOOKS ? 'unavailable' : 'failed_precondition',
+      goneText(stream),
+    );
   }
 
   /** Where the stream does not have (any more) what was read, forgets it and reads from before it. */
