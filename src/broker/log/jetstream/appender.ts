@@ -19,9 +19,9 @@ import {
 import type { Frame } from '../../../wire/frame/frame.js';
 import { positionText } from '../../../wire/position.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { failureOf } from '../../nats/publish-error.js';
 import { follows } from '../chain.js';
 import { type Cover, coverHeaders, readCover } from './frame-headers.js';
-import { failureOf } from './publish-error.js';
 
 /** What all partitions' appends have under way together. */
 export class AppendBounds {

@@ -1,18 +1,12 @@
 /** A partition log on a stream of NATS JetStream. Offsets are the stream's sequences. */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js';
-import {
-  LOG_CHECKPOINT_BYTES,
-  LOG_STREAM_LOOK_MS,
-  LOG_TAIL_RETRY_MS_MIN,
-  LOG_TICK_MS,
-  LOG_TICK_SILENCE_MS,
-  NATS_REQUEST_MS,
-} from '../../../limits.js';
+import { LOG_CHECKPOINT_BYTES, LOG_STREAM_LOOK_MS, NATS_REQUEST_MS, TICK_MS } from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { Position } from '../../../wire/position.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS, type StreamForm, streamInfo } from '../../nats/stream-form.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
@@ -23,7 +17,7 @@ import { checkpointParts } from './checkpoint.js';
 import { readCover } from './frame-headers.js';
 import { markOf } from './marks.js';
 import { PartitionFold, takeCover } from './partition-fold.js';
-import { PartitionTail, type TailTimes } from './partition-tail.js';
+import { PartitionTail } from './partition-tail.js';
 import { scanStream } from './scan.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
@@ -41,12 +35,11 @@ export interface JetStreamLogOptions {
   /** The stream lost what it had from an offset on; frames that were acknowledged may be missing. */
   readonly onRewound: (log: PartitionLog, offset: number) => void;
   /** Other times than the usual, for tests. */
-  readonly times?: Partial<TailTimes & { readonly tickMs: number }> | undefined;
+  readonly times?: Partial<ReaderTimes & { readonly tickMs: number }> | undefined;
 }
 
 /** So many checkpoints fit into what a partition may hold, at least. */
 const CHECKPOINTS_MIN = 8;
-const TIMES: TailTimes = { silenceMs: LOG_TICK_SILENCE_MS, retryMs: LOG_TAIL_RETRY_MS_MIN };
 
 export class JetStreamLog implements PartitionLog {
   readonly partition: number;
@@ -92,7 +85,7 @@ export class JetStreamLog implements PartitionLog {
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
     this.#tail = new PartitionTail({
-      ...{ link, stream: this.#stream, fold: this.#fold, times: { ...TIMES, ...options.times } },
+      ...{ link, stream: this.#stream, fold: this.#fold, times: options.times },
       check: (info) => this.#check(info),
       tell: (item) => this.#tell(item),
       rewound: (offset) => this.#rewound(offset),
@@ -260,8 +253,8 @@ export class JetStreamLog implements PartitionLog {
     await scanStream(link, { ...range, filter: this.#subjects.checkpoint }, ({ sequence, headers }) => {
       this.#fold.checkpoints.take(sequence, headers);
     });
-    await this.#tail.open();
-    this.#every(times?.tickMs ?? LOG_TICK_MS, () => this.#tick());
+    await this.#tail.open(info.state);
+    this.#every(times?.tickMs ?? TICK_MS, () => this.#tick());
     this.#every(LOG_STREAM_LOOK_MS, () => this.#lookAgain());
   }
 

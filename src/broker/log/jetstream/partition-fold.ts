@@ -5,12 +5,12 @@
 import { LOG_DAMAGES_MAX } from '../../../limits.js';
 import { nsToMs } from '../../../nanoseconds.js';
 import { decodeFrame, type Frame } from '../../../wire/frame/frame.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { CheckpointIndex, type Standing } from './checkpoint.js';
 import { readCover } from './frame-headers.js';
 import { Marks, markOf } from './marks.js';
-import type { StoredMessage } from './stream-pull.js';
 import type { PartitionSubjects } from './subjects.js';
 
 /** Sequences that the stream does not have, or whose messages cannot be read. */

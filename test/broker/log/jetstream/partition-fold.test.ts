@@ -6,9 +6,9 @@ import { CoveredPositions } from '../../../../src/broker/log/covered-positions.j
 import { checkpointParts, readCheckpointPart } from '../../../../src/broker/log/jetstream/checkpoint.js';
 import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import { PartitionFold, takeCover } from '../../../../src/broker/log/jetstream/partition-fold.js';
-import type { StoredMessage } from '../../../../src/broker/log/jetstream/stream-pull.js';
 import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogItem } from '../../../../src/broker/log/partition-log.js';
+import type { StoredMessage } from '../../../../src/broker/nats/stream-pull.js';
 import { encodeFrame } from '../../../../src/wire/frame/frame.js';
 import { comparePositions, type Position } from '../../../../src/wire/position.js';
 import { frameOf } from '../../../contract/partition-log.js';
