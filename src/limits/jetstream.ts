@@ -33,6 +33,8 @@ export const READER_BATCH = 64;
 export const READER_BYTES_MAX = 2 * MiB;
 /** A stream is believed to be gone when it was not found so many times in a row: a server that just started knows none. */
 export const READER_LOOKS = 3;
+/** Where the last subscriber has left, frames are read with their bodies for so long. */
+export const LOG_BODIES_LINGER_MS = 30_000;
 /** A consumer that nobody asks ends by itself after this. */
 export const LOG_CONSUMER_IDLE_MS = 60_000;
 /** Readers behind the tails, over all partitions, that have a consumer at a time; more take turns. */

@@ -17,8 +17,10 @@ export interface StoredMessage {
   readonly sequence: number;
   /** By the server's clock, since 1970. */
   readonly timeNs: bigint;
-  /** A view of what the connection has read. */
+  /** A view of what the connection has read; empty where bodies are left out. */
   readonly data: Uint8Array;
+  /** Size of the body, also where it is left out. */
+  readonly bytes: number;
   readonly headers: MsgHdrs | undefined;
 }
 
@@ -46,6 +48,8 @@ export interface PullListener {
 const [NOTHING, REQUEST_ENDED, CONFLICT, HEARTBEAT] = [404, 408, 409, 100];
 /** Messages of a request that has ended, which do not come. */
 const LEFT = 'Nats-Pending-Messages';
+/** Of a body that is left out. */
+const SIZE = 'Nats-Msg-Size';
 
 export class StreamPull {
   readonly #link: NatsLink;
@@ -171,5 +175,6 @@ function readMessage({ subject, reply = '', data, headers }: Msg): { place: numb
   if (tokens[1] !== 'ACK' || !Number.isSafeInteger(sequence) || !Number.isSafeInteger(place)) {
     throw new Error(`a message that is from no stream: ${reply.slice(0, 100)}`);
   }
-  return { place, stored: { subject, sequence, timeNs: BigInt(tokens[at + 2] ?? 0), data, headers } };
+  const bytes = data.length > 0 ? data.length : Number(headers?.get(SIZE) || 0);
+  return { place, stored: { subject, sequence, timeNs: BigInt(tokens[at + 2] ?? 0), data, bytes, headers } };
 }

@@ -6,13 +6,13 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
-import { OrderedReader, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { readCheckpointPart, type Standing } from './checkpoint.js';
 import { markOf } from './marks.js';
-import type { PartitionFold } from './partition-fold.js';
+import type { FoldListener, PartitionFold } from './partition-fold.js';
 
 export interface TailOptions {
   readonly link: NatsLink;
@@ -20,7 +20,11 @@ export interface TailOptions {
   readonly fold: PartitionFold;
   /** Throws where the stream is not the one that was: then nothing can go on. */
   readonly check: (info: StreamInfo) => void;
-  /** Told of frames and of what is missing, in order; not of what was told before. */
+  /** Whether somebody reads frames: else only their headers are read. See change(). */
+  readonly withBodies: () => boolean;
+  /** Told of each frame, also again of those before. */
+  readonly stored: (message: StoredMessage) => void;
+  /** Told of frames, with bodies, and of what is missing, in order; not of what was told before. */
   readonly tell: (item: LogItem) => void;
   /** The stream has lost all from a sequence on: what was told of it is void, other messages come in its place. */
   readonly rewound: (sequence: number) => void;
@@ -31,8 +35,13 @@ export interface TailOptions {
 
 interface Waiting {
   readonly sequence: number;
-  readonly settle: (cause?: BackplaneError) => void;
+  readonly deadlineMs: number;
+  readonly resolve: () => void;
+  readonly reject: (cause: BackplaneError) => void;
 }
+
+/** Deadlines are looked at so often. */
+const DEADLINE_STEP_MS = 250;
 
 export class PartitionTail {
   /** Why nothing is read, in a sentence; undefined while it is read. */
@@ -42,11 +51,16 @@ export class PartitionTail {
   /** Where the stream goes on with other messages, until that is told. */
   #rewoundTo: number | undefined;
   readonly #options: TailOptions;
-  readonly #waiting = new Set<Waiting>();
+  /** In the order of their sequences. */
+  #waiting: Waiting[] = [];
+  #deadlines: NodeJS.Timeout | undefined;
+  /** How the consumer's messages are taken. */
+  #folding: FoldListener;
   #reader: OrderedReader | undefined;
 
   constructor(options: TailOptions) {
     this.#options = options;
+    this.#folding = { withBodies: false, stored: options.stored, tell: (item) => this.#tell(item) };
   }
 
   /** All below it can be delivered. */
@@ -64,23 +78,13 @@ export class PartitionTail {
   }
 
   /** Resolves once a sequence was read; rejects with unavailable at a deadline of performance.now(). */
-  readUpTo(sequence: number, deadlineMs?: number): Promise<void> {
+  readUpTo(sequence: number, deadlineMs = Number.POSITIVE_INFINITY): Promise<void> {
     if (this.#options.fold.next > sequence) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      let timer: NodeJS.Timeout | undefined;
-      const waiting: Waiting = {
-        sequence,
-        settle: (cause) => {
-          clearTimeout(timer);
-          this.#waiting.delete(waiting);
-          if (cause === undefined) resolve();
-          else reject(cause);
-        },
-      };
-      this.#waiting.add(waiting);
-      if (deadlineMs === undefined) return;
-      const why = () => new BackplaneError('unavailable', this.trouble ?? 'NATS does not tell what it has stored');
-      timer = setTimeout(() => waiting.settle(why()), Math.max(0, deadlineMs - performance.now()));
+      let at = this.#waiting.length;
+      while (at > 0 && this.#waiting[at - 1]!.sequence > sequence) at--;
+      this.#waiting.splice(at, 0, { sequence, deadlineMs, resolve, reject });
+      this.#deadlines ??= setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
     });
   }
 
@@ -90,12 +94,21 @@ export class PartitionTail {
   }
 
   async close(): Promise<void> {
-    for (const waiting of this.#waiting) waiting.settle(new BackplaneError('cancelled', 'the log is closed'));
+    this.#refuse(new BackplaneError('cancelled', 'the log is closed'));
     await this.#reader?.close();
   }
 
-  #listener() {
+  /** Who reads frames is asked anew: no frame without its body comes any more. */
+  change(): void {
+    this.#reader?.change();
+  }
+
+  #listener(): ReaderListener {
     return {
+      headersOnly: () => {
+        this.#folding = { ...this.#folding, withBodies: this.#options.withBodies() };
+        return !this.#folding.withBodies;
+      },
       begin: (info: StreamInfo) => this.#begin(info),
       message: (message: StoredMessage) => this.#take(message),
       trouble: (reason: string | undefined) => {
@@ -104,7 +117,7 @@ export class PartitionTail {
       gone: (reason: string) => {
         const cause = new BackplaneError('failed_precondition', reason);
         this.trouble = reason;
-        for (const waiting of this.#waiting) waiting.settle(cause);
+        this.#refuse(cause);
         this.#options.lost(cause);
       },
     };
@@ -123,7 +136,7 @@ export class PartitionTail {
   #take(message: StoredMessage): void {
     const { fold } = this.#options;
     this.#tellRewound(message.sequence);
-    fold.take(message, (item) => this.#tell(item));
+    fold.take(message, this.#folding);
     this.#settle();
     this.#tellRewound(fold.next);
   }
@@ -137,7 +150,23 @@ export class PartitionTail {
   #settle(): void {
     const { next } = this.#options.fold;
     this.#toldTo = Math.max(this.#toldTo, next);
-    for (const waiting of this.#waiting) if (waiting.sequence < next) waiting.settle();
+    let read = 0;
+    while (read < this.#waiting.length && this.#waiting[read]!.sequence < next) this.#waiting[read++]!.resolve();
+    if (read > 0) this.#waiting.splice(0, read);
+  }
+
+  #refuse(cause: BackplaneError): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(cause);
+  }
+
+  #expire(): void {
+    this.#deadlines = undefined;
+    const nowMs = performance.now();
+    const late = this.#waiting.filter(({ deadlineMs }) => deadlineMs < nowMs);
+    if (late.length > 0) this.#waiting = this.#waiting.filter(({ deadlineMs }) => deadlineMs >= nowMs);
+    const cause = new BackplaneError('unavailable', this.trouble ?? 'NATS does not tell what it has stored');
+    for (const { reject } of late) reject(cause);
+    if (this.#waiting.length > 0) this.#deadlines = setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
   }
 
   /** Where the stream does not have (any more) what was read, forgets it and reads from before it. */
@@ -149,7 +178,7 @@ export class PartitionTail {
     fold.cut(end);
     await this.#restore(end, first);
     this.#toldTo = end;
-    for (const waiting of this.#waiting) waiting.settle(new BackplaneError('unavailable', this.trouble));
+    this.#refuse(new BackplaneError('unavailable', this.trouble));
     this.#rewoundTo = end;
     this.#tellRewound(fold.next);
   }
