@@ -132,8 +132,13 @@ async function openOnNats(
   const { JetStreamLogStore } = await import('./log/jetstream/jetstream-log-store.js');
   const { openKeptState, openSharedState } = await import('./cluster/nats/open-states.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
+  const { fitCluster } = await import('./nats/cluster-streams.js');
+  const { StreamWatch } = await import('./nats/stream-watch.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
+  const { manager } = link;
+  const watch = new StreamWatch({ manager, cluster, identity: await fitCluster(manager, cluster), onLost });
+  releases.push(() => watch.close());
   const broker = randomBytes(6).toString('hex');
   const kept = await openKeptState({ link, cluster, broker, logger, onLost });
   releases.push(() => kept.close());

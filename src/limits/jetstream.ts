@@ -52,5 +52,7 @@ export const LOG_MARKS_MAX = 65_536;
 export const LOG_DAMAGES_MAX = 256;
 /** How often a broker asks what a stream holds, and whether it is still the one that it was. */
 export const LOG_STREAM_LOOK_MS = 5_000;
+/** How often a broker compares all streams of its cluster with what they must be: a request for each of them. */
+export const NATS_STREAMS_LOOK_MS = 15_000;
 
 assert(3 * TICK_MS <= TICK_SILENCE_MS);

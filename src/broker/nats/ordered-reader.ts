@@ -16,7 +16,7 @@ import {
   TICK_SILENCE_MS,
 } from '../../limits.js';
 import type { NatsLink } from './nats-link.js';
-import { streamInfo } from './stream-form.js';
+import { goneText, streamInfo } from './stream-form.js';
 import { type StoredMessage, StreamPull } from './stream-pull.js';
 
 export interface ReaderListener {
@@ -191,7 +191,7 @@ export class OrderedReader {
       return info;
     }
     this.#missing++;
-    const message = `stream ${this.#stream} is gone. It is not made again: what it held is lost, unless it is restored`;
+    const message = goneText(this.#stream);
     throw this.#missing < READER_LOOKS ? new Error(message) : new StreamGone(message);
   }
 
