@@ -32,7 +32,7 @@ function brokersOn(state: SharedState) {
   return { clock, start };
 }
 
-const ids = (interest: ClusterInterest, node: string) => interest.forNode(node).map(({ id }) => id);
+const ids = (interest: ClusterInterest, node: string) => interest.forNode(node).predicates.map(({ id }) => id);
 
 test('what one broker claims all ask of their nodes, until the last of them has let it go for a while', async () => {
   const { clock, start } = brokersOn(openState(scratchDirectory('interest'), { check: checkClusterState }));
