@@ -21,7 +21,6 @@ import {
   type ControlResponse__Output,
   type Hello,
   type HistoryQuery__Output,
-  type Interest__Output,
   type Lease__Output,
   type NodeReport,
   nsToTimestamp,
@@ -34,7 +33,8 @@ import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
 import type { HistoryResult } from '../history/history-query.js';
 import type { HistoryReply, HistoryTask } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
-import { acknowledgedTopics, checkedEpoch, checkedPredicates, checkedWindow, predicateSpec } from './broker-checks.js';
+import { type AskedInterest, AskedPredicates } from './asked-predicates.js';
+import { acknowledgedTopics, checkedEpoch, checkedPredicates, checkedWindow } from './broker-checks.js';
 
 /** The node that a session serves. */
 export interface UplinkNode {
@@ -90,6 +90,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
   readonly #liveRoom = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
   readonly room = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
 
+  readonly #asked = new AskedPredicates();
+
   readonly #control: Control;
   readonly #node: UplinkNode;
 
@@ -128,7 +130,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const control = client.control(new Metadata());
     let session: UplinkSession | undefined;
     try {
-      control.write({ hello: { ...hello, protocol: PROTOCOL } });
+      control.write({ hello: { ...hello, protocol: PROTOCOL, interestChanges: true } });
       const welcome = await firstWelcome(control, deadline);
       checkProtocol('the broker', welcome.protocol);
       const epochMin = checkedEpoch(welcome.epochMin);
@@ -242,7 +244,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #receive(message: ControlResponse__Output): void {
     try {
-      if (message.interest) this.#interest(message.interest);
+      if (message.interest) this.#ask(this.#asked.whole(message.interest));
+      else if (message.interestChange) this.#ask(this.#asked.change(message.interestChange));
       else if (message.frameAck) this.#acknowledged(acknowledgedTopics(message.frameAck.topics));
       else if (message.lease) this.#node.lease(message.lease);
       else if (message.linger) this.#node.linger(message.linger.lingerMs);
@@ -256,12 +259,11 @@ export class UplinkSession implements FrameLink, HistoryReply {
     }
   }
 
-  #interest(interest: Interest__Output): void {
-    const generation = BigInt(interest.generation);
-    const { position, errors } = this.#node.interest(generation, interest.predicates.map(predicateSpec));
+  #ask({ generation, predicates }: AskedInterest): void {
+    const { position, errors } = this.#node.interest(BigInt(generation), predicates);
     this.#write(this.#control, {
       interestAck: {
-        generation: interest.generation,
+        generation,
         position: positionToMessage(position),
         errors: errors.map(({ id, message }) => ({ id: id.toString(), message })),
       },
