@@ -4,7 +4,7 @@
  */
 import type { JetStreamManager } from '@nats-io/jetstream';
 import { BackplaneError } from '../../errors.js';
-import { LOG_STREAM_LOOKS, NATS_STREAMS_LOOK_MS } from '../../limits.js';
+import { NATS_STREAMS_LOOK_MS, READER_LOOKS } from '../../limits.js';
 import { fitCluster } from './cluster-streams.js';
 
 export interface StreamWatchOptions {
@@ -45,7 +45,7 @@ export class StreamWatch {
       if (!(cause instanceof BackplaneError) || cause.code !== 'failed_precondition') return;
       this.#unfit++;
       // A server that just started may know no stream yet.
-      if (this.#unfit < LOG_STREAM_LOOKS) return;
+      if (this.#unfit < READER_LOOKS) return;
       this.close();
       onLost(cause);
     }

@@ -35,7 +35,7 @@ function brokersOn(state: SharedState) {
 const signs = (nodes: number, bytesPerSecond: number) => {
   return { nodes, bytesPerSecond, address: '10.0.0.1:8484', version: '1.2.3', retired: false };
 };
-const ids = (interest: ClusterInterest, node: string) => interest.forNode(node).map(({ id }) => id);
+const ids = (interest: ClusterInterest, node: string) => interest.forNode(node).predicates.map(({ id }) => id);
 
 test('what one broker claims all ask of their nodes, until the last of them has let it go for a while', async () => {
   const { clock, start } = brokersOn(openState(scratchDirectory('interest'), { check: checkClusterState }));
