@@ -98,9 +98,28 @@ test('a broker that is cut off for long sends agents away once, and only where t
   assert.deepEqual(after(0), [0, 0]);
   assert.deepEqual(after(CUT_OFF_MS), [0, 0], 'there is nowhere to go');
   is.others = 1;
-  assert.deepEqual([after(1), after(1)], [[1, 0], [1, 0]]);
+  assert.deepEqual(
+    [after(1), after(1)],
+    [
+      [1, 0],
+      [1, 0],
+    ],
+  );
   is.trouble = undefined;
-  assert.deepEqual([after(1), after(1)], [[1, 1], [1, 1]]);
+  assert.deepEqual(
+    [after(1), after(1)],
+    [
+      [1, 1],
+      [1, 1],
+    ],
+  );
   is.trouble = 'NATS is away again';
-  assert.deepEqual([after(1), after(CUT_OFF_MS - 1), after(1)], [[1, 1], [1, 1], [2, 1]]);
+  assert.deepEqual(
+    [after(1), after(CUT_OFF_MS - 1), after(1)],
+    [
+      [1, 1],
+      [1, 1],
+      [2, 1],
+    ],
+  );
 });

@@ -121,7 +121,8 @@ test('a broker begins only on streams that are as they were made, and ends when 
     assert.match(err, /^backplane: .*BP_prod_state.*$/m);
     await assert.rejects(makeCluster(link.manager, 'prod', bounds), {
       code: 'failed_precondition',
-      message: /^cluster prod exists: .*, BP_prod_state is not, and cannot be made beside it: stream BP_prod_0: it was in use$/,
+      message:
+        /^cluster prod exists: .*, BP_prod_state is not, and cannot be made beside it: stream BP_prod_0: it was in use$/,
     });
   } finally {
     await link.close();

@@ -21,7 +21,9 @@ test('npm run cluster', { skip }, async () => {
   const [host] = (await ownAddress()).split(':');
   const dir = join(scratchDirectory('plain'), 'cluster');
   const program = fileURLToPath(new URL('run.js', import.meta.url));
-  const child = spawn(process.execPath, [program, '--host', host!, '--dir', dir], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [program, '--host', host!, '--dir', dir], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let said = '';
   let recorder = 'none';
   for (const output of [child.stdout, child.stderr])
@@ -42,7 +44,9 @@ test('npm run cluster', { skip }, async () => {
     assert.match(status, /^durability: +always$/m);
     assert.equal(status.match(/^broker: /gm)?.length, 2, status);
     const observe = command(['observe', '--follow', '--limit', '5', '-o', 'json'], environment);
-    recorder = readIdentity(nodeFileOps, join(dir, 'agent', 'recorder'))!.identity.toString(16).padStart(16, '0');
+    recorder = readIdentity(nodeFileOps, join(dir, 'agent', 'recorder'))!
+      .identity.toString(16)
+      .padStart(16, '0');
     const { code, out, err } = await observe.done;
     assert.equal(code, 0, err);
     assert.equal(out.trim().split('\n').length, 5);

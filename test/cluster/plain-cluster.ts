@@ -44,7 +44,9 @@ export class PlainCluster {
   readonly natsVersion: string;
   /** Settings with which commands reach it. */
   readonly config: string;
-  readonly node = hostname().split('.')[0]!.replace(/[^A-Za-z0-9_-]/g, '-');
+  readonly node = hostname()
+    .split('.')[0]!
+    .replace(/[^A-Za-z0-9_-]/g, '-');
   readonly #processes: Process[] = [];
   readonly #options: PlainClusterOptions;
   readonly #program: string;
@@ -111,16 +113,27 @@ export class PlainCluster {
       const args = ['broker', ...listen, ...tls, '--tls-client-ca', this.#file('ca.crt'), '--data-dir', own];
       this.#command(`broker-${at + 1}`, [...args, ...this.#natsFlags(), '--nats-monitor', monitors]);
     }
-    await Promise.all(this.https.map((address) => this.#until(`${address} is ready`, () => this.#answers(`https://${address}/readyz`))));
+    await Promise.all(
+      this.https.map((address) => this.#until(`${address} is ready`, () => this.#answers(`https://${address}/readyz`))),
+    );
     const brokers = this.brokers.join(',');
     writeFileSync(
       this.config,
       `brokers: [${brokers}]\ntls: { ca: ${this.#file('ca.crt')} }\ntoken: { file: ${join(dir, 'broker-1', 'token')} }\n`,
     );
-    const tls = ['--tls-ca', this.#file('ca.crt'), '--tls-cert', this.#file('node.crt'), '--tls-key', this.#file('node.key')];
+    const tls = [
+      '--tls-ca',
+      this.#file('ca.crt'),
+      '--tls-cert',
+      this.#file('node.crt'),
+      '--tls-key',
+      this.#file('node.key'),
+    ];
     const agent = ['agent', '--broker', brokers, '--node-name', this.node, '--source', source, ...tls];
     this.#command('agent', [...agent, '--data-dir', join(dir, 'agent')]);
-    await this.#until('the node is connected', async () => (await this.#said('nodes', '-o', 'json')).includes('CONNECTED'));
+    await this.#until('the node is connected', async () =>
+      (await this.#said('nodes', '-o', 'json')).includes('CONNECTED'),
+    );
   }
 
   #file(name: string): string {
@@ -167,7 +180,14 @@ export class PlainCluster {
   }
 
   #natsFlags(): string[] {
-    const files = ['--nats-ca', this.#file('ca.crt'), '--nats-cert', this.#file('client.crt'), '--nats-key', this.#file('client.key')];
+    const files = [
+      '--nats-ca',
+      this.#file('ca.crt'),
+      '--nats-cert',
+      this.#file('client.crt'),
+      '--nats-key',
+      this.#file('client.key'),
+    ];
     return ['--nats', this.nats.map((address) => `tls://${address}`).join(','), '--cluster', CLUSTER, ...files];
   }
 

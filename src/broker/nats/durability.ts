@@ -54,6 +54,7 @@ export class DurabilityWatch {
 
   /** Asks all servers. Resolves in any case. */
   async look(): Promise<void> {
+    if (this.#options.monitors.length === 0) return;
     const answers = await Promise.allSettled(this.#options.monitors.map((url) => this.#read(url)));
     this.text = textOf(
       answers.map((answer, at) =>

@@ -39,7 +39,10 @@ function defineCheck(command: Command): void {
     const { checkCluster, streamText } = await import('../../broker/nats/cluster-streams.js');
     const { DurabilityWatch } = await import('../../broker/nats/durability.js');
     await withManager(settings, async (manager, _servers, version) => {
-      const durability = new DurabilityWatch({ monitors: settings['nats.monitor'], ca: settings['nats.ca'] || undefined });
+      const durability = new DurabilityWatch({
+        monitors: settings['nats.monitor'],
+        ca: settings['nats.ca'] || undefined,
+      });
       await durability.look();
       durability.close();
       const streams = await checkCluster(manager, clusterOf(settings));

@@ -32,7 +32,9 @@ for (const version of IS_LONG ? (['newest', 'floor'] as const) : (['newest'] as 
   });
 }
 
-test('of three servers all have to be named', { skip: needsNats() || (!IS_LONG && 'only with BACKPLANE_TEST_FACTOR') }, async () => {
+test('of three servers all have to be named', {
+  skip: needsNats() || (!IS_LONG && 'only with BACKPLANE_TEST_FACTOR'),
+}, async () => {
   const servers = await NatsServers.start({ count: 3, syncsAlways: true });
   try {
     const [one, two, three] = servers.servers.map(({ monitorUrl }) => monitorUrl) as [string, string, string];

@@ -127,7 +127,7 @@ async function readiness({ broker }: Harness): Promise<string> {
 test('a broker that is cut off from NATS sends its agents to the others, and takes agents again', {
   skip: skip || (!IS_LONG && 'only with BACKPLANE_TEST_FACTOR'),
 }, async (t) => {
-  const relay = await Relay.start(servers.first.url.slice('nats://'.length));
+  const relay = await Relay.start([servers.first.url.slice('nats://'.length)]);
   const far = new Harness();
   t.after(async () => {
     await far.destroy();
@@ -136,6 +136,9 @@ test('a broker that is cut off from NATS sends its agents to the others, and tak
   far.nats = { servers: [`nats://${relay.address}`], cluster: 'test', onLost: assert.fail };
   await far.startBroker();
   const agent = await far.agent('a');
+  const client = new Client([brokers[0].broker.grpcAddress]);
+  t.after(() => client.close());
+  await until('it is known where it is', async () => (await client.listNodes()).nodes.length === 1);
   relay.partition();
   await until(
     'it is sent away',

@@ -64,8 +64,8 @@ export class NodeLists {
       for (const node of answered) if (node.name && some.includes(node.name)) into.set(node.name, node);
       // What went meanwhile is not in the answer; what did not fit is asked for again.
       if (answered.length === 0) return;
-      const last = answered.at(-1)!.name;
-      left = left.slice(answered.length < some.length ? some.findIndex((name) => name === last) + 1 : some.length);
+      const last = answered.at(-1)!.name ?? '';
+      left = left.slice(answered.length < some.length ? some.indexOf(last) + 1 : some.length);
     }
   }
 
