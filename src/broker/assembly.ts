@@ -30,8 +30,8 @@ import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { PUBLISHING, Publisher } from './app/publisher.js';
 import { PublisherService } from './app/publisher-service.js';
+import { AuditDocuments, RefusalDocuments } from './cluster/audit-documents.js';
 import { AuditTrail } from './cluster/audit-trail.js';
-import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-documents.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import type { Delays } from './delays.js';
@@ -113,7 +113,13 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
   const trouble = () =>
-    watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? member?.trouble ?? registry.saveTrouble;
+    watch.trouble ??
+    held.trouble ??
+    store.trouble ??
+    documents.trouble ??
+    kept?.trouble ??
+    member?.trouble ??
+    registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -184,7 +190,7 @@ export async function closeParts({
 
 /** What this broker keeps on its disk. */
 function directories(dir: string, { dataDir, nats }: BrokerOptions): string[] {
-  return [dataDir, dir, ...(nats === undefined ? [join(dir, 'log')] : []), join(dir, 'documents')];
+  return [dataDir, dir, ...(nats === undefined ? ['log', 'documents'].map((name) => join(dir, name)) : [])];
 }
 
 function endWhatIsGrantedNoMore(access: AccessFiles, subscriptions: Subscriptions, uplink: UplinkService): void {

@@ -24,9 +24,14 @@ export interface ReaderListener {
    * A consumer begins; the stream is as its leader says. Returns the sequence to begin with, at least 1. What it throws is
    * told as trouble, and tried again later.
    */
-  begin(stream: StreamInfo): number;
+  begin(stream: StreamInfo): number | Promise<number>;
   /** What it throws ends this consumer; a new one begins. */
   message(message: StoredMessage): void;
+  /**
+   * Of a stream without ticks: whether all of it was read, so that there was nothing to hear. Else silence is a dead
+   * consumer.
+   */
+  hasRead?(stream: StreamInfo): boolean;
   /** Why nothing is being read, in a sentence; undefined once it is again. */
   trouble(reason: string | undefined): void;
   /** There is no such stream any more, or begin() threw StreamGone: nothing will be read again. */
@@ -107,22 +112,32 @@ export class OrderedReader {
   }
 
   /** One consumer. Resolves with why it ended. */
-  async #read(onMessage: () => void): Promise<Error> {
+  async #read(onHeard: () => void): Promise<Error> {
+    let fail: (cause: Error) => void = () => undefined;
     const failed = new Promise<Error>((resolve) => {
-      this.#fail = resolve;
+      fail = resolve;
     });
+    this.#fail = fail;
+    const { silenceMs } = this.#times;
     let silence: NodeJS.Timeout | undefined;
+    let isOver = false;
     const heard = () => {
       clearTimeout(silence);
-      const { silenceMs } = this.#times;
-      silence = setTimeout(() => this.restart(`nothing came for ${silenceMs} ms`), silenceMs).unref();
+      if (!isOver) silence = setTimeout(() => void silent().catch(fail), silenceMs).unref();
+    };
+    const silent = async () => {
+      // Of a stream without ticks it is asked whether there was anything to hear.
+      const isDone = this.#listener.hasRead?.(await this.#look()) ?? false;
+      if (!isDone) throw new Error(`nothing came for ${silenceMs} ms`);
+      if (!isOver) onHeard();
+      heard();
     };
     const statuses = this.#link.reading.status() as Statuses;
     // What was on its way to a connection that is lost never arrives.
     void onStatus(statuses, ['disconnect', 'staleConnection'], () => this.restart('the connection to NATS was lost'));
     let pull: StreamPull | undefined;
     try {
-      const from = this.#listener.begin(await this.#look());
+      const from = await this.#listener.begin(await this.#look());
       const ask = () => pull?.ask(READER_BATCH, REQUEST_BYTES_MAX, REQUEST_MS);
       pull = await StreamPull.open(
         this.#link,
@@ -131,10 +146,10 @@ export class OrderedReader {
           message: (message) => {
             heard();
             this.#listener.message(message);
-            onMessage();
+            onHeard();
           },
           ended: ask,
-          failed: this.#fail,
+          failed: fail,
         },
       );
       heard();
@@ -144,6 +159,7 @@ export class OrderedReader {
       return cause as Error;
     } finally {
       this.#fail = () => undefined;
+      isOver = true;
       clearTimeout(silence);
       statuses.stop();
       pull?.close();
