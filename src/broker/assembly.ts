@@ -112,14 +112,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () =>
-    watch.trouble ??
-    held.trouble ??
-    store.trouble ??
-    documents.trouble ??
-    kept?.trouble ??
-    member?.trouble ??
-    registry.saveTrouble;
+  const trouble = () => troubleOf(watch, held, store, documents, kept, member) ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -162,6 +155,10 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   });
   const served = { access, grpc, http, uplink, publishing, retirement, showHealth, facts, state };
   return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
+}
+
+function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {
+  return parts.find((part) => part?.trouble !== undefined)?.trouble;
 }
 
 /** Ends what runs by itself, and the connections; the logs are still open then. */

@@ -1,5 +1,6 @@
 /** Logs of documents on JetStream: the contract, that of the audit, and what only a log that others keep can suffer. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -164,14 +165,7 @@ test('a batch that is longer than a message of NATS is compressed; one that stay
     const ids = Array.from({ length: 60 }, (_, at) => String(at));
     await log.append(batchOf('app.a', ids, 'x'.repeat(30_000)));
     assert.deepEqual(idsIn(await readLog(log, 1)), ids);
-    let seed = 1;
-    const noise = Array.from({ length: 30_000 }, () => {
-      seed = (seed * 48_271) % 2_147_483_647;
-      return String.fromCharCode(33 + (seed % 90));
-    }).join('');
-    const long = Array.from({ length: 60 }, (_, at) =>
-      batchOf('app.a', [`n${at}`], `${noise.slice(at)}${noise.slice(0, at)}`),
-    );
+    const long = ids.map((id) => batchOf('app.a', [`n${id}`], randomBytes(22_000).toString('base64')));
     const documents = long.flatMap((each) => each.documents);
     await assert.rejects(log.append({ ...long[0]!, documents }), { code: 'too_large' });
   });
