@@ -77,6 +77,18 @@ function readContract(each: Each<DocumentLogUnderTest>): void {
     reader.close();
   });
 
+  each('batches are found by their times', async ({ log }) => {
+    for (let at = 0; at < 20; at++) await log.append(batchOf('app.a', [String(at)]));
+    const read = await batches(log);
+    for (const { timeNs, offset } of read) {
+      assert.ok((await log.offsetAt(timeNs)) <= offset, 'nothing is missed');
+      assert.ok((await log.offsetAt(timeNs + 1n)) <= offset + 1);
+    }
+    assert.ok((await log.offsetAt(0n)) <= read[0]!.offset);
+  });
+}
+
+function sharedContract(each: Each<DocumentLogUnderTest>): void {
   each(
     'an id that is known is acknowledged and comes once, also at another broker and after a start',
     async (under) => {
@@ -118,7 +130,6 @@ function readContract(each: Each<DocumentLogUnderTest>): void {
     assert.equal(log.markBefore(before[1]!.offset + 1), before[1]!.mark);
     await assert.rejects(log.reached(log.deliverableOffset + 1), { code: 'cursor_invalid' });
   });
-
 }
 
 function retentionContract(each: Each<DocumentLogUnderTest>): void {
