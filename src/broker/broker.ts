@@ -93,6 +93,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.state.ready = true;
     parts.showHealth();
+    const { budgets } = parts;
+    member?.begin({
+      ...{ address: grpcAddress, version: options.version },
+      ...{ demand: () => budgets.demand, onLess: () => budgets.lease() },
+    });
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
     return running(parts, note, endConnections, release, facts);
@@ -128,7 +133,7 @@ async function openStore(
 /** The connections are closed after the log. */
 async function openOnNats(
   { cluster, onLost, ...options }: NatsLogOptions,
-  { publishing = PUBLISHING, logger }: BrokerOptions,
+  { publishing = PUBLISHING, ceilingBytesPerSecond, logger }: BrokerOptions,
   onRewound: (log: PartitionLog) => void,
   releases: (() => Promise<void> | void)[],
 ): Promise<Stores> {
@@ -137,8 +142,13 @@ async function openOnNats(
   const { openKeptState, openSharedState } = await import('./cluster/nats/open-states.js');
   const { openJetStreamDocuments } = await import('./cluster/nats/open-documents.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
+  const { fitCluster } = await import('./nats/cluster-streams.js');
+  const { StreamWatch } = await import('./nats/stream-watch.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
+  const { manager } = link;
+  const watch = new StreamWatch({ manager, cluster, identity: await fitCluster(manager, cluster), onLost });
+  releases.push(() => watch.close());
   const broker = randomBytes(6).toString('hex');
   const kept = await openKeptState({ link, cluster, broker, logger, onLost });
   releases.push(() => kept.close());
@@ -146,7 +156,8 @@ async function openOnNats(
   releases.push(() => state.close());
   const documents = await openJetStreamDocuments({ cluster, link, ids: publishing, logger, onLost });
   releases.push(() => documents.close());
-  const member = new ClusterMember({ link, cluster, broker, state, warn: (message) => logger.warn(message) });
+  const warn = (message: string) => logger.warn(message);
+  const member = new ClusterMember({ link, cluster, broker, state, ceilingBytesPerSecond, warn });
   return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), documents, kept, member };
 }
 
@@ -229,6 +240,7 @@ function running(
     parts.publishing.drain();
     await registry.save();
     await Promise.race([Promise.all([shutDown(grpc), http.listener.end()]), deadline]);
+    await parts.member?.leave();
     await close();
   };
   return {

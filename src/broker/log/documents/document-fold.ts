@@ -9,9 +9,9 @@ import {
   LOG_DAMAGES_MAX,
 } from '../../../limits.js';
 import { msToNs, nsToMs } from '../../../nanoseconds.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import { Marks, markOf } from '../jetstream/marks.js';
 import type { Missing } from '../jetstream/partition-fold.js';
-import type { StoredMessage } from '../jetstream/stream-pull.js';
 import { BatchCache } from './batch-cache.js';
 import { DocumentBatch } from './document-batch.js';
 import {

@@ -4,14 +4,14 @@ import { BackplaneError, cursorInvalid } from '../../../errors.js';
 import { DOCUMENT_CHECKPOINTS, LOG_STREAM_LOOK_MS, NATS_REQUEST_MS } from '../../../limits.js';
 import { type DocumentLogName, EVERY_APP_TOPIC } from '../../../wire/event/document-topics.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
-import { OrderedReader, type ReaderTimes, StreamGone } from '../../cluster/nats/ordered-reader.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { OrderedReader, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS, streamInfo } from '../../nats/stream-form.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { AppendBounds } from '../jetstream/appender.js';
 import type { CatchUpTurns } from '../jetstream/catch-up-turns.js';
 import { lostFrom, markAt } from '../jetstream/marks.js';
 import { scanStream } from '../jetstream/scan.js';
-import type { StoredMessage } from '../jetstream/stream-pull.js';
 import { DocumentAppender } from './document-appender.js';
 import type { DocumentBatch, NewBatch } from './document-batch.js';
 import {

@@ -1,6 +1,7 @@
 /** Reads a log of documents on a stream behind its end. */
+
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CatchUpReader, type ReadLog } from '../jetstream/catch-up-reader.js';
-import type { StoredMessage } from '../jetstream/stream-pull.js';
 import type { DocumentBatch } from './document-batch.js';
 import type { DocumentItem, DocumentReader } from './document-log.js';
 import type { DocumentSubjects } from './document-streams.js';
