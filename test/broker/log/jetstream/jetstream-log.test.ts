@@ -221,6 +221,28 @@ test('what others put into the stream against the rule is passed over, clipped o
   });
 });
 
+test('a frame that NATS takes with its headers is taken, one byte more is refused, and so is one behind a hole', {
+  skip,
+}, async () => {
+  await withLogs(async (logs) => {
+    const log = await logs.open();
+    const frame = frameOf(0, 1, 100);
+    const error = await log.append('a', frame, Buffer.alloc(1 * MiB)).catch((cause: BackplaneError) => cause);
+    const [, bytesMax] = /^frame: NATS takes at most (\d+) bytes, got 1048576$/.exec((error as Error).message) ?? [];
+    await assert.rejects(log.append('a', frame, Buffer.alloc(Number(bytesMax) + 1)), { code: 'too_large' });
+    await log.append('a', frame, Buffer.alloc(Number(bytesMax)));
+    // Its sequence takes fewer digits than there may be.
+    assert.ok(1 * MiB - Number(bytesMax) < 200);
+    const other = await logs.another();
+    const behind = { ...frameOf(5, 9, 100), continues: true };
+    const refused = {
+      code: 'failed_precondition',
+      message: /covered_from must be 1:1:0:0, up to where .* got 1:5:0:0/,
+    };
+    await assert.rejects(other.append('a', behind, encodeFrame(behind)), refused);
+  });
+});
+
 test('a broker that starts reads from the newest checkpoint on', { skip }, async () => {
   await withLogs(async (logs) => {
     const log = await logs.open(256 * 1024);
