@@ -4,6 +4,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { follows } from '../../../../src/broker/log/chain.js';
+import { FanOut } from '../../../../src/broker/log/fan-out.js';
 import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { partitionForm } from '../../../../src/broker/log/jetstream/streams.js';
@@ -111,6 +112,12 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
     const rewound: number[] = [];
     const log = await logs.open(64 * MiB, { onRewound: (_log, offset) => rewound.push(offset) });
     const told = new Told(log);
+    const toldFollower: number[][] = [];
+    const follower = {
+      ...{ topics: PROCESS, predicateIds: [], notify: () => undefined, passed: () => undefined },
+      rewound: (...lost: number[]) => toldFollower.push(lost),
+    };
+    const { close } = new FanOut([log]).join(follower, () => log.deliverableOffset);
     for (let at = 0; at < 10; at++) await append(log, at, at + 1);
     const mark = log.markBefore(11)!;
     const { first } = servers;
@@ -132,6 +139,8 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
       () => log.trouble,
     );
     assert.deepEqual(rewound, [11]);
+    assert.deepEqual(toldFollower, [[0, 11]]);
+    close();
     assert.deepEqual(told.losses, [{ kind: 'rewound', offset: 11 }]);
     assert.equal(log.coveredTo('a', 'process')!.timeNs, 10n, 'the agent is told to send what was lost');
     // Cut otherwise than before, and more.
