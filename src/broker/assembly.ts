@@ -30,8 +30,8 @@ import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { PUBLISHING, Publisher } from './app/publisher.js';
 import { PublisherService } from './app/publisher-service.js';
+import { AuditDocuments, RefusalDocuments } from './cluster/audit-documents.js';
 import { AuditTrail } from './cluster/audit-trail.js';
-import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-documents.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import type { Delays } from './delays.js';
@@ -112,8 +112,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () =>
-    watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? member?.trouble ?? registry.saveTrouble;
+  const trouble = () => troubleOf(watch, held, store, documents, kept, member) ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -158,6 +157,10 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
 }
 
+function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {
+  return parts.find((part) => part?.trouble !== undefined)?.trouble;
+}
+
 /** Ends what runs by itself, and the connections; the logs are still open then. */
 export async function closeParts({
   access,
@@ -184,7 +187,7 @@ export async function closeParts({
 
 /** What this broker keeps on its disk. */
 function directories(dir: string, { dataDir, nats }: BrokerOptions): string[] {
-  return [dataDir, dir, ...(nats === undefined ? [join(dir, 'log')] : []), join(dir, 'documents')];
+  return [dataDir, dir, ...(nats === undefined ? ['log', 'documents'].map((name) => join(dir, name)) : [])];
 }
 
 function endWhatIsGrantedNoMore(access: AccessFiles, subscriptions: Subscriptions, uplink: UplinkService): void {

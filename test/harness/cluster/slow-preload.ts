@@ -5,7 +5,7 @@
  * used to return at once fails here.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AuditDocuments } from '../../../src/broker/cluster/embedded/audit-documents.js';
+import { AuditDocuments } from '../../../src/broker/cluster/audit-documents.js';
 import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
 import { EmbeddedLog } from '../../../src/broker/log/embedded/embedded-log.js';
 import { Random } from '../../fault/schedule.js';

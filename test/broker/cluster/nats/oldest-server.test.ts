@@ -1,4 +1,4 @@
-/** State and audit on the oldest server that brokers take: with BACKPLANE_TEST_FACTOR. */
+/** State on the oldest server that brokers take: with BACKPLANE_TEST_FACTOR. */
 import { test } from 'node:test';
 import { natsProgram, needsNats } from '../../../harness/nats/nats-package.js';
 import { runs } from '../../../harness/runs.js';
@@ -8,5 +8,4 @@ if (skip === false) {
   // It goes before the newest.
   process.env.BACKPLANE_NATS_SERVER = natsProgram('floor').program;
   await import('./nats-state.test.js');
-  await import('./nats-audit.test.js');
 } else test('the oldest server', { skip }, () => undefined);

@@ -8,17 +8,15 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import {
-  auditStream,
-  coordinationStreams,
-  keptStream,
-} from '../../../../src/broker/cluster/nats/coordination-streams.js';
-import { NatsAudit } from '../../../../src/broker/cluster/nats/nats-audit.js';
+import { AuditDocuments } from '../../../../src/broker/cluster/audit-documents.js';
+import { coordinationStreams, keptStream } from '../../../../src/broker/cluster/nats/coordination-streams.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { makeStream } from '../../../../src/broker/nats/stream-form.js';
 import { MiB } from '../../../../src/limits.js';
 import { PROCESS } from '../../../contract/partition-log.js';
+import { batchOf, readLog } from '../../../harness/broker/documents.js';
 import { CutDisk, cannotCut } from '../../../harness/files/cut-disk.js';
+import { JetStreamDocuments } from '../../../harness/nats/jetstream-documents.js';
 import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
 import { Sender, Told } from '../../../harness/nats/log-load.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
@@ -73,9 +71,13 @@ async function load(servers: NatsServers, rewound: (log: JetStreamLog) => void) 
   const regressions: string[] = [];
   const onRegression = (reason: string) => regressions.push(reason);
   const state = await openNatsState(link, 'cut', { ...keptStream('cut'), onRegression });
-  const audit = new NatsAudit({ link, ...auditStream('cut', 'b1') });
+  const bounds = { bytesMax: 32 * MiB };
+  const onLost = { onRewound: () => undefined };
+  const audit = await JetStreamDocuments.create(servers, bounds, 'audit', onLost);
+  const app = await JetStreamDocuments.create(servers, bounds, 'app', onLost);
+  const trail = new AuditDocuments(audit.log);
   await state.put('budget.n', { number: 0 });
-  const done = { puts: 0, entries: 0 };
+  const done = { puts: 0, entries: 0, events: 0 };
   let over = false;
   const goesOn = () => !over;
   const running = Promise.all([
@@ -90,8 +92,16 @@ async function load(servers: NatsServers, rewound: (log: JetStreamLog) => void) 
     })(),
     (async () => {
       for (let number = 1; goesOn(); ) {
-        await audit.append([{ number }]).then(
+        await trail.append([{ number }]).then(
           () => (done.entries = number++),
+          () => undefined,
+        );
+      }
+    })(),
+    (async () => {
+      for (let number = 1; goesOn(); ) {
+        await app.log.append(batchOf('app.a', [String(number)])).then(
+          () => (done.events = number++),
           () => undefined,
         );
       }
@@ -104,12 +114,17 @@ async function load(servers: NatsServers, rewound: (log: JetStreamLog) => void) 
   };
   const close = async () => {
     await state.close();
+    await audit.destroy();
+    await app.destroy();
     await link.close();
     await logs.destroy();
   };
-  const audited = async () => (await link.manager.streams.info(auditStream('cut', 'b1').stream)).state.messages;
+  const documents = async () => {
+    const read = await Promise.all([audit.log, app.log].map((log) => readLog(log, log.firstOffset)));
+    return read.map((batches) => batches.filter((batch) => typeof batch !== 'string').length) as [number, number];
+  };
   const lastSequence = async () => (await link.manager.streams.info(`BP_${logs.cluster}_0`)).state.last_seq;
-  return { both, told, senders, state, done, regressions, acknowledged, stop, close, lastSequence, audited };
+  return { both, told, senders, state, done, regressions, acknowledged, stop, close, lastSequence, documents };
 }
 
 for (const syncsAlways of [false, true]) {
@@ -170,10 +185,12 @@ for (const syncsAlways of [false, true]) {
         assert.equal(rewinds, 0);
         assert.deepEqual(loaded.regressions, []);
         assert.ok(Number(loaded.state.get('budget.n')!.value.number) >= done.puts);
-        assert.ok((await loaded.audited()) >= done.entries);
+        const [entries, events] = await loaded.documents();
+        assert.ok(entries >= done.entries && events >= done.events, `${entries} ${events}`);
       }
       const lost = syncsAlways ? 'nothing' : `${before.sequence - last} of ${before.sequence} messages`;
-      const besides = `${done.puts} budgets, ${done.entries} entries of the audit, ${loaded.regressions.length} regressions`;
+      const { puts, entries, events } = done;
+      const besides = `${puts} budgets, ${entries} entries of the audit, ${events} events of applications`;
       t.diagnostic(`NATS lost ${lost}; ${acknowledged()} steps, ${told[0]!.duplicates} frames passed over; ${besides}`);
       await loaded.close();
     } finally {
