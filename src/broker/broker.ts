@@ -93,6 +93,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.state.ready = true;
     parts.showHealth();
+    const { budgets } = parts;
+    member?.begin({
+      ...{ address: grpcAddress, version: options.version },
+      ...{ demand: () => budgets.demand, onLess: () => budgets.lease() },
+    });
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
     return running(parts, note, endConnections, release, facts);
@@ -128,7 +133,7 @@ async function openStore(
 /** The connections are closed after the log. */
 async function openOnNats(
   { cluster, onLost, ...options }: NatsLogOptions,
-  { publishing = PUBLISHING, logger }: BrokerOptions,
+  { publishing = PUBLISHING, logger, ceilingBytesPerSecond }: BrokerOptions,
   onRewound: (log: PartitionLog) => void,
   releases: (() => Promise<void> | void)[],
 ): Promise<Stores> {
@@ -151,7 +156,8 @@ async function openOnNats(
   releases.push(() => state.close());
   const documents = await openJetStreamDocuments({ cluster, link, ids: publishing, logger, onLost });
   releases.push(() => documents.close());
-  const member = new ClusterMember({ link, cluster, broker, state, warn: (message) => logger.warn(message) });
+  const warn = (message: string) => logger.warn(message);
+  const member = new ClusterMember({ link, cluster, broker, state, ceilingBytesPerSecond, warn });
   return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), documents, kept, member };
 }
 
@@ -234,6 +240,7 @@ function running(
     parts.publishing.drain();
     await registry.save();
     await Promise.race([Promise.all([shutDown(grpc), http.listener.end()]), deadline]);
+    await parts.member?.leave();
     await close();
   };
   return {

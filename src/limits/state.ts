@@ -43,6 +43,8 @@ export const HOLDS_LINGER_MS = 50;
 /** What a broker says of itself holds for so long; it says it three times as often. */
 export const BROKER_LEASE_MS = 15_000;
 export const BROKER_HEARTBEAT_MS = 5_000;
+/** A broker that ends says so, and waits so long at most until that is written. */
+export const BROKER_LEAVE_MS = 2_000;
 /** Brokers of one cluster. */
 export const CLUSTER_BROKERS_MAX = 64;
 

@@ -134,7 +134,8 @@ export class Subscriber extends Party {
 
   /** As a script around it would, it starts `observe` again when no broker answered. */
   protected override died(exit: Exit): void {
-    if (exit.code === 1 && /no broker|unavailable|cannot be reached|no answer/i.test(this.stderr)) {
+    const noAnswer = /no broker|none of .* answers|no secure connection|unavailable|cannot be reached|no answer/i;
+    if (exit.code === 1 && noAnswer.test(this.stderr)) {
       void this.#retry();
     } else super.died(exit);
   }

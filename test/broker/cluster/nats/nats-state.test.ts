@@ -222,26 +222,31 @@ test('a server is killed: both go on; it went back in time: both notice, and wha
 
 test('of three servers one after the other is killed: each count is made once', {
   skip: skip || !IS_LONG,
-}, async () => {
+}, async (t) => {
   const three = await NatsServers.start({ count: 3 });
   const own = [await linkTo(three), await linkTo(three)] as const;
   const cluster = await newCluster(own[0], { max_bytes: 16 * MiB, num_replicas: 3 });
-  const states = await Promise.all(own.map((link, at) => openNatsState(link, cluster, { broker: `b${at}` })));
+  // On a busy machine an election, and the next kill's after it, may take longer than a broker would try.
+  const times = { writeMs: 300_000 };
+  const states = await Promise.all(own.map((link, at) => openNatsState(link, cluster, { broker: `b${at}`, times })));
+  let [counted, over] = [0, false];
+  t.after(async () => {
+    over = true;
+    await Promise.all(states.map((state) => state.close()));
+    await Promise.all(own.map((link) => link.close()));
+    await three.destroy();
+  });
   await states[0]!.put('count', { number: 0 });
   await until('that the other has it', () => states[1]!.get('count') !== undefined);
-  let [counted, unknown, over] = [0, 0, false];
-  const counting = states.map(async (state) => {
-    while (!over) {
-      try {
+  const counting = Promise.all(
+    states.map(async (state) => {
+      while (!over) {
         await countOne(state);
         counted++;
-      } catch (cause) {
-        // There was no leader for so long that nobody knows whether it was counted.
-        assert.equal((cause as { code: string }).code, 'unavailable');
-        unknown++;
       }
-    }
-  });
+    }),
+  );
+  counting.catch(() => undefined);
   for (let round = 0; round < 9; round++) {
     const killed = three.servers[round % 3]!;
     const before = counted;
@@ -255,17 +260,9 @@ test('of three servers one after the other is killed: each count is made once', 
     await killed.ready();
   }
   over = true;
-  await Promise.all(counting);
-  const [one, other] = states.map((state) => () => Number(state.get('count')?.value.number)) as [
-    () => number,
-    () => number,
-  ];
-  await until('both know the same', () => one() === other() && one() >= counted);
-  assert.ok(one() <= counted + unknown, `${one()} were counted, of ${counted} and ${unknown}`);
-  console.log(`${counted} changes in 9 kills, ${unknown} of which it was not known whether they were made`);
-  await Promise.all(states.map((state) => state.close()));
-  await Promise.all(own.map((link) => link.close()));
-  await three.destroy();
+  await counting;
+  for (const state of states) await until('all', () => state.get('count')?.value.number === counted);
+  console.log(`${counted} changes in 9 kills`);
 });
 
 test('a stream that is gone is told, and so is one that was made again', { skip }, async () => {
