@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { scratchDirectory } from './scratch-directory.js';
 
 /** EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH: from then on nothing reaches the disk. */
-const CUT = 'sysopen(my $disk, $ARGV[0], 0) and ioctl($disk, 0x8004587d, pack("I", 2)) or die $!';
+const CUT = 'my $how = pack("I", 2); sysopen(DISK, $ARGV[0], 0) && ioctl(DISK, 0x8004587d, $how) or die $!';
 
 export class CutDisk {
   readonly dir: string;
