@@ -136,19 +136,20 @@ export class OrderedReader {
     this.#fail = fail;
     // Not before it could say something.
     let heardMs = Number.POSITIVE_INFINITY;
+    let isOver = false;
     const { silenceMs } = this.#times;
-    const watch = setInterval(() => {
-      if (performance.now() - heardMs <= silenceMs) return;
-      // It is asked once at a time.
-      heardMs = Number.POSITIVE_INFINITY;
-      void silent().catch(fail);
-    }, silenceMs / 4).unref();
     const silent = async () => {
+      heardMs = Number.POSITIVE_INFINITY;
+      // Of a stream without ticks it is asked whether there was anything to hear.
       const isDone = this.#listener.hasRead?.(await this.#look()) ?? false;
       if (!isDone) throw new Error(`nothing came for ${silenceMs} ms`);
-      heardMs = performance.now();
+      if (isOver) return;
       onHeard();
+      heardMs = performance.now();
     };
+    const watch = setInterval(() => {
+      if (performance.now() - heardMs > silenceMs) silent().catch(fail);
+    }, silenceMs / 4).unref();
     const statuses = this.#link.reading.status() as Statuses;
     // What was on its way to a connection that is lost never arrives.
     void onStatus(statuses, ['disconnect', 'staleConnection'], () => this.restart('the connection to NATS was lost'));
@@ -178,6 +179,7 @@ export class OrderedReader {
       return cause as Error;
     } finally {
       this.#fail = () => undefined;
+      isOver = true;
       clearInterval(watch);
       statuses.stop();
       pull?.close();

@@ -59,7 +59,7 @@ export function twoOnNats(): TwoOnNats {
 }
 
 /** The connections of one broker. */
-export function linkTo(servers: NatsServers, name = 'test'): Promise<NatsLink> {
+export function linkTo(servers: Pick<NatsServers, 'urls'>, name = 'test'): Promise<NatsLink> {
   return openLink({ servers: servers.urls.split(',') }, name);
 }
 

@@ -301,6 +301,6 @@ function concerned({ ids }: SelectorSet, { of }: Tally) {
   return of.flatMap((events, index) => (events > 0 ? [{ selector: ids[index]!, events, eventsUnknown: false }] : []));
 }
 
-function unknownOf({ ids, members = [] }: SelectorSet) {
+export function unknownOf({ ids, members = [] }: SelectorSet) {
   return members.map((index) => ({ selector: ids[index]!, events: 0, eventsUnknown: true }));
 }
