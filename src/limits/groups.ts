@@ -7,7 +7,9 @@ export const GROUP_NAME_CHARACTERS_MAX = 64;
 export const GROUP_SLICES = [8, 16, 32, 64] as const;
 export const GROUP_SLICES_DEFAULT = 16;
 export const GROUP_SLICES_MAX = 64;
-/** Groups of a broker: each has at most GROUP_SLICES_MAX cursors of 4 KiB in the state. */
+/** What a member may say of its last epochs: there are later ones as long as slices move less than 2^52 times. */
+export const GROUP_EPOCH_MAX = 2 ** 52;
+/** Groups of a broker, or of the brokers of a cluster together: each has at most GROUP_SLICES_MAX cursors of 4 KiB in the state. */
 export const GROUPS_MAX = 128;
 /** Members of one group, active or standing by. */
 export const GROUP_MEMBERS_MAX = 256;

@@ -1,7 +1,7 @@
 /** All groups of a broker: members join them, slices are committed, and what nobody uses any more ends. */
 import type { Logger } from 'pino';
-import { BackplaneError, invalid } from '../../errors.js';
-import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX } from '../../limits.js';
+import { asBackplaneError, BackplaneError, invalid } from '../../errors.js';
+import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
 import { nodeGlobsText } from '../../subscriptions/request/node-globs.js';
@@ -14,18 +14,22 @@ import type { Sink } from '../delivery/outlet.js';
 import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import { checkProfiles } from '../delivery/profiles.js';
 import type { MemberReading, Subscriptions } from '../delivery/subscriptions.js';
-import type { GroupTimes, SliceCommit } from './group.js';
+import type { GroupTimes } from './group.js';
 import { followLags } from './group-lag.js';
 import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { LiveGroup } from './live-group.js';
 import { MemberStream } from './member-stream.js';
 import { windowFrom } from './places/slice-place.js';
+import type { GroupPresence } from './presence/group-presence.js';
+import type { SliceCommit } from './slice-commits.js';
 import { Upkeep } from './upkeep.js';
 
 const SWEEP_INTERVAL_MS_MAX = 1_000;
 /** After a broker was started again, before slices are given to those who have come back. */
 const GATHER_MS = 700;
+/** A broker that the others take for dead sends its members to them after so long. */
+const CUT_OFF_MS = 5_000;
 /** After the end of a stream, the connection's own end is known at the latest by then. */
 const CONNECTION_END_MS = 50;
 
@@ -38,6 +42,7 @@ export interface GroupRetention {
 
 export interface GroupsOptions {
   readonly store: GroupStore;
+  readonly presence: GroupPresence;
   readonly context: DeliveryContext;
   readonly subscriptions: Subscriptions;
   readonly access: Pick<AccessControl, 'group'>;
@@ -53,6 +58,9 @@ export class Groups {
   readonly #creating = new Map<string, Promise<LiveGroup>>();
   readonly #sweep: NodeJS.Timeout;
   readonly #upkeep: Upkeep;
+  readonly #ends: readonly (() => void)[];
+  /** Since when others take this broker for dead, of a clock that is never set; undefined: they do not. */
+  #cutOffMs: number | undefined;
 
   /** Call it before anything is appended to the logs. */
   constructor(options: GroupsOptions) {
@@ -63,6 +71,10 @@ export class Groups {
     const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
     this.#sweep = setInterval(() => this.#sweepAll(Date.now()), sweepMs).unref();
     this.#upkeep = new Upkeep(options.context.store, () => [...this.#live.values()], options.logger);
+    this.#ends = [
+      options.store.watch((name, record) => this.#changed(name, record)),
+      options.presence.listen((name) => this.#live.get(name)?.group.othersChanged()),
+    ];
   }
 
   all(): readonly LiveGroup[] {
@@ -89,6 +101,8 @@ export class Groups {
     reading: MemberReading,
   ): Promise<void> {
     const request = checked.group!;
+    const { presence } = this.#options;
+    if (!presence.isCurrent) throw cutOff();
     const creating = this.#creating.get(request.name);
     const known = creating === undefined ? this.#live.get(request.name) : await creating;
     if (known !== undefined) await this.#checkAccess(known, caller);
@@ -111,7 +125,7 @@ export class Groups {
     if (!isSame || live.record.sinceNs !== record.sinceNs) {
       throw new BackplaneError('unavailable', `group ${record.name} was changed meanwhile: subscribe again`);
     }
-    const stream = new MemberStream(sink, caller, checked, signal);
+    const stream = new MemberStream(sink, caller, checked, signal, presence);
     const member = live.group.join(request, stream);
     const { memberMs } = this.#options.times;
     let isSilent = false;
@@ -186,6 +200,7 @@ export class Groups {
 
   close(): void {
     clearInterval(this.#sweep);
+    for (const end of this.#ends) end();
     this.#upkeep.close();
     this.drain();
   }
@@ -215,7 +230,7 @@ export class Groups {
       const message = `there is no group ${request.name}: who makes it says what it subscribes to (topics, or a filter)`;
       throw new BackplaneError('not_found', message, { field: 'group' });
     }
-    if (this.#live.size + this.#creating.size >= GROUPS_MAX) {
+    if (new Set([...this.#live.keys(), ...this.#creating.keys()]).size >= GROUPS_MAX) {
       const message = `a broker has at most ${GROUPS_MAX} groups: delete some (backplane groups delete NAME)`;
       throw new BackplaneError('resource_exhausted', message);
     }
@@ -240,10 +255,18 @@ export class Groups {
       aloneSinceMs: nowMs,
       slices: Array.from({ length: request.slices || GROUP_SLICES_DEFAULT }, () => slice),
     };
-    const creating = store.create(record).then(() => this.#liveOf(record));
+    const creating = store.create(record).then(() => this.#live.get(record.name) ?? this.#liveOf(record));
     this.#creating.set(record.name, creating);
     try {
       return await creating;
+    } catch (cause) {
+      // Another broker made it at the same time.
+      const isThere = asBackplaneError(cause).code === 'failed_precondition' && this.#live.has(record.name);
+      if (!isThere) throw cause;
+      throw new BackplaneError(
+        'unavailable',
+        `group ${record.name} was made by somebody else meanwhile: subscribe again`,
+      );
     } finally {
       this.#creating.delete(record.name);
     }
@@ -258,7 +281,31 @@ export class Groups {
     this.#options.access.group(caller, verbs, { ...record, sinceNs });
   }
 
+  /** A group was made, changed or deleted, by whichever broker. */
+  #changed(name: string, record: GroupRecord | undefined): void {
+    const live = this.#live.get(name);
+    if (record === undefined) {
+      if (live !== undefined) this.#forget(live);
+    } else if (live !== undefined) live.changed(record);
+    else if (!this.#creating.has(name)) this.#restore(record);
+  }
+
+  /** Members of a broker that cannot reach the others get nothing here any more: they may find another one. */
+  #reviewCutOff(): void {
+    const { presence, logger } = this.#options;
+    if (presence.isCurrent) {
+      this.#cutOffMs = undefined;
+      return;
+    }
+    this.#cutOffMs ??= performance.now();
+    if (performance.now() - this.#cutOffMs < CUT_OFF_MS) return;
+    const attended = [...this.#live.values()].filter(({ group }) => group.members.some(({ isPresent }) => isPresent));
+    if (attended.length > 0) logger.warn(`members of ${attended.length} groups are sent away: ${cutOff().message}`);
+    for (const { group } of attended) group.endStreams(cutOff());
+  }
+
   #sweepAll(nowMs: number): void {
+    this.#reviewCutOff();
     const unattended: LiveGroup[] = [];
     for (const live of this.#live.values()) {
       live.group.checkCommits(nowMs);
@@ -313,8 +360,13 @@ function other(field: string, message: string): BackplaneError {
   return new BackplaneError('failed_precondition', message, { field });
 }
 
+function cutOff(): BackplaneError {
+  const message = 'this broker cannot reach the others of its cluster: subscribe at another one';
+  return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
+}
+
 function isExpired(record: GroupRecord, { aloneSinceMs, group }: LiveGroup, nowMs: number): boolean {
-  if (group.members.length > 0) return false;
+  if (group.size > 0) return false;
   const untilMs = cursorsUntilMs({ ...record, aloneSinceMs });
   return untilMs !== undefined && untilMs <= nowMs;
 }

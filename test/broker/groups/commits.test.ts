@@ -13,6 +13,7 @@ import { checkGroupState, type GroupRecord, predicateOf } from '../../../src/bro
 import { GroupStore } from '../../../src/broker/groups/group-store.js';
 import { Groups } from '../../../src/broker/groups/groups.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
+import { ALONE } from '../../../src/broker/groups/presence/group-presence.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
 import type { SliceLease } from '../../../src/broker/groups/slice-lease.js';
 import { DOCUMENT_BOUNDS, DocumentLogs } from '../../../src/broker/log/documents/document-logs.js';
@@ -55,14 +56,20 @@ test('a commit that is acknowledged is written, also where a later one with it i
   const group = new Group('g', 8, {
     store,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
-    lag: new GroupLag(8, 0n, () => true),
+    presence: ALONE,
     parkAhead: async () => () => undefined,
     deliver: (_stream, lease) => leases.set(lease.slice, lease),
     onAttended: () => undefined,
     logger: pino({ level: 'silent' }),
   });
-  const stream = { isOver: false, stop: () => undefined, tell: () => undefined } as unknown as MemberStream;
-  group.join({ name: 'g', member: 'm', slices: 8, whatItHas: true }, stream);
+  const stream = {
+    isOver: false,
+    stop: () => undefined,
+    tell: () => undefined,
+    asked: {},
+    caller: { identity: {} },
+  } as unknown as MemberStream;
+  group.join({ name: 'g', member: 'm', slices: 8, had: [], whatItHas: true }, stream);
   await until('all slices', () => leases.size === 8);
   const [one, two] = [leases.get(1)!, leases.get(2)!];
   const [early, late, other] = [one.give(cursor(1n), 0), one.give(cursor(2n), 0), two.give(cursor(1n), 0)];
@@ -78,6 +85,19 @@ test('a commit that is acknowledged is written, also where a later one with it i
   await assert.rejects(fenced, /slice 2 is no longer/);
   await Promise.all([moved, alone]);
   assert.equal(store.get('g')!.slices[1]!.cursor, cursor(1n));
+  // Of two that are written together the later one counts, and none goes back: also where nobody heard of it.
+  await Promise.all([late, early].map((each) => group.commit([{ slice: 1, epoch: one.epoch, cursor: each }])));
+  assert.equal(store.get('g')!.slices[1]!.cursor, cursor(2n));
+  const unheard = one.give(cursor(4n), 0);
+  const between = one.give(cursor(3n), 0);
+  await store.update('g', (before) => ({
+    ...before,
+    slices: before.slices.map((each, slice) =>
+      slice === 1 ? { ...each, cursor: cursor(4n), ordinal: one.read('cursor', between).ordinal } : each,
+    ),
+  }));
+  await group.commit([{ slice: 1, epoch: one.epoch, cursor: unheard }]);
+  assert.equal(store.get('g')!.slices[1]!.cursor, cursor(4n));
   group.close();
 });
 
@@ -111,7 +131,7 @@ test('slices are given when every reason not to is gone', async () => {
   const group = new Group('g', 8, {
     store,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
-    lag: new GroupLag(8, 0n, () => true),
+    presence: ALONE,
     parkAhead: async () => () => undefined,
     deliver: () => given++,
     onAttended: () => undefined,
@@ -119,8 +139,14 @@ test('slices are given when every reason not to is gone', async () => {
   });
   group.pause();
   group.pause();
-  const stream = { isOver: false, stop: () => undefined, tell: () => undefined } as unknown as MemberStream;
-  group.join({ name: 'g', member: 'm', slices: 8, whatItHas: true }, stream);
+  const stream = {
+    isOver: false,
+    stop: () => undefined,
+    tell: () => undefined,
+    asked: {},
+    caller: { identity: {} },
+  } as unknown as MemberStream;
+  group.join({ name: 'g', member: 'm', slices: 8, had: [], whatItHas: true }, stream);
   group.resume();
   await store.update('g', (record) => record);
   assert.equal(given, 0);
@@ -144,7 +170,7 @@ test('two that make a group at once do not pass the bound on groups', async () =
   const book = newBook();
   const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
   const groups = new Groups({
-    ...{ store, access: { group: () => undefined }, logger: pino({ level: 'silent' }) },
+    ...{ store, presence: ALONE, access: { group: () => undefined }, logger: pino({ level: 'silent' }) },
     context: { store: logs, registry, book } as unknown as DeliveryContext,
     subscriptions: {} as Subscriptions,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
@@ -204,7 +230,7 @@ test('what a member must be granted is what the group stands at, not what it beg
   const book = newBook();
   const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
   const groups = new Groups({
-    ...{ store, logger: pino({ level: 'silent' }) },
+    ...{ store, presence: ALONE, logger: pino({ level: 'silent' }) },
     access: { group: (_caller, verbs, { sinceNs }) => asked.push([verbs, sinceNs]) },
     context: { store: logs, documents, registry, book } as unknown as DeliveryContext,
     subscriptions: {} as Subscriptions,

@@ -34,6 +34,15 @@ export class TestMember {
     return held;
   }
 
+  /** The last epoch of each slice that it had, as it says when it comes back. */
+  get had(): { readonly slice: number; readonly epoch: string }[] {
+    const had = new Map<number, string>();
+    for (const { group } of this.subscriber.responses) {
+      if (group?.assigned) had.set(group.assigned.slice, group.assigned.epoch);
+    }
+    return Array.from(had, ([slice, epoch]) => ({ slice, epoch }));
+  }
+
   /** Waits until it has so many slices. */
   async has(count: number): Promise<void> {
     await this.subscriber.until(

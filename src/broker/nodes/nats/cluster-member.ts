@@ -2,6 +2,7 @@
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS } from '../../../limits.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
+import { SharedPresence } from '../../groups/presence/shared-presence.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { NodeRoute } from '../node-route.js';
@@ -25,6 +26,8 @@ export interface ClusterMemberOptions {
 
 export class ClusterMember {
   readonly interest: ClusterInterest;
+  /** Members of groups, and which broker has them. */
+  readonly presence: SharedPresence;
   readonly #leases: BrokerLeases;
   readonly #places: NodePlaces;
   readonly #options: ClusterMemberOptions;
@@ -37,6 +40,8 @@ export class ClusterMember {
     const leases = new BrokerLeases(state, broker);
     this.#leases = leases;
     this.#places = new NodePlaces(state);
+    const onFailure = (cause: unknown) => warn(`not told to the other brokers: ${(cause as Error).message ?? cause}`);
+    this.presence = new SharedPresence({ state, leases, broker, onFailure });
     const now = () => performance.now();
     this.interest = new ClusterInterest({ state, broker, alive: (name) => leases.alive(name), now, warn });
   }
@@ -82,6 +87,7 @@ export class ClusterMember {
   }
 
   async close(): Promise<void> {
+    this.presence.close();
     for (const end of this.#ends.reverse()) await end();
   }
 
