@@ -108,6 +108,11 @@ export class Group {
     return this.#others.some(({ broker, id }) => broker === holder?.broker && id === holder.member);
   }
 
+  /** The latest epoch of any slice. */
+  get epochMax(): number {
+    return Math.max(...this.#epochs);
+  }
+
   /** Members of all brokers. */
   get size(): number {
     return this.#members.size + this.#others.length;
@@ -159,6 +164,15 @@ export class Group {
       return;
     }
     this.#drop(member);
+  }
+
+  /** The other broker whose members have all these slices in these epochs; undefined where it is none, or several. */
+  brokerOf(commits: readonly SliceCommit[]): string | undefined {
+    const slices = this.#slices;
+    const brokers = commits.map(({ slice, epoch }) => {
+      return slices[slice]?.epoch === epoch && this.isOthers(slice) ? slices[slice].holder?.broker : undefined;
+    });
+    return brokers.every((broker) => broker === brokers[0]) ? brokers[0] : undefined;
   }
 
   /** See SliceCommits. */

@@ -1,6 +1,6 @@
 /** All groups of a broker: members join them, slices are committed, and what nobody uses any more ends. */
 import type { Logger } from 'pino';
-import { asBackplaneError, BackplaneError, invalid } from '../../errors.js';
+import { BackplaneError, invalid } from '../../errors.js';
 import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
@@ -54,6 +54,8 @@ export interface GroupsOptions {
 export class Groups {
   readonly #options: GroupsOptions;
   readonly #live = new Map<string, LiveGroup>();
+  /** The latest epoch of groups that were deleted: other brokers have other clocks. */
+  #endedEpoch = 0;
   /** Groups that are being written down, by their names. */
   readonly #creating = new Map<string, Promise<LiveGroup>>();
   readonly #sweep: NodeJS.Timeout;
@@ -71,6 +73,7 @@ export class Groups {
     const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
     this.#sweep = setInterval(() => this.#sweepAll(Date.now()), sweepMs).unref();
     this.#upkeep = new Upkeep(options.context.store, () => [...this.#live.values()], options.logger);
+    options.presence.relay?.serve((name, commits) => this.get(name).group.commit(commits));
     this.#ends = [
       options.store.watch((name, record) => this.#changed(name, record)),
       options.presence.listen((name) => this.#live.get(name)?.group.othersChanged()),
@@ -105,8 +108,13 @@ export class Groups {
     if (!presence.isCurrent) throw cutOff();
     const creating = this.#creating.get(request.name);
     const known = creating === undefined ? this.#live.get(request.name) : await creating;
-    if (known !== undefined) await this.#checkAccess(known, caller);
-    const live = known ?? (await this.#create(checked, request, caller));
+    let isMadeHere = false;
+    const onMade = () => {
+      isMadeHere = true;
+    };
+    const live = known ?? (await this.#create(checked, request, caller, onMade));
+    // Also where another broker made it at the same time.
+    if (!isMadeHere) await this.#checkAccess(live, caller);
     const record = live.record;
     checkSame(record, live, checked, request);
     if (isExpired(record, live, Date.now())) throw expired(record);
@@ -166,7 +174,11 @@ export class Groups {
     const seen = new Set(commits.map(({ slice }) => slice));
     if (commits.length === 0) throw invalid('slices', 'must have at least one');
     if (seen.size < commits.length) throw invalid('slices', 'must have each slice once');
-    await this.get(name).group.commit(commits);
+    const { group } = this.get(name);
+    const { relay } = this.#options.presence;
+    const broker = relay && group.brokerOf(commits);
+    if (broker === undefined) await group.commit(commits);
+    else await relay!.send(broker, name, commits);
   }
 
   /** Forgets a group that has no members. */
@@ -182,7 +194,8 @@ export class Groups {
   }
 
   #forget(live: LiveGroup): void {
-    this.#live.delete(live.group.name);
+    if (!this.#live.delete(live.group.name)) return;
+    this.#endedEpoch = Math.max(this.#endedEpoch, live.group.epochMax);
     // Who came in while it was written down would wait for slices for ever.
     live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));
     live.end();
@@ -205,12 +218,15 @@ export class Groups {
     this.drain();
   }
 
-  /** Groups that had members when the broker ended count as left now. */
-  #restore(record: GroupRecord): void {
+  /**
+   * Groups that had members when the broker ended count as left now.
+   * @param isNew another broker has just made it, or this one
+   */
+  #restore(record: GroupRecord, isNew = false): void {
     // Members that had slices come back within a second, each on its own.
     const live = this.#liveOf(record, record.aloneSinceMs === undefined ? GATHER_MS : 0);
     const { logger } = this.#options;
-    live.countLogged();
+    if (!isNew || record.slices.some(({ cursor }) => cursor !== '')) live.countLogged();
     if (record.aloneSinceMs !== undefined && record.aloneSinceMs + record.interestMs < Date.now()) return;
     live
       .claim()
@@ -223,8 +239,14 @@ export class Groups {
     return live;
   }
 
-  async #create(checked: CheckedSubscription, request: GroupRequest, caller: Caller): Promise<LiveGroup> {
-    const { store, retention } = this.#options;
+  /** @param onMade called when it was made, and not by another broker at the same time */
+  async #create(
+    checked: CheckedSubscription,
+    request: GroupRequest,
+    caller: Caller,
+    onMade: () => void,
+  ): Promise<LiveGroup> {
+    const { store } = this.#options;
     // A name that was mistyped makes no group of everything.
     if (request.whatItHas) {
       const message = `there is no group ${request.name}: who makes it says what it subscribes to (topics, or a filter)`;
@@ -234,13 +256,29 @@ export class Groups {
       const message = `a broker has at most ${GROUPS_MAX} groups: delete some (backplane groups delete NAME)`;
       throw new BackplaneError('resource_exhausted', message);
     }
-    const nowMs = Date.now();
+    const record = this.#newRecord(checked, request, caller, Date.now());
+    const creating = store
+      .create(record)
+      .then(onMade, (cause) => {
+        if (!this.#live.has(record.name)) throw cause;
+      })
+      .then(() => this.#live.get(record.name) ?? this.#liveOf(record));
+    this.#creating.set(record.name, creating);
+    try {
+      return await creating;
+    } finally {
+      this.#creating.delete(record.name);
+    }
+  }
+
+  #newRecord(checked: CheckedSubscription, request: GroupRequest, caller: Caller, nowMs: number): GroupRecord {
+    const { retention } = this.#options;
     const { predicate } = checked.selectors[0]!;
     const { spec } = predicate;
     const { window } = checked;
     // A later group of the same name has later epochs, so that nobody can commit what was another's.
-    const slice = { epoch: Math.floor(nowMs / 1000), cursor: '', committedMs: 0 };
-    const record: GroupRecord = {
+    const epoch = Math.max(Math.floor(nowMs / 1000), this.#endedEpoch + 1);
+    return {
       name: request.name,
       owner: caller.identity.name,
       topics: allTopics(predicate),
@@ -253,23 +291,10 @@ export class Groups {
       interestMs: retention.interestMs,
       cursorsMs: retention.cursorsMs,
       aloneSinceMs: nowMs,
-      slices: Array.from({ length: request.slices || GROUP_SLICES_DEFAULT }, () => slice),
+      slices: Array.from({ length: request.slices || GROUP_SLICES_DEFAULT }, () => ({
+        ...{ epoch, cursor: '', committedMs: 0 },
+      })),
     };
-    const creating = store.create(record).then(() => this.#live.get(record.name) ?? this.#liveOf(record));
-    this.#creating.set(record.name, creating);
-    try {
-      return await creating;
-    } catch (cause) {
-      // Another broker made it at the same time.
-      const isThere = asBackplaneError(cause).code === 'failed_precondition' && this.#live.has(record.name);
-      if (!isThere) throw cause;
-      throw new BackplaneError(
-        'unavailable',
-        `group ${record.name} was made by somebody else meanwhile: subscribe again`,
-      );
-    } finally {
-      this.#creating.delete(record.name);
-    }
   }
 
   /** A member shares all that its group has, from where it stands. */
@@ -286,8 +311,8 @@ export class Groups {
     const live = this.#live.get(name);
     if (record === undefined) {
       if (live !== undefined) this.#forget(live);
-    } else if (live !== undefined) live.changed(record);
-    else if (!this.#creating.has(name)) this.#restore(record);
+    } else if (live === undefined) this.#restore(record, true);
+    else live.changed(record);
   }
 
   /** Members of a broker that cannot reach the others get nothing here any more: they may find another one. */

@@ -130,8 +130,7 @@ export class LiveGroup {
     const known = this.#known;
     this.#known = record;
     for (const [slice, { cursor }] of record.slices.entries()) {
-      const offset = cursor === known.slices[slice]?.cursor ? undefined : offsetOf(cursor, slice);
-      if (offset !== undefined) this.lag.committed(slice, offset);
+      if (cursor !== known.slices[slice]?.cursor) this.#passed(slice, cursor);
     }
     if (isOtherFilter(record, known)) this.#follow(record, (write) => this.#change(write));
     else if (isReset(record, known)) this.#follow(record, (write) => this.#restart(write));
@@ -257,9 +256,15 @@ export class LiveGroup {
   }
 
   #passCommitted(): void {
-    for (const [slice, { cursor }] of this.record.slices.entries()) {
+    for (const [slice, { cursor }] of this.record.slices.entries()) this.#passed(slice, cursor);
+  }
+
+  #passed(slice: number, cursor: string): void {
+    try {
       const offset = offsetOf(cursor, slice);
       if (offset !== undefined) this.lag.committed(slice, offset);
+    } catch {
+      // A newer broker's: how far it is cannot be said here.
     }
   }
 

@@ -1,5 +1,6 @@
 /** A member of a group: it outlives its stream where it has a name. */
 import { randomUUID } from 'node:crypto';
+import { GROUP_MEMBER_TEXT_MAX } from '../../limits.js';
 import type { MemberStream } from './member-stream.js';
 import { type HolderId, holderText, type MemberFacts } from './presence/group-presence.js';
 
@@ -45,8 +46,8 @@ export class Member {
     const { id, order, joinedMs, stream } = this;
     return {
       ...{ id, named: this.name !== '', order, away: stream === undefined, slow: this.isSlow, joinedMs },
-      ...{ client: stream?.asked.client ?? '', peer: stream?.caller.peer ?? '' },
-      ...{ identity: stream?.caller.identity.name ?? '', replaces: this.#before },
+      ...{ client: shortened(stream?.asked.client), peer: shortened(stream?.caller.peer) },
+      ...{ identity: shortened(stream?.caller.identity.name), replaces: this.#before },
     };
   }
 
@@ -68,4 +69,9 @@ export class Member {
     clearTimeout(this.#awayTimer);
     this.stream = undefined;
   }
+}
+
+/** What other brokers are told of each of some hundred members must fit one entry. */
+function shortened(text = ''): string {
+  return text.slice(0, GROUP_MEMBER_TEXT_MAX);
 }

@@ -45,6 +45,15 @@ const RECORD: GroupRecord = {
   slices: Array.from({ length: 8 }, () => ({ epoch: 1, cursor: '', committedMs: 0 })),
 };
 
+const STREAM = { isOver: false, stop: () => undefined, tell: () => undefined, asked: {}, caller: { identity: {} } };
+const PARTS = {
+  presence: ALONE,
+  times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
+  parkAhead: async () => () => undefined,
+  onAttended: () => undefined,
+  logger: pino({ level: 'silent' }),
+};
+
 const cursor = (sinceNs: bigint) =>
   encodeCursor({ clusterId: '0123456789abcdef', predicateId: 1n, sinceNs, places: [], nodes: [] })!;
 
@@ -152,6 +161,30 @@ test('slices are given when every reason not to is gone', async () => {
   assert.equal(given, 0);
   group.resume();
   await until('all slices', () => given === 8);
+  group.close();
+});
+
+test('epochs do not fall when the state lost some, nor below what a member had', async () => {
+  const state = openState(scratchDirectory('epochs'), { name: 'groups', check: checkGroupState });
+  const store = new GroupStore(state, state);
+  await store.create(RECORD);
+  const leases: SliceLease[] = [];
+  const stream = () => ({ ...STREAM }) as unknown as MemberStream;
+  const group = new Group('g', 8, { ...PARTS, store, deliver: (_stream, lease) => leases.push(lease) });
+  store.watch((_name, record) => record && group.changed(record));
+  const had = [{ slice: 2, epoch: 50 }];
+  const first = stream();
+  const member = group.join({ name: 'g', member: '', slices: 8, had, whatItHas: true }, first);
+  await until('all slices', () => leases.length === 8);
+  assert.deepEqual(leases.map(({ epoch }) => epoch).sort(), [2, 2, 2, 2, 2, 2, 2, 51]);
+  const told = leases.splice(0).find(({ slice }) => slice === 2)!;
+  const cursorGiven = told.give(cursor(1n), 0);
+  // As a power cut may leave it.
+  await store.update('g', () => RECORD);
+  await until('all slices anew', () => leases.length === 8);
+  assert.deepEqual(leases.map(({ epoch }) => epoch).sort(), [3, 3, 3, 3, 3, 3, 3, 52]);
+  await assert.rejects(group.commit([{ slice: 2, epoch: 51, cursor: cursorGiven }]), /no longer this member's/);
+  group.leave(member, first, false);
   group.close();
 });
 

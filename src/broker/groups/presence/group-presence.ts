@@ -3,6 +3,8 @@
  * other brokers by what these say of them.
  */
 
+import type { CommitRelay } from './commit-relay.js';
+
 /** What a broker says of one of its members. */
 export interface MemberFacts {
   readonly id: string;
@@ -50,6 +52,9 @@ export interface GroupPresence {
    */
   tell(group: string, members: readonly MemberFacts[]): Promise<void> | undefined;
 
+  /** How other brokers are asked to commit; undefined where there are none. */
+  readonly relay: CommitRelay | undefined;
+
   /** Calls `listener` with each group whose members() changed. */
   listen(listener: (group: string) => void): () => void;
 }
@@ -61,6 +66,7 @@ export const ALONE: GroupPresence = {
   whenCurrent: () => Promise.resolve(),
   others: () => [],
   tell: () => undefined,
+  relay: undefined,
   listen: () => () => undefined,
 };
 

@@ -6,14 +6,15 @@
  * What a broker said holds as long as its lease. Then any other one deletes it.
  */
 import * as z from 'zod';
-import { GROUP_MEMBERS_MAX } from '../../../limits.js';
+import { GROUP_MEMBER_TEXT_MAX, GROUP_MEMBERS_MAX } from '../../../limits.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
+import type { CommitRelay } from './commit-relay.js';
 import type { GroupPresence, MemberFacts, RemoteMember } from './group-presence.js';
 
 export const MEMBERS_PREFIX = 'members.';
 
 const whole = z.number().int().nonnegative();
-const text = z.string().max(1_024);
+const text = z.string().max(GROUP_MEMBER_TEXT_MAX);
 const holder = z.object({ broker: text, member: text });
 const facts = z.object({
   ...{ id: text, named: z.boolean(), order: whole, away: z.boolean(), slow: z.boolean(), joinedMs: whole },
@@ -39,12 +40,14 @@ export interface SharedPresenceOptions {
   readonly leases: Leases;
   /** This broker's name, without dots. */
   readonly broker: string;
+  readonly relay: CommitRelay | undefined;
   /** What others say of this broker is wrong, and could not be mended. */
   readonly onFailure: (cause: unknown) => void;
 }
 
 export class SharedPresence implements GroupPresence {
   readonly broker: string;
+  readonly relay: CommitRelay | undefined;
   readonly #options: SharedPresenceOptions;
   /** By broker and group, this broker's own among them. */
   readonly #told = new Map<string, Map<string, readonly RemoteMember[]>>();
@@ -58,6 +61,7 @@ export class SharedPresence implements GroupPresence {
   constructor(options: SharedPresenceOptions) {
     this.#options = options;
     this.broker = options.broker;
+    this.relay = options.relay;
     const { state, leases } = options;
     this.#ends = [state.watch(MEMBERS_PREFIX, (change) => this.#changed(change)), leases.listen(() => this.#review())];
     for (const [broker, groups] of this.#told) if (!leases.alive(broker)) void this.#forget(broker, groups);
@@ -108,6 +112,7 @@ export class SharedPresence implements GroupPresence {
 
   close(): void {
     for (const end of this.#ends) end();
+    this.relay?.close();
   }
 
   async #write(group: string): Promise<void> {

@@ -2,6 +2,7 @@
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS } from '../../../limits.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
+import { CommitRelay } from '../../groups/presence/commit-relay.js';
 import { SharedPresence } from '../../groups/presence/shared-presence.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { NodeRegistry } from '../node-registry.js';
@@ -41,7 +42,8 @@ export class ClusterMember {
     this.#leases = leases;
     this.#places = new NodePlaces(state);
     const onFailure = (cause: unknown) => warn(`not told to the other brokers: ${(cause as Error).message ?? cause}`);
-    this.presence = new SharedPresence({ state, leases, broker, onFailure });
+    const relay = new CommitRelay({ connection: options.link.asking, cluster: options.cluster, broker });
+    this.presence = new SharedPresence({ state, leases, broker, relay, onFailure });
     const now = () => performance.now();
     this.interest = new ClusterInterest({ state, broker, alive: (name) => leases.alive(name), now, warn });
   }
