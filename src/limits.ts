@@ -194,6 +194,8 @@ export const KERNEL_FILTER_DEPTH_MAX = 32;
 /** A subscriber's own name, in characters. */
 export const CLIENT_NAME_CHARACTERS_MAX = 64;
 export const PREDICATES_MAX = 1024;
+/** What an agent keeps of what it is asked: brokers that claim at once may ask for more than each allows. */
+export const PREDICATES_TOLD_MAX = 4 * PREDICATES_MAX;
 /** Selectors of one subscription, and so predicates of one history query: no more than one test of raw entries combines. */
 export const SELECTORS_MAX = 64;
 export const SELECTOR_ID_CHARACTERS_MAX = 64;
@@ -339,7 +341,7 @@ export const NODE_MESSAGE_CHARACTERS_MAX = 1024;
 /** The highest epoch that an agent may begin with: seconds since 1970 fit easily. Brokers may count on from there. */
 export const EPOCH_MAX = 2 ** 48;
 export const EPOCHS_BEYOND_MAX = 2 ** 20;
-/** The whole interest sent to one node, encoded: it must fit a message. */
+/** The whole interest, as a node is told it when it connects, encoded: it must fit a message. */
 export const INTEREST_BYTES_MAX = 512 * KiB;
 /** Control messages that wait in memory for an agent; an agent that does not read them loses its session. */
 export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
@@ -447,7 +449,7 @@ export const LINGER_QUIET_FACTOR = 2;
  * them are then 100 ms late, 99 of 100 less than 250.
  */
 export const LINGER_LOADED_BYTES_PER_SECOND = 100_000;
-export const LINGER_LOADED_FACTOR = 1.4;
+export const LINGER_LOADED_FACTOR = 1.3;
 /** While what was not sent yet is read from the recorder again, a step each time. */
 export const LINGER_BEHIND_MS = 8;
 /** While paths are looked up that descriptors lead to: soon, before the file is closed. */

@@ -19,7 +19,7 @@ export const SILENCE_INTERVAL_MS_MAX = 60_000;
 /** Pairs of node and topic of a partition whose ends are known to whoever passes its frames; the silent go first. */
 export const TOPIC_ENDS_MAX = 65_536;
 /**
- * A node is told its whole interest at every change. Where it has many predicates, changes gather: after it was told,
- * for so long for each of them.
+ * At every change each node arranges all of its predicates anew. Where it has many, changes gather: after it was told, for
+ * so long for each of them.
  */
 export const INTEREST_GATHER_MS_PER_PREDICATE = 0.5;

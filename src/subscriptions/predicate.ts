@@ -105,7 +105,7 @@ const TYPES_KEPT_MAX = 128;
 
 const EVERYTHING: CheckedFilter = { root: { kind: 'bool', type: 'bool', value: true }, canonical: 'true' };
 
-/** By text. A node's whole interest is sent again at every change, and most of it is known already. */
+/** By text. A node is told its whole interest whenever it connects, and most of it is known already. */
 const checkedFilters = new LRUCache<string, CheckedFilter>({
   maxSize: FILTER_CACHE_BYTES_MAX,
   sizeCalculation: (_checked, text) => text.length,
@@ -119,8 +119,8 @@ const dropped = new FinalizationRegistry<string>((key) => {
 });
 
 /**
- * Who asks for the same shares one predicate: thousands of subscriptions have some hundred filters, and a node's interest
- * is sent again at every change.
+ * Who asks for the same shares one predicate: thousands of subscriptions have some hundred filters, and a node arranges
+ * its whole interest anew at every change.
  * @throws BackplaneError filter_invalid, with the column; invalid_argument for a topic; permission_denied where `filter`
  *   and `conjunct` exclude each other.
  */

@@ -76,6 +76,7 @@ export type { HistogramResponse } from './gen/backplane/v1/HistogramResponse.js'
 export type { HistoryEnd, HistoryEnd__Output } from './gen/backplane/v1/HistoryEnd.js';
 export type { HistoryQuery, HistoryQuery__Output } from './gen/backplane/v1/HistoryQuery.js';
 export type { Interest__Output } from './gen/backplane/v1/Interest.js';
+export type { InterestChange__Output } from './gen/backplane/v1/InterestChange.js';
 export type { JoinClient } from './gen/backplane/v1/Join.js';
 export type { JoinResponse__Output } from './gen/backplane/v1/JoinResponse.js';
 export type { Lease__Output } from './gen/backplane/v1/Lease.js';

@@ -15,7 +15,7 @@ import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import { checkProfiles } from '../delivery/profiles.js';
 import type { MemberReading, Subscriptions } from '../delivery/subscriptions.js';
 import type { GroupTimes } from './group.js';
-import { followLags } from './group-lag.js';
+import { LagFeed } from './group-lag.js';
 import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { LiveGroup } from './live-group.js';
@@ -63,11 +63,12 @@ export class Groups {
   readonly #ends: readonly (() => void)[];
   /** Since when others take this broker for dead, of a clock that is never set; undefined: they do not. */
   #cutOffMs: number | undefined;
+  readonly #lagFeed: LagFeed;
 
   /** Call it before anything is appended to the logs. */
   constructor(options: GroupsOptions) {
     this.#options = options;
-    followLags(options.context.store.all(), () => [...this.#live.values()].map(({ lag }) => lag));
+    this.#lagFeed = new LagFeed(options.context.store.all(), () => [...this.#live.values()].map(({ lag }) => lag));
     for (const record of options.store.all()) this.#restore(record);
     const { commitMs } = options.times;
     const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
@@ -105,6 +106,8 @@ export class Groups {
   ): Promise<void> {
     const request = checked.group!;
     const { presence } = this.#options;
+    // Also a broker that has just begun, and of which nobody has read yet.
+    if (!presence.isCurrent) await presence.whenCurrent(AbortSignal.any([signal, AbortSignal.timeout(CUT_OFF_MS)]));
     if (!presence.isCurrent) throw cutOff();
     const creating = this.#creating.get(request.name);
     const known = creating === undefined ? this.#live.get(request.name) : await creating;
@@ -196,6 +199,7 @@ export class Groups {
   #forget(live: LiveGroup): void {
     if (!this.#live.delete(live.group.name)) return;
     this.#endedEpoch = Math.max(this.#endedEpoch, live.group.epochMax);
+    if (this.#live.size === 0) this.#lagFeed.end();
     // Who came in while it was written down would wait for slices for ever.
     live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));
     live.end();
@@ -234,6 +238,7 @@ export class Groups {
   }
 
   #liveOf(record: GroupRecord, gatherMs = 0): LiveGroup {
+    this.#lagFeed.begin();
     const live = new LiveGroup(record, this.#options, gatherMs);
     this.#live.set(record.name, live);
     return live;

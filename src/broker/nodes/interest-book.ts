@@ -7,6 +7,7 @@ import { BackplaneError } from '../../errors.js';
 import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { claimKey, type SavedClaim, type SavedInterest } from './node-state.js';
+import { type Wanted, WantedByNode } from './wanted.js';
 
 /** What nodes are asked for by the subscriptions of one broker, or of all of a cluster. */
 export interface Interest {
@@ -21,8 +22,8 @@ export interface Interest {
    * when there would be too many predicates, or more bytes of them than fit in one message.
    */
   claim(predicate: PredicateSpec, globs: readonly string[], matches: (node: string) => boolean): Promise<() => void>;
-  /** The predicates that this node is asked for, each once, in order of their ids. */
-  forNode(node: string): PredicateSpec[];
+  /** What this node is asked for: one object for all nodes that are asked the same. */
+  forNode(node: string): Wanted;
   /** Drops claims whose grace period has ended. */
   expire(nowMs: number): void;
   /** What this broker has to remember of it by itself. */
@@ -40,8 +41,7 @@ export class InterestBook implements Interest {
   readonly #claims = new Map<string, Claim>();
   /** Of all claims: see claimBytes(). */
   #bytes = 0;
-  /** All claims, in order of their predicates' ids; undefined after a change. */
-  #inOrder: readonly Claim[] | undefined;
+  readonly #wanted = new WantedByNode<Claim>();
   /** Incremented whenever the set of claims changes. */
   generation: number;
   #onChange: () => Promise<void> = async () => undefined;
@@ -103,15 +103,8 @@ export class InterestBook implements Interest {
     return this.#claims.size;
   }
 
-  /** The predicates that this node is asked for, each once, in order of their ids. */
-  forNode(node: string): PredicateSpec[] {
-    // Every node is asked at every change: thousands of claims are put in order once for all of them.
-    this.#inOrder ??= [...this.#claims.values()].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0));
-    const wanted: PredicateSpec[] = [];
-    for (const claim of this.#inOrder) {
-      if (wanted.at(-1)?.id !== claim.id && claim.matches(node)) wanted.push(claim);
-    }
-    return wanted;
+  forNode(node: string): Wanted {
+    return this.#wanted.of(node);
   }
 
   /** Drops claims whose grace period has ended. */
@@ -122,7 +115,7 @@ export class InterestBook implements Interest {
       if (expiresMs === undefined || expiresMs > nowMs) continue;
       this.#claims.delete(key);
       this.#bytes -= claimBytes(claim);
-      this.#inOrder = undefined;
+      this.#wanted.remove(key, claim);
       dropped = true;
     }
     if (dropped) void this.#changed();
@@ -139,7 +132,7 @@ export class InterestBook implements Interest {
   #add(key: string, claim: Claim): void {
     this.#claims.set(key, claim);
     this.#bytes += claimBytes(claim);
-    this.#inOrder = undefined;
+    this.#wanted.add(key, claim);
   }
 
   #changed(): Promise<void> {

@@ -6,14 +6,20 @@
 
 import type { TokenBucket } from '../../flow/token-bucket.js';
 import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
-import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
 import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './node-state.js';
+import { NOTHING_WANTED, type Wanted, type WantedChange } from './wanted.js';
 
 /** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
 const PENDING_MAX = 64;
+
+/** What a node must be told, so that it knows what it is asked for. */
+export type Asked =
+  | { readonly kind: 'whole' }
+  /** On what it was told last, as `base`. */
+  | { readonly kind: 'change'; readonly base: number; readonly change: WantedChange };
 /** Time for which a node is shown as degraded after a refused frame. A frame that recurs keeps it degraded. */
 const REFUSAL_SHOWN_MS = 60_000;
 
@@ -61,8 +67,10 @@ export class NodeRecord {
   /** Why the agent could not evaluate a predicate, by predicate id. */
   readonly errors = new Map<bigint, string>();
   readonly holds = new Map<bigint, Position>();
-  #asked: readonly PredicateSpec[] | undefined;
-  #pending: { readonly generation: number; readonly ids: ReadonlySet<bigint> }[] = [];
+  /** What the node was told last in this session. */
+  #asked: { readonly generation: number; readonly wanted: Wanted } | undefined;
+  /** What was told and is not acknowledged, and what each added that is still asked. */
+  #pending: { readonly generation: number; readonly added: Set<bigint> }[] = [];
 
   constructor(readonly name: string) {}
 
@@ -139,22 +147,31 @@ export class NodeRecord {
    * Drops holds of predicates that are no longer wanted, because from here on the node may leave out their events.
    * Returns true when a hold was dropped.
    */
-  narrow(wanted: readonly PredicateSpec[]): boolean {
-    const ids = new Set(wanted.map(({ id }) => id));
+  narrow(wanted: Wanted): boolean {
     let dropped = false;
-    for (const id of this.holds.keys()) if (!ids.has(id)) dropped = this.holds.delete(id) || dropped;
-    for (const id of this.errors.keys()) if (!ids.has(id)) this.errors.delete(id);
+    for (const id of this.holds.keys()) if (!wanted.has(id)) dropped = this.holds.delete(id) || dropped;
+    for (const id of this.errors.keys()) if (!wanted.has(id)) this.errors.delete(id);
     return dropped;
   }
 
-  /** Returns true when `wanted` differs from what the node was told in this session, so that it must be told. */
-  ask(wanted: readonly PredicateSpec[], generation: number): boolean {
-    const same = this.#asked?.length === wanted.length && this.#asked.every(({ id }, i) => id === wanted[i]!.id);
-    if (same) return false;
-    this.#asked = wanted;
-    this.#pending.push({ generation, ids: new Set(wanted.map(({ id }) => id)) });
-    if (this.#pending.length > PENDING_MAX) this.#pending.shift();
-    return true;
+  /** Returns what the node must be told; undefined when it was told the same in this session. */
+  ask(wanted: Wanted, generation: number): Asked | undefined {
+    const before = this.#asked;
+    if (before?.wanted === wanted) return undefined;
+    const change = wanted.since(before?.wanted ?? NOTHING_WANTED);
+    // It was told this before, or it has not been told that nothing is asked of it.
+    if (before !== undefined && change.added.length + change.removed.length === 0) {
+      this.#asked = { ...before, wanted };
+      return undefined;
+    }
+    this.#asked = { generation, wanted };
+    for (const { added } of this.#pending) for (const id of change.removed) added.delete(id);
+    this.#pending.push({ generation, added: new Set(change.added.map(({ id }) => id)) });
+    if (this.#pending.length > PENDING_MAX) {
+      const oldest = this.#pending.shift()!;
+      for (const id of oldest.added) this.#pending[0]!.added.add(id);
+    }
+    return before === undefined ? { kind: 'whole' } : { kind: 'change', base: before.generation, change };
   }
 
   /**
@@ -166,10 +183,11 @@ export class NodeRecord {
     const changed = new Set<bigint>();
     const at = this.#pending.findIndex((interest) => interest.generation === generation);
     if (at < 0) return changed;
-    const [answered, ...later] = this.#pending.slice(at);
-    this.#pending = later;
-    for (const id of answered!.ids) {
-      if (!later.every(({ ids }) => ids.has(id))) continue;
+    const answered = this.#pending.splice(0, at + 1);
+    const isNewer = (id: bigint) => this.#pending.some(({ added }) => added.has(id));
+    // What was answered before counts again only where the answer was, or is now, that it cannot be evaluated.
+    const again = [...this.errors.keys(), ...errors.keys()].filter((id) => this.#asked!.wanted.has(id) && !isNewer(id));
+    for (const id of new Set([...answered.flatMap(({ added }) => [...added]), ...again])) {
       const error = errors.get(id);
       if (error !== undefined) {
         this.errors.set(id, error);

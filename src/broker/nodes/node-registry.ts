@@ -365,7 +365,7 @@ export class NodeRegistry {
   async #carryOut(): Promise<void> {
     let saved: boolean;
     let generation: number;
-    // Each node is told its whole interest: where that is large, changes that come together are told together.
+    // Each change is work for every node: where many come, those that come together are told together.
     const gatherMs = this.#toldMs + this.#book.size * INTEREST_GATHER_MS_PER_PREDICATE - performance.now();
     if (gatherMs > 0) await sleep(gatherMs, undefined, { ref: false });
     do {
@@ -392,16 +392,20 @@ export class NodeRegistry {
   }
 
   #tell(record: NodeRecord, session: NodeSession): void {
+    const { generation } = this.#book;
     const wanted = this.#book.forNode(record.name);
-    if (record.ask(wanted, this.#book.generation)) session.sendInterest(this.#book.generation, wanted);
+    const asked = record.ask(wanted, generation);
+    if (asked?.kind === 'change' && record.hello?.interestChanges) {
+      session.sendInterestChange(generation, asked.base, asked.change);
+    } else if (asked !== undefined) session.sendInterest(generation, wanted.predicates);
   }
 
   #covered(record: NodeRecord): CoveredTopic[] {
-    const wanted = this.#book.forNode(record.name);
+    const { predicates } = this.#book.forNode(record.name);
     const covered: CoveredTopic[] = [];
     for (const topic of Object.keys(TOPICS)) {
       const to = this.#store.coveredTo(record.name, topic);
-      const promised = earliestHold(record, wanted, topic);
+      const promised = earliestHold(record, predicates, topic);
       const resume = promised !== undefined;
       // If the hold begins after the last frame, the log needs frames from the hold on only.
       const from = to && promised ? laterPosition(to, promised) : (to ?? promised);

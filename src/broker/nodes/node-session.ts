@@ -21,6 +21,7 @@ import { HistoryQueries } from './history/history-queries.js';
 import { checkEpoch } from './node-checks.js';
 import type { NodeRecord } from './node-record.js';
 import type { Admission, NodeRegistry } from './node-registry.js';
+import type { WantedChange } from './wanted.js';
 
 export type UplinkCall = ServerReadableStream<Buffer, Buffer>;
 type Respond = (error: CallFailure | null, response?: Buffer) => void;
@@ -59,10 +60,13 @@ export class NodeSession {
   }
 
   sendInterest(generation: number, predicates: readonly PredicateSpec[]): void {
-    const items = predicates.map(({ id, topics, filter, includeSelf, fields }) => {
-      return { id: id.toString(), topics: [...topics], filter, includeSelf, fields: [...fields] };
-    });
-    this.send({ interest: { generation, predicates: items } });
+    this.send({ interest: { generation, predicates: predicates.map(predicateMessage) } });
+  }
+
+  /** @param base the generation that the node was told last */
+  sendInterestChange(generation: number, base: number, { added, removed }: WantedChange): void {
+    const ids = removed.map(String);
+    this.send({ interestChange: { generation, base, added: added.map(predicateMessage), removed: ids } });
   }
 
   /** `covered`: by topic, the position up to which frames are durable. */
@@ -125,4 +129,8 @@ export class NodeSession {
     for (const { respond } of this.#data.values()) respond(status);
     this.#control.emit('error', status);
   }
+}
+
+function predicateMessage({ id, topics, filter, includeSelf, fields }: PredicateSpec) {
+  return { id: id.toString(), topics: [...topics], filter, includeSelf, fields: [...fields] };
 }

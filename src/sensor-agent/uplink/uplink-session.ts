@@ -1,6 +1,7 @@
 /** One session of the uplink: three streams that end together as soon as one of them ends. */
 import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
+import { clientError } from '../../client/client-error.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { CreditBalance } from '../../flow/credit.js';
 import {
@@ -21,7 +22,6 @@ import {
   type ControlResponse__Output,
   type Hello,
   type HistoryQuery__Output,
-  type Interest__Output,
   type Lease__Output,
   type NodeReport,
   nsToTimestamp,
@@ -34,7 +34,8 @@ import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
 import type { HistoryResult } from '../history/history-query.js';
 import type { HistoryReply, HistoryTask } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
-import { acknowledgedTopics, checkedEpoch, checkedPredicates, checkedWindow, predicateSpec } from './broker-checks.js';
+import { type AskedInterest, AskedPredicates } from './asked-predicates.js';
+import { acknowledgedTopics, checkedEpoch, checkedPredicates, checkedWindow } from './broker-checks.js';
 
 /** The node that a session serves. */
 export interface UplinkNode {
@@ -74,7 +75,8 @@ type Control = ClientDuplexStream<ControlRequest, ControlResponse__Output>;
 export class UplinkSession implements FrameLink, HistoryReply {
   /** Resolves when any of the streams has ended. */
   readonly ended: Promise<void>;
-  reason = 'the broker closed the connection';
+  /** Why it ended. */
+  failure = new BackplaneError('unavailable', 'the broker closed the connection');
   #end!: () => void;
   #live: ClientWritableStream<readonly Buffer[]>;
   #history: ClientWritableStream<HistoryMessage>;
@@ -89,6 +91,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
    */
   readonly #liveRoom = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
   readonly room = new CreditBalance(UPLINK_QUEUE_BYTES_MAX);
+
+  readonly #asked = new AskedPredicates();
 
   readonly #control: Control;
   readonly #node: UplinkNode;
@@ -128,7 +132,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
     const control = client.control(new Metadata());
     let session: UplinkSession | undefined;
     try {
-      control.write({ hello: { ...hello, protocol: PROTOCOL } });
+      control.write({ hello: { ...hello, protocol: PROTOCOL, interestChanges: true } });
       const welcome = await firstWelcome(control, deadline);
       checkProtocol('the broker', welcome.protocol);
       const epochMin = checkedEpoch(welcome.epochMin);
@@ -211,7 +215,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   /** Ends the session; frames that are not acknowledged yet stay so, as the recorder still has their events. */
   async close(): Promise<void> {
-    this.reason = 'closed by the agent';
+    this.failure = new BackplaneError('cancelled', 'closed by the agent');
     this.#post();
     this.#live.end();
     this.#history.end();
@@ -220,7 +224,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   #fail(error: ServiceError | null): void {
-    if (error) this.reason = error.details || error.message;
+    if (error) this.failure = refusal(error);
     this.#end();
   }
 
@@ -233,7 +237,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #write<Message>(stream: Writable<Message>, message: Message, taken = () => {}): void {
     if (stream.writableLength >= UPLINK_QUEUE_MESSAGES_MAX) {
-      this.reason = `the broker left ${UPLINK_QUEUE_MESSAGES_MAX} messages unread`;
+      this.failure = new BackplaneError('unavailable', `the broker left ${UPLINK_QUEUE_MESSAGES_MAX} messages unread`);
       this.#end();
       return;
     }
@@ -242,7 +246,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #receive(message: ControlResponse__Output): void {
     try {
-      if (message.interest) this.#interest(message.interest);
+      if (message.interest) this.#ask(this.#asked.whole(message.interest));
+      else if (message.interestChange) this.#ask(this.#asked.change(message.interestChange));
       else if (message.frameAck) this.#acknowledged(acknowledgedTopics(message.frameAck.topics));
       else if (message.lease) this.#node.lease(message.lease);
       else if (message.linger) this.#node.linger(message.linger.lingerMs);
@@ -251,17 +256,17 @@ export class UplinkSession implements FrameLink, HistoryReply {
         this.#node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
       } else if (message.historyCancel) this.#node.cancel(Number(message.historyCancel.queryId));
     } catch (cause) {
-      this.reason = `a control message was refused: ${cause instanceof Error ? cause.message : cause}`;
+      const { code, message } = asBackplaneError(cause);
+      this.failure = new BackplaneError(code, `a control message was refused: ${message}`);
       this.#end();
     }
   }
 
-  #interest(interest: Interest__Output): void {
-    const generation = BigInt(interest.generation);
-    const { position, errors } = this.#node.interest(generation, interest.predicates.map(predicateSpec));
+  #ask({ generation, predicates }: AskedInterest): void {
+    const { position, errors } = this.#node.interest(BigInt(generation), predicates);
     this.#write(this.#control, {
       interestAck: {
-        generation: interest.generation,
+        generation,
         position: positionToMessage(position),
         errors: errors.map(({ id, message }) => ({ id: id.toString(), message })),
       },
@@ -290,6 +295,12 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 }
 
+/** What the broker refused with. What the library says of a connection is left whole, for secureTrouble(). */
+function refusal(error: ServiceError): BackplaneError {
+  const refused = clientError(error);
+  return refused.code === 'unavailable' ? new BackplaneError('unavailable', error.details || error.message) : refused;
+}
+
 function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome__Output> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => () => {
@@ -310,9 +321,7 @@ function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome_
       })();
     });
     // For good: cancelling a refused session is an error of its stream too.
-    control.on('error', (error: ServiceError) =>
-      settle(() => reject(new BackplaneError('unavailable', error.details || error.message)))(),
-    );
+    control.on('error', (error: ServiceError) => settle(() => reject(refusal(error)))());
     control.once('end', () =>
       settle(() => reject(new BackplaneError('unavailable', 'the broker closed the connection')))(),
     );

@@ -21,7 +21,7 @@ test('a claim costs the same however many there are, and a node is asked each pr
   await assert.rejects(book.claim(specOf('process.pid > 7'), ...everyNode), /at most 1024 different predicates/);
   const ids = specs.map(({ id }) => id).sort((a, b) => (a < b ? -1 : 1));
   assert.deepEqual(
-    book.forNode('a').map(({ id }) => id),
+    book.forNode('a').predicates.map(({ id }) => id),
     ids,
   );
 });
@@ -34,10 +34,10 @@ test('one predicate for several sets of nodes is asked once, and what has ended 
     await book.claim(spec, ['b'], (node) => node === 'b'),
     await book.claim(spec, ['*'], () => true),
   ];
-  assert.equal(book.forNode('a').length, 1);
+  assert.equal(book.forNode('a').predicates.length, 1);
   for (const release of releases.slice(0, 2)) release();
   book.expire(Date.now() + 2 * INTEREST_GRACE_MS);
-  assert.deepEqual([book.size, book.forNode('a').length], [1, 1]);
+  assert.deepEqual([book.size, book.forNode('a').predicates.length], [1, 1]);
   const long = (number: number) => specOf(`process.executable.path == "${'x'.repeat(3_800)}-${number}"`);
   const claimed: (() => void)[] = [];
   const fill = async () => {

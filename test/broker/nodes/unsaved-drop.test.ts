@@ -82,7 +82,7 @@ test('interest stays for its grace behind the last subscriber, and no longer', a
   ];
   const asked = (afterMs: number) => {
     book.expire(Date.now() + afterMs);
-    return book.forNode('a').length;
+    return book.forNode('a').predicates.length;
   };
   releases[0]!();
   assert.equal(asked(10 * INTEREST_GRACE_MS), 1, 'one is still there');

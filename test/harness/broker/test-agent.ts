@@ -6,6 +6,7 @@
 import { Metadata } from '@grpc/grpc-js';
 import { inTheClear, type SecurityFor } from '../../../src/access/secure-channel.js';
 import { CreditBalance } from '../../../src/flow/credit.js';
+import { type AskedInterest, AskedPredicates } from '../../../src/sensor-agent/uplink/asked-predicates.js';
 import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
 import { type BusEvent, topicOf } from '../../../src/wire/event/event.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
@@ -77,7 +78,10 @@ export class TestRecorder {
 }
 
 export class TestAgent {
+  /** Generations, in the order in which they came. */
   readonly interests: bigint[] = [];
+  /** Of them, those of which it was told the whole. */
+  wholeInterests = 0;
   acknowledged = new Map<string, Position>();
   /** Why the session ended. */
   ended: string | undefined;
@@ -108,6 +112,7 @@ export class TestAgent {
   midHistory: (() => Promise<void>) | undefined;
   welcome: NonNullable<ControlResponse__Output['welcome']> | undefined;
   readonly #client: UplinkClient;
+  readonly #asked = new AskedPredicates();
   #predicates: Predicate[] = [];
   #covered = new Map<string, Position>();
   /** Set to lose published frames before they reach the broker, which does not notice. */
@@ -159,6 +164,7 @@ export class TestAgent {
       hello: {
         node,
         protocol: PROTOCOL,
+        interestChanges: true,
         recorderId: recorder.id,
         bootId: recorder.bootId,
         epoch: recorder.epoch,
@@ -223,10 +229,10 @@ export class TestAgent {
   #receive(message: ControlResponse__Output): void {
     if (message.welcome) this.#welcomed(message.welcome);
     else if (message.interest) {
-      this.interests.push(BigInt(message.interest.generation));
-      this.#predicates = message.interest.predicates.map((predicate) => compilePredicate(predicate));
-      if (!this.holdInterest) this.#acknowledge();
-    } else if (message.frameAck) {
+      this.wholeInterests++;
+      this.#ask(this.#asked.whole(message.interest));
+    } else if (message.interestChange) this.#ask(this.#asked.change(message.interestChange));
+    else if (message.frameAck) {
       for (const { topic, coveredTo } of message.frameAck.topics)
         this.acknowledged.set(topic, positionFromMessage('covered_to', coveredTo!));
     } else if (message.lease) this.leases.push(Number(message.lease.budget?.liveBytesPerSecond));
@@ -236,6 +242,12 @@ export class TestAgent {
     else if (message.historyCredit) {
       this.#queries.get(Number(message.historyCredit.queryId))?.credit.add(Number(message.historyCredit.bytes));
     } else if (message.historyCancel) this.#queries.get(Number(message.historyCancel.queryId))?.abort.abort();
+  }
+
+  #ask({ generation, predicates }: AskedInterest): void {
+    this.interests.push(BigInt(generation));
+    this.#predicates = predicates.map((predicate) => compilePredicate(predicate));
+    if (!this.holdInterest) this.#acknowledge();
   }
 
   #welcomed(welcome: NonNullable<ControlResponse__Output['welcome']>): void {

@@ -304,6 +304,24 @@ test('a broker that acknowledges more topics than there are loses its session, w
   await well();
 });
 
+test('changes of what is asked add up; one of what the agent was not told ends the session, with the reason', async () => {
+  const it = await session();
+  const other = compilePredicate({ topics: ['process'], filter: 'process.pid > 0', includeSelf: true }).spec;
+  const added = [spec({ ...other, id: other.id.toString(), topics: [...other.topics], fields: [] })];
+  const base = String(++generation);
+  const change = { generation: String(++generation), base, added, removed: [predicate.id.toString()] };
+  it.say({ lease: { budget: GENEROUS, validMs: 0 } }, { interest: { generation: base, predicates: [spec()] } });
+  await until('events come', () => it.frames.some((bytes) => decodeFrame(bytes).count > 0));
+  it.say({ interestChange: change });
+  const idsOf = (bytes: Buffer) => decodeFrame(bytes).matches.map(({ predicateId }) => predicateId);
+  await until('events of the other come', () => it.frames.some((bytes) => idsOf(bytes).join() === `${other.id}`));
+  assert.ok(it.frames.every((bytes) => idsOf(bytes).length < 2));
+  it.say({ interestChange: { ...change, generation: String(++generation) } });
+  await until('the session ends', () => it.ended);
+  await until('the reason is logged', () => logged.includes(`interest_change.base must be ${change.generation}, got`));
+  await well();
+});
+
 test('an agent that hears of frames from beyond its clock continues in a later epoch, and is accepted', async () => {
   const first = await until('a session', () => broker.session);
   const epoch = first.heard[0]?.hello?.epoch ?? assert.fail('no Hello');

@@ -15,6 +15,7 @@ import { keptNodeGlobs } from '../../../subscriptions/request/node-globs.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
 import { claimBytes, type Interest } from '../interest-book.js';
 import { checkNodeState, claimKey, type SavedClaim, type SavedInterest, savedClaim } from '../node-state.js';
+import { type Wanted, WantedByNode } from '../wanted.js';
 
 const PREFIX = 'claim.';
 const brokerSchema = z.object({ broker: z.string().min(1) });
@@ -60,6 +61,7 @@ export class ClusterInterest implements Interest {
   /** Of the claim that changed last. */
   revision = 0;
   readonly #claims = new Map<string, Claim>();
+  readonly #wanted = new WantedByNode<Claim>();
   /** What is claimed, by claimKey(), and by how many brokers; and the bytes of that. */
   readonly #distinct = new Map<string, number>();
   #bytes = 0;
@@ -119,9 +121,7 @@ export class ClusterInterest implements Interest {
    */
   since(node: string, id: bigint): number | undefined {
     let since: number | undefined;
-    for (const claim of this.#claims.values()) {
-      if (claim.id === id && claim.matches(node)) since = Math.min(since ?? claim.revision, claim.revision);
-    }
+    for (const { revision } of this.#wanted.claims(node, id)) since = Math.min(since ?? revision, revision);
     return since;
   }
 
@@ -135,11 +135,8 @@ export class ClusterInterest implements Interest {
     return this.#claims.size;
   }
 
-  /** The predicates that this node is asked for, each once, in order of their ids. */
-  forNode(node: string): PredicateSpec[] {
-    const byId = new Map<bigint, PredicateSpec>();
-    for (const claim of this.#claims.values()) if (claim.matches(node)) byId.set(claim.id, claim);
-    return [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  forNode(node: string): Wanted {
+    return this.#wanted.of(node);
   }
 
   /** Deletes this broker's claims whose grace period has ended, and those of brokers that are gone for longer than one. */
@@ -215,6 +212,7 @@ export class ClusterInterest implements Interest {
     if (value === undefined) {
       if (known === undefined) return;
       this.#claims.delete(key);
+      this.#wanted.remove(key, known);
     } else {
       const claim = savedClaim(value);
       const { broker } = brokerSchema.parse(value);
@@ -224,7 +222,10 @@ export class ClusterInterest implements Interest {
         );
         return;
       }
-      this.#claims.set(key, { ...claim, key, revision, broker, matches: keptNodeGlobs(claim.globs).matches });
+      const made = { ...claim, key, revision, broker, matches: keptNodeGlobs(claim.globs).matches };
+      if (known !== undefined) this.#wanted.remove(key, known);
+      this.#claims.set(key, made);
+      this.#wanted.add(key, made);
       this.#count(claim, 1);
     }
     if (known !== undefined) this.#count(known, -1);

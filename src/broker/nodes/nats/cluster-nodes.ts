@@ -168,7 +168,7 @@ export class ClusterNodes {
     const { revision } = interest;
     const writes: Promise<void>[] = [];
     for (const node of registry.connected((name) => registry.session(name) !== undefined)) {
-      const wanted = new Set(interest.forNode(node).map(({ id }) => id));
+      const wanted = interest.forNode(node);
       const holds = [...registry.record(node)!.holds].filter(([id]) => wanted.has(id));
       const value = { ...holdsValue(new Map(holds)), broker };
       const text = JSON.stringify([registry.session(node)!.id, value]);

@@ -11,6 +11,7 @@ import { until } from '../../../harness/until.js';
 const skip = needsNats();
 const nats = twoOnNats();
 const LEASE_MS = 15_000;
+const SIGNS = { nodes: 0, bytesPerSecond: 0, address: '', version: '', retired: false };
 
 function facts(id: string, changes: Partial<MemberFacts> = {}): MemberFacts {
   return {
@@ -37,7 +38,7 @@ test('members are there as long as the lease of their broker, and are told again
   const [one, other] = brokers as [(typeof brokers)[0], (typeof brokers)[0]];
   assert.equal(one.presence.isCurrent, false, 'nobody has read of it yet');
   const current = one.presence.whenCurrent(new AbortController().signal);
-  await Promise.all(brokers.map(({ leases }) => leases.beat(0, 0)));
+  await Promise.all(brokers.map(({ leases }) => leases.beat(SIGNS)));
   await current;
   assert.equal(one.presence.isCurrent, true);
   const heard: string[] = [];
@@ -51,14 +52,14 @@ test('members are there as long as the lease of their broker, and are told again
   );
   assert.ok(heard.includes('a.b'));
   nowMs = LEASE_MS - 1;
-  await other.leases.beat(0, 0);
+  await other.leases.beat(SIGNS);
   assert.equal(one.presence.isCurrent, true);
   nowMs = LEASE_MS;
   assert.equal(one.presence.isCurrent, false, 'before the others take it for dead');
   assert.deepEqual(other.leases.expire(true), ['b0']);
   assert.deepEqual(other.presence.others('a.b'), []);
   await until('what it said is deleted', () => heard.length >= 4);
-  await one.leases.beat(0, 0);
+  await one.leases.beat(SIGNS);
   await until('it says it again', () => other.presence.others('a.b').length === 1);
   await one.presence.leave();
   await until('it left', () => other.presence.others('a.b').length === 0);
