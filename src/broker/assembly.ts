@@ -42,6 +42,7 @@ import { type JoinGroup, Subscriptions } from './delivery/subscriptions.js';
 import { GroupService } from './groups/group-service.js';
 import { GroupStore } from './groups/group-store.js';
 import { Groups } from './groups/groups.js';
+import { ALONE, type GroupPresence } from './groups/presence/group-presence.js';
 import type { HeldFrames } from './ingest/held-frames.js';
 import { Ingest } from './ingest/ingest.js';
 import { UplinkService } from './ingest/uplink-service.js';
@@ -107,8 +108,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all());
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
-  const groupStore = new GroupStore(groupState, parkedState);
-  const consumers = consumersOf(shared, groupStore, trail, control, options);
+  const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
+  const presence = member?.presence ?? ALONE;
+  const consumers = consumersOf(shared, groupStore, presence, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
@@ -233,13 +235,23 @@ function nodesOf(
 function consumersOf(
   context: DeliveryContext,
   store: GroupStore,
+  presence: GroupPresence,
   trail: AuditTrail,
   access: AccessControl,
   { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
 ) {
   const join: JoinGroup = (...member) => groups.join(...member);
   const subscriptions = new Subscriptions(context, join, access, trail);
-  const groups: Groups = new Groups({ store, context, subscriptions, access, times, retention: times, logger });
+  const groups: Groups = new Groups({
+    store,
+    presence,
+    context,
+    subscriptions,
+    access,
+    times,
+    retention: times,
+    logger,
+  });
   return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail, access) };
 }
 

@@ -236,6 +236,7 @@ function running(
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
+    await Promise.race([parts.member?.presence.leave(), deadline]);
     uplink.drain();
     parts.publishing.drain();
     await registry.save();
