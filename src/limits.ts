@@ -451,7 +451,7 @@ export const LINGER_QUIET_FACTOR = 2;
  * them are then 100 ms late, 99 of 100 less than 250.
  */
 export const LINGER_LOADED_BYTES_PER_SECOND = 100_000;
-export const LINGER_LOADED_FACTOR = 1.4;
+export const LINGER_LOADED_FACTOR = 1.3;
 /** While what was not sent yet is read from the recorder again, a step each time. */
 export const LINGER_BEHIND_MS = 8;
 /** While paths are looked up that descriptors lead to: soon, before the file is closed. */

@@ -159,8 +159,8 @@ for (const [name, flags, expected] of [
   ],
   [
     'a word beside sockets',
-    { 'agent.containers': '/run/a.sock,auto' },
-    'agent.containers must hold auto alone, or sockets, got "/run/a.sock,auto" (flag --agent-containers)',
+    { 'agent.containers': 'off,unix:///x' },
+    'agent.containers must hold off alone, or sockets, got "off,unix:///x" (flag --agent-containers)',
   ],
   [
     'whole number',

@@ -34,24 +34,26 @@ export function tokenLookup({ environment, tokenFile, dataDir, dataDirGiven }: T
     const inEnvironment = environment.BACKPLANE_TOKEN;
     if (inEnvironment) return { token: checkToken('BACKPLANE_TOKEN', inEnvironment), from: 'BACKPLANE_TOKEN' };
     if (tokenFile !== '') return { token: readTokenFile(tokenFile).token, from: tokenFile };
-    const runtimeDir = runtimeDirectory(environment);
-    const noted = runtimeDir === undefined ? undefined : notedTokenFile(runtimeDir, broker);
-    const inDataDir = join(dataDir, TOKEN_FILE_NAME);
-    for (const path of dataDirGiven ? [inDataDir, noted] : [noted, inDataDir]) {
-      const token = path === undefined ? undefined : readable(path);
-      if (path !== undefined && token !== undefined) return { token, from: path };
-    }
-    return undefined;
+    const inDataDir = () => readable(join(dataDir, TOKEN_FILE_NAME));
+    const noted = () => notedCredential(environment, broker);
+    return dataDirGiven ? (inDataDir() ?? noted()) : (noted() ?? inDataDir());
   };
+}
+
+/** The token of the broker that this user runs at host:port. */
+export function notedCredential(environment: TokenSources['environment'], broker: string): Credential | undefined {
+  const runtimeDir = runtimeDirectory(environment);
+  const noted = runtimeDir === undefined ? undefined : notedTokenFile(runtimeDir, broker);
+  return noted === undefined ? undefined : readable(noted);
 }
 
 /**
  * The token if the file is readable. It need not exist: a call without a token gets an error that says where the token
  * is.
  */
-function readable(path: string): string | undefined {
+function readable(path: string): Credential | undefined {
   try {
-    return readTokenFile(path).token;
+    return { token: readTokenFile(path).token, from: path };
   } catch {
     return undefined;
   }

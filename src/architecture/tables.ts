@@ -1,12 +1,26 @@
 /** How the tables of the architectures are written. */
 
 /** By value. */
-export type Names = ReadonlyMap<bigint, string>;
+export interface Names extends Iterable<readonly [bigint, string]> {
+  get(value: bigint): string | undefined;
+}
 /** Names with their bits; flags of several bits come before the flags that they contain. */
 export type Flags = readonly (readonly [string, bigint])[];
 
-/** Names that count on by one; a number in the list says which follows. */
+/**
+ * Names that count on by one; a number in the list says which follows. The list is read when a name is first asked for:
+ * most commands ask for none.
+ */
 export function counted(list: string): Names {
+  let names: Names | undefined;
+  const read = () => {
+    names ??= readCounted(list);
+    return names;
+  };
+  return { get: (value) => read().get(value), [Symbol.iterator]: () => read()[Symbol.iterator]() };
+}
+
+function readCounted(list: string): Names {
   const names = new Map<bigint, string>();
   let next = 0n;
   for (const word of list.trim().split(/\s+/)) {

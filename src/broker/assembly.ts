@@ -135,7 +135,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   endWhatIsGrantedNoMore(access, subscriptions, uplink);
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
-  const retirement = retirementOf({ uplink, subscriptions, publishing, trail }, options, state, () => showHealth());
+  const retirement = retirementOf({ uplink, subscriptions, publishing, trail, member }, options, state, () =>
+    showHealth(),
+  );
   const api = {
     ...{ subscriptions, registry, listings, access: control, retirement },
     budgets: new BudgetService(registry, budgets, trail),
@@ -218,7 +220,8 @@ function nodesOf(
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const local = new SessionRoute(registry);
   const route = member?.join(registry, local, (node) => ingest.settled(node)) ?? local;
-  const budgets = new NodeBudgets(registry, route, setBudgets, ceilingBytesPerSecond);
+  const whole = ceilingBytesPerSecond === undefined ? undefined : () => ceilingBytesPerSecond;
+  const budgets = new NodeBudgets(registry, route, setBudgets, member === undefined ? whole : member.share);
   // One that is here the registry has ended, or refuses to end.
   const takeOver = async (node: string) => {
     if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
@@ -267,17 +270,19 @@ interface Served {
   readonly subscriptions: Subscriptions;
   readonly publishing: PublisherService;
   readonly trail: AuditTrail;
+  readonly member: ClusterMember | undefined;
 }
 
 function retirementOf(
-  { uplink, subscriptions, publishing, trail }: Served,
-  { others = () => 0, logger }: BrokerOptions,
+  { uplink, subscriptions, publishing, trail, member }: Served,
+  { others = () => member?.others ?? 0, logger }: BrokerOptions,
   state: ServingState,
   showHealth: () => void,
 ): Retirement {
   const parts = { agents: uplink, subscribers: subscriptions, publishers: publishing, others, trail, logger };
   const begins = () => {
     state.retired = true;
+    member?.retire();
     showHealth();
   };
   return new Retirement({ ...parts, begins });

@@ -79,7 +79,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
       registry?.closeSessions(LOST_END, (node) => partitionOf(node) === partition);
     const { store, kept, member } = await (options.nats === undefined
       ? openStore(dir, options, held, delays)
-      : openOnNats(options.nats, options.logger, onRewound, releases));
+      : openOnNats(options.nats, options, onRewound, releases));
     releases.push(() => store.close());
     const documents = await openDocuments(dir, options);
     releases.push(() => documents.close());
@@ -93,6 +93,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.state.ready = true;
     parts.showHealth();
+    const { budgets } = parts;
+    member?.begin({
+      ...{ address: grpcAddress, version: options.version },
+      ...{ demand: () => budgets.demand, onLess: () => budgets.lease() },
+    });
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
     return running(parts, note, endConnections, release, facts);
@@ -124,7 +129,7 @@ async function openStore(
 /** The connections are closed after the log. */
 async function openOnNats(
   { cluster, onLost, ...options }: NatsLogOptions,
-  logger: Logger,
+  { logger, ceilingBytesPerSecond }: BrokerOptions,
   onRewound: (log: PartitionLog) => void,
   releases: (() => Promise<void> | void)[],
 ): Promise<Stores> {
@@ -132,14 +137,20 @@ async function openOnNats(
   const { JetStreamLogStore } = await import('./log/jetstream/jetstream-log-store.js');
   const { openKeptState, openSharedState } = await import('./cluster/nats/open-states.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
+  const { fitCluster } = await import('./nats/cluster-streams.js');
+  const { StreamWatch } = await import('./nats/stream-watch.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
+  const { manager } = link;
+  const watch = new StreamWatch({ manager, cluster, identity: await fitCluster(manager, cluster), onLost });
+  releases.push(() => watch.close());
   const broker = randomBytes(6).toString('hex');
   const kept = await openKeptState({ link, cluster, broker, logger, onLost });
   releases.push(() => kept.close());
   const state = await openSharedState({ link, cluster, broker, logger, onLost });
   releases.push(() => state.close());
-  const member = new ClusterMember({ link, cluster, broker, state, warn: (message) => logger.warn(message) });
+  const warn = (message: string) => logger.warn(message);
+  const member = new ClusterMember({ link, cluster, broker, state, ceilingBytesPerSecond, warn });
   return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), kept, member };
 }
 
@@ -221,6 +232,7 @@ function running(
     parts.publishing.drain();
     await registry.save();
     await Promise.race([Promise.all([shutDown(grpc), http.listener.end()]), deadline]);
+    await parts.member?.leave();
     await close();
   };
   return {

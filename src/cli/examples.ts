@@ -5,7 +5,11 @@ import { asTyped } from './command-name.js';
 /** By the words of the command; observe has its own (observe-help.ts). `backplane` stands for what is typed here. */
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   up: ['backplane up', 'backplane up --data-dir /var/lib/backplane --agent-profiles lite,security'],
-  broker: ['backplane broker --data-dir /var/lib/backplane', 'backplane broker --grpc-listen 127.0.0.1:9484'],
+  broker: [
+    'backplane broker --data-dir /var/lib/backplane',
+    'backplane broker --grpc-listen 127.0.0.1:9484',
+    'backplane broker --nats nats://10.0.0.1:4222,nats://10.0.0.2:4222 --cluster prod',
+  ],
   agent: [
     'backplane agent --broker 10.0.0.1:8484 --token-file /etc/backplane/token',
     'backplane agent --source synthetic --synthetic-rate 1000',

@@ -65,7 +65,8 @@ const nothing = () => EMPTY;
 const AWAY: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]);
 
 export class Client {
-  readonly #ring: BrokerRing;
+  /** Which brokers answer. */
+  readonly ring: BrokerRing;
   readonly #credentialFor: CredentialFor;
   readonly #connection: ClientOptions;
   readonly #services = new Map<string, BackplaneClient>();
@@ -90,7 +91,7 @@ export class Client {
     credentialFor: CredentialFor = () => undefined,
     connection: ClientOptions = {},
   ) {
-    this.#ring = new BrokerRing(brokers, connection.zone);
+    this.ring = new BrokerRing(brokers, connection.zone);
     this.#credentialFor = credentialFor;
     this.#connection = connection;
   }
@@ -167,7 +168,7 @@ export class Client {
 
   /** Iterates a subscription until the broker ends it or the signal is aborted: see resumingStream. */
   subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<SubscribeItem, void, undefined> {
-    return resumingStream(this.#source, this.#ring, request, signal);
+    return resumingStream(this.#source, this.ring, request, signal);
   }
 
   /** All of them, page by page. @throws BackplaneError unavailable when no broker answers. */
@@ -249,11 +250,11 @@ export class Client {
   }
 
   #ask<Response>(call: UnaryCall<Response>): Promise<Response> {
-    return askInTurn(this.#source, this.#ring, (broker) => this.#askOne(broker, call));
+    return askInTurn(this.#source, this.ring, (broker) => this.#askOne(broker, call));
   }
 
   #askGroups<Response>(call: GroupCall<Response>): Promise<Response> {
-    return askInTurn(this.#source, this.#ring, (broker) =>
+    return askInTurn(this.#source, this.ring, (broker) =>
       answerTo((done) => call(this.#groups(broker), this.#unaryOptions(), done)),
     );
   }

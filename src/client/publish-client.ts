@@ -7,7 +7,7 @@ import { inTheClear } from '../access/secure-channel.js';
 import { secureTrouble } from '../access/secure-trouble.js';
 import type { CredentialFor } from '../access/token-lookup.js';
 import { BackplaneError, type ErrorCode } from '../errors.js';
-import { BrokerRing, reconnectDelayMs } from '../flow/reconnect.js';
+import { BrokerRing } from '../flow/reconnect.js';
 import { CLIENT_ANSWER_MS } from '../limits.js';
 import { type ChannelSecurity, createPublisherClient } from '../wire/grpc/rpc.js';
 import type {
@@ -37,12 +37,15 @@ export class PublishClient {
   #security: ChannelSecurity | undefined;
   #stream: PublishStream | undefined;
 
-  /** Brokers are given as `host:port` or `host:port@zone`: see BrokerRing. Nothing is connected before the first call. */
-  constructor(brokers: readonly string[], credentialFor: CredentialFor, connection: ClientOptions = {}) {
-    this.#ring = new BrokerRing(brokers, connection.zone);
+  /**
+   * Brokers are given as `host:port` or `host:port@zone`: see BrokerRing; or as the ring of a Client, so that both know
+   * which of them answer. Nothing is connected before the first call.
+   */
+  constructor(brokers: readonly string[] | BrokerRing, credentialFor: CredentialFor, connection: ClientOptions = {}) {
+    this.#ring = brokers instanceof BrokerRing ? brokers : new BrokerRing(brokers, connection.zone);
     this.#credentialFor = credentialFor;
     this.#connection = connection;
-    this.#retries = new PublishRetries(brokers.length);
+    this.#retries = new PublishRetries(this.#ring, this.#ring.brokers.length);
   }
 
   /**
@@ -51,7 +54,8 @@ export class PublishClient {
    * @throws BackplaneError what the broker refused; unavailable when no broker answers; cancelled by the signal.
    */
   async publish(topic: string, events: readonly PublishedEvent[], signal: AbortSignal): Promise<PublishResponse> {
-    for (let failures = 0; !signal.aborted; ) {
+    const delayMs = this.#retries.batch();
+    while (!signal.aborted) {
       const wasOpen = this.#stream !== undefined;
       if (!wasOpen) this.#broker = this.#ring.next();
       try {
@@ -63,16 +67,15 @@ export class PublishClient {
         this.#drop();
         const error = this.#failure(thrown);
         if (error.code === 'unavailable') this.#ring.failed(this.#broker);
-        if (error.code !== 'resource_exhausted') failures++;
         // The broker may have been started again, or the token renewed, since the stream was opened.
         const isStale = wasOpen && STALE.has(error.code);
-        const delayMs = isStale ? reconnectDelayMs(failures) : this.#retries.delayMs(error, failures);
-        if (delayMs === undefined) {
+        const waitMs = isStale ? this.#ring.waitMs(this.#ring.next()) : delayMs(error);
+        if (waitMs === undefined) {
           throw error.code === 'unavailable'
             ? noBrokerError(this.#ring.brokers, error, this.#connection.advice)
             : error;
         }
-        await pause(delayMs, signal);
+        await pause(waitMs, signal);
       }
     }
     throw new BackplaneError('cancelled', 'interrupted');

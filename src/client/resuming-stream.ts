@@ -92,7 +92,7 @@ function mayPass(cause: BackplaneError, wasAccepted: boolean, { group }: Resumab
 }
 
 /** The broker is away, is leaving, or is full. */
-function asksAnother({ code, details }: BackplaneError): boolean {
+export function asksAnother({ code, details }: BackplaneError): boolean {
   return code === 'unavailable' || (code === 'resource_exhausted' && details.retryAfterMs !== undefined);
 }
 

@@ -34,8 +34,8 @@ export const CLUSTERS_MAX = 16;
 export const CLUSTER_CURSOR_CHARACTERS_MAX = 96 * 1024;
 /** A replay over several clusters does not wait for longer for one that went away. */
 export const CLUSTER_AWAY_MS = 10_000;
-/** How often a batch is sent of which no broker takes notice, once one has: for some ten seconds. */
-export const PUBLISH_TRIES_MAX = 32;
+/** For how long a batch is sent again of which no broker takes notice, once one has. */
+export const PUBLISH_AWAY_MS = 10_000;
 /** Batches that one client has waiting to be published. */
 export const PUBLISH_WAITING_MAX = 1_024;
 /** Items of a list that a client asks for, page by page: more than a broker has. */

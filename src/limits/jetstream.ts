@@ -1,4 +1,5 @@
 /** Bounds of a broker whose log is on NATS JetStream. */
+import assert from 'node:assert/strict';
 import { MiB } from './units.js';
 
 /** Addresses of nats-servers that a setting may name. */
@@ -18,15 +19,22 @@ export const APPEND_RETRY_MS_MAX = 1_000;
 export const APPEND_WINDOW_BYTES_MAX = 16 * MiB;
 /** Frames of all agents that wait for NATS. What comes beyond them is held one by one, and its senders are not read. */
 export const APPEND_PENDING_BYTES_MAX = 64 * MiB;
-/** Messages asked for at once of a partition's tail: the server cuts off who has 64 MiB of them before it. */
-export const LOG_TAIL_BATCH = 64;
-export const LOG_TAIL_BYTES_MAX = 8 * MiB;
-/** Each broker writes a tick into each partition this often, so that silence means that a consumer is dead. */
-export const LOG_TICK_MS = 1_000;
-export const LOG_TICK_SILENCE_MS = 3_000;
-/** Before a new consumer of a tail; thousands of them at once have brought clusters down. */
-export const LOG_TAIL_RETRY_MS_MIN = 1_000;
-export const LOG_TAIL_RETRY_MS_MAX = 30_000;
+/** Each broker writes a tick into each stream this often, so that silence means that a consumer is dead. */
+export const TICK_MS = 1_000;
+export const TICK_SILENCE_MS = 3_000;
+/** Before a reader makes a new consumer, doubling while it fails; thousands of them at once have brought clusters down. */
+export const READER_RETRY_MS_MIN = 1_000;
+export const READER_RETRY_MS_MAX = 30_000;
+/**
+ * What a reader asks for at once, and it has up to two such requests: the server cuts off a connection that has 64 MiB
+ * before it, and a broker reads some ten streams by one.
+ */
+export const READER_BATCH = 64;
+export const READER_BYTES_MAX = 2 * MiB;
+/** A stream is believed to be gone when it was not found so many times in a row: a server that just started knows none. */
+export const READER_LOOKS = 3;
+/** Where the last subscriber has left, frames are read with their bodies for so long. */
+export const LOG_BODIES_LINGER_MS = 30_000;
 /** A consumer that nobody asks ends by itself after this. */
 export const LOG_CONSUMER_IDLE_MS = 60_000;
 /** Readers behind the tails, over all partitions, that have a consumer at a time; more take turns. */
@@ -44,5 +52,7 @@ export const LOG_MARKS_MAX = 65_536;
 export const LOG_DAMAGES_MAX = 256;
 /** How often a broker asks what a stream holds, and whether it is still the one that it was. */
 export const LOG_STREAM_LOOK_MS = 5_000;
-/** A stream is believed to be gone when it was not found so many times: a server that just started knows none. */
-export const LOG_STREAM_LOOKS = 3;
+/** How often a broker compares all streams of its cluster with what they must be: a request for each of them. */
+export const NATS_STREAMS_LOOK_MS = 15_000;
+
+assert(3 * TICK_MS <= TICK_SILENCE_MS);

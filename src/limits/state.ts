@@ -2,17 +2,6 @@
 import assert from 'node:assert/strict';
 import { GiB, KiB, MiB } from './units.js';
 
-/** Each broker writes a tick into a stream this often; a reader that sees none for so long begins anew. */
-export const TICK_MS = 1_000;
-export const TICK_SILENCE_MS = 3_000;
-/** Delay before a reader begins anew, doubling while it fails: many brokers come back to the same servers at once. */
-export const READER_RETRY_MS_MIN = 1_000;
-export const READER_RETRY_MS_MAX = 30_000;
-/** Messages that a reader asks for at once: the server cuts off a reader with 64 MiB on its way. */
-export const READER_BATCH = 64;
-/** A stream is gone when it was not found so many times in a row: a server that has just started knows none. */
-export const READER_LOOKS = 3;
-
 /** How long a change is tried before it is refused: longer than an election takes. */
 export const STATE_WRITE_MS = 10_000;
 /** Between two tries of one change. */
@@ -57,10 +46,11 @@ export const HOLDS_LINGER_MS = 50;
 /** What a broker says of itself holds for so long; it says it three times as often. */
 export const BROKER_LEASE_MS = 15_000;
 export const BROKER_HEARTBEAT_MS = 5_000;
+/** A broker that ends says so, and waits so long at most until that is written. */
+export const BROKER_LEAVE_MS = 2_000;
 /** Brokers of one cluster. */
 export const CLUSTER_BROKERS_MAX = 64;
 
-assert(3 * TICK_MS <= TICK_SILENCE_MS);
 assert(3 * ROUTE_PING_MS <= ROUTE_SILENCE_MS);
 assert(3 * BROKER_HEARTBEAT_MS <= BROKER_LEASE_MS);
 assert(BROKER_LEASE_MS < STATE_DELETION_KEPT_MS);

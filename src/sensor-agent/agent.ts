@@ -143,7 +143,7 @@ export class Agent {
     this.#demand = new Demand(source.onDemand, performance.now(), (types) =>
       this.#recorder.switchOn(types, this.#nowNs()),
     );
-    this.#disturbances = new Disturbances(this.#recorder, this.#recorder.timeline.frontier, this.#degradedNotice);
+    this.#disturbances = new Disturbances(this.#recorder, this.#degradedNotice, options.log);
     const origin = originOf(this.#recorder.timeline.origin, adopted, source, this.#degraded, options);
     this.#recorder.begin(origin, source.clock());
     this.#clockReadNs = process.hrtime.bigint();

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { newToken, tokenOfCredential } from '../../src/access/token.js';
-import { tokenLookup } from '../../src/access/token-lookup.js';
+import { notedCredential, tokenLookup } from '../../src/access/token-lookup.js';
 import { notedTokenFile, noteToken, runtimeDirectory } from '../../src/access/token-note.js';
 
 let dir: string;
@@ -218,4 +218,15 @@ test('with the default data directory, the note of the address is read before th
   } finally {
     forget();
   }
+});
+
+test('a noted token file that cannot be read is as good as none, and one that can is the token', (t) => {
+  const notes = runtimeDirectory(process.env);
+  if (notes === undefined) return t.skip('this user has no runtime directory');
+  const path = join(dir, 'noted');
+  const { forget } = noteToken(notes, BROKER, path);
+  t.after(forget);
+  assert.equal(notedCredential(process.env, BROKER), undefined);
+  const { token, file } = saved('noted');
+  assert.deepEqual(notedCredential(process.env, BROKER), { token, from: file });
 });

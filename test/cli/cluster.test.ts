@@ -5,16 +5,23 @@ import { writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { DiscardPolicy } from '@nats-io/jetstream';
 import { nkeys } from 'nats';
 import { JetStreamLogStore } from '../../src/broker/log/jetstream/jetstream-log-store.js';
+import { fitCluster, makeCluster } from '../../src/broker/nats/cluster-streams.js';
 import { openLink } from '../../src/broker/nats/nats-link.js';
+import { StreamWatch } from '../../src/broker/nats/stream-watch.js';
+import { natsLogOptions } from '../../src/cli/process/broker-options.js';
+import { loadConfig } from '../../src/config.js';
+import { MiB } from '../../src/limits.js';
 import { encodeFrame } from '../../src/wire/frame/frame.js';
 import { frameOf } from '../contract/partition-log.js';
 import { TestAuthority } from '../harness/access/certificates.js';
-import { run } from '../harness/bus/command.js';
+import { command, run } from '../harness/bus/command.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { natsProgram, needsNats } from '../harness/nats/nats-package.js';
 import { NatsServers } from '../harness/nats/nats-servers.js';
+import { until } from '../harness/until.js';
 
 for (const version of ['newest', 'floor'] as const) {
   test(`streams are made once, compared, and bounded anew (${version})`, { skip: needsNats(version) }, async () => {
@@ -67,6 +74,59 @@ async function usedBy(urls: string): Promise<void> {
     await link.close();
   }
 }
+
+test('a broker begins only on streams that are as they were made, and ends when one is lost', {
+  skip: needsNats(),
+}, async () => {
+  const servers = await NatsServers.start();
+  const link = await openLink({ servers: servers.urls.split(',') }, 'test');
+  const listen = ['--grpc-listen', '127.0.0.1:0', '--http-listen', '127.0.0.1:0'];
+  const onProd = ['--nats', servers.urls, '--cluster', 'prod'];
+  const args = ['broker', ...listen, ...onProd, '--data-dir', scratchDirectory('clustered')];
+  try {
+    const none = await run(args);
+    assert.deepEqual([none.code, none.out], [1, '']);
+    assert.match(
+      none.err,
+      /^backplane: cluster prod has no streams: \S*backplane cluster init --cluster prod makes them$/m,
+    );
+    await makeCluster(link.manager, 'prod', { bytesMax: 512 * MiB, ageMsMax: 60_000, replicas: 1 });
+    const reasons: string[] = [];
+    const onLost = ({ message }: Error) => reasons.push(message);
+    const identity = await fitCluster(link.manager, 'prod');
+    const watch = new StreamWatch({ manager: link.manager, cluster: 'prod', identity, onLost }, 50);
+    const broker = command(args);
+    await broker.printed(/^of cluster prod, on nats:.*\nlistening on/m);
+    await link.manager.streams.update('BP_prod_audit', { discard: DiscardPolicy.New });
+    await until('it is seen', () => reasons.length > 0);
+    watch.close();
+    const changed = 'stream BP_prod_audit is not as it was made: its discard is "new", it must be "old"';
+    assert.deepEqual(reasons, [changed]);
+    await assert.rejects(fitCluster(link.manager, 'prod'), { message: changed, code: 'failed_precondition' });
+    await link.manager.streams.delete('BP_prod_state');
+    const { code, err } = await broker.done;
+    assert.equal(code, 1);
+    assert.match(err, /^backplane: .*BP_prod_state.*$/m);
+  } finally {
+    await link.close();
+    await servers.destroy();
+  }
+});
+
+test('settings of NATS that do not go together are refused by name', async () => {
+  const refusals = [
+    [{ 'nats.cluster': 'prod' }, /nats\.servers: must name a nats-server/],
+    [{ 'nats.servers': 'nats://x' }, /nats\.cluster: must name the cluster/],
+    [{ 'nats.servers': 'nats://x', 'nats.cert': 'a' }, /nats\.cert is set, and needs nats\.key \(--nats-key\)/],
+    [{ 'nats.servers': 'nats://x', 'nats.nkey': 'a', 'nats.credentials': 'b' }, /nats\.nkey: .* got a/],
+  ] as const;
+  for (const [flags, message] of refusals) {
+    const { settings } = await loadConfig({ flags, environment: {}, file: undefined });
+    assert.throws(() => natsLogOptions(settings, assert.fail), message);
+  }
+  const { settings } = await loadConfig({ flags: {}, environment: {}, file: undefined });
+  assert.equal(natsLogOptions(settings, assert.fail), undefined);
+});
 
 test('a server that wants TLS and an nkey gets both', { skip: needsNats() }, async () => {
   const dir = scratchDirectory('nkey');

@@ -1,6 +1,6 @@
 /** The disk of a node's recorder is full: its status says so at once, a replay over it is incomplete, an event tells of it. */
 import assert from 'node:assert/strict';
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -12,20 +12,6 @@ import { ownAddress } from '../harness/own-address.js';
 import { until } from '../harness/until.js';
 
 after(() => Command.killAll());
-
-/** Until not a byte more fits. */
-function fill(path: string): void {
-  const fd = openSync(path, 'w');
-  for (let chunk = Buffer.alloc(MiB); chunk.length > 0; ) {
-    try {
-      writeSync(fd, chunk);
-    } catch (cause) {
-      assert.equal((cause as NodeJS.ErrnoException).code, 'ENOSPC');
-      chunk = chunk.subarray(0, Math.floor(chunk.length / 2));
-    }
-  }
-  closeSync(fd);
-}
 
 /** A broker, and an agent whose data directory is on the small disk. */
 class SmallNode {
@@ -99,13 +85,13 @@ const isLoss = ({ type, notice }: EventLine) => type === 'host.loss' && notice?.
 
 test('a full disk is reported while it lasts, and as a loss afterwards', { skip: cannotMount }, async () => {
   await withSmallDisk(24 * MiB, async (disk) => {
-    const small = await SmallNode.start(disk);
+    const small = await SmallNode.start(disk.dir);
     const healthy = await small.replay('--topic', 'process', '--since', '1h');
     assert.equal(healthy.code, 0, healthy.stderr);
     const live = new Observer(small, ['--follow', '--topic', 'host', '--topic', 'process']);
     await live.sees(({ topic }) => topic === 'process');
 
-    fill(join(disk, 'ballast'));
+    disk.fill();
     await until('its status says so', async () => /no space for the log/.test((await small.listed())?.degraded ?? ''));
     await until('subscribers are told', () => /small.*no space for the log/.test(live.stderr) || live.goesOn());
     await live.sees(isFull);
@@ -113,7 +99,7 @@ test('a full disk is reported while it lasts, and as a loss afterwards', { skip:
     assert.equal(during.code, 4, during.stderr);
     assert.match(during.stderr, /disk_full/);
 
-    rmSync(join(disk, 'ballast'));
+    disk.free();
     let shown = '';
     await until(
       'it is over',

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { Command, MAIN } from '../harness/bus/bus.js';
+import { Command, MAIN, testerEnvironment } from '../harness/bus/bus.js';
 import { bearer } from '../harness/bus/token.js';
 import { ownAddress } from '../harness/own-address.js';
 import { until } from '../harness/until.js';
@@ -62,7 +62,10 @@ for (const source of ['auto', 'procfs', 'synthetic']) {
 
 test('doctor without /proc names what is missing, and does not fail because of it', { skip }, () => {
   const args = [...WITHOUT_PROC, process.execPath, MAIN, 'doctor'];
-  const { stdout, stderr } = spawnSync('unshare', args, { encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } });
+  const { stdout, stderr } = spawnSync('unshare', args, {
+    encoding: 'utf8',
+    env: { ...testerEnvironment(), NO_COLOR: '1' },
+  });
   assert.match(stdout, /\/proc is not mounted/);
   assert.equal(stderr, '');
 });

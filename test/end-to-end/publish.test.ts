@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { after, before, test } from 'node:test';
-import { Command, type EventLine, MAIN, Observer } from '../harness/bus/bus.js';
+import { Command, type EventLine, MAIN, Observer, testerEnvironment } from '../harness/bus/bus.js';
 import { bearer, tokenFile } from '../harness/bus/token.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { ownAddress } from '../harness/own-address.js';
@@ -39,7 +39,10 @@ after(() => Command.killAll());
 
 /** Runs `backplane publish`, with these lines on its standard input. */
 async function publish(args: readonly string[], input = ''): Promise<{ code: number; err: string }> {
-  const env = { ...process.env, BACKPLANE_BROKERS: grpc, BACKPLANE_TOKEN_FILE: tokenFile(brokerDir), NO_COLOR: '1' };
+  const env = {
+    ...testerEnvironment(),
+    ...{ BACKPLANE_BROKERS: grpc, BACKPLANE_TOKEN_FILE: tokenFile(brokerDir), NO_COLOR: '1' },
+  };
   const child = spawn(process.execPath, [MAIN, 'publish', ...args], { env, stdio: ['pipe', 'ignore', 'pipe'] });
   let err = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -1,6 +1,6 @@
 /** Random faults in a cluster under load, for some seconds. `npm run soak` does the same for as long as it is given. */
 import { test } from 'node:test';
-import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
+import { cannotMount, type SmallDisk, withSmallDisk } from '../harness/cluster/small-disk.js';
 import { runs } from '../harness/runs.js';
 import { holds, SEED } from './holds.js';
 import { runFaults, standardCluster } from './run.js';
@@ -14,9 +14,9 @@ if (SEED % 2 === 0 || cannotMount !== false)
     runOn(undefined, LOSSLESS));
 else
   test('under damaged files, power cuts and a full disk as well, every missing event is stated', () =>
-    withSmallDisk(DISK_BYTES, (dir) => runOn(dir, FAULTS)));
+    withSmallDisk(DISK_BYTES, (disk) => runOn(disk, FAULTS)));
 
-async function runOn(smallDisk: string | undefined, faults: readonly FaultName[]): Promise<void> {
+async function runOn(smallDisk: SmallDisk | undefined, faults: readonly FaultName[]): Promise<void> {
   const cluster = await standardCluster(smallDisk);
   try {
     const kinds = faults.filter((fault) => fault !== 'broker-away');

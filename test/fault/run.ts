@@ -3,27 +3,29 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster } from '../harness/cluster/driver.js';
 import { refused } from '../harness/cluster/namespace.js';
+import type { SmallDisk } from '../harness/cluster/small-disk.js';
+import type { System } from '../harness/cluster/system.js';
 import { violations } from '../harness/oracle/invariants.js';
 import { Recorded } from '../harness/oracle/recorded.js';
 import { settled, until } from '../harness/until.js';
-import { cannot, FAULT_ACTS, type FaultContext } from './faults.js';
-import type { FaultName } from './schedule.js';
-import { Random, schedule } from './schedule.js';
+import { cannot, FAULT_ACTS } from './faults.js';
+import type { Fault, FaultContext } from './party-faults.js';
+import { type FaultName, Random, schedule } from './schedule.js';
 
 /** Refills come at least this often; events that are still missing afterwards will not come. */
 const REFILL_MS = 15_000;
 const STDERR_CHARACTERS_SHOWN = 600;
 
-export interface Run {
+export interface Run<Name extends string = FaultName> {
   readonly seed: number;
   readonly durationMs: number;
-  readonly kinds: readonly FaultName[];
+  readonly kinds: readonly Name[];
 }
 
 export interface Outcome {
   readonly violations: readonly string[];
   /** Each fault, when it was done, and its result. */
-  readonly history: readonly string[];
+  readonly history: string[];
 }
 
 /**
@@ -33,11 +35,11 @@ export interface Outcome {
  * that gets what is shed later and one that is only told. Each is in a
  * network namespace of its own where that can be.
  *
- * @param smallDisk the data directory of the first agent, a small file system of its own
+ * @param smallDisk of the first agent
  */
-export async function standardCluster(smallDisk?: string): Promise<Cluster> {
+export async function standardCluster(smallDisk?: SmallDisk): Promise<Cluster> {
   const cluster = await Cluster.start({}, refused().namespaces === undefined);
-  const disk = smallDisk === undefined ? {} : { dataDir: smallDisk, ownDisk: true };
+  const disk = smallDisk === undefined ? {} : { dataDir: smallDisk.dir, ownDisk: smallDisk };
   await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 50, ...disk });
   await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 50 });
   await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 80, budgetEventsPerSecond: 40 });
@@ -84,9 +86,20 @@ export async function standardCluster(smallDisk?: string): Promise<Cluster> {
 }
 
 /** All parties must be connected and delivering when the faults begin. Ends all processes. */
-export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: Run): Promise<Outcome> {
-  const beganMs = performance.now();
+export function runFaults(cluster: Cluster, run: Run): Promise<Outcome> {
   const history: string[] = [];
+  const kinds = possible(cluster, run.kinds, (text) => history.push(text));
+  return runSchedule(cluster, { ...run, kinds }, FAULT_ACTS, history);
+}
+
+/** Likewise of any system, with its own kinds of faults. @param history of what was done before */
+export async function runSchedule<S extends System, Name extends string>(
+  cluster: S,
+  { seed, durationMs, kinds }: Run<Name>,
+  doing: Readonly<Record<Name, Fault<S>>>,
+  history: string[] = [],
+): Promise<Outcome> {
+  const beganMs = performance.now();
   const note = (text: string) => history.push(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${text}`);
   const shared = {
     cluster,
@@ -95,11 +108,11 @@ export async function runFaults(cluster: Cluster, { seed, durationMs, kinds }: R
     failures: [] as string[],
   };
   const acts = new Map<Promise<void>, string>();
-  for (const { atMs, fault, seed: own } of schedule(seed, durationMs, possible(cluster, kinds, note))) {
+  for (const { atMs, fault, seed: own } of schedule(seed, durationMs, kinds)) {
     await sleep(Math.max(0, beganMs + atMs - performance.now()));
     note(fault);
-    const context: FaultContext = { ...shared, random: new Random(own), note };
-    const act = FAULT_ACTS[fault](context).catch((cause) => void context.failures.push(`${fault}: ${cause}`));
+    const context: FaultContext<S> = { ...shared, random: new Random(own), note };
+    const act = doing[fault](context).catch((cause) => void context.failures.push(`${fault}: ${cause}`));
     acts.set(act, fault);
     act.then(() => acts.delete(act));
   }
@@ -135,7 +148,7 @@ function possible(cluster: Cluster, kinds: readonly FaultName[], note: (text: st
  * Waits until every subscriber has something of every node from behind this moment: in order, so all before has come.
  * Returns to whom nothing of what it waits for comes any more.
  */
-export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>, untilNs: number): Promise<string[]> {
+export async function caughtUp(cluster: Pick<System, 'agents' | 'subscribers'>, untilNs: number): Promise<string[]> {
   const nodes = cluster.agents.flatMap((agent) => [...agent.recorders.keys()]);
   const behind = () =>
     cluster.subscribers.flatMap((subscriber) =>
@@ -156,7 +169,7 @@ export async function caughtUp(cluster: Pick<Cluster, 'agents' | 'subscribers'>,
  * Waits until those that refill have got something from behind this moment as a refill: those come in order, so all that
  * was owed before has come. Somebody is over its budget all the time, so that there is always something to refill.
  */
-async function refilled({ subscribers }: Cluster, untilNs: number): Promise<void> {
+async function refilled({ subscribers }: System, untilNs: number): Promise<void> {
   const nodes = () =>
     subscribers.filter(({ asks }) => asks.refill).flatMap(({ received }) => [...received.nodes.values()]);
   let before = -1;
@@ -176,11 +189,11 @@ export function bootNs(): number {
   return Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1e9;
 }
 
-async function endAll(cluster: Cluster, failures: string[]): Promise<void> {
+async function endAll(cluster: System, failures: string[]): Promise<void> {
   for (const [parties, code] of [
     [cluster.subscribers, 130],
     [cluster.agents, 0],
-    [[cluster.broker], 0],
+    [cluster.brokers, 0],
   ] as const) {
     for (const party of parties) {
       const exit = await settled(`the end of ${party.name}`, party.end('SIGTERM')).catch(() => undefined);

@@ -39,9 +39,9 @@ const LOSSY: readonly FaultName[] = [
 ];
 export const LOSSLESS: readonly FaultName[] = FAULTS.filter((fault) => !LOSSY.includes(fault));
 
-export interface PlannedFault {
+export interface PlannedFault<Name extends string> {
   readonly atMs: number;
-  readonly fault: FaultName;
+  readonly fault: Name;
   /** What the fault decides by chance, it decides with this: target, duration, bytes. */
   readonly seed: number;
 }
@@ -74,10 +74,14 @@ export class Random {
 }
 
 /** Every kind comes once, in random order, before any comes again. */
-export function schedule(seed: number, durationMs: number, kinds: readonly FaultName[]): PlannedFault[] {
+export function schedule<Name extends string>(
+  seed: number,
+  durationMs: number,
+  kinds: readonly Name[],
+): PlannedFault<Name>[] {
   const random = new Random(seed);
-  const planned: PlannedFault[] = [];
-  let left: FaultName[] = [];
+  const planned: PlannedFault<Name>[] = [];
+  let left: Name[] = [];
   for (let atMs = 1_000; atMs < durationMs; atMs += random.between(800, 4_000)) {
     if (left.length === 0) left = [...kinds];
     const fault = random.pick(left);

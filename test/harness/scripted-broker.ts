@@ -89,6 +89,7 @@ export class ScriptedBroker {
               name: 'node-a',
               state: 'NODE_STATE_DEGRADED',
               degraded: 'no tracefs',
+              labels: ['zone=b', 'os=debian', 'zone=a'],
               eventsRecorded: '12',
               cpuRatio: 0.004,
             },

@@ -85,7 +85,7 @@ test('under load events gather for longer, unless a subscriber wishes them soon'
   };
   after(0);
   assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND - 100), 100);
-  assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND), 140);
+  assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND), 130);
   assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND, { ...LISTENING, paths: true }), LINGER_PATHS_MS);
   pace.wish(25);
   assert.equal(after(LINGER_LOADED_BYTES_PER_SECOND), 25);

@@ -37,6 +37,9 @@ export function longFunctions(files: Files): string[] {
 const SUBCLASSED: Readonly<Record<string, string>> = {
   'test/harness/cluster/party.ts': 'broker, agent and subscriber are processes that differ in how they are started',
   'test/harness/cluster/subscriber.ts': 'a subclass of Party',
+  'test/harness/cluster/system.ts': 'one broker or a cluster of them: networks and addresses differ',
+  'test/harness/cluster/driver.ts': 'a subclass of System',
+  'test/harness/nats/nats-cluster.ts': 'subclasses of System and of Party',
 };
 
 /** Private members are written `#x`, which holds at run time too; only a constructor cannot be. */

@@ -147,11 +147,29 @@ export async function countLogged(
   }
 }
 
-/** Feeds the groups' lags from the logs. Call it before anything is appended. */
-export function followLags(logs: Iterable<PartitionLog>, lags: () => Iterable<GroupLag>): void {
-  for (const log of logs) {
-    log.follow((entry) => {
-      for (const lag of lags()) lag.frame('later', entry);
-    });
+/** Feeds the groups' lags from the logs, which are followed while there is any group. */
+export class LagFeed {
+  #ends: (() => void)[] | undefined;
+  readonly #logs: readonly PartitionLog[];
+  readonly #lags: () => Iterable<GroupLag>;
+
+  constructor(logs: readonly PartitionLog[], lags: () => Iterable<GroupLag>) {
+    this.#logs = logs;
+    this.#lags = lags;
+  }
+
+  /** Call it before there is a group. */
+  begin(): void {
+    this.#ends ??= this.#logs.map((log) =>
+      log.follow((entry) => {
+        for (const lag of this.#lags()) lag.frame('later', entry);
+      }),
+    );
+  }
+
+  /** There is no group any more. */
+  end(): void {
+    for (const end of this.#ends ?? []) end();
+    this.#ends = undefined;
   }
 }

@@ -15,7 +15,7 @@ import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import { checkProfiles } from '../delivery/profiles.js';
 import type { MemberReading, Subscriptions } from '../delivery/subscriptions.js';
 import type { GroupTimes, SliceCommit } from './group.js';
-import { followLags } from './group-lag.js';
+import { LagFeed } from './group-lag.js';
 import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { LiveGroup } from './live-group.js';
@@ -53,11 +53,12 @@ export class Groups {
   readonly #creating = new Map<string, Promise<LiveGroup>>();
   readonly #sweep: NodeJS.Timeout;
   readonly #upkeep: Upkeep;
+  readonly #lagFeed: LagFeed;
 
   /** Call it before anything is appended to the logs. */
   constructor(options: GroupsOptions) {
     this.#options = options;
-    followLags(options.context.store.all(), () => [...this.#live.values()].map(({ lag }) => lag));
+    this.#lagFeed = new LagFeed(options.context.store.all(), () => [...this.#live.values()].map(({ lag }) => lag));
     for (const record of options.store.all()) this.#restore(record);
     const { commitMs } = options.times;
     const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
@@ -169,6 +170,7 @@ export class Groups {
 
   #forget(live: LiveGroup): void {
     this.#live.delete(live.group.name);
+    if (this.#live.size === 0) this.#lagFeed.end();
     // Who came in while it was written down would wait for slices for ever.
     live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));
     live.end();
@@ -203,6 +205,7 @@ export class Groups {
   }
 
   #liveOf(record: GroupRecord, gatherMs = 0): LiveGroup {
+    this.#lagFeed.begin();
     const live = new LiveGroup(record, this.#options, gatherMs);
     this.#live.set(record.name, live);
     return live;

@@ -29,7 +29,7 @@ export class Upkeep {
     this.#groups = groups;
     this.#logger = logger;
     this.#timer = setInterval(() => this.#start(), INTERVAL_MS).unref();
-    for (const log of store.all()) log.follow(({ bytes }) => this.#grown(bytes));
+    for (const log of store.all()) log.onGrown((bytes) => this.#grown(bytes));
     store.guard((partition, before) => this.#mayForget(partition, before));
     // Before what grew old while no broker ran is forgotten.
     setImmediate(() => this.#start());

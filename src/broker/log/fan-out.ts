@@ -28,6 +28,9 @@ interface Fed {
   readonly log: PartitionLog;
   readonly tail: PartitionTail;
   readonly ends: TopicEnds;
+  /** Places that read the log; it is followed for them. */
+  readers: number;
+  unfollow: () => void;
 }
 
 /** A follower and its places, by partition. */
@@ -43,16 +46,12 @@ export class FanOut {
   readonly #byPredicate = new Map<bigint, Set<Joined>>();
   readonly #byTopic = new Map<string, Set<Joined>>();
 
-  /** @param logs all logs, by partition; nothing may have been appended since they were opened */
+  /** @param logs all logs, by partition */
   constructor(logs: readonly PartitionLog[]) {
-    this.#fed = logs.map((log) => {
-      const fed = { log, tail: new PartitionTail(this.#cache, log.snapshot().offset), ends: new TopicEnds() };
-      log.follow(
-        (entry) => this.#take(fed, entry),
-        (loss) => this.#lose(fed, loss),
-      );
-      return fed;
-    });
+    this.#fed = logs.map((log) => ({
+      ...{ log, tail: new PartitionTail(this.#cache, log.deliverableOffset), ends: new TopicEnds() },
+      ...{ readers: 0, unfollow: () => undefined },
+    }));
   }
 
   /**
@@ -64,16 +63,33 @@ export class FanOut {
     follower: Follower,
     offsetOf: (log: PartitionLog) => number | undefined,
   ): { readonly places: readonly LogPlace[]; readonly close: () => void } {
-    const places = this.#fed.map((fed) => new LogPlace(fed, follower, offsetOf(fed.log)));
+    const places = this.#fed.map((fed) => {
+      const offset = offsetOf(fed.log);
+      if (offset !== undefined && fed.readers++ === 0) this.#follow(fed);
+      return new LogPlace(fed, follower, offset);
+    });
     const joined = { follower, places };
     for (const id of follower.predicateIds) addTo(this.#byPredicate, id, joined);
     for (const topic of follower.topics) addTo(this.#byTopic, topic, joined);
     const close = () => {
-      for (const place of places) place.close();
+      for (const [at, place] of places.entries()) {
+        place.close();
+        const fed = this.#fed[at]!;
+        if (place.isRead && --fed.readers === 0) fed.unfollow();
+      }
       for (const id of follower.predicateIds) removeFrom(this.#byPredicate, id, joined);
       for (const topic of follower.topics) removeFrom(this.#byTopic, topic, joined);
     };
     return { places, close };
+  }
+
+  /** What came while nobody read it is in the log alone. */
+  #follow(fed: Fed): void {
+    fed.tail.restart(fed.log.deliverableOffset);
+    fed.unfollow = fed.log.follow(
+      (entry) => this.#take(fed, entry),
+      (loss) => this.#lose(fed, loss),
+    );
   }
 
   #take({ log: { partition }, tail, ends }: Fed, entry: LogEntry): void {

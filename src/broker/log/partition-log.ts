@@ -97,10 +97,13 @@ export interface PartitionLog {
   /** Reads only frames of `topics`; to pass over other frames is cheap. */
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader;
   /**
-   * Calls `listener` with every later frame, in order of offsets, as soon as the frame can be delivered, and `lost` with
-   * what is lost between them.
+   * Calls `listener` with every frame from deliverableOffset on, in order of offsets, as soon as the frame can be
+   * delivered, and `lost` with what is lost between them, until the returned function is called. While nobody follows, a log
+   * that other machines keep is read without the frames' bodies.
    */
-  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): void;
+  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): () => void;
+  /** Calls `listener` with the size of every later frame, whether anybody follows or not. */
+  onGrown(listener: (bytes: number) => void): void;
   close(): Promise<void>;
 }
 

@@ -9,6 +9,7 @@ import { type LogBounds, partitionForms } from '../log/jetstream/streams.js';
 import {
   boundStream,
   differences,
+  goneText,
   identityOf,
   makeStream,
   NATS_NS_PER_MS,
@@ -56,15 +57,37 @@ export interface CheckedStream {
 }
 
 export async function checkCluster(manager: JetStreamManager, cluster: string): Promise<readonly CheckedStream[]> {
-  const found: CheckedStream[] = [];
   // Bounds may be any, and are not compared.
-  for (const form of forms(cluster, { bytesMax: 1, ageMsMax: 1, replicas: 1 })) {
-    const info = await streamInfo(manager, form.name);
-    const unfit = info === undefined ? ['it is gone: brokers do not start'] : differences(form, info.config);
-    const others = info === undefined ? [] : [...troubles(info), ...strangers(info, found[0]?.info)];
-    found.push({ name: form.name, info, unfit, faults: [...unfit, ...others] });
+  const wanted = forms(cluster, { bytesMax: 1, ageMsMax: 1, replicas: 1 });
+  const infos = await Promise.all(wanted.map(({ name }) => streamInfo(manager, name)));
+  return wanted.map((form, at) => {
+    const info = infos[at];
+    const unfit =
+      info === undefined
+        ? ['it is gone: brokers do not start']
+        : [...differences(form, info.config), ...strangers(info, infos[0])];
+    return { name: form.name, info, unfit, faults: [...unfit, ...(info === undefined ? [] : troubles(info))] };
+  });
+}
+
+/**
+ * What every broker asks at its start: the identity of the cluster. Throws failed_precondition, in one sentence, where a
+ * stream is not there, not as it was made, or of another cluster.
+ */
+export async function fitCluster(manager: JetStreamManager, cluster: string): Promise<string> {
+  const streams = await checkCluster(manager, cluster);
+  if (streams.every(({ info }) => info === undefined)) {
+    const how = `backplane cluster init --cluster ${cluster} makes them`;
+    throw new BackplaneError('failed_precondition', `cluster ${cluster} has no streams: ${how}`);
   }
-  return found;
+  const unfit = streams.find((stream) => stream.unfit.length > 0);
+  if (unfit === undefined) return identityOf(streams[0]!.info!.config)!;
+  throw new BackplaneError('failed_precondition', unfitText(unfit));
+}
+
+function unfitText({ name, info, unfit }: CheckedStream): string {
+  if (info !== undefined) return `stream ${name} is not as it was made: ${unfit[0]}`;
+  return goneText(name);
 }
 
 /** Changes what is given of the bounds. Throws failed_precondition where a stream is not as it was made. */

@@ -6,23 +6,25 @@ import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from 'nats';
 import { NATS_REQUEST_MS } from '../../limits.js';
 import { connectNats, type NatsOptions } from './connect.js';
+import type { StreamPublisher } from './stream-publisher.js';
 
 export interface NatsLink {
   readonly publishing: NatsConnection;
   readonly reading: NatsConnection;
   readonly asking: NatsConnection;
   readonly client: JetStreamClient;
+  /** Frames, of which many are under way. */
+  readonly publisher: StreamPublisher;
   readonly manager: JetStreamManager;
   /** Whether what is published leaves this process. */
   readonly connected: boolean;
-  /** Calls `back` whenever reading is connected again. */
-  onReconnect(back: () => void): void;
   close(): Promise<void>;
 }
 
 /** Throws as connectNats does. */
 export async function openLink(options: NatsOptions, name: string): Promise<NatsLink> {
   const { jetstream, jetstreamManager } = await import('./nats-library.js');
+  const { StreamPublisher } = await import('./stream-publisher.js');
   const open: NatsConnection[] = [];
   const close = async () => {
     await Promise.all(open.map((connection) => connection.close()));
@@ -35,17 +37,13 @@ export async function openLink(options: NatsOptions, name: string): Promise<Nats
     void watch(publishing, (is) => {
       connected = is;
     });
-    const backs: (() => void)[] = [];
-    void watch(reading, (is) => {
-      if (is) for (const back of backs) back();
-    });
     return {
       ...{ publishing, reading, asking, manager, close },
+      publisher: new StreamPublisher(publishing),
       client: jetstream(publishing, { timeout: NATS_REQUEST_MS }),
       get connected() {
         return connected;
       },
-      onReconnect: (back) => backs.push(back),
     };
   } catch (cause) {
     await close();

@@ -62,6 +62,11 @@ export function differences(form: StreamForm, config: StreamConfig): string[] {
   return found;
 }
 
+/** What a broker says before it ends. */
+export function goneText(stream: string): string {
+  return `stream ${stream} is gone. It is not made again: what it held is lost, unless it is restored`;
+}
+
 /** Undefined where there is no such stream. Throws unavailable where NATS cannot say. */
 export async function streamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
   try {

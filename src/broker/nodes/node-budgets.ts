@@ -42,12 +42,12 @@ export class NodeBudgets {
   readonly #registry: NodeRegistry;
   readonly #route: NodeRoute;
   readonly #state: SharedState;
-  /** Bytes per second that all nodes together may send live; undefined if there is no ceiling. */
-  readonly #ceiling: number | undefined;
+  /** Bytes per second that all nodes of this broker together may send live now; undefined if there is no ceiling. */
+  readonly #ceiling: (() => number) | undefined;
   /** Bytes per second granted beyond the ceiling, to nodes that connected since the last lease(). */
   #excess = 0;
 
-  constructor(registry: NodeRegistry, route: NodeRoute, state: SharedState, ceiling: number | undefined) {
+  constructor(registry: NodeRegistry, route: NodeRoute, state: SharedState, ceiling: (() => number) | undefined) {
     this.#registry = registry;
     this.#route = route;
     this.#state = state;
@@ -106,21 +106,22 @@ export class NodeBudgets {
       return this.#set.has(record.name) ? leaseOf(budget, 0) : undefined;
     }
     // The other nodes hold leases on the whole ceiling until the next lease(), so a new one starts with a small share.
-    const even = this.#ceiling / (this.#registry.connectedCount + 1);
+    const ceiling = this.#ceiling();
+    const even = ceiling / (this.#registry.connectedCount + 1);
     const budget = this.budget(record, even * LEASE_SHARE_MIN);
     this.#measure(record, budget);
     this.#excess += budget.liveBytesPerSecond;
-    // Once the node is there, too.
-    if (this.#excess > this.#ceiling * LEASE_EXCESS_MAX) queueMicrotask(() => this.lease());
+    // Once the node is there, too. Where there is nothing to deal out, nobody has less afterwards.
+    if (ceiling > 0 && this.#excess > ceiling * LEASE_EXCESS_MAX) queueMicrotask(() => this.lease());
     return leaseOf(budget, LEASE_MS, even);
   }
 
   /** Computes all shares of the ceiling again and sends new leases. Called every few seconds, and when many nodes connect at once. */
   lease(): void {
-    const ceiling = this.#ceiling;
-    if (ceiling === undefined) return;
+    if (this.#ceiling === undefined) return;
     this.#excess = 0;
-    const records = [...this.#registry.all()].filter(({ isHere }) => isHere);
+    const ceiling = this.#ceiling();
+    const records = this.#here();
     const even = ceiling / Math.max(1, records.length);
     const shares = maxMinShares(
       records.map((record) => Math.max(this.#demand(record), even * LEASE_SHARE_MIN)),
@@ -157,6 +158,17 @@ export class NodeBudgets {
     const budget = this.budget(record);
     this.#measure(record, budget);
     this.#route.tell(node, leaseOf(budget, 0));
+  }
+
+  /** What the nodes of this broker ask for, all together, bytes per second, and how many they are. */
+  get demand(): { readonly nodes: number; readonly bytesPerSecond: number } {
+    const records = this.#here();
+    const bytesPerSecond = records.reduce((sum, record) => sum + this.#demand(record), 0);
+    return { nodes: records.length, bytesPerSecond };
+  }
+
+  #here(): NodeRecord[] {
+    return [...this.#registry.all()].filter(({ isHere }) => isHere);
   }
 
   #demand(record: NodeRecord): number {

@@ -1,20 +1,11 @@
 /** `backplane cluster init|check|set`: the streams of a cluster of brokers on NATS JetStream. */
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { Command } from 'commander';
-import type { NatsOptions } from '../../broker/nats/connect.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { invalid } from '../../errors.js';
+import { clusterOf, NATS_KEYS, natsOptions } from '../connection/nats.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 
-const NATS_KEYS: readonly SettingKey[] = [
-  'nats.servers',
-  'nats.cluster',
-  'nats.credentials',
-  'nats.nkey',
-  'nats.ca',
-  'nats.cert',
-  'nats.key',
-];
 const BOUND_KEYS: readonly SettingKey[] = ['log.bytesMax', 'log.ageMax'];
 const REPLICAS = [1, 3, 5];
 
@@ -89,28 +80,6 @@ async function withManager(
   } finally {
     await connection.close();
   }
-}
-
-/** Throws invalid_argument where no server is named. */
-export function natsOptions(settings: Settings): NatsOptions {
-  const servers = settings['nats.servers'];
-  if (servers.length === 0) throw invalid('nats.servers', 'must name a nats-server, like --nats nats://10.0.0.1:4222');
-  const file = (key: 'nats.credentials' | 'nats.nkey' | 'nats.ca' | 'nats.cert' | 'nats.key') =>
-    settings[key] === '' ? undefined : settings[key];
-  return {
-    servers,
-    credentials: file('nats.credentials'),
-    nkey: file('nats.nkey'),
-    ca: file('nats.ca'),
-    cert: file('nats.cert'),
-    key: file('nats.key'),
-  };
-}
-
-function clusterOf(settings: Settings): string {
-  const cluster = settings['nats.cluster'];
-  if (cluster === '') throw invalid('nats.cluster', 'must name the cluster, like --cluster prod');
-  return cluster;
 }
 
 function replicasOf(command: Command): number | undefined {

@@ -1,8 +1,7 @@
 /** The clusters that a command asks: the one of its brokers, or several of the setting `clusters`. */
 import { securedBy } from '../../access/secure-channel.js';
 import { checkToken, readTokenFile } from '../../access/token.js';
-import type { CredentialFor } from '../../access/token-lookup.js';
-import { notedTokenFile, runtimeDirectory } from '../../access/token-note.js';
+import { type CredentialFor, notedCredential } from '../../access/token-lookup.js';
 import { Client } from '../../client/client.js';
 import type { ClusterSettings } from '../../config/clusters-data.js';
 import type { Config } from '../../config.js';
@@ -53,9 +52,5 @@ function credentialOf(name: string, { cert, token, tokenFile }: ClusterSettings)
   }
   if (tokenFile !== '') return () => ({ token: readTokenFile(tokenFile).token, from: tokenFile });
   if (cert !== '') return () => undefined;
-  return (broker) => {
-    const directory = runtimeDirectory(process.env);
-    const noted = directory && notedTokenFile(directory, broker);
-    return noted ? { token: readTokenFile(noted).token, from: noted } : undefined;
-  };
+  return (broker) => notedCredential(process.env, broker);
 }

@@ -6,7 +6,16 @@ import { BackplaneError } from '../../errors.js';
 /** What every side that connects to a broker may be given. */
 export const TLS_CLIENT_KEYS = ['tls.ca', 'tls.cert', 'tls.key'] as const;
 
-type TlsKey = 'tls.ca' | 'tls.cert' | 'tls.key' | 'tls.clientCa' | 'tls.caKey' | 'join.keys' | 'join.serviceAccount';
+type TlsKey =
+  | 'tls.ca'
+  | 'tls.cert'
+  | 'tls.key'
+  | 'tls.clientCa'
+  | 'tls.caKey'
+  | 'join.keys'
+  | 'join.serviceAccount'
+  | 'nats.cert'
+  | 'nats.key';
 
 /** @throws BackplaneError invalid_argument where `key` is set and `other` is not */
 export function checkTogether(settings: Settings, key: TlsKey, other: TlsKey): void {

@@ -2,11 +2,12 @@
 import type { Logger } from 'pino';
 import { isLoopbackAddress } from '../../broker/access/listen.js';
 import type { Broker } from '../../broker/broker.js';
-import type { BrokerOptions } from '../../broker/options.js';
+import type { BrokerOptions, NatsLogOptions } from '../../broker/options.js';
 import { idWindows, windowOfTopic } from '../../config/id-windows.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { invalid } from '../../errors.js';
 import { packageVersion } from '../../package-files.js';
+import { clusterOf, natsOptions } from '../connection/nats.js';
 import { checkTogether } from '../connection/tls-settings.js';
 
 export const BROKER_KEYS: readonly SettingKey[] = [
@@ -58,19 +59,12 @@ const OPEN_TO_ALL = 'No token is wanted (--no-token): everybody who can connect 
 /** Printed at each start without TLS where others can connect. */
 const IN_THE_CLEAR = 'Nothing is encrypted (--insecure): whoever is on the way reads events and tokens';
 
-/** Printed at each start where servers are named. */
-const NOT_ON_NATS = 'nats.servers is for `backplane cluster` only: this broker keeps its log in its own directory';
-
 /** What a broker says at its start that may not be as expected: a line each. */
 export function warnings(settings: Settings, broker: Broker): readonly string[] {
   const tls = settings['tls.cert'] !== '';
   const addresses = [settings['grpc.listen'], settings['http.listen']];
   const clear = !tls && addresses.some((address) => !isLoopbackAddress(address));
-  return [
-    ...(broker.tokenFile === undefined ? [OPEN_TO_ALL] : []),
-    ...(clear ? [IN_THE_CLEAR] : []),
-    ...(settings['nats.servers'].length > 0 ? [NOT_ON_NATS] : []),
-  ];
+  return [...(broker.tokenFile === undefined ? [OPEN_TO_ALL] : []), ...(clear ? [IN_THE_CLEAR] : [])];
 }
 
 export function httpScheme(settings: Settings): 'http' | 'https' {
@@ -109,6 +103,12 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
     version: packageVersion(),
     logger: log,
   };
+}
+
+/** Where the log is, if NATS keeps it. Throws invalid_argument for settings that do not go together. */
+export function natsLogOptions(settings: Settings, onLost: NatsLogOptions['onLost']): NatsLogOptions | undefined {
+  if (settings['nats.servers'].length === 0 && settings['nats.cluster'] === '') return undefined;
+  return { ...natsOptions(settings), cluster: clusterOf(settings), onLost };
 }
 
 function publisherOptions(settings: Settings): NonNullable<BrokerOptions['publishing']> {

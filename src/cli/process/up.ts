@@ -24,6 +24,9 @@ import { openLog } from './log.js';
 /** Time until the kernel has closed a killed agent's files. */
 const AGENT_FILES_MS = 1_000;
 
+/** Printed at each start where servers are named. */
+const NOT_ON_NATS = 'nats.servers is for `backplane broker` and `cluster`: `up` keeps its log in its own directory';
+
 /** The agent always uses this broker and its token, so these settings do not apply. */
 const UP_KEYS: readonly SettingKey[] = [...new Set([...BROKER_KEYS, ...AGENT_KEYS])].filter(
   (key) => key !== 'brokers' && key !== 'zone' && key !== 'token.file',
@@ -65,7 +68,8 @@ async function up({ settings }: Config, waiting: ChildProcess | undefined): Prom
   });
   reload = broker.reload;
   say(`Backplane listens on ${broker.grpcAddress} (gRPC) and ${httpScheme(settings)}://${broker.httpAddress}`);
-  for (const warning of warnings(settings, broker)) say(warning);
+  const elsewhere = settings['nats.servers'].length > 0 ? [NOT_ON_NATS] : [];
+  for (const warning of [...warnings(settings, broker), ...elsewhere]) say(warning);
   const brokers = [reachable(broker.grpcAddress)];
   // Held back until the node is present, because the suggested command shows nothing before.
   let saidNext = false;

@@ -3,7 +3,7 @@ import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { reconnectDelayMs } from '../../flow/reconnect.js';
 import type { Signal } from '../../flow/signal.js';
 import { comparePositions, ORIGIN } from '../../wire/position.js';
-import { pause } from '../resuming-stream.js';
+import { asksAnother, pause } from '../resuming-stream.js';
 import type { ClusterPlace, PassedEvent } from './cluster-cursor.js';
 import type { ClusterableRequest, ClusterRequest } from './cluster-requests.js';
 import type { ItemForm, MergedBatch } from './merged-item.js';
@@ -37,6 +37,7 @@ export class ClusterStream<Request extends ClusterableRequest, Item extends { re
   absent: BackplaneError | undefined;
   readonly #form: ItemForm<Item>;
   readonly #changed: Signal;
+  readonly #isPastOver: () => boolean;
   readonly #items: AsyncGenerator<Item, void, undefined>;
   readonly #since: string;
   #cursor: string;
@@ -54,6 +55,8 @@ export class ClusterStream<Request extends ClusterableRequest, Item extends { re
     given: ClusterRequest<Request>,
     form: ItemForm<Item>,
     changed: Signal,
+    /** Whether the past of the others has been told, so that they are live. */
+    isPastOver: () => boolean,
     signal: AbortSignal,
   ) {
     const { cursor, since, passed } = given.place;
@@ -64,6 +67,7 @@ export class ClusterStream<Request extends ClusterableRequest, Item extends { re
     this.#wasPast = this.phase === 'live';
     this.#form = form;
     this.#changed = changed;
+    this.#isPastOver = isPastOver;
     this.#cursor = cursor;
     this.#since = since;
     this.#resumed = passed;
@@ -129,8 +133,12 @@ export class ClusterStream<Request extends ClusterableRequest, Item extends { re
     const batch = this.#form.batch(item);
     this.head = { item, batch, from: batch === undefined ? 0 : this.#firstNew(batch) };
     const { kind } = this.#form.facts(item);
-    if (kind === 'accepted') this.phase = this.#wasPast ? 'live' : 'past';
-    else if (this.#form.isLost(item)) this.phase = 'away';
+    if (kind === 'accepted') {
+      // Of one that comes back later nobody waits for the past: it comes behind what was delivered.
+      this.#wasPast ||= this.#isPastOver();
+      this.phase = this.#wasPast ? 'live' : 'past';
+    }
+    if (this.#form.isLost(item)) this.phase = 'away';
     else if (kind === 'coverage' || item.kind === 'watermark' || batch?.history === false) {
       this.phase = 'live';
       this.#wasPast = true;
@@ -170,13 +178,14 @@ export class ClusterStream<Request extends ClusterableRequest, Item extends { re
       } catch (thrown) {
         const cause = asBackplaneError(thrown);
         if (signal.aborted) return;
-        if (cause.code !== 'unavailable') throw cause;
+        if (!asksAnother(cause)) throw cause;
         this.absent = cause;
         if (failures === 0) yield this.#form.link(this.name, cause);
         // A replay is of what is there.
         if (request.follow !== true) return;
         failures += 1;
-        await pause(reconnectDelayMs(failures), signal);
+        // One that is full says when to come again.
+        await pause(Math.max(reconnectDelayMs(failures), cause.details.retryAfterMs ?? 0), signal);
       }
     }
   }

@@ -56,6 +56,8 @@ class Merge<Request extends ClusterableRequest, Item extends { readonly kind: st
   /** Whose turn it is: a busy cluster must not hold up others. */
   #turn = 0;
   #wasAccepted = false;
+  /** All that were there have told their past, and one is live. */
+  #isPastOver = false;
 
   constructor(
     sources: readonly ClusterSource<Request, Item>[],
@@ -73,7 +75,7 @@ class Merge<Request extends ClusterableRequest, Item extends { readonly kind: st
     this.#last = last > 0 ? new LastEvents(last) : undefined;
     this.#clusters = requests.map((each) => {
       const source = sources.find(({ name }) => name === each.name)!;
-      return new ClusterStream(source, each, form, this.#changed, signal);
+      return new ClusterStream(source, each, form, this.#changed, () => this.#isPastOver, signal);
     });
   }
 
@@ -113,6 +115,7 @@ class Merge<Request extends ClusterableRequest, Item extends { readonly kind: st
   /** Yields what can be delivered now; returns how many items were taken. */
   async *#deliver(): AsyncGenerator<Item, number, undefined> {
     if (!this.#isPast && this.#last?.size === 0) this.#last = undefined;
+    this.#isPastOver ||= !this.#isPast && this.#clusters.some(({ phase }) => phase === 'live');
     const cluster = this.#withNotice() ?? this.#withEvents();
     if (cluster === undefined) {
       if (this.#isPast || !this.#last?.size) return 0;

@@ -102,7 +102,7 @@ class GrpcCarrier implements Carrier {
       return current === undefined ? undefined : { token: current, from: 'the option token' };
     };
     this.#client = new Client(brokers, credentialFor, connection);
-    this.#publisher = new PublishClient(brokers, credentialFor, connection);
+    this.#publisher = new PublishClient(this.#client.ring, credentialFor, connection);
   }
 
   readonly publish: SendBatch = async (topic, events, signal) => {

@@ -26,8 +26,7 @@ export class HttpCarrier implements Carrier {
   readonly #ring: BrokerRing;
   readonly #options: ConnectOptions;
   readonly #closing = new AbortController();
-  /** Each try asks all brokers in turn. */
-  readonly #retries = new PublishRetries(1);
+  readonly #retries: PublishRetries;
   readonly #source: StreamSource<SubscribeRequest, BatchItem> = {
     open: (broker, request, signal) => this.#stream(broker, request, signal),
     facts: batchFacts,
@@ -40,6 +39,8 @@ export class HttpCarrier implements Carrier {
   constructor(options: ConnectOptions) {
     this.#ring = new BrokerRing(options.brokers, options.zone);
     this.#options = options;
+    // Each try asks all brokers in turn.
+    this.#retries = new PublishRetries(this.#ring, 1);
   }
 
   stream(request: SubscribeRequest, signal: AbortSignal): AsyncGenerator<BatchItem, void, undefined> {
@@ -47,17 +48,16 @@ export class HttpCarrier implements Carrier {
   }
 
   readonly publish: SendBatch = async (topic, events, signal) => {
-    for (let failures = 0; ; ) {
+    const delayMs = this.#retries.batch();
+    for (;;) {
       try {
         const answer = await this.#answer('POST', `/v1/app/${encodeURIComponent(topic)}`, { events });
         this.#retries.answered();
         return answer;
       } catch (thrown) {
-        const error = asBackplaneError(thrown);
-        if (error.code !== 'resource_exhausted') failures++;
-        const delayMs = this.#retries.delayMs(error, failures);
-        if (delayMs === undefined) throw thrown;
-        await pause(delayMs, signal);
+        const waitMs = delayMs(asBackplaneError(thrown));
+        if (waitMs === undefined) throw thrown;
+        await pause(waitMs, signal);
         if (signal.aborted) throw new BackplaneError('cancelled', 'the bus was closed');
       }
     }

@@ -112,6 +112,8 @@ export class HistoryQuery {
   readonly #interest: TimelineInterest;
   #evicted = false;
   #stretch = 0;
+  /** A frame could not be sent: the query cannot be answered. */
+  #unsent: { readonly cause: unknown } | undefined;
   /** When a frame of this query was last sent, monotonic. */
   #saidMs = performance.now();
 
@@ -179,6 +181,8 @@ export class HistoryQuery {
       for (let more = true; more; ) {
         more = await this.#turn(() => {
           const readOn = this.#step(replay, upTo);
+          // A timeline takes what is thrown as it tells an event for the loss of that one event, and a frame holds many.
+          if (this.#unsent) throw this.#unsent.cause;
           const nowMs = performance.now();
           if (!readOn || nowMs - flushedMs > HISTORY_LINGER_MS) {
             builder.flush();
@@ -399,7 +403,12 @@ export class HistoryQuery {
 
   #send(frame: HistoryFrame): void {
     this.#saidMs = performance.now();
-    this.#outlet.send(frame);
+    try {
+      this.#outlet.send(frame);
+    } catch (cause) {
+      this.#unsent = { cause };
+      throw cause;
+    }
   }
 
   #close(replay: Replay, upTo: Position): void {

@@ -93,8 +93,9 @@ export class FrameBuilder {
     mask?: FieldMask,
   ): void {
     const index = this.count;
-    this.last = event.position;
+    // Before anything is changed here: an event that cannot be written leaves nothing behind.
     const bytes = this.#writer.write(event, mask);
+    this.last = event.position;
     this.#namedFields ||= mask !== undefined && namesMore(mask);
     this.#charged += charge(bytes, predicateIds.length);
     this.#sizes.push(bytes);

@@ -12,6 +12,7 @@ export type TimelineView = Pick<
   | 'passedOverNs'
   | 'skippableTypes'
   | 'openLosses'
+  | 'failures'
   | 'waitingContainer'
   | 'containersKnown'
 >;

@@ -26,7 +26,7 @@ import type {
   RecordedSnapshot,
   RecordedSwitch,
 } from '../recorder/recording.js';
-import { type EventFormat, eventFlags, eventPid, FormatTable } from '../source/pages/format.js';
+import { type EventFormat, FormatTable } from '../source/pages/format.js';
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
 import type { ContainerTable } from './containers/container-table.js';
@@ -34,7 +34,8 @@ import { entryOf } from './datagrams/query-join.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
-import { NO_TRACE, type Pending, takeUpTo } from './order/pending.js';
+import { Failures } from './order/failures.js';
+import { decodedEntry, NO_TRACE, type Pending, takeUpTo } from './order/pending.js';
 import { eventAt, OpenedFiles } from './paths/opened-file.js';
 import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
@@ -44,6 +45,8 @@ const EXEC = 'sched_process_exec';
 const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfPids: [], continued: false };
 
 export class Timeline {
+  /** Of events, told as losses. */
+  readonly failures = new Failures();
   #kernel = new KernelEvents();
   #execs = new ExecJoin();
   #formats = new Map<number, EventFormat>();
@@ -197,19 +200,14 @@ export class Timeline {
       if (!format) continue;
       const offset = entries.offsets[at]!;
       const length = entries.lengths[at]!;
-      const event = {
-        name: format.name,
-        timeNs: entries.timeNs(at),
-        lane: page.lane,
-        tie: entries.ties[at]!,
-        ordinal,
-        pid: eventPid(page.bytes, offset, length),
-        flags: eventFlags(page.bytes, offset, length),
-        values: format.decode(page.bytes, offset, length),
-      };
-      this.#add(event);
-      this.#opened?.note(event);
-      this.#lookNotes?.entry(event);
+      const place = { ...NO_TRACE, timeNs: entries.timeNs(at), lane: page.lane, tie: entries.ties[at]!, ordinal };
+      let event: Pending = place;
+      const loss = this.failures.lossOf(format.name, this.#positionOf(place), () => {
+        event = { ...place, ...decodedEntry(format, page.bytes, offset, length) };
+        this.#opened?.note(event);
+        this.#lookNotes?.entry(event);
+      });
+      this.#add(loss ? { ...place, loss } : event);
     }
   }
 
@@ -415,12 +413,16 @@ export class Timeline {
     return this.#restored !== undefined && ordinal < this.#restored.ordinal;
   }
 
+  #positionOf({ timeNs, lane, tie }: Pending): Position {
+    return { epoch: this.#origin.epoch, timeNs, lane, tie };
+  }
+
   #noteRead(timeNs: bigint, ordinal: number): void {
     if (!this.#readsAgain(ordinal)) this.#clock.read(timeNs);
   }
 
   #add(event: Pending): void {
-    const place = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
+    const place = this.#positionOf(event);
     if (this.#readsAgain(event.ordinal)) {
       if (comparePositions(place, this.#restored!.position) <= 0) return;
     } else if (event.timeNs <= this.#horizonNs) {
@@ -440,8 +442,11 @@ export class Timeline {
    */
   #tellLate(event: Pending, place: Position): void {
     if (event.loss) this.#lose(event.loss, this.#frontier, this.#frontier);
-    const typed = event.name === '' ? undefined : this.#follow(event, place);
-    if (typed) this.#sink?.late(typed, this.#frontier);
+    const loss = this.failures.lossOf(event.name, place, () => {
+      const typed = event.name === '' ? undefined : this.#follow(event, place);
+      if (typed) this.#sink?.late(typed, this.#frontier);
+    });
+    if (loss) this.#lose(loss, this.#frontier, this.#frontier);
   }
 
   /** Moves events that are not beyond the horizon from every lane to #ready. */
@@ -474,13 +479,16 @@ export class Timeline {
   }
 
   #tell(event: Pending, exec: RecordedExec | undefined): void {
-    const position = { epoch: this.#origin.epoch, timeNs: event.timeNs, lane: event.lane, tie: event.tie };
+    const position = this.#positionOf(event);
     this.#pending -= 1;
     if (event.loss) this.#lose(event.loss, position);
     if (event.switchedOn) this.#kernel.switchedOn(new Set(event.switchedOn));
-    const typed = event.notice ? this.#notice(event.notice, position) : this.#follow(event, position, exec);
     this.#frontier = position;
-    if (typed) this.#sink?.event(typed);
+    const loss = this.failures.lossOf(event.name || (event.notice?.type ?? ''), position, () => {
+      const typed = event.notice ? this.#notice(event.notice, position) : this.#follow(event, position, exec);
+      if (typed) this.#sink?.event(typed);
+    });
+    if (loss) this.#lose(loss, position);
   }
 
   #lose(loss: Loss, position: Position, from?: Position): void {

@@ -1,6 +1,7 @@
 /** One session of the uplink: three streams that end together as soon as one of them ends. */
 import type { ClientDuplexStream, ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
+import { clientError } from '../../client/client-error.js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { CreditBalance } from '../../flow/credit.js';
 import {
@@ -76,7 +77,8 @@ type Control = ClientDuplexStream<ControlRequest, ControlResponse__Output>;
 export class UplinkSession implements FrameLink, HistoryReply {
   /** Resolves when any of the streams has ended. */
   readonly ended: Promise<void>;
-  reason = 'the broker closed the connection';
+  /** Why it ended. */
+  failure = new BackplaneError('unavailable', 'the broker closed the connection');
   #end!: () => void;
   #live: ClientWritableStream<readonly Buffer[]>;
   #history: ClientWritableStream<HistoryMessage>;
@@ -215,7 +217,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   /** Ends the session; frames that are not acknowledged yet stay so, as the recorder still has their events. */
   async close(): Promise<void> {
-    this.reason = 'closed by the agent';
+    this.failure = new BackplaneError('cancelled', 'closed by the agent');
     this.#post();
     this.#live.end();
     this.#history.end();
@@ -224,7 +226,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   #fail(error: ServiceError | null): void {
-    if (error) this.reason = error.details || error.message;
+    if (error) this.failure = refusal(error);
     this.#end();
   }
 
@@ -237,7 +239,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
 
   #write<Message>(stream: Writable<Message>, message: Message, taken = () => {}): void {
     if (stream.writableLength >= UPLINK_QUEUE_MESSAGES_MAX) {
-      this.reason = `the broker left ${UPLINK_QUEUE_MESSAGES_MAX} messages unread`;
+      this.failure = new BackplaneError('unavailable', `the broker left ${UPLINK_QUEUE_MESSAGES_MAX} messages unread`);
       this.#end();
       return;
     }
@@ -257,7 +259,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
         this.#node.credit(Number(message.historyCredit.queryId), Number(message.historyCredit.bytes));
       } else if (message.historyCancel) this.#node.cancel(Number(message.historyCancel.queryId));
     } catch (cause) {
-      this.reason = `a control message was refused: ${cause instanceof Error ? cause.message : cause}`;
+      const { code, message } = asBackplaneError(cause);
+      this.failure = new BackplaneError(code, `a control message was refused: ${message}`);
       this.#end();
     }
   }
@@ -295,6 +298,12 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 }
 
+/** What the broker refused with. What the library says of a connection is left whole, for secureTrouble(). */
+function refusal(error: ServiceError): BackplaneError {
+  const refused = clientError(error);
+  return refused.code === 'unavailable' ? new BackplaneError('unavailable', error.details || error.message) : refused;
+}
+
 function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome__Output> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => () => {
@@ -315,9 +324,7 @@ function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome_
       })();
     });
     // For good: cancelling a refused session is an error of its stream too.
-    control.on('error', (error: ServiceError) =>
-      settle(() => reject(new BackplaneError('unavailable', error.details || error.message)))(),
-    );
+    control.on('error', (error: ServiceError) => settle(() => reject(refusal(error)))());
     control.once('end', () =>
       settle(() => reject(new BackplaneError('unavailable', 'the broker closed the connection')))(),
     );

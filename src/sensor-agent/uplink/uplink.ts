@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { inTheClear, type SecurityFor } from '../../access/secure-channel.js';
 import { secureTrouble } from '../../access/secure-trouble.js';
 import type { CredentialFor } from '../../access/token-lookup.js';
-import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { asBackplaneError } from '../../errors.js';
 import { BrokerRing } from '../../flow/reconnect.js';
 import { within } from '../../flow/within.js';
 import { UPLINK_SILENCE_MS } from '../../limits.js';
@@ -84,7 +84,7 @@ export class Uplink {
         const error = asBackplaneError(cause);
         const { code, message } = secureTrouble(broker, error.message, isSecure) ?? error;
         isAway = code === 'unavailable';
-        if (!signal.aborted && message !== this.failure) log.warn({ broker }, `uplink: ${message}`);
+        if (!signal.aborted && message !== this.failure) log.warn({ broker, code }, `uplink: ${message}`);
         this.failure = message;
       } finally {
         this.#session = undefined;
@@ -106,6 +106,6 @@ export class Uplink {
     this.#options.log.info({ broker, session: session.id }, 'uplink connected');
     this.report();
     await session.ended;
-    throw new BackplaneError('unavailable', session.reason);
+    throw session.failure;
   }
 }

@@ -17,7 +17,8 @@ import { ProtoReader, ProtoWriter } from '../protobuf.js';
  * `disk_full`: the recorder had no room. `disk_failed`: its disk took nothing for another reason. `recording_damaged`:
  * the recording's end cannot be read. `trace_changed`: somebody changed the trace instance. `overhead`: the agent
  * stopped recording some event types because it took more of the machine than it may. `probe_missed`: the kernel did not
- * run a probe that tells events or a part of them.
+ * run a probe that tells events or a part of them. `not_processed`: the agent has an event in its recording and failed to
+ * process it, which is a defect.
  */
 export type LossReason =
   | 'disk_full'
@@ -25,7 +26,8 @@ export type LossReason =
   | 'recording_damaged'
   | 'trace_changed'
   | 'overhead'
-  | 'probe_missed';
+  | 'probe_missed'
+  | 'not_processed';
 
 export interface StatedLoss {
   /** A LossReason, or that of a later version. */

@@ -246,7 +246,7 @@ test('a named member keeps its slices while it has no connection for a while', a
 
 test('a member whose connection is silent loses its slices, and is told when it can be; others do not', async () => {
   await restart({ memberMs: 1_000 });
-  const relay = await Relay.start(harness.broker.grpcAddress);
+  const relay = await Relay.start([harness.broker.grpcAddress]);
   try {
     const quiet = new TestMember(harness, 'g', REQUEST);
     await quiet.has(SLICES);

@@ -1,10 +1,17 @@
 /** Groups over HTTP: their routes, and members by lines and by server-sent events, each answer as the document says. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, test } from 'node:test';
+import { HttpSink } from '../../../src/broker/api/http/http-sink.js';
+import { NDJSON } from '../../../src/broker/api/http/stream-formats.js';
 import { ApiDocument } from '../../harness/broker/api-document.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { HttpStream } from '../../harness/broker/http-stream.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { Namespace, refused } from '../../harness/cluster/namespace.js';
 import { until } from '../../harness/until.js';
 
 let harness: Harness;
@@ -121,3 +128,56 @@ test('what a query says of a group is checked as the rest is', async () => {
   await refused('group=a%20b&follow=true', 400, 'group');
   await refused('group=g&group=h&follow=true', 400, 'group');
 });
+
+/** A request, and all that comes. */
+const READER = 'exec 3<>"/dev/tcp/$1/$2"; printf "GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n" >&3; cat <&3';
+
+const { namespaces: noNamespaces } = refused();
+
+test('a member over HTTP is gone when its machine is, though nothing happens that it could be told', {
+  skip: noNamespaces ?? false,
+}, async () => {
+  await Promise.all([
+    goneMember((namespace) => namespace.mute()),
+    // Of which this machine's own kernel knows that nothing can be sent to it.
+    goneMember((namespace) => namespace.down()),
+  ]);
+});
+
+/** Resolves when a member whose machine `goes` is told to be silent. */
+async function goneMember(goes: (namespace: Namespace) => void): Promise<void> {
+  const namespace = Namespace.create();
+  let silent = 0;
+  const server = createServer((_request, response) => {
+    const sink = new HttpSink(response, NDJSON);
+    response.once(
+      'close',
+      sink.connection.watch(500, () => silent++),
+    );
+    sink.start();
+  }).listen(0, namespace.hostAddress);
+  try {
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const [enter, ...more] = namespace.enter;
+    const reader = spawn(enter!, [...more, 'bash', '-c', READER, 'bash', namespace.hostAddress, String(port)]);
+    let lines = 0;
+    reader.stdout.on('data', (bytes: Buffer) => {
+      lines += bytes.toString().split('keepAlive').length - 1;
+    });
+    // More often than one that is gone is looked at.
+    await until(
+      'signs of life',
+      () => lines > 15,
+      () => lines,
+    );
+    assert.equal(silent, 0);
+    goes(namespace);
+    await until('that it is gone', () => silent > 0);
+    reader.kill('SIGKILL');
+  } finally {
+    server.closeAllConnections();
+    server.close();
+    namespace.remove();
+  }
+}

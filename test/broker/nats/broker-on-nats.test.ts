@@ -10,7 +10,7 @@ import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
-import { linkTo, makeTestCluster } from '../../harness/nats/state-under-test.js';
+import { linkTo, makeTestCluster, openNatsState } from '../../harness/nats/state-under-test.js';
 import { ownAddress } from '../../harness/own-address.js';
 
 const FOLLOW = { topics: ['process'], follow: true };
@@ -139,7 +139,6 @@ test('killed and retired brokers are left by cursor and position: each event onc
   const [first, second] = [harness, new Harness()];
   t.after(() => second.destroy());
   second.nats = first.nats;
-  second.others = () => 1;
   second.grpcListen = await ownAddress();
   first.grpcListen = first.broker.grpcAddress;
   await second.startBroker();
@@ -174,7 +173,17 @@ test('killed and retired brokers are left by cursor and position: each event onc
   agent = await second.agent('n', recorder);
   await publish();
   await first.startBroker();
+  const link = await linkTo(servers);
+  const state = await openNatsState(link, 'test');
+  const known = () => state.entries('broker.').length;
+  t.after(async () => {
+    await state.close();
+    await link.close();
+  });
+  // The one that was killed has its lease for a while.
+  await until('the brokers know of each other', () => known() === 3);
   await second.broker.drain();
+  await until('it has left', () => known() === 2);
   recorder.record('process.exec', ++told);
   agent = await first.agent('n', recorder);
   await publish();

@@ -1,12 +1,14 @@
 /** Two brokers on NATS: whoever has the node, whoever has the subscriber. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { MiB } from '../../../src/limits.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
 import { makeTestCluster } from '../../harness/nats/state-under-test.js';
 
+const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const skip = needsNats();
 let servers: NatsServers;
 let brokers: readonly [Harness, Harness];
@@ -73,4 +75,31 @@ test('a subscriber gets all of a node at another broker once, also when it moves
   assert.deepEqual(resumed.pids, range(20, 25));
   assert.deepEqual(resumed.gaps, []);
   assert.deepEqual(subscriber.gaps, []);
+});
+
+test('the ceiling holds over the nodes of all brokers, and all of it is dealt out a lease later', {
+  skip: skip || (!IS_LONG && 'only with BACKPLANE_TEST_FACTOR'),
+}, async (t) => {
+  const bounded = [new Harness(), new Harness()];
+  t.after(() => Promise.all(bounded.map((harness) => harness.destroy())));
+  const agents: TestAgent[] = [];
+  for (const harness of bounded) {
+    harness.nats = brokers[0].nats;
+    harness.ceilingBytesPerSecond = MiB;
+    await harness.startBroker();
+    agents.push(await harness.agent(`n${agents.length}`));
+  }
+  const granted = () => agents.map(({ leases }) => leases.at(-1) ?? 0);
+  const sum = () => granted().reduce((all, rate) => all + rate, 0);
+  await until(
+    'half of it each',
+    () => {
+      assert.ok(sum() <= MiB, `${granted()}`);
+      return sum() > MiB - 4;
+    },
+    granted,
+  );
+  assert.deepEqual(granted(), [MiB / 2, MiB / 2]);
+  await bounded[1]!.broker.drain();
+  await until('the other one has what is free', () => granted()[0] === MiB, granted);
 });

@@ -33,7 +33,7 @@ test('nodes that connect, however many, are never granted more than a twentieth 
       } as unknown as NodeRegistry;
       const route = { tell: grant } as unknown as NodeRoute;
       const state = { watch: () => {} } as unknown as SharedState;
-      const budgets = new NodeBudgets(registry, route, state, CEILING);
+      const budgets = new NodeBudgets(registry, route, state, () => CEILING);
       for (const [at, one] of steps.entries()) {
         if (one === 'round') budgets.lease();
         else if (one === 'leaves') {

@@ -1,4 +1,7 @@
-/** What `observe` says of a window that reaches back to before the recordings: against a broker with scripted answers. */
+/**
+ * What `observe` says of a window that reaches back to before the recordings, and of labels that no node has: against a
+ * broker with scripted answers.
+ */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { run } from '../../harness/bus/command.js';
@@ -61,4 +64,31 @@ test('a window that is all before the recordings is not reported as if no node w
   const alone = await start(t, { events: [], accepted: { nodes: [] }, coverage: { nodes: [] } });
   const { notices } = await observed(alone);
   assert.match(notices.join(), /^-- no node is connected: see ".* nodes"$/);
+});
+
+test('a label that no node has makes a replay incomplete, and the labels that there are are named', async (t) => {
+  const broker = await start(t, { coverage: { nodes: [] } });
+  const lacking = await observed(
+    broker,
+    '--node',
+    'zone=zz',
+    '--node',
+    'zoen=a',
+    '--node',
+    'rack=*',
+    '--node',
+    'zone=b',
+  );
+  assert.deepEqual(
+    [lacking.code, lacking.notices],
+    [
+      4,
+      [
+        '-- incomplete: no node has the label "zone=zz": known are zone=a, zone=b, ' +
+          'no node has the label "zoen=a": known are os=debian, zone=a, zone=b, ' +
+          'no node has the label "rack=*": known are os=debian, zone=a, zone=b',
+      ],
+    ],
+  );
+  assert.deepEqual(await observed(broker, '--node', 'zone=?,os=debian'), { notices: [], code: 0 });
 });

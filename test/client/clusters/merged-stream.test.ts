@@ -7,6 +7,7 @@ import { type Clusters, connectClusters } from '../../../src/client/library/grpc
 import { connectClusters as connectByHttp } from '../../../src/client/library/http.js';
 import type { BatchItem, EventsItem, FeedItem, Subscription } from '../../../src/client/library/items.js';
 import { BackplaneError } from '../../../src/errors.js';
+import { Signal } from '../../../src/flow/signal.js';
 import { all } from '../../harness/all.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
@@ -281,4 +282,56 @@ test('of a cluster that comes later than the last events of the others, all is t
   }
   ending.abort();
   assert.deepEqual(times, [7, 8, 9, 10, ...range(20, 31)]);
+});
+
+test('a cluster that is full is one that is away; while it tells its past later, what is live of the others comes', async () => {
+  const accepted = { nodes: [], nodesMissing: [], beginsLater: [] } as never;
+  const ending = new AbortController();
+  const aborted = new Promise((resolve) => ending.signal.addEventListener('abort', resolve));
+  const [isBack, isPastTold] = [new Signal(), new Signal()];
+  let asked = 0;
+  async function* there(): AsyncGenerator<BatchItem> {
+    yield { kind: 'accepted', accepted };
+    for (let at = 0; at < 3; at += 1) yield batch(at);
+    yield { ...batch(10), history: false };
+    await isBack.wait(ending.signal, 60_000);
+    for (let at = 11; at < 14; at += 1) yield { ...batch(at), history: false };
+    await aborted;
+  }
+  async function* full(): AsyncGenerator<BatchItem> {
+    asked += 1;
+    if (asked === 1) throw new BackplaneError('resource_exhausted', 'full', { retryAfterMs: 10 });
+    yield { kind: 'accepted', accepted };
+    yield batch(4);
+    isBack.notify();
+    await isPastTold.wait(ending.signal, 60_000);
+    yield batch(5);
+  }
+  const sources = [
+    { name: 'there', stream: there },
+    { name: 'full', stream: full },
+  ];
+  const times: number[] = [];
+  const links: unknown[] = [];
+  const reading = (async () => {
+    const request = { since: '1h', follow: true };
+    for await (const item of mergedStream(sources, BATCH_FORM, request, ending.signal)) {
+      if (item.kind === 'events') times.push(Number(item.events[0]!.timeNs / 1_000_000n));
+      if (item.kind === 'link') links.push(item.cluster, item.cause?.code);
+    }
+  })();
+  await until(
+    'the live ones',
+    () => times.includes(13),
+    () => times,
+  );
+  isPastTold.notify();
+  await until('the rest of the past', () => times.includes(5));
+  ending.abort();
+  await reading;
+  assert.deepEqual(links, ['full', 'resource_exhausted', 'full', undefined]);
+  assert.deepEqual(
+    times.toSorted((x, y) => x - y),
+    [0, 1, 2, 4, 5, 10, 11, 12, 13],
+  );
 });

@@ -5,7 +5,8 @@ import { connect } from '../../../src/client/library/grpc.js';
 import { connect as connectByHttp } from '../../../src/client/library/http.js';
 import { PublishRetries } from '../../../src/client/publish-retries.js';
 import { BackplaneError } from '../../../src/errors.js';
-import { PUBLISH_TRIES_MAX, RECONNECT_MS_MIN } from '../../../src/limits.js';
+import { BrokerRing } from '../../../src/flow/reconnect.js';
+import { PUBLISH_AWAY_MS, RECONNECT_MS_MIN } from '../../../src/limits.js';
 import { all } from '../../harness/all.js';
 import { Harness } from '../../harness/broker/harness.js';
 
@@ -76,18 +77,30 @@ test('whoever publishes is not told that the broker was started again in between
 
 test('who never had an answer is told so at once, who had waits with jitter, and not for ever', () => {
   const away = new BackplaneError('unavailable', 'away');
-  const retries = new PublishRetries(2);
-  assert.ok(retries.delayMs(away, 1)! >= RECONNECT_MS_MIN);
-  assert.equal(retries.delayMs(away, 2), undefined);
+  let nowMs = 0;
+  const ring = new BrokerRing(['a:1', 'b:1'], '', () => nowMs);
+  const retries = new PublishRetries(ring, 2, () => nowMs);
+  let delayMs = retries.batch();
+  assert.equal(delayMs(away), 0);
+  assert.equal(delayMs(away), undefined);
   retries.answered();
-  assert.ok(retries.delayMs(away, 2)! >= RECONNECT_MS_MIN);
-  assert.equal(retries.delayMs(away, PUBLISH_TRIES_MAX), undefined);
-  assert.equal(retries.delayMs(new BackplaneError('invalid_argument', 'no'), 1), undefined);
+  delayMs = retries.batch();
+  for (const broker of ring.brokers) ring.failed(broker);
+  // As long as the ring has for whoever asks.
+  const waited = [1, 2, 3].map(() => delayMs(away));
+  assert.deepEqual(
+    waited,
+    [1, 2, 3].map(() => ring.waitMs(ring.next())),
+  );
+  assert.ok(waited[0]! >= RECONNECT_MS_MIN);
+  nowMs += PUBLISH_AWAY_MS;
+  assert.equal(delayMs(away), undefined);
+  assert.equal(retries.batch()(new BackplaneError('invalid_argument', 'no')), undefined);
   const over = new BackplaneError('resource_exhausted', 'over', { retryAfterMs: 1_000 });
-  const delays = Array.from({ length: 20 }, () => retries.delayMs(over, 1_000)!);
+  const delays = Array.from({ length: 20 }, () => delayMs(over)!);
   assert.ok(delays.every((ms) => ms >= 1_000) && new Set(delays).size > 1, 'not all at once');
   const soon = new BackplaneError('resource_exhausted', 'over', { retryAfterMs: 0 });
-  assert.ok(retries.delayMs(soon, 1)! >= RECONNECT_MS_MIN);
+  assert.ok(delayMs(soon)! >= RECONNECT_MS_MIN);
 });
 
 test('batches of one stream leave nothing behind on it', async (t) => {

@@ -12,6 +12,14 @@ import { bearer, tokenFile } from './token.js';
 
 export const MAIN = fileURLToPath(new URL('../../../program/main.js', import.meta.url));
 
+/** Variables that tests themselves read: commands would warn of them. */
+const OF_TESTS = /^BACKPLANE_(TEST_.*|FAULT_.*|.*_SEED|.*_CACHE|NATS_SERVER)$/;
+
+/** The tester's environment, as commands may have it. */
+export function testerEnvironment(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !OF_TESTS.test(name)));
+}
+
 /** An event as `observe -o json` prints it. */
 export interface EventLine {
   readonly node: string;
@@ -110,7 +118,7 @@ export class Command {
     const [program, ...words] = [...within, process.execPath, MAIN, ...args];
     this.child = spawn(program!, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', ...env },
+      env: { ...testerEnvironment(), NO_COLOR: '1', ...env },
     });
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text;

@@ -1,7 +1,7 @@
 /** The parties of a system under test, each a process of its own that runs the real command. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MAIN } from '../bus/bus.js';
@@ -9,9 +9,10 @@ import { settled } from '../until.js';
 import type { Namespace } from './namespace.js';
 import type { Disk } from './power-cut.js';
 import type { Relay } from './relay.js';
+import type { SmallDisk } from './small-disk.js';
+import { World } from './world.js';
 
 const STDERR_CHARACTERS_KEPT = 8192;
-const WORLD_PRELOAD = fileURLToPath(new URL('./preload.js', import.meta.url));
 const ROGUE_PRELOAD = fileURLToPath(new URL('./rogue-preload.js', import.meta.url));
 const SLOW_PRELOAD = fileURLToPath(new URL('./slow-preload.js', import.meta.url));
 /** When set, the promises of brokers' engines resolve later: see slow-preload.ts. */
@@ -152,14 +153,16 @@ export interface AgentOptions {
   readonly mix?: string;
   /** Default: a directory of the cluster. */
   readonly dataDir?: string;
-  /** The directory is a file system of its own, which may be filled. */
-  readonly ownDisk?: boolean;
+  /** The file system of its own that the directory is, which may be filled. */
+  readonly ownDisk?: SmallDisk;
   /** Live budget of each node; default: more than there is to send. */
   readonly budgetEventsPerSecond?: number;
   /** The same budget in bytes; default: more than there is to send. */
   readonly budgetBytesPerSecond?: number;
   /** It has many nodes, each of which would be a machine of its own: no bound on memory, and a core for history. */
   readonly unguarded?: boolean;
+  /** How far its wall clock goes ahead of the real one. */
+  readonly clockMs?: number;
   /** It ignores its budget, and sends whatever was not acknowledged. */
   readonly rogue?: boolean;
 }
@@ -167,9 +170,7 @@ export interface AgentOptions {
 export class AgentParty extends Party {
   /** Node name to its recorder's directory. */
   readonly recorders: ReadonlyMap<string, string>;
-  readonly #world: string;
-  #clockMs = 0;
-  #boots = 0;
+  readonly #world: World;
 
   constructor(
     readonly relay: Relay,
@@ -177,10 +178,10 @@ export class AgentParty extends Party {
     disk: Disk,
   ) {
     const { name, nodes, dataDir, eventsPerSecond, budgetEventsPerSecond } = options;
-    const world = join(dataDir, 'world.json');
+    const world = new World(join(dataDir, 'world.json'), options.clockMs);
     const env = {
-      NODE_OPTIONS: `--import=${WORLD_PRELOAD} ${options.rogue ? `--import=${ROGUE_PRELOAD} ` : ''}${disk.nodeOption}`,
-      BACKPLANE_FAULT_WORLD: world,
+      NODE_OPTIONS: `${world.nodeOption} ${options.rogue ? `--import=${ROGUE_PRELOAD} ` : ''}${disk.nodeOption}`,
+      ...world.env,
       BACKPLANE_BROKERS: relay.address,
       BACKPLANE_TOKEN_FILE: options.tokenFile,
       BACKPLANE_DATA_DIR: dataDir,
@@ -202,8 +203,6 @@ export class AgentParty extends Party {
     };
     super(name, env, disk);
     this.#world = world;
-    // The boot id is set from the start: if it appeared only with a step of the clock, it would look like a reboot.
-    this.#writeWorld();
     const names = Array.from({ length: nodes }, (_, at) => `${name}-${String(at + 1).padStart(4, '0')}`);
     this.recorders =
       nodes === 1
@@ -217,24 +216,18 @@ export class AgentParty extends Party {
 
   /** Its wall clock goes forward by so much, or back. */
   stepClock(ms: number): void {
-    this.#clockMs += ms;
-    this.#writeWorld();
+    this.#world.step(ms);
   }
 
   /** Call while it does not run: the machine will seem to have been rebooted. */
   reboot(): void {
-    this.#boots += 1;
-    this.#writeWorld();
+    this.#world.reboot();
   }
 
   /** Call while it does not run: removes its recorders. */
   wipe(): void {
     for (const dir of this.recorders.values()) rmSync(dir, { recursive: true, force: true });
     this.disk!.settle();
-  }
-
-  #writeWorld(): void {
-    writeFileSync(this.#world, JSON.stringify({ clockMs: this.#clockMs, bootId: `boot-${this.#boots}` }));
   }
 
   get periodNs(): number {

@@ -1,10 +1,10 @@
 /**
- * A TCP relay between one party and the broker, which can do to their
+ * A TCP relay between one party and the brokers, which can do to their
  * connections what networks do: hold bytes up, let few through, or lose them
  * without a word.
  */
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 
 /** Bytes that wait in the relay per direction, at most, before it stops reading. */
 const QUEUE_BYTES_MAX = 256 * 1024;
@@ -19,30 +19,41 @@ const PERFECT: LinkQuality = { delayMs: 0, bytesPerSecond: Number.POSITIVE_INFIN
 interface Connection {
   readonly party: Socket;
   readonly broker: Socket;
+  /** Which of the brokers. */
+  readonly at: number;
   /** Nothing passes any more, and neither side is told. */
   silent: boolean;
 }
 
 export class Relay {
   quality = PERFECT;
-  address = '';
+  /** Where it listens: one host:port for each broker, comma-separated. */
+  readonly address: string;
   readonly #connections = new Set<Connection>();
-  readonly #server = createServer((party) => this.#accept(party));
+  readonly #servers: readonly Server[];
   #partitioned = false;
+  #only: number | undefined;
 
-  readonly #target: string;
-
-  private constructor(target: string) {
-    this.#target = target;
+  private constructor(servers: readonly Server[], targets: readonly string[]) {
+    this.#servers = servers;
+    const addresses = servers.map((server) => server.address() as AddressInfo);
+    this.address = addresses.map(({ address, port }) => `${address}:${port}`).join(',');
+    for (const [at, server] of servers.entries())
+      server.on('connection', (party) => this.#accept(party, targets[at]!, at));
   }
 
-  /** `target` is host:port; it listens at `host`. */
-  static async start(target: string, host = '127.0.0.1'): Promise<Relay> {
-    const relay = new Relay(target);
-    relay.#server.listen(0, host);
-    await once(relay.#server, 'listening');
-    relay.address = `${host}:${(relay.#server.address() as AddressInfo).port}`;
-    return relay;
+  /** `targets` are host:port; it listens at `host`. */
+  static async start(targets: readonly string[], host = '127.0.0.1'): Promise<Relay> {
+    const servers = targets.map(() => createServer().listen(0, host));
+    await Promise.all(servers.map((server) => once(server, 'listening')));
+    return new Relay(servers, targets);
+  }
+
+  /** Only this one of the brokers takes connections, the others' end; undefined: all do. */
+  only(at: number | undefined): void {
+    this.#only = at;
+    for (const { party, broker, at: own } of this.#connections)
+      if (at !== undefined && own !== at) for (const socket of [party, broker]) socket.destroy();
   }
 
   /** Loses all present connections without telling either side, which notice only the silence. */
@@ -62,14 +73,18 @@ export class Relay {
   }
 
   close(): void {
-    this.#server.close();
+    for (const server of this.#servers) server.close();
     for (const { party, broker } of this.#connections) for (const socket of [party, broker]) socket.destroy();
   }
 
-  #accept(party: Socket): void {
-    const [host, port] = this.#target.split(':') as [string, string];
+  #accept(party: Socket, target: string, at: number): void {
+    if (this.#only !== undefined && this.#only !== at) {
+      party.destroy();
+      return;
+    }
+    const [host, port] = target.split(':') as [string, string];
     const broker = connect(Number(port), host);
-    const connection: Connection = { party, broker, silent: this.#partitioned };
+    const connection: Connection = { party, broker, at, silent: this.#partitioned };
     this.#connections.add(connection);
     this.#pass(connection, party, broker);
     this.#pass(connection, broker, party);

@@ -66,6 +66,8 @@ export interface Asks {
   readonly misses?: 'shed' | 'skipped';
   /** At most one event of each node in so many milliseconds. */
   readonly throttleMs?: number;
+  /** How far back it begins; 1h by default. */
+  readonly since?: string;
   /** Whether to keep when each event was, and in which stream it came. */
   readonly timed?: boolean;
 }
@@ -90,8 +92,8 @@ export class Subscriber extends Party {
   }
 
   protected override get args(): readonly string[] {
-    const from = this.cursor === '' ? ['--since', '1h'] : ['--cursor', this.cursor];
-    const { args, refill, throttleMs } = this.asks;
+    const { args, refill, throttleMs, since = '1h' } = this.asks;
+    const from = this.cursor === '' ? ['--since', since] : ['--cursor', this.cursor];
     const asked = [...(refill ? ['--refill'] : []), ...(throttleMs ? ['--throttle', `${throttleMs}ms`] : [])];
     return ['observe', '--follow', '-o', 'jsonpb', '--topic', 'process', ...from, ...asked, ...args];
   }
@@ -132,7 +134,8 @@ export class Subscriber extends Party {
 
   /** As a script around it would, it starts `observe` again when no broker answered. */
   protected override died(exit: Exit): void {
-    if (exit.code === 1 && /no broker|unavailable|cannot be reached|no answer/i.test(this.stderr)) {
+    const noAnswer = /no broker|none of .* answers|no secure connection|unavailable|cannot be reached|no answer/i;
+    if (exit.code === 1 && noAnswer.test(this.stderr)) {
       void this.#retry();
     } else super.died(exit);
   }

@@ -37,7 +37,7 @@ export class JetStreamLogs {
       const log = await JetStreamLog.open({
         ...{ cluster: this.cluster, partition: 0, broker: `b${this.#opened.size}`, link },
         ...{ bounds: new AppendBounds(), turns: new CatchUpTurns() },
-        times: { tickMs: NEVER_MS, silenceMs: NEVER_MS, retryMs: 50, ...times },
+        times: { tickMs: NEVER_MS, silenceMs: NEVER_MS, retryMsMin: 50, ...times },
         onLost: (cause) => assert.fail(cause),
         onRewound: (_log, offset) => assert.fail(`rewound to ${offset}`),
         ...options,

@@ -11,6 +11,16 @@ import { ownAddress } from '../own-address.js';
 import { until } from '../until.js';
 import { type NatsVersion, natsProgram } from './nats-package.js';
 
+/** Where one of them runs. */
+export interface NatsPlace {
+  /** An address that it has for itself: the ports are NATS's usual ones. */
+  readonly host: string;
+  /** What stands before a command to have it run there. */
+  readonly enter: readonly string[];
+  /** Of its store, configuration and output. */
+  readonly dir: string;
+}
+
 export interface NatsServersOptions {
   /** Three make a cluster. */
   readonly count?: 1 | 3;
@@ -21,6 +31,15 @@ export interface NatsServersOptions {
   readonly settings?: (host: string) => Promise<string>;
   /** Bytes of its store; 4 GiB by default. */
   readonly storeBytesMax?: number;
+  /** One for each server; addresses of loopback and scratch directories by default. */
+  readonly places?: readonly NatsPlace[];
+}
+
+/** host:port of everything of one server. */
+interface Addresses {
+  readonly client: string;
+  readonly route: string;
+  readonly monitor: string;
 }
 
 export class NatsServer {
@@ -31,15 +50,16 @@ export class NatsServer {
   readonly monitorUrl: string;
   /** Its store, configuration and output. */
   readonly dir: string;
-  readonly #program: string;
+  readonly #command: readonly string[];
   #child: ChildProcess | undefined;
 
-  constructor(name: string, address: string, monitor: string, dir: string, program: string) {
+  /** @param command without its arguments */
+  constructor(name: string, { client, monitor }: Addresses, dir: string, command: readonly string[]) {
     this.name = name;
-    this.url = `nats://${address}`;
+    this.url = `nats://${client}`;
     this.monitorUrl = `http://${monitor}`;
     this.dir = dir;
-    this.#program = program;
+    this.#command = command;
   }
 
   /** Undefined while it does not run. */
@@ -58,7 +78,7 @@ export class NatsServer {
   start(): void {
     const said = ['-c', join(this.dir, 'nats.conf'), '-l', join(this.dir, 'output')];
     // Whatever becomes of this process, the server ends with it.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', this.#program, ...said], { stdio: 'ignore' });
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.#command, ...said], { stdio: 'ignore' });
     this.#child = child;
     child.once('exit', () => {
       if (this.#child === child) this.#child = undefined;
@@ -121,19 +141,17 @@ export class NatsServers {
   static async start(options: NatsServersOptions = {}): Promise<NatsServers> {
     const { count = 1, version = 'newest' } = options;
     const { program } = natsProgram(version);
-    const dir = scratchDirectory('nats');
-    const routes: string[] = [];
-    for (let at = 0; at < count; at++) routes.push(await ownAddress());
+    const places = options.places ?? ownDirectories(count);
+    const addresses: Addresses[] = [];
+    for (const place of places) addresses.push(await addressesOf(place));
+    const routes = addresses.map(({ route }) => route);
     const servers: NatsServer[] = [];
-    for (let at = 0; at < count; at++) {
+    for (const [at, { dir, enter }] of places.entries()) {
       const name = `n${at + 1}`;
-      const own = join(dir, name);
-      mkdirSync(own);
-      const [address, monitor] = [await ownAddress(), await ownAddress()];
-      const settings = await options.settings?.(address.split(':')[0]!);
-      const places = { address, monitor, dir: own };
-      writeFileSync(join(own, 'nats.conf'), configuration(name, places, at, routes, { ...options, further: settings }));
-      servers.push(new NatsServer(name, address, monitor, own, program));
+      const own = addresses[at]!;
+      const further = await options.settings?.(own.client.split(':')[0]!);
+      writeFileSync(join(dir, 'nats.conf'), configuration(name, own, dir, routes, { ...options, further }));
+      servers.push(new NatsServer(name, own, dir, [...enter, program]));
     }
     const started = new NatsServers(servers);
     try {
@@ -168,10 +186,27 @@ export class NatsServers {
   }
 }
 
+type OwnPlace = Omit<NatsPlace, 'host'> & Partial<Pick<NatsPlace, 'host'>>;
+
+function ownDirectories(count: number): OwnPlace[] {
+  const dir = scratchDirectory('nats');
+  return Array.from({ length: count }, (_, at) => {
+    const own = join(dir, `n${at + 1}`);
+    mkdirSync(own);
+    return { dir: own, enter: [] };
+  });
+}
+
+async function addressesOf({ host }: OwnPlace): Promise<Addresses> {
+  if (host !== undefined) return { client: `${host}:4222`, route: `${host}:6222`, monitor: `${host}:8222` };
+  const route = await ownAddress();
+  return { route, client: await ownAddress(), monitor: await ownAddress() };
+}
+
 function configuration(
   name: string,
-  { address, monitor, dir }: { readonly address: string; readonly monitor: string; readonly dir: string },
-  at: number,
+  { client, route, monitor }: Addresses,
+  dir: string,
   routes: readonly string[],
   {
     syncsAlways = false,
@@ -181,12 +216,12 @@ function configuration(
 ): string {
   const sync = syncsAlways ? 'sync_interval: always' : '';
   const jetStream = `store_dir: "${dir}", max_file_store: ${storeBytesMax}, max_memory_store: 67108864, ${sync}`;
-  const others = routes.filter((_, index) => index !== at).map((route) => `nats-route://${route}`);
+  const others = routes.filter((other) => other !== route).map((route) => `nats-route://${route}`);
   const cluster =
     routes.length === 1
       ? ''
-      : `cluster { name: test, listen: "${routes[at]}", no_advertise: true, routes: ${JSON.stringify(others)} }`;
-  return [`server_name: ${name}`, `listen: "${address}"`, `http: "${monitor}"`, `jetstream { ${jetStream} }`]
+      : `cluster { name: test, listen: "${route}", no_advertise: true, routes: ${JSON.stringify(others)} }`;
+  return [`server_name: ${name}`, `listen: "${client}"`, `http: "${monitor}"`, `jetstream { ${jetStream} }`]
     .concat(cluster, further, '')
     .join('\n');
 }

@@ -1,9 +1,9 @@
 /** Checks what must hold after any faults, by comparing contents. Returns the violations. */
 
-import type { FaultContext } from '../../fault/faults.js';
-import type { Cluster } from '../cluster/driver.js';
+import type { FaultContext } from '../../fault/party-faults.js';
 import { LANES } from '../cluster/party.js';
 import type { Subscriber } from '../cluster/subscriber.js';
+import type { System } from '../cluster/system.js';
 import { type ToldGap, unaccounted } from './ledger.js';
 import type { StatedGap } from './received.js';
 import type { Recorded } from './recorded.js';
@@ -17,7 +17,7 @@ const STATED_SLACK_NS = 5_000_000;
 
 /** `untilNs`: boot clock; every subscriber is known to be beyond it. */
 export function violations(
-  cluster: Cluster,
+  cluster: System,
   { recorded, lossy, failures }: Pick<FaultContext, 'recorded' | 'lossy' | 'failures'>,
   untilNs: number,
 ): string[] {

@@ -98,6 +98,30 @@ test('an agent goes on at another broker when its own retires, is killed, or ref
   assert.equal(connected, 3);
 });
 
+test('what a broker refuses an agent with reaches its log, with its code', async (t) => {
+  const harness = new Harness();
+  await harness.startBroker();
+  t.after(() => harness.destroy());
+  const client = createUplinkClient(harness.broker.grpcAddress, undefined);
+  t.after(() => client.close());
+  const never = new AbortController().signal;
+  const open = (node: string) => UplinkSession.open(client, { node, recorderId: 'r', epoch: 1 }, NODE, never);
+  await assert.rejects(open('not a name'), { code: 'invalid_argument', message: /^hello\.node: .*"not a name"/ });
+  const lines: Record<string, unknown>[] = [];
+  const uplink = new Uplink({
+    brokers: [harness.broker.grpcAddress],
+    credentialFor: () => undefined,
+    log: pino({ base: null }, { write: (line) => lines.push(JSON.parse(line)) }),
+    hello: () => ({ node: 'not a name', recorderId: 'r', epoch: 1 }),
+    report: () => ({}),
+    node: NODE,
+  });
+  t.after(() => uplink.stop());
+  const line = await until('its line', () => lines[0]);
+  assert.deepEqual([line.code, line.broker], ['invalid_argument', harness.broker.grpcAddress]);
+  assert.match(String(line.msg), /^uplink: hello\.node: .*"not a name"/);
+});
+
 test('a session that cannot be agreed on is closed, while the channel is still open', async (t) => {
   const broker = await HostileBroker.start();
   const client = createUplinkClient(broker.address, undefined);
@@ -158,6 +182,6 @@ test('short frames of history wait for the connection before they are too many f
   }
   session.fail(1, new BackplaneError('cancelled', 'an end has room beside them'));
   await until('all have come', () => ended || history.length === sent + 1);
-  assert.ok(!ended, session.reason);
+  assert.ok(!ended, session.failure.message);
   await until('there is room again', () => session.room.available === UPLINK_QUEUE_BYTES_MAX);
 });

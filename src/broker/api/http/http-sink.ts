@@ -11,6 +11,7 @@ import { soundParts } from '../../../wire/event/sound-parts.js';
 import { selectorsOf } from '../../../wire/frame/batch-matches.js';
 import type { BatchHeader } from '../../../wire/frame/splice.js';
 import { connectionOfSession } from '../../../wire/grpc/session-pings.js';
+import { acknowledgesNothing } from '../../../wire/grpc/tcp-signs.js';
 import { responseToJson } from '../../../wire/message-json.js';
 import { eventCodec, subscribeResponseCodec } from '../../../wire/messages.js';
 import { clientOf } from '../../access/peer-address.js';
@@ -64,8 +65,8 @@ export class HttpSink implements Sink {
   }
 
   /**
-   * HTTP/2 has PING, which a reader that is slow answers. Over HTTP/1.1 signs of life are writes that the peer takes, and an
-   * answer that ends ends its connection.
+   * HTTP/2 has PING, which a reader that is slow answers. Over HTTP/1.1 signs of life are writes that the peer takes, those of
+   * its machine that it acknowledges them, and an answer that ends ends its connection.
    */
   #connectionOf(response: ServerResponse): WatchedConnection {
     const { stream } = response as ServerResponse & { readonly stream?: ServerHttp2Stream };
@@ -160,11 +161,16 @@ export class HttpSink implements Sink {
   #watchWrites(timeoutMs: number, onSilent: () => void): () => void {
     const writer = this.#writer;
     const stepMs = timeoutMs / LOOKS;
+    const { socket } = this.#response;
     let { taken } = writer;
     let stalledSteps = 0;
     const timer = setInterval(() => {
-      stalledSteps = writer.inFlightBytes > 0 && writer.taken === taken ? stalledSteps + 1 : 0;
+      const isQuiet = writer.taken === taken;
+      const isStalled = isQuiet && writer.inFlightBytes > 0;
+      stalledSteps = isStalled || (socket !== null && acknowledgesNothing(socket)) ? stalledSteps + 1 : 0;
       taken = writer.taken;
+      // Else there would be nothing that could be acknowledged.
+      if (isQuiet && !isStalled && this.#started) this.#fillSilence(this.#format.idle.text);
       if (stalledSteps < LOOKS) return;
       clearInterval(timer);
       onSilent();

@@ -9,9 +9,9 @@ import type { StoredMsg } from '@nats-io/jetstream';
 import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { STATE_RETRY_MS } from '../../../limits.js';
-import { failureOf } from '../../log/jetstream/publish-error.js';
 import { headers, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { failureOf } from '../../nats/publish-error.js';
 
 /** The header with the id: whoever sent the message recognises it by that. */
 const MESSAGE_ID = 'Backplane-Id';

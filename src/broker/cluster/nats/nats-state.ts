@@ -17,11 +17,11 @@ import {
   STATE_WRITES_MAX,
   TICK_MS,
 } from '../../../limits.js';
-import type { StoredMessage } from '../../log/jetstream/stream-pull.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { SharedState, StateChange, StateEntry, StateValue } from '../shared-state.js';
 import { GuardedPublish, type LastMessage } from './guarded-publish.js';
-import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from './ordered-reader.js';
 import { regression, type Slot, StateContents } from './state-contents.js';
 import { StateSnapshot } from './state-snapshot.js';
 import { subjectOfKey, tickSubject } from './state-subject.js';

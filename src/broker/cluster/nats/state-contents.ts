@@ -2,7 +2,7 @@
 import { BackplaneError } from '../../../errors.js';
 import { SHARED_STATE_BYTES_MAX, STATE_DELETION_KEPT_MS, STATE_ENTRIES_MAX } from '../../../limits.js';
 import { nsToMs } from '../../../nanoseconds.js';
-import type { StoredMessage } from '../../log/jetstream/stream-pull.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { StateValue } from '../shared-state.js';
 import { type MessageHead, readHead } from './guarded-publish.js';
 import { keyOfSubject } from './state-subject.js';

@@ -3,8 +3,9 @@
  * before it was read: the entry then seems to be missing until the later message comes. So what there was at the beginning
  * is read, then what came until then, and of entries that are still missing the leader is asked.
  */
-import type { StoredMessage } from '../../log/jetstream/stream-pull.js';
+
 import type { NatsLink } from '../../nats/nats-link.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { Slot, StateContents } from './state-contents.js';
 import { subjectOfKey } from './state-subject.js';
 

@@ -50,7 +50,8 @@ export class EmbeddedLog implements PartitionLog {
   /** Appended frames that followers were not told of yet, oldest first. */
   #untold: LogEntry[] = [];
   readonly #log: SegmentLog;
-  readonly #followers: ((entry: LogEntry) => void)[] = [];
+  readonly #followers = new Set<(entry: LogEntry) => void>();
+  readonly #growing: ((bytes: number) => void)[] = [];
   #restored = false;
 
   readonly #options: EmbeddedLogOptions;
@@ -187,8 +188,14 @@ export class EmbeddedLog implements PartitionLog {
     };
   }
 
-  follow(listener: (entry: LogEntry) => void): void {
-    this.#followers.push(listener);
+  follow(listener: (entry: LogEntry) => void): () => void {
+    const follower = (entry: LogEntry) => listener(entry);
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
+  onGrown(listener: (bytes: number) => void): void {
+    this.#growing.push(listener);
   }
 
   async appendNote(bytes: Buffer): Promise<number> {
@@ -245,6 +252,7 @@ export class EmbeddedLog implements PartitionLog {
       const entry = this.#untold.shift()!;
       this.#covered.take(entry.node, entry.frame);
       for (const follower of this.#followers) follower(entry);
+      for (const grown of this.#growing) grown(entry.bytes);
     }
   }
 

@@ -1,7 +1,7 @@
 /**
  * Appends frames to a partition's stream, one at a time of a node and topic: each wants to be the next message of its
  * subject. Where an acknowledgement is lost, or something else is there, what the subject has last decides: a frame that
- * is covered is acknowledged, one that comes next is sent again, one that overlaps ends its session.
+ * is covered is acknowledged, one that comes next is sent again, any other ends its session.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
@@ -13,15 +13,14 @@ import {
   APPEND_RETRY_MS_MAX,
   APPEND_RETRY_MS_MIN,
   APPEND_WINDOW_BYTES_MAX,
-  NATS_REQUEST_MS,
   NODES_PER_PARTITION_MAX,
 } from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { positionText } from '../../../wire/position.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { failureOf } from '../../nats/publish-error.js';
 import { follows } from '../chain.js';
 import { type Cover, coverHeaders, readCover } from './frame-headers.js';
-import { failureOf } from './publish-error.js';
 
 /** What all partitions' appends have under way together. */
 export class AppendBounds {
@@ -56,6 +55,14 @@ interface LastMessage {
   readonly cover: Cover | undefined;
 }
 
+interface Appended {
+  readonly sequence: number;
+  /** By then it has to be read back. */
+  readonly deadlineMs: number;
+}
+
+/** The frame is stored only behind this message of its subject. */
+const EXPECTED = 'Nats-Expected-Last-Subject-Sequence';
 /** Six topics. */
 const SUBJECTS_MAX = 6 * NODES_PER_PARTITION_MAX;
 /** What the server says in 10071: 2.10 keeps the number of a message that retention took. */
@@ -74,7 +81,7 @@ export class Appender {
 
   /** See PartitionLog.append. */
   async append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
-    const { link, bounds } = this.#options;
+    const { link, bounds, readUpTo } = this.#options;
     // Unknown while there is no connection.
     const bytesMax = (link.publishing.info?.max_payload ?? Number.POSITIVE_INFINITY) - HEADER_BYTES_MAX;
     if (bytes.length > bytesMax) {
@@ -82,7 +89,9 @@ export class Appender {
     }
     const release = bounds.pending(bytes.length);
     try {
-      return await this.#lanes.run(subject, () => this.#append(subject, frame, bytes));
+      const { sequence, deadlineMs } = await this.#lanes.run(subject, () => this.#append(subject, frame, bytes));
+      await readUpTo(sequence, deadlineMs);
+      return sequence;
     } finally {
       release();
     }
@@ -107,16 +116,14 @@ export class Appender {
     this.#ending.abort();
   }
 
-  async #append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
-    const { readUpTo } = this.#options;
+  /** Resolves once the frame is stored; the next one of its subject may then follow it. */
+  async #append(subject: string, frame: Frame, bytes: Buffer): Promise<Appended> {
     const deadlineMs = performance.now() + APPEND_MS_MAX;
     // What the subject has last is mostly all that has to be known.
     let waitMs = 0;
     for (;;) {
       try {
-        const sequence = await this.#try(subject, frame, bytes);
-        await readUpTo(sequence, deadlineMs);
-        return sequence;
+        return { sequence: await this.#try(subject, frame, bytes), deadlineMs };
       } catch (cause) {
         if (this.#ending.signal.aborted) throw new BackplaneError('cancelled', 'the log is closed');
         if (cause instanceof BackplaneError) throw cause;
@@ -142,7 +149,7 @@ export class Appender {
       const last = await this.#lastOf(subject);
       const followed = follows(frame, last?.cover?.coveredTo);
       if (followed === 'duplicate') return last!.sequence;
-      if (followed === 'overlap') throw overlapOf(subject, frame, last!.cover!);
+      if (followed === 'overlap' || followed === 'hole') throw notNext(subject, frame, last!.cover!);
       expected = last?.sequence ?? 0;
     }
     const sequence = await this.#publish(subject, frame, bytes, expected).catch(async (cause: Error) => {
@@ -164,9 +171,8 @@ export class Appender {
     if (release === undefined) throw new BackplaneError('cancelled', 'the log is closed');
     try {
       const headers = coverHeaders(frame);
-      const expect = { lastSubjectSequence, streamName: stream };
-      const { seq } = await link.client.publish(subject, bytes, { headers, expect, timeout: NATS_REQUEST_MS });
-      return seq;
+      headers.set(EXPECTED, String(lastSubjectSequence));
+      return await link.publisher.publish(stream, subject, bytes, headers);
     } finally {
       release();
     }
@@ -198,10 +204,14 @@ export class Appender {
 /** Subject, positions and what is expected. */
 const HEADER_BYTES_MAX = 1024;
 
-function overlapOf(subject: string, { coveredFrom }: Frame, { coveredTo }: Cover): BackplaneError {
+/**
+ * A frame before which something is missing was sent after one that NATS has lost. Were it stored, that one could not come
+ * again: its node has to send both.
+ */
+function notNext(subject: string, { coveredFrom }: Frame, { coveredTo }: Cover): BackplaneError {
   const covered = positionText(coveredTo);
   return new BackplaneError(
     'failed_precondition',
-    `frame: covered_from must not be before ${covered}, up to where ${subject} is covered, got ${positionText(coveredFrom)}`,
+    `frame: covered_from must be ${covered}, up to where ${subject} is covered, got ${positionText(coveredFrom)}`,
   );
 }

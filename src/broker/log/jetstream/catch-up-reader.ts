@@ -7,11 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import { LOG_CATCH_UP_BATCH, LOG_CATCH_UP_BYTES_MAX, NATS_REQUEST_MS } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { type StoredMessage, StreamPull } from '../../nats/stream-pull.js';
 import type { LogItem, PartitionReader } from '../partition-log.js';
 import type { CatchUpTurns, TurnHolder } from './catch-up-turns.js';
 import { markOf } from './marks.js';
 import { frameItem, type Missing } from './partition-fold.js';
-import { type StoredMessage, StreamPull } from './stream-pull.js';
 import type { PartitionSubjects } from './subjects.js';
 
 /** What a reader has to know of its log. */

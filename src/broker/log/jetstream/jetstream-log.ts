@@ -2,28 +2,28 @@
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js';
 import {
+  LOG_BODIES_LINGER_MS,
   LOG_CHECKPOINT_BYTES,
   LOG_STREAM_LOOK_MS,
-  LOG_TAIL_RETRY_MS_MIN,
-  LOG_TICK_MS,
-  LOG_TICK_SILENCE_MS,
   NATS_REQUEST_MS,
+  TICK_MS,
 } from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { Position } from '../../../wire/position.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS, type StreamForm, streamInfo } from '../../nats/stream-form.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
 import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
 import { checkpointParts } from './checkpoint.js';
-import { readCover } from './frame-headers.js';
 import { markOf } from './marks.js';
 import { PartitionFold, takeCover } from './partition-fold.js';
-import { PartitionTail, type TailTimes } from './partition-tail.js';
+import { PartitionTail } from './partition-tail.js';
 import { scanStream } from './scan.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
@@ -41,12 +41,16 @@ export interface JetStreamLogOptions {
   /** The stream lost what it had from an offset on; frames that were acknowledged may be missing. */
   readonly onRewound: (log: PartitionLog, offset: number) => void;
   /** Other times than the usual, for tests. */
-  readonly times?: Partial<TailTimes & { readonly tickMs: number }> | undefined;
+  readonly times?: Partial<ReaderTimes & { readonly tickMs: number }> | undefined;
+}
+
+interface Follower {
+  readonly listener: (entry: LogEntry) => void;
+  readonly lost: ((loss: LogLoss) => void) | undefined;
 }
 
 /** So many checkpoints fit into what a partition may hold, at least. */
 const CHECKPOINTS_MIN = 8;
-const TIMES: TailTimes = { silenceMs: LOG_TICK_SILENCE_MS, retryMs: LOG_TAIL_RETRY_MS_MIN };
 
 export class JetStreamLog implements PartitionLog {
   readonly partition: number;
@@ -59,8 +63,11 @@ export class JetStreamLog implements PartitionLog {
   readonly #fold: PartitionFold;
   readonly #tail: PartitionTail;
   readonly #appender: Appender;
-  readonly #followers: ((entry: LogEntry) => void)[] = [];
-  readonly #losers: ((loss: LogLoss) => void)[] = [];
+  readonly #followers = new Set<Follower>();
+  readonly #growing: ((bytes: number) => void)[] = [];
+  /** Whether frames are read with their bodies: while somebody follows, and for some time after. */
+  #withBodies = false;
+  #lingering: NodeJS.Timeout | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
   #state: StreamInfo['state'] | undefined;
   #bytesMax = 0;
@@ -92,8 +99,10 @@ export class JetStreamLog implements PartitionLog {
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
     this.#tail = new PartitionTail({
-      ...{ link, stream: this.#stream, fold: this.#fold, times: { ...TIMES, ...options.times } },
+      ...{ link, stream: this.#stream, fold: this.#fold, times: options.times },
       check: (info) => this.#check(info),
+      withBodies: () => this.#withBodies,
+      stored: (message) => this.#stored(message),
       tell: (item) => this.#tell(item),
       rewound: (offset) => this.#rewound(offset),
       lost: options.onLost,
@@ -194,7 +203,7 @@ export class JetStreamLog implements PartitionLog {
     const range = { stream: this.#stream, from: standing?.before ?? this.firstOffset, to: offset };
     await scanStream(link, { ...range, headersOnly: true }, ({ subject, headers }) => {
       const read = this.#subjects.read(subject);
-      if (read.kind === 'frame') takeCover(before, read.node, read.topic, readCover(headers));
+      if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
     });
     return before;
   }
@@ -228,9 +237,22 @@ export class JetStreamLog implements PartitionLog {
     return new CatchUpReader(log, fromOffset, topics);
   }
 
-  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): void {
-    this.#followers.push(listener);
-    if (lost !== undefined) this.#losers.push(lost);
+  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): () => void {
+    const follower: Follower = { listener, lost };
+    this.#followers.add(follower);
+    clearTimeout(this.#lingering);
+    this.#readBodies(true);
+    return () => {
+      this.#followers.delete(follower);
+      if (this.#followers.size > 0) return;
+      // Who comes back soon needs no other consumer.
+      clearTimeout(this.#lingering);
+      this.#lingering = setTimeout(() => this.#readBodies(false), LOG_BODIES_LINGER_MS).unref();
+    };
+  }
+
+  onGrown(listener: (bytes: number) => void): void {
+    this.#growing.push(listener);
   }
 
   /** Asks what the stream holds now, and whether it is still the one that it was. */
@@ -243,8 +265,15 @@ export class JetStreamLog implements PartitionLog {
     if (this.#closed) return;
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#lingering);
     this.#appender.close();
     await this.#tail.close();
+  }
+
+  #readBodies(withBodies: boolean): void {
+    if (this.#withBodies === withBodies) return;
+    this.#withBodies = withBodies;
+    this.#tail.change();
   }
 
   async #open(): Promise<void> {
@@ -260,8 +289,8 @@ export class JetStreamLog implements PartitionLog {
     await scanStream(link, { ...range, filter: this.#subjects.checkpoint }, ({ sequence, headers }) => {
       this.#fold.checkpoints.take(sequence, headers);
     });
-    await this.#tail.open();
-    this.#every(times?.tickMs ?? LOG_TICK_MS, () => this.#tick());
+    await this.#tail.open(info.state);
+    this.#every(times?.tickMs ?? TICK_MS, () => this.#tick());
     this.#every(LOG_STREAM_LOOK_MS, () => this.#lookAgain());
   }
 
@@ -296,10 +325,13 @@ export class JetStreamLog implements PartitionLog {
   }
 
   #tell(item: LogItem): void {
-    if (item.kind === 'frame') {
-      this.#appender.seen(this.#subjects.frame(item.frame.topic, item.node), item.offset);
-      for (const follower of this.#followers) follower(item);
-    } else this.#lost({ kind: 'passed', offsetFrom: item.offsetFrom, offsetTo: item.offsetTo });
+    if (item.kind !== 'frame') this.#lost({ kind: 'passed', offsetFrom: item.offsetFrom, offsetTo: item.offsetTo });
+    else for (const { listener } of this.#followers) listener(item);
+  }
+
+  #stored({ subject, sequence, bytes }: StoredMessage): void {
+    this.#appender.seen(subject, sequence);
+    for (const grown of this.#growing) grown(bytes);
     const due = Math.min(LOG_CHECKPOINT_BYTES, this.#bytesMax / CHECKPOINTS_MIN);
     if (this.#fold.bytesSince < due || this.#closed) return;
     this.#writing ??= this.#writeCheckpoint().finally(() => {
@@ -314,7 +346,7 @@ export class JetStreamLog implements PartitionLog {
   }
 
   #lost(loss: LogLoss): void {
-    for (const lost of this.#losers) lost(loss);
+    for (const { lost } of this.#followers) lost?.(loss);
   }
 
   /** Whoever is first writes it; what fails is tried again after the next frame. */

@@ -2,15 +2,16 @@
  * What the messages of a partition's stream say, taken one after the other. Every broker takes the same messages in the
  * same order and applies the same rule (see chain.ts), so that all know the same, whoever appended what.
  */
+import type { MsgHdrs } from 'nats';
 import { LOG_DAMAGES_MAX } from '../../../limits.js';
 import { nsToMs } from '../../../nanoseconds.js';
-import { decodeFrame, type Frame } from '../../../wire/frame/frame.js';
+import { decodeFrame } from '../../../wire/frame/frame.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { CheckpointIndex, type Standing } from './checkpoint.js';
-import { readCover } from './frame-headers.js';
+import { type Cover, readCover } from './frame-headers.js';
 import { Marks, markOf } from './marks.js';
-import type { StoredMessage } from './stream-pull.js';
 import type { PartitionSubjects } from './subjects.js';
 
 /** Sequences that the stream does not have, or whose messages cannot be read. */
@@ -18,6 +19,15 @@ export interface Missing {
   readonly from: number;
   readonly to: number;
   readonly message: string;
+}
+
+export interface FoldListener {
+  /** Whether bodies are read. */
+  readonly withBodies: boolean;
+  /** Told of each frame. */
+  stored(message: StoredMessage): void;
+  /** Told of frames, where their bodies are read, and of sequences that are missing. */
+  tell(item: LogItem): void;
 }
 
 export class PartitionFold {
@@ -59,10 +69,10 @@ export class PartitionFold {
   }
 
   /**
-   * Takes the next message.
-   * @param tell is told of frames, and of sequences that are missing
+   * Takes the next message. What a frame covers is in its headers, so that it counts the same for those who read bodies and
+   * those who do not, and also where its body is damaged.
    */
-  take(message: StoredMessage, tell: (item: LogItem) => void): void {
+  take(message: StoredMessage, { withBodies, stored, tell }: FoldListener): void {
     const { sequence, subject, timeNs } = message;
     // A new consumer begins where the one before it may have gone on.
     if (sequence < this.next) return;
@@ -73,7 +83,7 @@ export class PartitionFold {
     }
     this.next = sequence + 1;
     this.marks.set(sequence, markOf(subject, timeNs));
-    this.bytesSince += subject.length + message.data.length;
+    this.bytesSince += subject.length + message.bytes;
     const read = this.#subjects.read(subject);
     if (read.kind === 'checkpoint') {
       const { newest } = this.checkpoints;
@@ -82,20 +92,12 @@ export class PartitionFold {
     }
     if (read.kind !== 'frame') return;
     this.lastOf.set(read.topic, sequence);
+    takeCover(this.covered, read.node, read.topic, message.headers);
+    stored(message);
+    if (!withBodies) return;
     const item = frameItem(message, read.node);
-    if (item.kind === 'frame') this.covered.take(item.node, item.frame);
-    else this.#takeUnread(message, read.node, read.topic);
+    if (item.kind !== 'frame') this.#miss({ from: sequence, to: sequence + 1, message: 'its frame cannot be read' });
     tell(item);
-  }
-
-  /** What a frame covers is in its headers too, so that one whose body is damaged still counts as covered. */
-  #takeUnread({ sequence, headers }: StoredMessage, node: string, topic: string): void {
-    this.#miss({ from: sequence, to: sequence + 1, message: 'its frame cannot be read' });
-    try {
-      takeCover(this.covered, node, topic, readCover(headers));
-    } catch {
-      // Nothing of it can be read: the node's next frame tells the hole.
-    }
   }
 
   #miss(missing: Missing): void {
@@ -107,20 +109,27 @@ export class PartitionFold {
 /** A frame as readers get it, or that it cannot be read. */
 export function frameItem({ sequence: offset, data, timeNs }: StoredMessage, node: string): LogItem {
   try {
-    // A copy: what was read from the connection belongs to many messages.
-    const frame = decodeFrame(Buffer.from(data));
+    const frame = decodeFrame(ownBytes(data));
     return { kind: 'frame', offset, node, frame, bytes: data.length, appendedMs: nsToMs(timeNs) };
   } catch (cause) {
     return { kind: 'damage', offsetFrom: offset, offsetTo: offset + 1, message: (cause as Error).message };
   }
 }
 
+/** What was read from the connection may belong to many messages: a few bytes must not keep all of them. */
+function ownBytes(data: Uint8Array): Buffer {
+  const isMost = 2 * data.byteLength >= data.buffer.byteLength;
+  return isMost ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data);
+}
+
 /** As CoveredPositions.take, of what the headers say. */
-export function takeCover(
-  covered: CoveredPositions,
-  node: string,
-  topic: string,
-  cover: Pick<Frame, 'coveredFrom' | 'coveredTo' | 'continues'>,
-): void {
+export function takeCover(covered: CoveredPositions, node: string, topic: string, headers: MsgHdrs | undefined): void {
+  let cover: Cover;
+  try {
+    cover = readCover(headers);
+  } catch {
+    // Nothing of it can be read: the node's next frame tells the hole.
+    return;
+  }
   covered.take(node, { topic, ...cover });
 }

@@ -1,28 +1,18 @@
 /**
- * Follows a partition's stream with one consumer, in order, and never stops for good: silence, a lost connection and every
- * doubt make a new consumer from where this one stood. Before each it is asked whether the stream is the one that was, and
+ * Follows a partition's stream in order. Before each consumer it is asked whether the stream is the one that was, and
  * whether it still has what was read: where machines lost the end of it, the tail goes back.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
-import { Signal } from '../../../flow/signal.js';
-import { LOG_STREAM_LOOKS, LOG_TAIL_BATCH, LOG_TAIL_BYTES_MAX, LOG_TAIL_RETRY_MS_MAX } from '../../../limits.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
-import { streamInfo } from '../../nats/stream-form.js';
+import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { readCheckpointPart, type Standing } from './checkpoint.js';
 import { markOf } from './marks.js';
-import type { PartitionFold } from './partition-fold.js';
-import { StreamPull } from './stream-pull.js';
-
-export interface TailTimes {
-  /** Silence after which a consumer is taken for dead. */
-  readonly silenceMs: number;
-  /** Before a new consumer where the one before brought nothing. */
-  readonly retryMs: number;
-}
+import type { FoldListener, PartitionFold } from './partition-fold.js';
 
 export interface TailOptions {
   readonly link: NatsLink;
@@ -30,23 +20,28 @@ export interface TailOptions {
   readonly fold: PartitionFold;
   /** Throws where the stream is not the one that was: then nothing can go on. */
   readonly check: (info: StreamInfo) => void;
-  /** Told of frames and of what is missing, in order; not of what was told before. */
+  /** Whether somebody reads frames: else only their headers are read. See change(). */
+  readonly withBodies: () => boolean;
+  /** Told of each frame, also again of those before. */
+  readonly stored: (message: StoredMessage) => void;
+  /** Told of frames, with bodies, and of what is missing, in order; not of what was told before. */
   readonly tell: (item: LogItem) => void;
   /** The stream has lost all from a sequence on: what was told of it is void, other messages come in its place. */
   readonly rewound: (sequence: number) => void;
   /** The stream is gone, or another one. */
   readonly lost: (cause: BackplaneError) => void;
-  readonly times: TailTimes;
+  readonly times: Partial<ReaderTimes> | undefined;
 }
 
 interface Waiting {
   readonly sequence: number;
-  readonly settle: (cause?: BackplaneError) => void;
+  readonly deadlineMs: number;
+  readonly resolve: () => void;
+  readonly reject: (cause: BackplaneError) => void;
 }
 
-/** A request for messages ends by itself after this, and is made again. */
-const REQUEST_MS = 20_000;
-const RETRY_GROWTH = 1.5;
+/** Deadlines are looked at so often. */
+const DEADLINE_STEP_MS = 250;
 
 export class PartitionTail {
   /** Why nothing is read, in a sentence; undefined while it is read. */
@@ -56,20 +51,16 @@ export class PartitionTail {
   /** Where the stream goes on with other messages, until that is told. */
   #rewoundTo: number | undefined;
   readonly #options: TailOptions;
-  readonly #ending = new AbortController();
-  readonly #again = new Signal();
-  readonly #waiting = new Set<Waiting>();
-  #fail: ((cause: Error) => void) | undefined;
-  #running: Promise<void> = Promise.resolve();
-  #notFound = 0;
+  /** In the order of their sequences. */
+  #waiting: Waiting[] = [];
+  #deadlines: NodeJS.Timeout | undefined;
+  /** How the consumer's messages are taken. */
+  #folding: FoldListener;
+  #reader: OrderedReader | undefined;
 
   constructor(options: TailOptions) {
     this.#options = options;
-    options.link.onReconnect(() => {
-      // What was asked for on the lost connection never comes.
-      this.restart('the connection to NATS was lost');
-      this.#again.notify();
-    });
+    this.#folding = { withBodies: false, stored: options.stored, tell: (item) => this.#tell(item) };
   }
 
   /** All below it can be delivered. */
@@ -77,117 +68,77 @@ export class PartitionTail {
     return Math.max(this.#toldTo, this.#options.fold.next);
   }
 
-  /** Resolves when it has read all that the stream has now. Rejects where it is not what it must be, or NATS is away. */
-  async open(): Promise<void> {
-    const info = await this.#look();
-    await this.#restore(info.state.last_seq + 1, info.state.first_seq);
-    this.#toldTo = info.state.last_seq + 1;
-    this.#running = this.#run();
-    await this.readUpTo(info.state.last_seq);
+  /** Resolves when it has read all that the stream has. Rejects where it is not what it must be, or NATS is away. */
+  async open({ first_seq: first, last_seq: last }: StreamInfo['state']): Promise<void> {
+    const { link, stream, times } = this.#options;
+    await this.#restore(last + 1, first);
+    this.#toldTo = last + 1;
+    this.#reader = new OrderedReader(link, stream, this.#listener(), times);
+    await this.readUpTo(last);
   }
 
   /** Resolves once a sequence was read; rejects with unavailable at a deadline of performance.now(). */
-  readUpTo(sequence: number, deadlineMs?: number): Promise<void> {
+  readUpTo(sequence: number, deadlineMs = Number.POSITIVE_INFINITY): Promise<void> {
     if (this.#options.fold.next > sequence) return Promise.resolve();
     return new Promise((resolve, reject) => {
-      let timer: NodeJS.Timeout | undefined;
-      const waiting: Waiting = {
-        sequence,
-        settle: (cause) => {
-          clearTimeout(timer);
-          this.#waiting.delete(waiting);
-          if (cause === undefined) resolve();
-          else reject(cause);
-        },
-      };
-      this.#waiting.add(waiting);
-      if (deadlineMs === undefined) return;
-      const why = () => new BackplaneError('unavailable', this.trouble ?? 'NATS does not tell what it has stored');
-      timer = setTimeout(() => waiting.settle(why()), Math.max(0, deadlineMs - performance.now()));
+      let at = this.#waiting.length;
+      while (at > 0 && this.#waiting[at - 1]!.sequence > sequence) at--;
+      this.#waiting.splice(at, 0, { sequence, deadlineMs, resolve, reject });
+      this.#deadlines ??= setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
     });
   }
 
   /** Throws this consumer away, and makes a new one. */
   restart(reason: string): void {
-    this.#fail?.(new Error(reason));
+    this.#reader?.restart(reason);
   }
 
   async close(): Promise<void> {
-    this.#ending.abort();
-    this.#again.notify();
-    this.restart('closed');
-    for (const waiting of this.#waiting) waiting.settle(new BackplaneError('cancelled', 'the log is closed'));
-    await this.#running;
+    this.#refuse(new BackplaneError('cancelled', 'the log is closed'));
+    await this.#reader?.close();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#ending;
-    let waitMs = 0;
-    while (!signal.aborted) {
-      const before = this.#options.fold.next;
-      try {
-        await this.#follow();
-      } catch (cause) {
-        if (signal.aborted) return;
-        if (cause instanceof BackplaneError && cause.code === 'failed_precondition') {
-          for (const waiting of this.#waiting) waiting.settle(cause);
-          this.#options.lost(cause);
-          return;
-        }
-        this.trouble = `${this.#options.stream} is not read: ${(cause as Error).message}`;
-      }
-      // One that has worked is replaced at once, and by and by where that does not help.
-      const { retryMs } = this.#options.times;
-      waitMs =
-        this.#options.fold.next > before
-          ? 0
-          : Math.min(LOG_TAIL_RETRY_MS_MAX, Math.max(retryMs, waitMs * RETRY_GROWTH));
-      // Many brokers lose the same server at once.
-      if (waitMs > 0) await this.#again.wait(signal, waitMs * (0.75 + Math.random() / 2));
-    }
+  /** Who reads frames is asked anew: no frame without its body comes any more. */
+  change(): void {
+    this.#reader?.change();
   }
 
-  /** One consumer, until it fails. */
-  async #follow(): Promise<void> {
-    const { link, stream, fold } = this.#options;
-    const info = await this.#look();
-    await this.#goBack(info);
-    let failed = (_cause: Error): void => undefined;
-    const failure = new Promise<never>((_resolve, reject) => {
-      failed = reject;
-    });
-    failure.catch(() => undefined);
-    this.#fail = failed;
-    let heardMs = performance.now();
-    const ask = () => pull.ask(LOG_TAIL_BATCH, LOG_TAIL_BYTES_MAX, REQUEST_MS);
-    const pull: StreamPull = await StreamPull.open(
-      link,
-      { stream, from: fold.next },
-      {
-        message: (message) => {
-          heardMs = performance.now();
-          this.trouble = undefined;
-          this.#tellRewound(message.sequence);
-          fold.take(message, (item) => this.#tell(item));
-          this.#settle();
-          this.#tellRewound(fold.next);
-        },
-        ended: () => ask(),
-        failed,
+  #listener(): ReaderListener {
+    return {
+      headersOnly: () => {
+        this.#folding = { ...this.#folding, withBodies: this.#options.withBodies() };
+        return !this.#folding.withBodies;
       },
-    );
-    const { silenceMs } = this.#options.times;
-    const watch = setInterval(() => {
-      if (performance.now() - heardMs > silenceMs) failed(new Error(`nothing came for ${silenceMs} ms`));
-    }, silenceMs / 4).unref();
+      begin: (info: StreamInfo) => this.#begin(info),
+      message: (message: StoredMessage) => this.#take(message),
+      trouble: (reason: string | undefined) => {
+        this.trouble = reason;
+      },
+      gone: (reason: string) => {
+        const cause = new BackplaneError('failed_precondition', reason);
+        this.trouble = reason;
+        this.#refuse(cause);
+        this.#options.lost(cause);
+      },
+    };
+  }
+
+  async #begin(info: StreamInfo): Promise<number> {
     try {
-      ask();
-      await failure;
-    } finally {
-      clearInterval(watch);
-      this.#fail = undefined;
-      pull.close();
+      this.#options.check(info);
+    } catch (cause) {
+      throw new StreamGone((cause as Error).message);
     }
+    await this.#goBack(info);
+    return this.#options.fold.next;
+  }
+
+  #take(message: StoredMessage): void {
+    const { fold } = this.#options;
+    this.#tellRewound(message.sequence);
+    fold.take(message, this.#folding);
+    this.#settle();
+    this.#tellRewound(fold.next);
   }
 
   #tell(item: LogItem): void {
@@ -199,20 +150,23 @@ export class PartitionTail {
   #settle(): void {
     const { next } = this.#options.fold;
     this.#toldTo = Math.max(this.#toldTo, next);
-    for (const waiting of this.#waiting) if (waiting.sequence < next) waiting.settle();
+    let read = 0;
+    while (read < this.#waiting.length && this.#waiting[read]!.sequence < next) this.#waiting[read++]!.resolve();
+    if (read > 0) this.#waiting.splice(0, read);
   }
 
-  /** Rejects with failed_precondition where the stream is gone or not the one that was. */
-  async #look(): Promise<StreamInfo> {
-    const { link, stream, check } = this.#options;
-    const info = await streamInfo(link.manager, stream);
-    this.#notFound = info === undefined ? this.#notFound + 1 : 0;
-    if (info !== undefined) {
-      check(info);
-      return info;
-    }
-    const gone = `stream ${stream} is gone. It is not made again: what it held is lost, unless it is restored`;
-    throw new BackplaneError(this.#notFound < LOG_STREAM_LOOKS ? 'unavailable' : 'failed_precondition', gone);
+  #refuse(cause: BackplaneError): void {
+    for (const { reject } of this.#waiting.splice(0)) reject(cause);
+  }
+
+  #expire(): void {
+    this.#deadlines = undefined;
+    const nowMs = performance.now();
+    const late = this.#waiting.filter(({ deadlineMs }) => deadlineMs < nowMs);
+    if (late.length > 0) this.#waiting = this.#waiting.filter(({ deadlineMs }) => deadlineMs >= nowMs);
+    const cause = new BackplaneError('unavailable', this.trouble ?? 'NATS does not tell what it has stored');
+    for (const { reject } of late) reject(cause);
+    if (this.#waiting.length > 0) this.#deadlines = setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
   }
 
   /** Where the stream does not have (any more) what was read, forgets it and reads from before it. */
@@ -224,7 +178,7 @@ export class PartitionTail {
     fold.cut(end);
     await this.#restore(end, first);
     this.#toldTo = end;
-    for (const waiting of this.#waiting) waiting.settle(new BackplaneError('unavailable', this.trouble));
+    this.#refuse(new BackplaneError('unavailable', this.trouble));
     this.#rewoundTo = end;
     this.#tellRewound(fold.next);
   }

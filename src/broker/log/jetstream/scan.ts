@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import { LOG_CATCH_UP_BATCH, LOG_CATCH_UP_BYTES_MAX, NATS_REQUEST_MS } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
-import { type StoredMessage, StreamPull } from './stream-pull.js';
+import { type StoredMessage, StreamPull } from '../../nats/stream-pull.js';
 
 export interface ScannedStretch {
   readonly stream: string;

@@ -1,7 +1,7 @@
 /**
  * Which brokers are alive, by what each says of itself.
  *
- * broker.NAME -> { beat, nodes, bytesPerSecond }     written every few seconds; `beat` grows
+ * broker.NAME -> { beat, nodes, bytesPerSecond, address, version, retired }     written every few seconds; `beat` grows
  *
  * What a broker said holds for one lease from when it was read here, by this broker's own clock: others' clocks may be an
  * hour off. While nothing can be read nobody is taken for dead.
@@ -9,15 +9,38 @@
 import * as z from 'zod';
 import { BROKER_LEASE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
-import type { BrokerDemand } from './ceiling.js';
 
 const PREFIX = 'broker.';
 const whole = z.number().int().nonnegative();
-const schema = z.object({ beat: whole, nodes: whole, bytesPerSecond: z.number().nonnegative() });
+const text = z.string().max(256).default('');
+const schema = z.object({
+  beat: whole,
+  nodes: whole,
+  bytesPerSecond: z.number().nonnegative(),
+  address: text,
+  version: text,
+  retired: z.boolean().default(false),
+});
+
+/** What a broker says of itself. */
+export interface BrokerSigns {
+  /** Connected nodes. */
+  readonly nodes: number;
+  /** Bytes per second that they ask for, all together. */
+  readonly bytesPerSecond: number;
+  /** Where agents and subscribers reach it, as it listens: host:port. */
+  readonly address: string;
+  readonly version: string;
+  /** It sends agents and subscribers to others, and takes none. */
+  readonly retired: boolean;
+}
+
+export interface KnownBroker extends BrokerSigns {
+  readonly broker: string;
+}
 
 interface Heard {
-  readonly demand: BrokerDemand;
-  readonly revision: number;
+  readonly known: KnownBroker;
   untilMs: number;
 }
 
@@ -44,10 +67,10 @@ export class BrokerLeases {
     state.watch(PREFIX, (change) => this.#changed(change));
   }
 
-  /** Says that this broker is alive, and what its nodes ask for. */
-  async beat(nodes: number, bytesPerSecond: number): Promise<void> {
+  /** Says that this broker is alive, and how it is. */
+  async beat(signs: BrokerSigns): Promise<void> {
     this.#beat++;
-    await this.#state.put(PREFIX + this.#own, { beat: this.#beat, nodes, bytesPerSecond });
+    await this.#state.put(PREFIX + this.#own, { beat: this.#beat, ...signs });
   }
 
   /** Says that this broker ends. */
@@ -60,9 +83,15 @@ export class BrokerLeases {
     return this.#heard.has(broker);
   }
 
-  /** Of all that are alive. */
-  demands(): BrokerDemand[] {
-    return Array.from(this.#heard.values(), ({ demand }) => demand);
+  /** All that are alive, by their names in order. */
+  all(): readonly KnownBroker[] {
+    const known = Array.from(this.#heard.values(), ({ known }) => known);
+    return known.sort((a, b) => (a.broker < b.broker ? -1 : 1));
+  }
+
+  /** Number of other brokers that take agents and subscribers. */
+  others(): number {
+    return this.all().filter(({ broker, retired }) => broker !== this.#own && !retired).length;
   }
 
   /** Calls `listener` whenever demand changes, a broker comes or one is gone. */
@@ -94,13 +123,13 @@ export class BrokerLeases {
     await Promise.allSettled(entries.map(({ key, revision }) => this.#state.delete(key, revision)));
   }
 
-  #changed({ key, value, revision }: StateChange): void {
+  #changed({ key, value }: StateChange): void {
     const broker = key.slice(PREFIX.length);
     if (value === undefined) this.#heard.delete(broker);
     else if (this.#heard.has(broker) || this.#heard.size < CLUSTER_BROKERS_MAX) {
-      const { nodes, bytesPerSecond } = schema.parse(value);
+      const { beat: _, ...signs } = schema.parse(value);
       const untilMs = this.#now() + this.#leaseMs;
-      this.#heard.set(broker, { demand: { broker, nodes, bytesPerSecond }, revision, untilMs });
+      this.#heard.set(broker, { known: { broker, ...signs }, untilMs });
     }
     this.#tell();
   }

@@ -1,11 +1,13 @@
 /** One broker among those of its cluster: what all ask of nodes, which brokers are alive, and where nodes are. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
-import { BROKER_HEARTBEAT_MS } from '../../../limits.js';
+import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { NodeRoute } from '../node-route.js';
-import { BrokerLeases } from './broker-leases.js';
+import { BrokerLeases, type KnownBroker } from './broker-leases.js';
+import { brokerShare, CeilingShare } from './ceiling.js';
 import { ClusterInterest } from './cluster-interest.js';
 import { ClusterNodes } from './cluster-nodes.js';
 import { ClusterRoute } from './cluster-route.js';
@@ -20,25 +22,57 @@ export interface ClusterMemberOptions {
   readonly broker: string;
   /** What the brokers share. */
   readonly state: NatsState;
+  /** That all nodes of the cluster together may send live, a second; the same at each broker. Undefined: there is none. */
+  readonly ceilingBytesPerSecond: number | undefined;
   readonly warn: (message: string) => void;
 }
 
+/** What a broker says of itself, and asks of its nodes. */
+export interface MemberParts {
+  /** host:port, as it listens. */
+  readonly address: string;
+  readonly version: string;
+  /** Bytes per second that this broker's nodes ask for, all together, and how many they are. */
+  readonly demand: () => { readonly nodes: number; readonly bytesPerSecond: number };
+  /** This broker's share of the ceiling has become less: its nodes have to be told. */
+  readonly onLess: () => void;
+}
+
 export class ClusterMember {
+  /** Bytes per second that this broker's nodes together may have now; undefined where there is no ceiling. */
+  readonly share: (() => number) | undefined;
   readonly interest: ClusterInterest;
   readonly #leases: BrokerLeases;
   readonly #places: NodePlaces;
   readonly #options: ClusterMemberOptions;
+  readonly #ceiling: CeilingShare | undefined;
+  #retired = false;
+  #beat: () => Promise<void> = async () => undefined;
+  #stopHeart: () => void = () => undefined;
   /** Called last to first. */
   readonly #ends: (() => void | Promise<void>)[] = [];
 
   constructor(options: ClusterMemberOptions) {
     this.#options = options;
-    const { state, broker, warn } = options;
+    const { state, broker, warn, ceilingBytesPerSecond } = options;
     const leases = new BrokerLeases(state, broker);
     this.#leases = leases;
     this.#places = new NodePlaces(state);
     const now = () => performance.now();
     this.interest = new ClusterInterest({ state, broker, alive: (name) => leases.alive(name), now, warn });
+    const ceiling = ceilingBytesPerSecond === undefined ? undefined : new CeilingShare(ceilingBytesPerSecond, now());
+    this.#ceiling = ceiling;
+    this.share = ceiling && (() => ceiling.at(now()));
+  }
+
+  /** Number of other brokers that take agents and subscribers now. */
+  get others(): number {
+    return this.#leases.others();
+  }
+
+  /** All brokers that are alive, this one too, if it has begun. */
+  brokers(): readonly KnownBroker[] {
+    return this.#leases.all();
   }
 
   /**
@@ -50,30 +84,46 @@ export class ClusterMember {
     const { link, cluster, broker, state, warn } = this.#options;
     const places = this.#places;
     const leases = this.#leases;
-    const onFailure = (cause: unknown) => warn(`not told to the other brokers: ${(cause as Error).message ?? cause}`);
+    const onFailure = this.#onFailure;
     const onRefusal = ({ message }: Error) => warn(`another broker: ${message}`);
     const connection = link.asking;
     const route = new ClusterRoute({ connection, cluster, local, places });
     const server = new RouteServer({ connection, cluster, registry, settled, onRefusal });
     const keeper = new PlaceKeeper({ registry, places, broker, onFailure });
     const nodes = new ClusterNodes({ state, broker, registry, interest: this.interest, places, leases, onFailure });
-    const beat = () => {
-      const own = [...registry.all()].filter(({ isHere }) => isHere);
-      const asked = own.reduce((sum, { report }) => sum + Number(report?.liveDemandBytesPerSecond ?? 0), 0);
-      leases.beat(own.length, asked).catch(onFailure);
-    };
-    const heart = setInterval(beat, BROKER_HEARTBEAT_MS).unref();
-    beat();
     const endLooks = everySecond(() => this.#look());
     this.#ends.push(
       () => nodes.close(),
       () => keeper.close(),
       () => server.close(),
       () => route.close(),
-      () => clearInterval(heart),
       endLooks,
     );
     return route;
+  }
+
+  /** From now on the others know that this broker takes agents and subscribers. */
+  begin({ address, version, demand, onLess }: MemberParts): void {
+    this.#beat = () => this.#leases.beat({ ...demand(), address, version, retired: this.#retired });
+    const beat = () => this.#beat().catch(this.#onFailure);
+    const heart = setInterval(beat, BROKER_HEARTBEAT_MS).unref();
+    this.#stopHeart = () => clearInterval(heart);
+    const unlisten = this.#leases.listen(() => this.#deal(onLess));
+    this.#ends.push(unlisten, this.#stopHeart);
+    void beat();
+  }
+
+  /** Says that this broker takes nobody any more; what it has goes on until it leaves. */
+  retire(): void {
+    this.#retired = true;
+    this.#beat().catch(this.#onFailure);
+  }
+
+  /** Says that this broker ends, so that the others need not wait for its lease to be over. Resolves in any case. */
+  async leave(): Promise<void> {
+    this.#stopHeart();
+    const left = this.#leases.leave().catch(this.#onFailure);
+    await Promise.race([left, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]);
   }
 
   /** Why what brokers share is not read, in a sentence. */
@@ -83,6 +133,21 @@ export class ClusterMember {
 
   async close(): Promise<void> {
     for (const end of this.#ends.reverse()) await end();
+  }
+
+  readonly #onFailure = (cause: unknown): void => {
+    this.#options.warn(`not told to the other brokers: ${(cause as Error).message ?? cause}`);
+  };
+
+  /** Signs of life were read, or some are over. */
+  #deal(onLess: () => void): void {
+    const { broker, ceilingBytesPerSecond: ceiling } = this.#options;
+    if (ceiling === undefined || this.#ceiling === undefined) return;
+    const nowMs = performance.now();
+    const before = this.#ceiling.at(nowMs);
+    const known = this.#leases.all();
+    this.#ceiling.read(brokerShare(broker, known, ceiling), known.length, nowMs);
+    if (this.#ceiling.at(nowMs) < before) onLess();
   }
 
   #look(): void {

@@ -1,5 +1,6 @@
 /** What waits in a timeline until it can be told, lane by lane, and how it is put in position order. */
 import type { RecordedNotice } from '../../recorder/recording.js';
+import { type EventFormat, eventFlags, eventPid } from '../../source/pages/format.js';
 import type { TraceEvent } from '../kernel-events.js';
 import type { Loss } from '../timeline-sink.js';
 
@@ -17,6 +18,13 @@ export interface Pending extends TraceEvent {
 
 /** Of what is no event of the kernel. */
 export const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
+
+/** What an entry of a page says. Throws where it has not the form that its format says. */
+export function decodedEntry(format: EventFormat, bytes: Buffer, offset: number, length: number): TraceEvent {
+  const pid = eventPid(bytes, offset, length);
+  const flags = eventFlags(bytes, offset, length);
+  return { name: format.name, pid, flags, values: format.decode(bytes, offset, length) };
+}
 
 /** Takes from every lane what is not beyond a time; in position order. */
 export function takeUpTo(timeNs: bigint, lanes: Map<number, Pending[]>): Pending[] {

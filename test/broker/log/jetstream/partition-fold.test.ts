@@ -5,10 +5,10 @@ import fc from 'fast-check';
 import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
 import { checkpointParts, readCheckpointPart } from '../../../../src/broker/log/jetstream/checkpoint.js';
 import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
-import { PartitionFold, takeCover } from '../../../../src/broker/log/jetstream/partition-fold.js';
-import type { StoredMessage } from '../../../../src/broker/log/jetstream/stream-pull.js';
+import { PartitionFold } from '../../../../src/broker/log/jetstream/partition-fold.js';
 import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogItem } from '../../../../src/broker/log/partition-log.js';
+import type { StoredMessage } from '../../../../src/broker/nats/stream-pull.js';
 import { encodeFrame } from '../../../../src/wire/frame/frame.js';
 import { comparePositions, type Position } from '../../../../src/wire/position.js';
 import { frameOf } from '../../../contract/partition-log.js';
@@ -36,11 +36,13 @@ function messagesOf(stretches: readonly Stretch[]): StoredMessage[] {
     const frame = { ...frameOf(from, from + length, 20, topic), continues };
     return {
       ...{ sequence, subject: subjects.frame(topic, node), timeNs: BigInt(sequence) * 7n },
-      data: readable ? encodeFrame(frame) : Buffer.from('no frame'),
+      ...bodyOf(readable ? encodeFrame(frame) : Buffer.from('no frame')),
       headers: coverHeaders(frame),
     };
   });
 }
+
+const bodyOf = (data: Buffer) => ({ data, bytes: data.length });
 
 const coveredOf = (covered: CoveredPositions) =>
   [...covered.entries()]
@@ -49,7 +51,8 @@ const coveredOf = (covered: CoveredPositions) =>
 
 function foldOf(messages: readonly StoredMessage[], fold = new PartitionFold(subjects)) {
   const items: LogItem[] = [];
-  for (const message of messages) fold.take(message, (item) => items.push(item));
+  const listener = { withBodies: true, stored: () => undefined, tell: (item: LogItem) => void items.push(item) };
+  for (const message of messages) fold.take(message, listener);
   return { fold, items };
 }
 
@@ -84,19 +87,22 @@ test('what is covered only grows, and the headers alone say the same', () => {
     fc.property(fc.array(stretch, { maxLength: 60 }), (stretches) => {
       const messages = messagesOf(stretches);
       const fold = new PartitionFold(subjects);
-      const byHeaders = new CoveredPositions();
+      const byHeaders = new PartitionFold(subjects);
+      const untold: LogItem[] = [];
       const reached = new Map<string, Position>();
       for (const [at, message] of messages.entries()) {
-        fold.take(message, () => undefined);
-        const { node, topic, from, length, continues } = stretches[at]!;
-        const { coveredFrom, coveredTo } = frameOf(from, from + length);
-        takeCover(byHeaders, node, topic, { coveredFrom, coveredTo, continues });
+        fold.take(message, { withBodies: true, stored: () => undefined, tell: () => undefined });
+        const bare = { ...message, data: Buffer.alloc(0) };
+        byHeaders.take(bare, { withBodies: false, stored: () => undefined, tell: (item) => untold.push(item) });
+        const { node, topic } = stretches[at]!;
         const to = fold.covered.to(node, topic)!;
         const before = reached.get(`${node} ${topic}`);
         assert.ok(before === undefined || comparePositions(to, before) >= 0);
         reached.set(`${node} ${topic}`, to);
       }
-      assert.deepEqual(coveredOf(byHeaders), coveredOf(fold.covered));
+      assert.deepEqual(coveredOf(byHeaders.covered), coveredOf(fold.covered));
+      assert.deepEqual([byHeaders.bytesSince, byHeaders.next], [fold.bytesSince, fold.next]);
+      assert.ok(untold.every(({ kind }) => kind === 'damage'));
     }),
   );
 });

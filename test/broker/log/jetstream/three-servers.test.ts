@@ -82,7 +82,7 @@ test('leaders are killed under load: no acknowledged frame is lost, none is deli
 }, async (t: TestContext) => {
   const servers = await NatsServers.start({ count: 3 });
   const logs = new JetStreamLogs(servers);
-  const times = { tickMs: 1_000, silenceMs: 3_000, retryMs: 1_000 };
+  const times = { tickMs: 1_000, silenceMs: 3_000, retryMsMin: 1_000 };
   try {
     const both = [await logs.open(512 * MiB, { times }), await logs.open(512 * MiB, { times })];
     const told = both.map((log) => new Told(log));

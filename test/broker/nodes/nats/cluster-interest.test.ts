@@ -32,12 +32,15 @@ function brokersOn(state: SharedState) {
   return { clock, start };
 }
 
+const signs = (nodes: number, bytesPerSecond: number) => {
+  return { nodes, bytesPerSecond, address: '10.0.0.1:8484', version: '1.2.3', retired: false };
+};
 const ids = (interest: ClusterInterest, node: string) => interest.forNode(node).predicates.map(({ id }) => id);
 
 test('what one broker claims all ask of their nodes, until the last of them has let it go for a while', async () => {
   const { clock, start } = brokersOn(openState(scratchDirectory('interest'), { check: checkClusterState }));
   const [one, other] = [start('b.1'), start('b.2')];
-  for (const { leases } of [one, other]) await leases.beat(1, 0);
+  for (const { leases } of [one, other]) await leases.beat(signs(1, 0));
   let told = 0;
   other.interest.listen(async () => {
     told++;
@@ -70,15 +73,15 @@ test('what one broker claims all ask of their nodes, until the last of them has 
 test('the claims of a broker that is gone end a grace after its lease; one that is back keeps them', async () => {
   const { clock, start } = brokersOn(openState(scratchDirectory('interest'), { check: checkClusterState }));
   const [one, other] = [start('b1'), start('b2')];
-  await one.leases.beat(1, 0);
-  await other.leases.beat(1, 0);
+  await one.leases.beat(signs(1, 0));
+  await other.leases.beat(signs(1, 0));
   await other.interest.claim(EXIT, []);
   await one.interest.claim(EXEC, []);
   /** Time passes, and only the first says that it is there. */
   const pass = async (ms: number) => {
     for (let passed = 0; passed < ms; passed += 1_000) {
       clock.ms += 1_000;
-      await one.leases.beat(1, 0);
+      await one.leases.beat(signs(1, 0));
       one.leases.expire(true);
       await one.interest.expire();
     }
@@ -86,7 +89,7 @@ test('the claims of a broker that is gone end a grace after its lease; one that 
   await pass(BROKER_LEASE_MS + INTEREST_GRACE_MS - 2_000);
   assert.equal(one.leases.alive('b2'), false);
   assert.equal(ids(one.interest, 'n').length, 2);
-  await other.leases.beat(1, 0);
+  await other.leases.beat(signs(1, 0));
   await pass(BROKER_LEASE_MS + INTEREST_GRACE_MS - 2_000);
   assert.equal(ids(one.interest, 'n').length, 2);
   await pass(4_000);
@@ -131,15 +134,16 @@ test('a lease holds from when it was read; while nothing is read no broker is ta
   one.listen(() => {
     changes++;
   });
-  await one.beat(3, 500);
-  await other.beat(4, 700);
-  assert.deepEqual(one.demands(), [
-    { broker: 'b1', nodes: 3, bytesPerSecond: 500 },
-    { broker: 'b2', nodes: 4, bytesPerSecond: 700 },
+  await one.beat(signs(3, 500));
+  await other.beat({ ...signs(4, 700), retired: true });
+  assert.deepEqual(one.all(), [
+    { broker: 'b1', ...signs(3, 500) },
+    { broker: 'b2', ...signs(4, 700), retired: true },
   ]);
+  assert.deepEqual([one.others(), other.others()], [0, 1], 'one that is retired takes nobody');
   clock.ms += BROKER_LEASE_MS - 1;
   assert.deepEqual(one.expire(true), []);
-  await one.beat(3, 500);
+  await one.beat(signs(3, 500));
   clock.ms += 1;
   // Its reader stands still: whatever the others said since, it has not read it.
   assert.deepEqual(one.expire(false), []);
@@ -155,5 +159,5 @@ test('a lease holds from when it was read; while nothing is read no broker is ta
   assert.deepEqual(state.entries('broker.'), []);
   for (let at = 0; at < CLUSTER_BROKERS_MAX + 5; at++)
     await state.put(`broker.x${at}`, { beat: 1, nodes: 1, bytesPerSecond: 1 });
-  assert.equal(one.demands().length, CLUSTER_BROKERS_MAX);
+  assert.equal(one.all().length, CLUSTER_BROKERS_MAX);
 });

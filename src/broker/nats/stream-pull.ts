@@ -7,18 +7,20 @@
  */
 import type { ConsumerConfig } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from 'nats';
-import { LOG_CONSUMER_IDLE_MS } from '../../../limits.js';
-import { createInbox, nuid } from '../../nats/nats-library.js';
-import type { NatsLink } from '../../nats/nats-link.js';
-import { NATS_NS_PER_MS } from '../../nats/stream-form.js';
+import { LOG_CONSUMER_IDLE_MS } from '../../limits.js';
+import { createInbox, nuid } from './nats-library.js';
+import type { NatsLink } from './nats-link.js';
+import { NATS_NS_PER_MS } from './stream-form.js';
 
 export interface StoredMessage {
   readonly subject: string;
   readonly sequence: number;
   /** By the server's clock, since 1970. */
   readonly timeNs: bigint;
-  /** A view of what the connection has read. */
+  /** A view of what the connection has read; empty where bodies are left out. */
   readonly data: Uint8Array;
+  /** Size of the body, also where it is left out. */
+  readonly bytes: number;
   readonly headers: MsgHdrs | undefined;
 }
 
@@ -35,7 +37,7 @@ export interface PullListener {
   /** What it throws ends the consumer. */
   message(message: StoredMessage): void;
   /**
-   * The request has ended.
+   * No request is open any more.
    * @param nothing there was no more at that moment; otherwise all came that was asked for
    */
   ended(nothing: boolean): void;
@@ -44,6 +46,10 @@ export interface PullListener {
 }
 
 const [NOTHING, REQUEST_ENDED, CONFLICT, HEARTBEAT] = [404, 408, 409, 100];
+/** Messages of a request that has ended, which do not come. */
+const LEFT = 'Nats-Pending-Messages';
+/** Of a body that is left out. */
+const SIZE = 'Nats-Msg-Size';
 
 export class StreamPull {
   readonly #link: NatsLink;
@@ -74,13 +80,18 @@ export class StreamPull {
     this.#listener = listener;
   }
 
+  /** Messages that were asked for and have not come. */
+  get outstanding(): number {
+    return this.#outstanding;
+  }
+
   /**
-   * Asks for so many messages; one request at a time.
+   * Asks for so many messages more.
    * @param waitMs how long the server waits for messages that are not there yet; undefined: not at all
    */
   ask(batch: number, bytesMax: number, waitMs: number | undefined): void {
     if (this.#over) return;
-    this.#outstanding = batch;
+    this.#outstanding += batch;
     const wait = waitMs === undefined ? { no_wait: true } : { expires: waitMs * NATS_NS_PER_MS };
     const request = JSON.stringify({ batch, max_bytes: bytesMax, ...wait });
     const subject = `$JS.API.CONSUMER.MSG.NEXT.${this.#stream}.${this.#name}`;
@@ -116,9 +127,9 @@ export class StreamPull {
   #take(message: Msg): void {
     if (this.#over) return;
     try {
-      const status = message.headers?.code ?? 0;
-      if (status === 0) this.#takeStored(message);
-      else this.#takeStatus(status, message.headers?.description ?? '');
+      // What is from the stream has a subject of the stream, and a reply that says where it stood.
+      if (message.reply) this.#takeStored(message);
+      else this.#takeStatus(message.headers);
     } catch (cause) {
       this.close();
       this.#listener.failed(cause as Error);
@@ -133,12 +144,15 @@ export class StreamPull {
     if (this.#outstanding === 0) this.#listener.ended(false);
   }
 
-  #takeStatus(status: number, description: string): void {
+  #takeStatus(headers: MsgHdrs | undefined): void {
+    const [status, description] = [headers?.code ?? 0, headers?.description ?? ''];
     if (status === HEARTBEAT) return;
     const isOver = /deleted|no longer|leadership|shutdown/i.test(description);
     if (status === NOTHING || status === REQUEST_ENDED || (status === CONFLICT && !isOver)) {
-      this.#outstanding = 0;
-      this.#listener.ended(status !== CONFLICT);
+      // One request has ended: how many of its messages do not come is said, else none of all is expected.
+      const left = Number(headers?.get(LEFT) || this.#outstanding);
+      this.#outstanding = Math.max(0, this.#outstanding - left);
+      if (this.#outstanding === 0) this.#listener.ended(status !== CONFLICT);
     } else throw new Error(`its consumer ended: ${status} ${description}`);
   }
 }
@@ -161,5 +175,6 @@ function readMessage({ subject, reply = '', data, headers }: Msg): { place: numb
   if (tokens[1] !== 'ACK' || !Number.isSafeInteger(sequence) || !Number.isSafeInteger(place)) {
     throw new Error(`a message that is from no stream: ${reply.slice(0, 100)}`);
   }
-  return { place, stored: { subject, sequence, timeNs: BigInt(tokens[at + 2] ?? 0), data, headers } };
+  const bytes = data.length > 0 ? data.length : Number(headers?.get(SIZE) || 0);
+  return { place, stored: { subject, sequence, timeNs: BigInt(tokens[at + 2] ?? 0), data, bytes, headers } };
 }

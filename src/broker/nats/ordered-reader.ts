@@ -8,28 +8,30 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Status } from 'nats';
 import {
-  MiB,
   READER_BATCH,
+  READER_BYTES_MAX,
   READER_LOOKS,
   READER_RETRY_MS_MAX,
   READER_RETRY_MS_MIN,
   TICK_SILENCE_MS,
-} from '../../../limits.js';
-import { type StoredMessage, StreamPull } from '../../log/jetstream/stream-pull.js';
-import type { NatsLink } from '../../nats/nats-link.js';
-import { streamInfo } from '../../nats/stream-form.js';
+} from '../../limits.js';
+import type { NatsLink } from './nats-link.js';
+import { goneText, streamInfo } from './stream-form.js';
+import { type StoredMessage, StreamPull } from './stream-pull.js';
 
 export interface ReaderListener {
   /**
    * A consumer begins; the stream is as its leader says. Returns the sequence to begin with, at least 1. What it throws is
-   * told as trouble, and tried again later.
+   * told as trouble, and tried again later. It is not called again before it has ended.
    */
-  begin(stream: StreamInfo): number;
+  begin(stream: StreamInfo): number | Promise<number>;
+  /** Asked when a consumer begins: whether it leaves bodies out. See change(). */
+  readonly headersOnly?: () => boolean;
   /** What it throws ends this consumer; a new one begins. */
   message(message: StoredMessage): void;
   /** Why nothing is being read, in a sentence; undefined once it is again. */
   trouble(reason: string | undefined): void;
-  /** There is no such stream any more, or begin() threw StreamGone: nothing will be read again. */
+  /** There is no such stream any more, or begin() threw StreamGone, and why: nothing will be read again. */
   gone(reason: string): void;
 }
 
@@ -51,8 +53,6 @@ type Statuses = AsyncIterable<Status> & { stop(): void };
 
 /** A request ends by itself after this, and is renewed. */
 const REQUEST_MS = 30_000;
-/** Of one request: the server cuts off a connection that has 64 MiB before it. */
-const REQUEST_BYTES_MAX = 16 * MiB;
 
 export class OrderedReader {
   readonly #link: NatsLink;
@@ -65,6 +65,8 @@ export class OrderedReader {
   /** How often in a row the stream was not found. */
   #missing = 0;
   #troubled = false;
+  /** The next consumer is wanted, and no failure. */
+  #changed = false;
 
   constructor(link: NatsLink, stream: string, listener: ReaderListener, times: Partial<ReaderTimes> = {}) {
     this.#link = link;
@@ -74,9 +76,15 @@ export class OrderedReader {
     this.#running = this.#run();
   }
 
-  /** Throws this consumer away, and begins anew. */
+  /** Throws this consumer away, and begins anew: something is wrong with it. */
   restart(reason: string): void {
     this.#fail(new Error(reason));
+  }
+
+  /** Likewise, as another consumer is wanted from now on: this one gives no message any more. */
+  change(): void {
+    this.#changed = true;
+    this.restart('another consumer is wanted');
   }
 
   async close(): Promise<void> {
@@ -98,6 +106,10 @@ export class OrderedReader {
         this.#listener.gone(cause.message);
         return;
       }
+      if (this.#changed) {
+        this.#changed = false;
+        continue;
+      }
       failures++;
       // One that had worked is replaced at once; what goes on failing is told.
       if (failures === 1) continue;
@@ -108,43 +120,49 @@ export class OrderedReader {
 
   /** One consumer. Resolves with why it ended. */
   async #read(onMessage: () => void): Promise<Error> {
+    let pull: StreamPull | undefined;
     const failed = new Promise<Error>((resolve) => {
-      this.#fail = resolve;
+      this.#fail = (cause) => {
+        pull?.close();
+        resolve(cause);
+      };
     });
-    let silence: NodeJS.Timeout | undefined;
-    const heard = () => {
-      clearTimeout(silence);
-      const { silenceMs } = this.#times;
-      silence = setTimeout(() => this.restart(`nothing came for ${silenceMs} ms`), silenceMs).unref();
-    };
+    // Not before it could say something.
+    let heardMs = Number.POSITIVE_INFINITY;
+    const { silenceMs } = this.#times;
+    const watch = setInterval(() => {
+      if (performance.now() - heardMs > silenceMs) this.restart(`nothing came for ${silenceMs} ms`);
+    }, silenceMs / 4).unref();
     const statuses = this.#link.reading.status() as Statuses;
     // What was on its way to a connection that is lost never arrives.
     void onStatus(statuses, ['disconnect', 'staleConnection'], () => this.restart('the connection to NATS was lost'));
-    let pull: StreamPull | undefined;
     try {
-      const from = this.#listener.begin(await this.#look());
-      const ask = () => pull?.ask(READER_BATCH, REQUEST_BYTES_MAX, REQUEST_MS);
+      const from = await this.#listener.begin(await this.#look());
+      const ask = () => pull?.ask(READER_BATCH, READER_BYTES_MAX, REQUEST_MS);
+      const headersOnly = this.#listener.headersOnly?.() ?? false;
       pull = await StreamPull.open(
         this.#link,
-        { stream: this.#stream, from },
+        { stream: this.#stream, from, headersOnly },
         {
           message: (message) => {
-            heard();
+            heardMs = performance.now();
             this.#listener.message(message);
             onMessage();
+            // The next request is there before this one is spent.
+            if (pull !== undefined && pull.outstanding <= READER_BATCH) ask();
           },
           ended: ask,
           failed: this.#fail,
         },
       );
-      heard();
+      heardMs = performance.now();
       ask();
       return await failed;
     } catch (cause) {
       return cause as Error;
     } finally {
       this.#fail = () => undefined;
-      clearTimeout(silence);
+      clearInterval(watch);
       statuses.stop();
       pull?.close();
     }
@@ -173,7 +191,7 @@ export class OrderedReader {
       return info;
     }
     this.#missing++;
-    const message = `there is no stream ${this.#stream}`;
+    const message = goneText(this.#stream);
     throw this.#missing < READER_LOOKS ? new Error(message) : new StreamGone(message);
   }
 

@@ -1,0 +1,206 @@
+/**
+ * kill -9 of a broker of a cluster on NATS, again and again, and the same by `retire`: agents and subscribers go on at the
+ * other broker. How late events came, by when they were recorded, and what is missing, comes twice, or is told as a gap.
+ * The broker that most are at is always the one that goes.
+ *
+ *   node dist/bench/scenarios/cluster-kills.js [times] [agents] [subscribers] [events a second of each agent]    as root
+ */
+import { setMaxListeners } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from '../../src/client/client.js';
+import { sequenceNumber } from '../../test/harness/bus/numbered.js';
+import { credentialIn } from '../../test/harness/bus/token.js';
+import { type ClusterBroker, NatsCluster } from '../../test/harness/nats/nats-cluster.js';
+import { Numbers } from '../../test/harness/oracle/received.js';
+import { until } from '../../test/harness/until.js';
+import { median, type Row, report, round } from '../measuring/report.js';
+
+const [times = 10, agents = 200, subscribers = 50, eventsPerSecond = 2] = process.argv.slice(2).map(Number);
+const PROCESSES = 4;
+/** Each subscriber asks for the nodes of one agent process. */
+const NODES = agents / PROCESSES;
+const QUIET_MS = 10_000;
+const BETWEEN_MS = 5_000;
+
+/** The boot clock, by which events are placed; a machine's processes share it. */
+const bootLessPerformanceMs = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000 - performance.now();
+const bootMs = () => performance.now() + bootLessPerformanceMs;
+
+/** The greatest lateness of any event since it was last asked for, in milliseconds. */
+class Latest {
+  readonly #most = new Map<string, number>();
+
+  saw(name: string, ms: number): void {
+    this.#most.set(name, Math.max(this.#most.get(name) ?? 0, ms));
+  }
+
+  take(): number[] {
+    const all = [...this.#most.values()];
+    this.#most.clear();
+    return all;
+  }
+}
+
+class Reader {
+  readonly numbers = new Map<string, Numbers>();
+  /** By node, the newest event's place on the boot clock. */
+  readonly upToMs = new Map<string, number>();
+  twice = 0;
+  gaps = 0;
+  readonly #client: Client;
+
+  constructor(
+    readonly name: string,
+    client: Client,
+    readonly glob: string,
+  ) {
+    this.#client = client;
+  }
+
+  async follow(signal: AbortSignal, ofNodes: Latest, ofReaders: Latest): Promise<void> {
+    const request = { topics: ['process'], nodes: [this.glob], follow: true };
+    for await (const item of this.#client.subscribe(request, signal)) {
+      if (item.kind === 'gap') this.gaps += 1;
+      if (item.kind !== 'events') continue;
+      const { node, events } = item.batch;
+      const own = this.numbers.get(node) ?? new Numbers();
+      this.numbers.set(node, own);
+      for (const { process, position } of events) {
+        const atMs = Number(position!.timeNs) / 1e6;
+        ofNodes.saw(node, bootMs() - atMs);
+        ofReaders.saw(this.name, bootMs() - atMs);
+        this.upToMs.set(node, atMs);
+        const number = sequenceNumber(process?.commandArgs);
+        if (number !== undefined && !own.add(number)) this.twice += 1;
+      }
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+async function measure(): Promise<void> {
+  const cluster = await NatsCluster.start();
+  const stop = new AbortController();
+  setMaxListeners(0, stop.signal);
+  const readers: Reader[] = [];
+  try {
+    for (let at = 0; at < PROCESSES; at++)
+      await cluster.agent({ name: `agent${at}`, nodes: NODES, eventsPerSecond, unguarded: true });
+    const [ofNodes, ofReaders] = [new Latest(), new Latest()];
+    for (let at = 0; at < subscribers; at++)
+      readers.push(new Reader(`reader${at}`, cluster.client(), `agent${at % PROCESSES}-*`));
+    const ends = readers.map((reader) => reader.follow(stop.signal, ofNodes, ofReaders).catch(console.error));
+    await everybodyBeyond(readers, bootMs());
+    const rows: Row[] = [];
+    ofNodes.take();
+    ofReaders.take();
+    await sleep(QUIET_MS);
+    rows.push(row('nothing', 1, [ofNodes.take()], [ofReaders.take()]));
+    for (const how of ['kill -9', 'retire'] as const) {
+      const late: { nodes: number[][]; readers: number[][] } = { nodes: [], readers: [] };
+      for (let round = 0; round < times; round += 1) {
+        await sleep(BETWEEN_MS);
+        ofNodes.take();
+        ofReaders.take();
+        const broker = await busier(cluster);
+        await (how === 'retire' ? retire(cluster, broker) : broker.end('SIGKILL'));
+        await everybodyBeyond(readers, bootMs());
+        late.nodes.push(ofNodes.take());
+        late.readers.push(ofReaders.take());
+        if (how === 'retire') await broker.end('SIGTERM');
+        broker.start();
+        await broker.serving();
+      }
+      rows.push(row(how, times, late.nodes, late.readers));
+    }
+    await everybodyBeyond(readers, bootMs());
+    stop.abort();
+    await Promise.all(ends);
+    report(`a broker of two goes, ${agents} agents of ${eventsPerSecond} events/s, ${subscribers} subscribers`, rows, {
+      events: sum(readers, ({ numbers }) => [...numbers.values()].reduce((all, { count }) => all + count, 0)),
+      missing: sum(readers, ({ numbers }) =>
+        [...numbers.values()].reduce((all, { min, max, count }) => all + (max - min + 1 - count), 0),
+      ),
+      twice: sum(readers, ({ twice }) => twice),
+      gaps: sum(readers, ({ gaps }) => gaps),
+    });
+  } finally {
+    stop.abort();
+    for (const reader of readers) reader.close();
+    await cluster.destroy();
+  }
+}
+
+/** Every subscriber has something of each of its nodes that was recorded after this moment. */
+async function everybodyBeyond(readers: readonly Reader[], atMs: number): Promise<void> {
+  const behind = () =>
+    sum(readers, ({ upToMs }) => NODES - [...upToMs.values()].filter((newestMs) => newestMs > atMs).length);
+  await until('everybody to have all nodes', () => behind() === 0, behind);
+}
+
+async function busier(cluster: NatsCluster): Promise<ClusterBroker> {
+  const counts = await Promise.all(
+    cluster.brokers.map(async (broker) => {
+      const { nodes, subscriptions } = await withClient(cluster, broker, (client) => client.getStatus());
+      return { broker, count: nodes + subscriptions };
+    }),
+  );
+  return counts.reduce((most, each) => (each.count > most.count ? each : most)).broker;
+}
+
+async function retire(cluster: NatsCluster, broker: ClusterBroker): Promise<void> {
+  await withClient(cluster, broker, async (client) => {
+    await client.retire(true);
+    const left = async () => {
+      const { nodes, subscriptions } = await client.getStatus();
+      return nodes + subscriptions;
+    };
+    let last = 0;
+    await until(
+      'all to have gone',
+      async () => {
+        last = await left();
+        return last === 0;
+      },
+      () => last,
+    );
+  });
+}
+
+async function withClient<T>(
+  { brokerDir }: NatsCluster,
+  { grpc }: ClusterBroker,
+  ask: (client: Client) => Promise<T>,
+): Promise<T> {
+  const client = new Client([grpc], credentialIn(brokerDir));
+  try {
+    return await ask(client);
+  } finally {
+    client.close();
+  }
+}
+
+function row(what: string, rounds: number, nodes: readonly number[][], readers: readonly number[][]): Row {
+  const seconds = (all: readonly number[]) => [round(median(all) / 1000), round(Math.max(...all) / 1000)] as const;
+  const [nodeMedian, nodeMost] = seconds(nodes.flat());
+  const [readerMedian, readerMost] = seconds(readers.flat());
+  return {
+    what,
+    rounds,
+    'latest event of an agent, s (median)': nodeMedian,
+    'at most': nodeMost,
+    'of a subscriber (median)': readerMedian,
+    'at most ': readerMost,
+  };
+}
+
+function sum<T>(all: readonly T[], of: (one: T) => number): number {
+  return all.reduce((total, one) => total + of(one), 0);
+}
+
+await measure();
+process.exit(0);

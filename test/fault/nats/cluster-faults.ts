@@ -1,0 +1,280 @@
+/** What is done to a cluster of brokers on NATS: docs/cluster.md says for each what the right answer is. */
+import { closeSync, cpSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { partitionStream } from '../../../src/broker/log/jetstream/subjects.js';
+import { partitionOf } from '../../../src/broker/log/partition-log.js';
+import { CLUSTER, type NatsCluster, type NatsMachine } from '../../harness/nats/nats-cluster.js';
+import { until } from '../../harness/until.js';
+import * as party from '../party-faults.js';
+import { type FaultContext, type linked, taking } from '../party-faults.js';
+
+type Context = FaultContext<NatsCluster>;
+type Fault = party.Fault<NatsCluster>;
+
+export const CLUSTER_FAULTS = [
+  'nats-kill',
+  'nats-freeze',
+  'nats-partition',
+  'nats-disk-full',
+  'nats-disks-full',
+  'nats-bit-flip',
+  'nats-power-cut',
+  'narrow-nats',
+  'broker-kill',
+  'broker-cut',
+  'node-moves',
+  'subscriber-moves',
+  'kill',
+  'freeze',
+  'terminate',
+  'reader-stalls',
+  'half-open',
+  'partition',
+  'slow-link',
+  'link-down',
+  'narrow-link',
+  'clock-step',
+  'reboot',
+] as const;
+
+export type ClusterFaultName = (typeof CLUSTER_FAULTS)[number];
+
+/** Bits on a disk: NATS keeps no promise then, but what is missing must be stated. */
+const LOSSY: readonly ClusterFaultName[] = ['nats-bit-flip'];
+export const LOSSLESS_OF_CLUSTER: readonly ClusterFaultName[] = CLUSTER_FAULTS.filter((name) => !LOSSY.includes(name));
+/** They take half a minute and more. */
+export const SLOW_OF_CLUSTER: readonly ClusterFaultName[] = ['nats-power-cut', 'nats-disks-full'];
+
+const MOVE_MS = 1_000;
+const AHEAD_MS = 20_000;
+const THIRD_LATER_MS = 10_000;
+
+/** A nats-server that no other fault has, while the two others are well: the leader of some node's frames, or a follower. */
+async function takingMachine(context: Context, act: (machine: NatsMachine, role: string) => Promise<void>) {
+  const { cluster, random, note } = context;
+  if (cluster.machines.some(({ busy }) => busy)) return note('  another server is in trouble');
+  const leader = await cluster.leader(someStream(context));
+  const led = random.between(0, 1) === 0;
+  const candidates = cluster.machines.filter((machine) => (machine === leader) === led);
+  await taking(context, candidates.length > 0 ? candidates : cluster.machines, (machine) =>
+    act(machine, led ? 'a leader' : 'a follower'),
+  );
+}
+
+/** All of them; none where one is in trouble. */
+async function takingAll({ cluster, note }: Context, act: () => Promise<void>): Promise<void> {
+  if (cluster.machines.some(({ busy }) => busy)) return note('  another server is in trouble');
+  for (const machine of cluster.machines) machine.busy = true;
+  try {
+    await act();
+  } finally {
+    for (const machine of cluster.machines) machine.busy = false;
+  }
+}
+
+/** One that has frames. */
+function someStream({ cluster, random }: Context): string {
+  const nodes = cluster.agents.flatMap(({ recorders }) => [...recorders.keys()]);
+  return partitionStream(CLUSTER, partitionOf(random.pick(nodes)));
+}
+
+const natsKill: Fault = (context) =>
+  takingMachine(context, async ({ server, name }, role) => {
+    const downMs = context.random.between(0, 6_000);
+    context.note(`kill -9 ${name}, ${role}, down ${downMs} ms`);
+    await server.kill();
+    await sleep(downMs);
+    server.start();
+    await server.ready();
+  });
+
+const natsFreeze: Fault = (context) =>
+  takingMachine(context, async ({ server, name }, role) => {
+    const ms = context.random.between(300, 12_000);
+    context.note(`SIGSTOP ${name}, ${role}, ${ms} ms`);
+    server.pause();
+    await sleep(ms);
+    server.resume();
+    await server.ready();
+  });
+
+/** Brokers still reach it: a leader that is none any more. */
+const natsPartition: Fault = (context) =>
+  takingMachine(context, async ({ server, name, namespace }, role) => {
+    const others = context.cluster.machines.filter((machine) => machine.name !== name);
+    const ms = context.random.between(2_000, 12_000);
+    context.note(`${name}, ${role}, is cut off from the other servers for ${ms} ms`);
+    for (const other of others) namespace.parted(other.namespace);
+    await sleep(ms);
+    for (const other of others) namespace.joined(other.namespace);
+    await server.ready();
+  });
+
+const natsDiskFull: Fault = (context) =>
+  takingMachine(context, async (machine, role) => {
+    const ms = context.random.between(2_000, 8_000);
+    context.note(`the disk of ${machine.name}, ${role}, is full for ${ms} ms`);
+    machine.disk.fill();
+    await sleep(ms);
+    await withRoomAgain([machine]);
+  });
+
+const natsDisksFull: Fault = (context) =>
+  takingAll(context, async () => {
+    const { cluster, random, note } = context;
+    const spared = random.pick(cluster.machines);
+    const full = cluster.machines.filter((machine) => machine !== spared);
+    const ms = random.between(5_000, 12_000);
+    note(`all disks but that of ${spared.name} are full for ${ms} ms`);
+    for (const { disk } of full) disk.fill();
+    await sleep(ms);
+    await withRoomAgain(full);
+  });
+
+/** A server whose disk was full takes nothing until it is started again. */
+async function withRoomAgain(machines: readonly NatsMachine[]): Promise<void> {
+  for (const { disk, server } of machines) {
+    disk.free();
+    await server.kill();
+    server.start();
+  }
+  await Promise.all(machines.map(({ server }) => server.ready()));
+}
+
+/** In what one server keeps of a partition, while it does not run. */
+const natsBitFlip: Fault = (context) => {
+  // What is lost must be stated.
+  context.lossy.log = true;
+  return takingMachine(context, async ({ server, name, disk }, role) => {
+    const stream = someStream(context);
+    await server.kill();
+    const dir = join(disk.dir, 'jetstream/$G/streams', stream, 'msgs');
+    const blocks = readdirSync(dir).filter((file) => file.endsWith('.blk') && statSync(join(dir, file)).size > 0);
+    for (const block of blocks.slice(0, 1)) {
+      const at = flipBit(join(dir, block), context);
+      context.note(`a bit at ${at} of ${block} of ${stream} on ${name}, ${role}, is flipped`);
+    }
+    server.start();
+    await server.ready();
+  });
+};
+
+function flipBit(file: string, { random }: Context): number {
+  const fd = openSync(file, 'r+');
+  try {
+    const at = random.between(0, statSync(file).size - 1);
+    const byte = Buffer.alloc(1);
+    readSync(fd, byte, 0, 1, at);
+    byte[0]! ^= 1 << random.between(0, 7);
+    writeSync(fd, byte, 0, 1, at);
+    return at;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * All servers lose power, and two come back with what had reached their disks some time before. The third, which has all,
+ * comes later: if it led, nothing would be lost.
+ */
+const natsPowerCut: Fault = (context) =>
+  takingAll(context, async () => {
+    const { cluster, random, note, failures } = context;
+    const { machines } = cluster;
+    const spared = random.pick(machines);
+    const back = machines.filter((machine) => machine !== spared);
+    const stream = someStream(context);
+    const copyOf = ({ name }: NatsMachine) => join(cluster.dir, `copy-${name}`);
+    const storeOf = ({ disk }: NatsMachine) => join(disk.dir, 'jetstream');
+    for (const { server } of machines) server.pause();
+    for (const machine of back) cpSync(storeOf(machine), copyOf(machine), { recursive: true });
+    for (const { server } of machines) server.resume();
+    await sleep(AHEAD_MS);
+    const had = await until('the last sequence', () => cluster.lastSequence(stream));
+    for (const { server } of machines) await server.kill();
+    for (const machine of back) {
+      rmSync(storeOf(machine), { recursive: true });
+      cpSync(copyOf(machine), storeOf(machine), { recursive: true });
+      rmSync(copyOf(machine), { recursive: true });
+    }
+    for (const { server } of back) server.start();
+    const has = await until('the last sequence of what is left', () => cluster.lastSequence(stream));
+    note(`power cut: ${stream} is at ${has} on ${back.map(({ name }) => name)}, was at ${had}`);
+    if (has >= had) failures.push(`the power cut took nothing of ${stream}: ${has} of ${had}`);
+    await sleep(THIRD_LATER_MS);
+    spared.server.start();
+    await Promise.all(machines.map(({ server }) => server.ready()));
+  });
+
+/** Of a server or a broker. */
+const narrowNats: Fault = (context) =>
+  taking(context, [...context.cluster.machines, ...context.cluster.brokers], async ({ name, namespace }) => {
+    const kilobitsPerSecond = context.random.between(500, 4_000);
+    const ms = context.random.between(2_000, 8_000);
+    context.note(`the link of ${name} carries ${kilobitsPerSecond} kbit/s for ${ms} ms`);
+    namespace!.narrow(kilobitsPerSecond);
+    await sleep(ms);
+    namespace!.widen();
+  });
+
+const brokerKill: Fault = (context) =>
+  taking(context, context.cluster.brokers, async (broker) => {
+    const downMs = context.random.between(0, 3_000);
+    context.note(`kill -9 ${broker.name}, down ${downMs} ms`);
+    await broker.end('SIGKILL');
+    await sleep(downMs);
+    await party.startAgain(broker);
+  });
+
+/** From all nats-servers, or from one; agents and subscribers still reach it. */
+const brokerCut: Fault = (context) =>
+  taking(context, context.cluster.brokers, async ({ name, namespace }) => {
+    const { cluster, random, note } = context;
+    const from = random.between(0, 2) === 0 ? [random.pick(cluster.machines)] : cluster.machines;
+    const ms = random.between(1_000, 15_000);
+    note(`${name} is cut off from ${from.map((machine) => machine.name)} for ${ms} ms`);
+    for (const machine of from) namespace!.parted(machine.namespace);
+    await sleep(ms);
+    for (const machine of from) namespace!.joined(machine.namespace);
+  });
+
+/** From one broker to the other, every second. */
+function moves(of: (cluster: NatsCluster) => readonly ReturnType<typeof linked>[number][]): Fault {
+  return (context) =>
+    taking(context, of(context.cluster), async ({ name, relay }) => {
+      const times = context.random.between(3, 10);
+      context.note(`${name} moves ${times} times`);
+      for (let at = 0; at < times; at++) {
+        relay.only(at % 2);
+        await sleep(MOVE_MS);
+      }
+      relay.only(undefined);
+    });
+}
+
+export const CLUSTER_ACTS: Readonly<Record<ClusterFaultName, Fault>> = {
+  'nats-kill': natsKill,
+  'nats-freeze': natsFreeze,
+  'nats-partition': natsPartition,
+  'nats-disk-full': natsDiskFull,
+  'nats-disks-full': natsDisksFull,
+  'nats-bit-flip': natsBitFlip,
+  'nats-power-cut': natsPowerCut,
+  'narrow-nats': narrowNats,
+  'broker-kill': brokerKill,
+  'broker-cut': brokerCut,
+  'node-moves': moves(({ agents }) => agents),
+  'subscriber-moves': moves(({ subscribers }) => subscribers),
+  kill: party.kill,
+  freeze: party.freeze,
+  terminate: party.terminate,
+  'reader-stalls': party.readerStalls,
+  'half-open': party.halfOpen,
+  partition: party.partition,
+  'slow-link': party.slowLink,
+  'link-down': party.linkDown,
+  'narrow-link': party.narrowLink,
+  'clock-step': party.clockStep,
+  reboot: party.reboot,
+};

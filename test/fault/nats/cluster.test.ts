@@ -1,0 +1,36 @@
+/**
+ * Random faults in a cluster of brokers on NATS under load, for some seconds, and then a stream that is deleted. The soak
+ * (`npm run soak -- --cluster`) does the same for as long as it is given, and what takes half a minute each.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { runs } from '../../harness/runs.js';
+import { holds, SEED } from '../holds.js';
+import { CLUSTER_FAULTS, LOSSLESS_OF_CLUSTER, SLOW_OF_CLUSTER } from './cluster-faults.js';
+import { cannotCluster, runClusterFaults, standardNatsCluster } from './cluster-run.js';
+
+const isLong = runs(1) > 1;
+const lossy = SEED % 4 === 3;
+const kinds = (lossy ? CLUSTER_FAULTS : LOSSLESS_OF_CLUSTER).filter(
+  (name) => isLong || !SLOW_OF_CLUSTER.includes(name),
+);
+
+test(`a cluster of brokers on NATS under faults${lossy ? ', also of stored bits' : ''}`, {
+  skip: cannotCluster(),
+}, async () => {
+  const cluster = await standardNatsCluster();
+  try {
+    holds(await runClusterFaults(cluster, { seed: SEED, durationMs: isLong ? 240_000 : 20_000, kinds }));
+    for (const broker of cluster.brokers) broker.start();
+    await Promise.all(cluster.brokers.map((broker) => broker.serving()));
+    await cluster.deleteStream('BP_faults_3');
+    for (const broker of cluster.brokers) {
+      const { code } = await broker.ends();
+      assert.equal(code, 1, broker.stderr);
+      assert.match(broker.stderr, /BP_faults_3/);
+      assert.equal(broker.stderr.trim().split('\n').length, 1, broker.stderr);
+    }
+  } finally {
+    await cluster.destroy();
+  }
+});
