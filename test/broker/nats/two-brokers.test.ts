@@ -4,6 +4,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { statusText } from '../../../src/cli/lists/status.js';
 import { Client } from '../../../src/client/client.js';
 import { MiB } from '../../../src/limits.js';
+import { auditEntries, documentsOf, idsOf, published } from '../../harness/broker/documents.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { Relay } from '../../harness/cluster/relay.js';
@@ -158,6 +159,39 @@ test('a broker that is cut off from NATS sends its agents to the others, and tak
       ),
     () => far.logged.length,
   );
+});
+
+test('what is published at either broker is read at both, once, and resumed at the other; so is the audit', {
+  skip,
+}, async () => {
+  const [one, other] = brokers;
+  const [first, second] = [one.publisher(), other.publisher()];
+  const events = (...ids: string[]) => ids.map((id) => published(id, { id }));
+  assert.equal((await first.publish('app.a', events('1', '2'))).duplicates, 0);
+  assert.equal((await second.publish('app.a', events('2', '3'))).duplicates, 1);
+  const asked = { topics: ['app.*'], since: '1h', follow: true };
+  const here = one.subscribe(asked);
+  const there = other.subscribe(asked);
+  await Promise.all([here.isAccepted(), there.isAccepted()]);
+  // Sent to both at once, as by a publisher that tries another broker when an answer is late.
+  const answers = await Promise.all([first, second].map((each) => each.publish('app.b', events('4', '5'))));
+  assert.equal(answers[0]!.duplicates + answers[1]!.duplicates, 2);
+  for (const each of [here, there]) {
+    await each.until('all are there', () => idsOf(each).length >= 5);
+    assert.deepEqual(idsOf(each), ['1', '2', '3', '4', '5']);
+  }
+  assert.deepEqual(
+    documentsOf(here).map(({ event }) => event.position),
+    documentsOf(there).map(({ event }) => event.position),
+  );
+  const { cursor } = here;
+  await one.broker.abort();
+  await second.publish('app.a', events('6'));
+  const resumed = other.subscribe({ topics: ['app.*'], follow: true, cursor });
+  await resumed.until('what came since', () => idsOf(resumed).length >= 1);
+  assert.deepEqual([idsOf(resumed), resumed.gaps], [['6'], []]);
+  const actions = (await auditEntries(other)).map(({ action }) => action);
+  assert.deepEqual(actions, ['subscribe', 'subscribe', 'subscribe'], 'of both brokers');
 });
 
 test('the ceiling holds over the nodes of all brokers, and all of it is dealt out a lease later', {
