@@ -131,9 +131,9 @@ export class PlainCluster {
     ];
     const agent = ['agent', '--broker', brokers, '--node-name', this.node, '--source', source, ...tls];
     this.#command('agent', [...agent, '--data-dir', join(dir, 'agent')]);
-    await this.#until('the node is connected', async () =>
-      (await this.#said('nodes', '-o', 'json')).includes('CONNECTED'),
-    );
+    await this.#until('the node is connected', async () => {
+      return /NODE_STATE_(CONNECTED|DEGRADED)/.test(await this.#said('nodes', '-o', 'json'));
+    });
   }
 
   #file(name: string): string {
