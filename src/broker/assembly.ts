@@ -122,17 +122,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
   const trouble = () => troubleOf(watch, held, member, store, documents, kept) ?? registry.saveTrouble;
   const listings = new Listings(
-    ...([
-      facts,
-      registry,
-      budgets,
-      subscriptions,
-      ingest,
-      store,
-      documents,
-      trouble,
-      () => totals.sums.events,
-    ] as const),
+    ...([facts, registry, budgets, subscriptions, ingest, store, documents, trouble] as const),
+    () => totals.sums.events,
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);

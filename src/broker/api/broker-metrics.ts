@@ -71,18 +71,7 @@ export function brokerMetrics(sources: MetricSources): Registry {
     },
     { name: 'held_frames', help: 'Frames that wait for the log to take them.', type: 'gauge', read: () => held.count },
     { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
-    {
-      name: 'cluster_brokers',
-      help: 'Brokers of the cluster that are alive, this one too; 1 without a cluster.',
-      type: 'gauge',
-      read: () => member?.brokers().length ?? 1,
-    },
-    {
-      name: 'cluster_cut_off',
-      help: '1 while the broker reads nothing of NATS, and can acknowledge nothing.',
-      type: 'gauge',
-      read: () => (member?.trouble === undefined ? 0 : 1),
-    },
+    ...cluster(member),
     ...certificates(tls),
     ...ingestion(ingest),
     {
@@ -110,6 +99,23 @@ export function brokerMetrics(sources: MetricSources): Registry {
     ...ledger(totals),
   ];
   return createMetrics(readings, [delays.syncs, delays.deliveries]);
+}
+
+function cluster(member: ClusterMember | undefined): Reading[] {
+  return [
+    {
+      name: 'cluster_brokers',
+      help: 'Brokers of the cluster that are alive, this one too; 1 without a cluster.',
+      type: 'gauge',
+      read: () => member?.brokers().length ?? 1,
+    },
+    {
+      name: 'cluster_cut_off',
+      help: '1 while the broker reads nothing of NATS, and can acknowledge nothing.',
+      type: 'gauge',
+      read: () => (member?.trouble === undefined ? 0 : 1),
+    },
+  ];
 }
 
 function greatestLag(subscriptions: Subscriptions): number {
