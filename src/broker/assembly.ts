@@ -4,6 +4,8 @@ import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
+  FRAMES_PER_SECOND_EMBEDDED,
+  FRAMES_PER_SECOND_NATS,
   GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
   GROUP_CURSORS_MS_DEFAULT,
   GROUP_INTEREST_MS_DEFAULT,
@@ -30,8 +32,8 @@ import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { PUBLISHING, Publisher } from './app/publisher.js';
 import { PublisherService } from './app/publisher-service.js';
+import { AuditDocuments, RefusalDocuments } from './cluster/audit-documents.js';
 import { AuditTrail } from './cluster/audit-trail.js';
-import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-documents.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import type { Delays } from './delays.js';
@@ -53,6 +55,7 @@ import { BudgetService } from './nodes/budget-service.js';
 import { SessionRoute } from './nodes/embedded/session-route.js';
 import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
+import { LeastLinger } from './nodes/least-linger.js';
 import { Lingers } from './nodes/lingers.js';
 import type { ClusterMember } from './nodes/nats/cluster-member.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
@@ -113,8 +116,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () =>
-    watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? member?.trouble ?? registry.saveTrouble;
+  const trouble = () => troubleOf(watch, held, store, documents, kept, member) ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -161,6 +163,10 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
 }
 
+function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {
+  return parts.find((part) => part?.trouble !== undefined)?.trouble;
+}
+
 /** Ends what runs by itself, and the connections; the logs are still open then. */
 export async function closeParts({
   access,
@@ -187,7 +193,7 @@ export async function closeParts({
 
 /** What this broker keeps on its disk. */
 function directories(dir: string, { dataDir, nats }: BrokerOptions): string[] {
-  return [dataDir, dir, ...(nats === undefined ? [join(dir, 'log')] : []), join(dir, 'documents')];
+  return [dataDir, dir, ...(nats === undefined ? ['log', 'documents'].map((name) => join(dir, name)) : [])];
 }
 
 function endWhatIsGrantedNoMore(access: AccessFiles, subscriptions: Subscriptions, uplink: UplinkService): void {
@@ -224,6 +230,7 @@ function nodesOf(
   const takeOver = async (node: string) => {
     if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
   };
+  new LeastLinger(registry, member === undefined ? FRAMES_PER_SECOND_EMBEDDED : FRAMES_PER_SECOND_NATS);
   return { book, registry, ingest, route, takeOver, budgets, lingers: new Lingers(registry, route) };
 }
 

@@ -16,7 +16,8 @@ import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
 import { ALONE } from '../../../src/broker/groups/presence/group-presence.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
 import type { SliceLease } from '../../../src/broker/groups/slice-lease.js';
-import { DOCUMENT_BOUNDS, DocumentLogs } from '../../../src/broker/log/documents/document-logs.js';
+import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
+import { openEmbeddedDocuments } from '../../../src/broker/log/documents/embedded-document-logs.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { GROUPS_MAX } from '../../../src/limits.js';
 import { wallNowNs } from '../../../src/nanoseconds.js';
@@ -246,13 +247,13 @@ test('what a member must be granted is what the group stands at, not what it beg
   await store.create({ ...RECORD, name: 'began', sinceNs: 1n });
   await store.create({ ...RECORD, name: 'past', sinceNs: 1n, slices: slices(inPast) });
   await store.create({ ...RECORD, name: 'live', sinceNs: 1n, slices: slices(atEnd) });
-  const documents = await DocumentLogs.open({
+  const documents = await openEmbeddedDocuments({
     dir: join(dir, 'documents'),
     bounds: DOCUMENT_BOUNDS,
     onFailure: assert.fail,
   });
   const beganNs = wallNowNs();
-  await documents.of('app').append(batchOf('app.jobs', ['1'])).durable;
+  await documents.of('app').append(batchOf('app.jobs', ['1']));
   const apps = { ...RECORD, name: 'apps', topics: ['app.jobs'], sinceNs: 1n };
   const behind = encodeCursor({
     ...{ clusterId: logs.identity, predicateId: predicateOf(apps).cursorId, places: [], nodes: [] },
