@@ -41,7 +41,7 @@ export class Sender {
       const to = this.#next + 1 + (count % STEPS_MAX);
       this.sending = Math.max(this.sending, to);
       const beganMs = performance.now();
-      if (await this.#send(to)) {
+      if (await this.#send(to, goesOn)) {
         this.#next = to;
         this.acknowledged = Math.max(this.acknowledged, to);
         this.pauseMax = Math.max(this.pauseMax, performance.now() - beganMs);
@@ -49,10 +49,10 @@ export class Sender {
     }
   }
 
-  /** False where the session has ended. */
-  async #send(to: number): Promise<boolean> {
+  /** False where the session has ended, or all is to end. */
+  async #send(to: number, goesOn: () => boolean): Promise<boolean> {
     const frame = { ...frameOf(this.#next, to, FRAME_BYTES), continues: this.#next > 0 };
-    while (!this.#isOver) {
+    while (!this.#isOver && goesOn()) {
       const failure = await this.#log.append(this.name, frame, encodeFrame(frame)).then(
         () => undefined,
         (cause: BackplaneError) => cause,
