@@ -1,4 +1,5 @@
 /** Synthetic nodes on the log of a cluster, and what a subscription makes of it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { follows } from '../../../src/broker/log/chain.js';
 import type { JetStreamLog } from '../../../src/broker/log/jetstream/jetstream-log.js';
 import type { LogEntry } from '../../../src/broker/log/partition-log.js';
@@ -8,6 +9,8 @@ import type { Position } from '../../../src/wire/position.js';
 import { frameOf } from '../../contract/partition-log.js';
 
 const FRAME_BYTES = 1_000;
+/** After each frame: a stream must hold all of a long test. */
+const PACE_MS = 5;
 /** Of the positions that one frame covers, at most. */
 const STEPS_MAX = 3;
 
@@ -45,6 +48,7 @@ export class Sender {
         this.#next = to;
         this.acknowledged = Math.max(this.acknowledged, to);
         this.pauseMax = Math.max(this.pauseMax, performance.now() - beganMs);
+        await sleep(PACE_MS);
       }
     }
   }
