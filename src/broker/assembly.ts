@@ -4,6 +4,8 @@ import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
+  FRAMES_PER_SECOND_EMBEDDED,
+  FRAMES_PER_SECOND_NATS,
   GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
   GROUP_CURSORS_MS_DEFAULT,
   GROUP_INTEREST_MS_DEFAULT,
@@ -42,6 +44,7 @@ import { type JoinGroup, Subscriptions } from './delivery/subscriptions.js';
 import { GroupService } from './groups/group-service.js';
 import { GroupStore } from './groups/group-store.js';
 import { Groups } from './groups/groups.js';
+import { ALONE, type GroupPresence } from './groups/presence/group-presence.js';
 import type { HeldFrames } from './ingest/held-frames.js';
 import { Ingest } from './ingest/ingest.js';
 import { UplinkService } from './ingest/uplink-service.js';
@@ -52,6 +55,7 @@ import { BudgetService } from './nodes/budget-service.js';
 import { SessionRoute } from './nodes/embedded/session-route.js';
 import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
+import { LeastLinger } from './nodes/least-linger.js';
 import { Lingers } from './nodes/lingers.js';
 import type { ClusterMember } from './nodes/nats/cluster-member.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
@@ -107,8 +111,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all());
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
-  const groupStore = new GroupStore(groupState, parkedState);
-  const consumers = consumersOf(shared, groupStore, trail, control, options);
+  const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
+  const presence = member?.presence ?? ALONE;
+  const consumers = consumersOf(shared, groupStore, presence, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
@@ -226,6 +231,7 @@ function nodesOf(
   const takeOver = async (node: string) => {
     if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
   };
+  new LeastLinger(registry, member === undefined ? FRAMES_PER_SECOND_EMBEDDED : FRAMES_PER_SECOND_NATS);
   return { book, registry, ingest, route, takeOver, budgets, lingers: new Lingers(registry, route) };
 }
 
@@ -233,13 +239,23 @@ function nodesOf(
 function consumersOf(
   context: DeliveryContext,
   store: GroupStore,
+  presence: GroupPresence,
   trail: AuditTrail,
   access: AccessControl,
   { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
 ) {
   const join: JoinGroup = (...member) => groups.join(...member);
   const subscriptions = new Subscriptions(context, join, access, trail);
-  const groups: Groups = new Groups({ store, context, subscriptions, access, times, retention: times, logger });
+  const groups: Groups = new Groups({
+    store,
+    presence,
+    context,
+    subscriptions,
+    access,
+    times,
+    retention: times,
+    logger,
+  });
   return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail, access) };
 }
 

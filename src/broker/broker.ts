@@ -133,7 +133,7 @@ async function openStore(
 /** The connections are closed after the log. */
 async function openOnNats(
   { cluster, onLost, ...options }: NatsLogOptions,
-  { publishing = PUBLISHING, logger, ceilingBytesPerSecond }: BrokerOptions,
+  { publishing = PUBLISHING, ceilingBytesPerSecond, logger }: BrokerOptions,
   onRewound: (log: PartitionLog) => void,
   releases: (() => Promise<void> | void)[],
 ): Promise<Stores> {
@@ -236,6 +236,7 @@ function running(
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
+    await Promise.race([parts.member?.presence.leave(), deadline]);
     uplink.drain();
     parts.publishing.drain();
     await registry.save();

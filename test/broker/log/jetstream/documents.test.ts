@@ -183,7 +183,7 @@ test('the stream is deleted: the log ends with one sentence, and does not make i
       const stream = documentStream(cluster, 'app');
       await link.manager.streams.delete(stream);
       await until('that it is told', () => lost.length > 0);
-      assert.match(lost[0]!, new RegExp(`stream ${stream} is gone`));
+      assert.match(lost[0]!, new RegExp(`^stream ${stream} is gone`));
       await assert.rejects(link.manager.streams.info(stream));
     },
     {},
