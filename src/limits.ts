@@ -14,12 +14,14 @@ import { CONTAINER_EVENT_BYTES_MAX } from './limits/containers.js';
 import {
   HISTORY_CREDIT_BYTES,
   HISTORY_FRAME_BYTES,
+  HISTORY_FRAME_BYTES_MIN,
   HISTORY_MATCH_INDICES_MAX,
   HISTORY_OVERDRAFT_BYTES,
 } from './limits/history.js';
 import { APPEND_HEADER_BYTES_MAX, NATS_PAYLOAD_BYTES_MIN } from './limits/jetstream.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
+import { ROUTE_OUTSTANDING_BYTES_MAX } from './limits/state.js';
 import { SUBSCRIPTIONS_MAX } from './limits/subscribers.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
@@ -69,7 +71,7 @@ export const STREAMS_PER_CONNECTION_MAX = 256;
  * Connections of the gRPC port: every node and subscriber may have one. A connection without a stream is closed after
  * CONNECTION_IDLE_MS.
  */
-export const GRPC_CONNECTIONS_MAX = 12_288;
+export const GRPC_CONNECTIONS_MAX = 20_480;
 export const CONNECTION_IDLE_MS = 300_000;
 /**
  * Bytes of incomplete messages on one connection. Each DATA frame counts PIECE_BYTES more, as keeping it costs memory.
@@ -334,7 +336,7 @@ export const LOG_SYNC_INTERVAL_MS = 1_000;
 export const UPLINK_SILENCE_MS = 10_000;
 
 /** Nodes that a broker knows, connected or not: of the disconnected, those that never delivered are dropped first. */
-export const NODES_MAX = 4096;
+export const NODES_MAX = 10_240;
 /** Profiles that a node may state as allowed, including those of later versions. */
 export const PROFILES_PER_NODE_MAX = 16;
 /** A sentence that a node states about itself, or in its answer to a query. */
@@ -455,6 +457,14 @@ export const LINGER_LOADED_FACTOR = 1.3;
 export const LINGER_BEHIND_MS = 8;
 /** While paths are looked up that descriptors lead to: soon, before the file is closed. */
 export const LINGER_PATHS_MS = 8;
+/**
+ * Frames of all nodes that a log may be asked to take in a second, by which brokers say how long nodes gather at least: one
+ * broker's own, and one on NATS, of which three servers on two cores took 7,275 and needed both cores whole.
+ */
+export const FRAMES_PER_SECOND_EMBEDDED = 10_000;
+export const FRAMES_PER_SECOND_NATS = 2_000;
+/** The longest that a broker may ask for: subscribers see what happens in time. */
+export const LEAST_LINGER_MS_MAX = 5_000;
 /** What subscribers may wish for. */
 export const LATENCY_MS_MIN = 1;
 export const LATENCY_MS_MAX = 60_000;
@@ -523,6 +533,8 @@ assert(2 * NODES_PER_PEER_MAX <= NODES_MAX);
 assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);
 assert(HISTORY_FRAME_BYTES <= HISTORY_CREDIT_BYTES / 4);
+assert(NODES_MAX * HISTORY_FRAME_BYTES_MIN <= ROUTE_OUTSTANDING_BYTES_MAX, 'one replay asks all nodes at once');
+assert(NODES_MAX * 3 * HISTORY_FRAME_BYTES_MIN <= HISTORY_POOL_BYTES_MAX);
 assert(HISTORY_FRAME_BYTES + EVENT_BYTES_MAX + 2 * HISTORY_MATCH_INDICES_MAX < HISTORY_OVERDRAFT_BYTES);
 assert(FILE_PATHS_BYTES_MAX + CONTAINER_EVENT_BYTES_MAX + 512 < EVENT_BESIDE_BYTES_MAX);
 assert(EVENT_ARGUMENTS_BYTES_MAX + EVENT_PATHS_BYTES_MAX + 512 + EVENT_BESIDE_BYTES_MAX <= EVENT_BYTES_MAX);

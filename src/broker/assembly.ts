@@ -4,6 +4,8 @@ import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
+  FRAMES_PER_SECOND_EMBEDDED,
+  FRAMES_PER_SECOND_NATS,
   GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
   GROUP_CURSORS_MS_DEFAULT,
   GROUP_INTEREST_MS_DEFAULT,
@@ -53,6 +55,7 @@ import { BudgetService } from './nodes/budget-service.js';
 import { SessionRoute } from './nodes/embedded/session-route.js';
 import { ForgetService } from './nodes/forget-service.js';
 import { InterestBook } from './nodes/interest-book.js';
+import { LeastLinger } from './nodes/least-linger.js';
 import { Lingers } from './nodes/lingers.js';
 import type { ClusterMember } from './nodes/nats/cluster-member.js';
 import { NodeBudgets } from './nodes/node-budgets.js';
@@ -228,6 +231,7 @@ function nodesOf(
   const takeOver = async (node: string) => {
     if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
   };
+  new LeastLinger(registry, member === undefined ? FRAMES_PER_SECOND_EMBEDDED : FRAMES_PER_SECOND_NATS);
   return { book, registry, ingest, route, takeOver, budgets, lingers: new Lingers(registry, route) };
 }
 

@@ -44,6 +44,13 @@ export class BytePool {
     });
   }
 
+  /** The release function, where so much is free now and nobody waits for it; else undefined. */
+  tryTake(bytes: number): (() => void) | undefined {
+    if (this.#waiting.length > 0 || this.#free < bytes) return undefined;
+    this.#free -= bytes;
+    return this.#releaseOf(bytes);
+  }
+
   #releaseOf(bytes: number): () => void {
     let released = false;
     return () => {

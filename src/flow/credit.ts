@@ -1,6 +1,7 @@
 /**
  * Byte credit between a sender and a receiver: the receiver states a window, counts the bytes it has processed, and
- * grants more in one message once less than a quarter of the window is left.
+ * grants more in one message once less than a quarter of the window is left. A window may grow: who reads on is then granted
+ * twice as much.
  */
 
 /** The receiver's side. */
@@ -10,13 +11,18 @@ export class CreditWindow {
   /** Received and processed, but not yet granted again. */
   #owed = 0;
 
+  #windowBytes: number;
   readonly #grant: (bytes: number) => void;
-  readonly #threshold: number;
+  readonly #grow: (bytes: number) => boolean;
 
-  /** @param grant is called with the bytes to grant. The first `windowBytes` count as granted. */
-  constructor(windowBytes: number, grant: (bytes: number) => void, threshold = windowBytes / 4) {
+  /**
+   * @param grant is called with the bytes to grant. The first `windowBytes` count as granted
+   * @param grow whether the window may grow by so many bytes; asked before each grant
+   */
+  constructor(windowBytes: number, grant: (bytes: number) => void, grow: (bytes: number) => boolean = () => false) {
+    this.#windowBytes = windowBytes;
     this.#grant = grant;
-    this.#threshold = threshold;
+    this.#grow = grow;
     this.#left = windowBytes;
   }
 
@@ -30,8 +36,10 @@ export class CreditWindow {
   /** Memory for `bytes` is free again. */
   consumed(bytes: number): void {
     this.#owed += bytes;
-    if (this.#left >= this.#threshold || this.#owed === 0) return;
-    const granted = this.#owed;
+    if (this.#left >= this.#windowBytes / 4 || this.#owed === 0) return;
+    const more = this.#grow(this.#windowBytes) ? this.#windowBytes : 0;
+    this.#windowBytes += more;
+    const granted = this.#owed + more;
     this.#owed = 0;
     this.#left += granted;
     this.#grant(granted);

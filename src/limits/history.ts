@@ -5,6 +5,11 @@ import { KiB, MiB } from './units.js';
 /** Credit of one history query, and of all queries of one subscription together. */
 export const HISTORY_CREDIT_BYTES = 1 * MiB;
 export const HISTORY_FRAME_BYTES = 64 * KiB;
+/**
+ * The least first credit of a query, and the least that a node gathers into a frame. A replay begins when each node has
+ * sent its first frame: of 10,000 nodes these are 40 MiB.
+ */
+export const HISTORY_FRAME_BYTES_MIN = 4 * KiB;
 /** Match indices of all predicates of a query in one frame, together: at most two bytes each. */
 export const HISTORY_MATCH_INDICES_MAX = 8_192;
 /** A frame that its last event overfilled, with its columns: a budget may be overdrawn by this much. */

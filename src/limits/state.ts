@@ -28,8 +28,11 @@ export const AUDIT_MESSAGE_BYTES_MAX = 512 * KiB;
 
 /** Parts in which another broker sends a node's answer. */
 export const ROUTE_CHUNK_BYTES = 64 * KiB;
-/** Bytes on their way from other brokers' nodes, over all answers of one connection: far below what a server cuts off. */
-export const ROUTE_OUTSTANDING_BYTES_MAX = 16 * MiB;
+/**
+ * Bytes on their way from other brokers' nodes, over all answers of one connection: the first frames of all nodes that a
+ * replay may ask, and below the 64 MiB at which a server cuts off.
+ */
+export const ROUTE_OUTSTANDING_BYTES_MAX = 40 * MiB;
 /** Both sides of an answer say this often that they are there, and take the other for gone after so long. */
 export const ROUTE_PING_MS = 5_000;
 export const ROUTE_SILENCE_MS = 15_000;

@@ -138,7 +138,7 @@ export class Agent {
     this.#warnOfDamage();
     const { source, fallback, adopted } = await openRecorded(this.#recorder, options, sink, notes);
     this.#source = source;
-    this.#pace = new DrainPace(options.live, source.idleMs);
+    this.#pace = new DrainPace(options.live, source.idleMs, (ms) => this.#publisher.gather(ms));
     this.#degraded = [fallback, source.degraded, procMissing(source.name)].filter(Boolean).join('; ') || undefined;
     this.#demand = new Demand(source.onDemand, performance.now(), (types) =>
       this.#recorder.switchOn(types, this.#nowNs()),
@@ -304,10 +304,7 @@ export class Agent {
     return {
       listening: () => this.#publisher.live,
       readsAgain: () => (this.#history?.working ?? 0) > 0 || this.#publisher.catchesUp,
-      gather: (ms) => {
-        this.#publisher.gather(ms);
-        this.#pace.gather(ms);
-      },
+      gather: (ms) => this.#pace.gather(ms),
       slowMatching: (share) => this.#publisher.slow(share),
       lagMs: () => this.#publisher.lagMs,
       collectGarbage: () => this.#options.collectGarbage?.(),
@@ -400,6 +397,7 @@ export class Agent {
         this.#options.onPresence?.(false);
         this.#publisher.disconnect();
         this.#pace.wish(0);
+        this.#pace.least(0);
         this.#allowance.end();
         this.#demand.away(performance.now());
         this.#history?.close();
@@ -415,6 +413,7 @@ export class Agent {
         this.#pace.wish(lingerMs);
         this.#schedule(0);
       },
+      leastLinger: (lingerMs) => this.#pace.least(lingerMs),
       credit: (queryId, bytes) => this.#history?.credit(queryId, bytes),
       cancel: (queryId) => this.#history?.cancel(queryId),
     };

@@ -5,6 +5,7 @@
  */
 import {
   DRAIN_FILLED_SHARE,
+  LEAST_LINGER_MS_MAX,
   LINGER_BEHIND_MS,
   LINGER_LOADED_BYTES_PER_SECOND,
   LINGER_LOADED_FACTOR,
@@ -29,8 +30,9 @@ export interface Doing {
 export class DrainPace {
   /** How soon subscribers want live events; 0: as the settings say. */
   #wishedMs = 0;
-  /** How long live events gather at least, whatever is wished. */
+  /** How long live events gather at least, whatever is wished: so that the agent takes less, and so that its broker does. */
   #gatherMs = 0;
+  #leastMs = 0;
   #drainedMs: number | undefined;
   /** When a drain last found something. */
   #foundMs = 0;
@@ -41,11 +43,16 @@ export class DrainPace {
 
   readonly #live: AgentOptions['live'];
   readonly #idleMs: number;
+  readonly #onGather: (ms: number) => void;
 
-  /** `idleMs`: while nobody listens. */
-  constructor(live: AgentOptions['live'], idleMs: number) {
+  /**
+   * @param idleMs while nobody listens
+   * @param onGather told how long live events gather at least, beyond a drain, whenever that changes
+   */
+  constructor(live: AgentOptions['live'], idleMs: number, onGather: (ms: number) => void = () => undefined) {
     this.#live = live;
     this.#idleMs = idleMs;
+    this.#onGather = onGather;
   }
 
   wish(lingerMs: number): void {
@@ -54,7 +61,19 @@ export class DrainPace {
 
   /** Buffers are read no more often than this while somebody listens, but as often as while nobody does. */
   gather(ms: number): void {
-    this.#gatherMs = Math.min(ms, this.#idleMs);
+    this.#gatherMs = ms;
+    this.#onGather(this.gatherMs);
+  }
+
+  /** The same, as the broker says. */
+  least(ms: number): void {
+    this.#leastMs = Math.min(ms, LEAST_LINGER_MS_MAX);
+    this.#onGather(this.gatherMs);
+  }
+
+  /** How long live events gather at least, beyond a drain. */
+  get gatherMs(): number {
+    return Math.max(this.#gatherMs, this.#leastMs);
   }
 
   /** After each drain, whatever it was for, at `nowMs` (monotonic). */
@@ -82,7 +101,7 @@ export class DrainPace {
     const loadedMs =
       this.#isLoaded && this.#wishedMs === 0 ? Math.min(LINGER_LOADED_FACTOR * wishedMs, this.#idleMs) : 0;
     const quietMs = this.#isQuiet ? Math.min(LINGER_QUIET_FACTOR * wishedMs, this.#idleMs) : 0;
-    return Math.min(pathsMs, Math.max(wishedMs, quietMs, loadedMs, this.#gatherMs));
+    return Math.min(pathsMs, Math.max(wishedMs, quietMs, loadedMs, Math.min(this.gatherMs, this.#idleMs)));
   }
 
   get #isQuiet(): boolean {

@@ -44,6 +44,31 @@ test('credit: a sender that exceeds it is found in breach', () => {
   assert.deepEqual(grants, [60]);
 });
 
+test('credit: a window that may grow doubles as long as it is read, and is never more than it may be', async () => {
+  const allowed = 4_096;
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 64 }), async (first) => {
+      const balance = new CreditBalance(first);
+      let size = first;
+      const grow = (bytes: number) => {
+        if (size + bytes > allowed) return false;
+        size += bytes;
+        return true;
+      };
+      const window = new CreditWindow(first, (bytes) => balance.add(bytes), grow);
+      for (let frames = 0; frames < 2_000; frames++) {
+        assert.ok(balance.available > 0 && balance.available <= size);
+        const bytes = 1 + (frames % size);
+        balance.take(bytes);
+        assert.ok(window.received(bytes));
+        window.consumed(bytes);
+      }
+      assert.ok(size > allowed / 2 && size <= allowed);
+    }),
+    { numRuns: 20 },
+  );
+});
+
 test('credit: a waiting sender is released by an abort', async () => {
   const abort = new AbortController();
   const waiting = new CreditBalance(0).positive(abort.signal);

@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { LINGER_BEHIND_MS, LINGER_LOADED_BYTES_PER_SECOND, LINGER_PATHS_MS } from '../../src/limits.js';
+import {
+  LEAST_LINGER_MS_MAX,
+  LINGER_BEHIND_MS,
+  LINGER_LOADED_BYTES_PER_SECOND,
+  LINGER_PATHS_MS,
+} from '../../src/limits.js';
 import { type Doing, DrainPace } from '../../src/sensor-agent/drain-pace.js';
 import { runs } from '../harness/runs.js';
 
@@ -29,6 +34,23 @@ test('events gather for as long as nobody waits for them, or as subscribers wish
   assert.equal(wait(LISTENING, 60_000), 100);
   assert.equal(wait({ ...LISTENING, paths: true }), LINGER_PATHS_MS);
   assert.equal(wait({ ...LISTENING, behind: true }), LINGER_BEHIND_MS);
+});
+
+test('no wish makes events gather for less than the broker grants; buffers are read as often as while nobody listens', () => {
+  const pace = new DrainPace(LIVE, IDLE_MS);
+  pace.wish(5);
+  const after = (leastMs: number, gatherMs: number) => {
+    pace.least(leastMs);
+    pace.gather(gatherMs);
+    pace.drained(NOTHING, 0);
+    return [pace.next(LISTENING), pace.gatherMs];
+  };
+  assert.deepEqual(after(0, 0), [5, 0]);
+  assert.deepEqual(after(50, 0), [50, 50]);
+  assert.deepEqual(after(50, 80), [80, 80]);
+  assert.deepEqual(after(500, 80), [IDLE_MS, 500]);
+  assert.deepEqual(after(0xffff_ffff, 0), [IDLE_MS, LEAST_LINGER_MS_MAX]);
+  assert.deepEqual(after(0, 0), [5, 0]);
 });
 
 test('where there was nothing for a second buffers are read half as often, until there is something', () => {

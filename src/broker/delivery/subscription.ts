@@ -145,7 +145,11 @@ export class Subscription {
 
   #watchNodes(): NodeWatch {
     const { predicateIds } = this.selectors;
-    const watch = new NodeWatch(this.#context.registry, this.checked.nodes.matches, predicateIds, this.#wake);
+    const { registry } = this.#context;
+    const viewOf = (node: string) => {
+      return this.#stage.kind === 'planning' ? undefined : this.#stage.position.views.get(node);
+    };
+    const watch = new NodeWatch(registry, this.checked.nodes.matches, predicateIds, this.#wake, viewOf);
     this.#cleanUp.push(() => watch.close());
     return watch;
   }

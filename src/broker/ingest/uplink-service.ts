@@ -26,11 +26,6 @@ import type { Ingest } from './ingest.js';
 type UplinkAccess = Pick<AgentAccess, 'greet' | 'isSame' | 'whyOver'>;
 type ControlCall = ServerDuplexStream<Buffer, Buffer>;
 
-/** Agents linger briefly when few nodes are connected, for low latency, and longer with many, for fewer frames. */
-const LINGER_MS_MIN = 1;
-const LINGER_MS_MAX = 50;
-const NODES_PER_LINGER_MS = 20;
-
 export class UplinkService {
   readonly #sessions = new Map<string, { readonly session: NodeSession; readonly greeted: GreetedNode }>();
   /** Why new sessions are refused. */
@@ -173,11 +168,9 @@ export class UplinkService {
   }
 
   #welcome({ session, covered, epochMin }: Admission) {
-    const lingerMs = Math.round(this.#registry.connectedCount / NODES_PER_LINGER_MS);
     return {
       session,
       covered: covered.map(({ to, ...rest }) => ({ ...rest, to: positionToMessage(to) })),
-      lingerMs: Math.min(LINGER_MS_MAX, Math.max(LINGER_MS_MIN, lingerMs)),
       epochMin,
       protocol: PROTOCOL,
     };

@@ -8,6 +8,7 @@ import type { Position } from '../../wire/position.js';
 import { follows } from './chain.js';
 import type { LogEntry } from './partition-log.js';
 
+/** Never changes: all who are told of it keep the same one. */
 export interface TopicEnd {
   readonly node: string;
   readonly topic: string;
@@ -16,9 +17,8 @@ export interface TopicEnd {
   readonly watermarkNs: bigint;
 }
 
-interface Linked extends TopicEnd {
-  to: Position;
-  watermarkNs: bigint;
+interface Linked {
+  end: TopicEnd;
   /** Of its last frame. */
   offset: number;
   newer: Linked | undefined;
@@ -33,22 +33,24 @@ export class TopicEnds {
 
   /** Whether a frame goes on where the one before it ended. False for the first one that is seen. */
   continuedBy({ node, frame }: LogEntry): boolean {
-    const end = this.#byNode.get(node)?.get(frame.topic);
-    return end !== undefined && follows(frame, end.to) === 'next';
+    const known = this.#byNode.get(node)?.get(frame.topic);
+    return known !== undefined && follows(frame, known.end.to) === 'next';
   }
 
   /** Call this for every frame, in order. */
   take({ node, frame, offset }: LogEntry): void {
-    const end = this.#of(node, frame);
-    if (follows(frame, end.to) !== 'duplicate') end.to = frame.coveredTo;
-    if (frame.watermarkNs > end.watermarkNs) end.watermarkNs = frame.watermarkNs;
-    end.offset = offset;
-    this.#toFront(end);
+    const known = this.#of(node, frame);
+    const { end } = known;
+    const to = follows(frame, end.to) === 'duplicate' ? end.to : frame.coveredTo;
+    const watermarkNs = frame.watermarkNs > end.watermarkNs ? frame.watermarkNs : end.watermarkNs;
+    known.end = { node: end.node, topic: end.topic, to, watermarkNs };
+    known.offset = offset;
+    this.#toFront(known);
   }
 
   /** Those that have frames at or after the offset. */
   *since(offset: number): Generator<TopicEnd, void, undefined> {
-    for (let end = this.#newest; end !== undefined && end.offset >= offset; end = end.older) yield end;
+    for (let known = this.#newest; known !== undefined && known.offset >= offset; known = known.older) yield known.end;
   }
 
   #of(node: string, { topic, coveredFrom }: Frame): Linked {
@@ -57,23 +59,25 @@ export class TopicEnds {
       topics = new Map();
       this.#byNode.set(node, topics);
     }
-    let end = topics.get(topic);
-    if (end === undefined) {
-      end = { node, topic, to: coveredFrom, watermarkNs: 0n, offset: 0, newer: undefined, older: undefined };
-      topics.set(topic, end);
+    let known = topics.get(topic);
+    if (known === undefined) {
+      const end = { node, topic, to: coveredFrom, watermarkNs: 0n };
+      known = { end, offset: 0, newer: undefined, older: undefined };
+      topics.set(topic, known);
       if (++this.#count > TOPIC_ENDS_MAX) this.#dropOldest();
     }
-    return end;
+    return known;
   }
 
   #dropOldest(): void {
-    const end = this.#oldest;
-    if (end === undefined) return;
-    this.#unlink(end);
+    const oldest = this.#oldest;
+    if (oldest === undefined) return;
+    this.#unlink(oldest);
     this.#count--;
-    const topics = this.#byNode.get(end.node);
-    topics?.delete(end.topic);
-    if (topics?.size === 0) this.#byNode.delete(end.node);
+    const { node, topic } = oldest.end;
+    const topics = this.#byNode.get(node);
+    topics?.delete(topic);
+    if (topics?.size === 0) this.#byNode.delete(node);
   }
 
   #toFront(end: Linked): void {

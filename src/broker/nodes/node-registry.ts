@@ -131,6 +131,11 @@ export class NodeRegistry {
     return this.#sessions.size;
   }
 
+  /** Number of nodes that are connected, to whichever broker. */
+  get connectedEverywhere(): number {
+    return this.#sessions.size + this.#elsewhere.size;
+  }
+
   /** Names of connected nodes that match, to whichever broker. */
   connected(matches: (node: string) => boolean): string[] {
     return [...this.#sessions.keys(), ...this.#elsewhere.keys()].filter(matches);

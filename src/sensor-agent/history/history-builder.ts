@@ -22,9 +22,12 @@ export class HistoryBuilder {
   #indices = 0;
 
   readonly #send: (frame: HistoryFrame) => void;
+  readonly #frameBytes: () => number;
 
-  constructor(send: (frame: HistoryFrame) => void) {
+  /** @param frameBytes how much is gathered into a frame, at most HISTORY_FRAME_BYTES */
+  constructor(send: (frame: HistoryFrame) => void, frameBytes = () => HISTORY_FRAME_BYTES) {
     this.#send = send;
+    this.#frameBytes = frameBytes;
   }
 
   /**
@@ -46,7 +49,7 @@ export class HistoryBuilder {
     this.#positions.push(event.position);
     this.#wallNs.push(event.wallNs);
     const indicesFull = this.#indices > HISTORY_MATCH_INDICES_MAX - SELECTORS_MAX;
-    if (indicesFull || this.#writer.length >= HISTORY_FRAME_BYTES) this.flush();
+    if (indicesFull || this.#writer.length >= this.#frameBytes()) this.flush();
     return bytes;
   }
 

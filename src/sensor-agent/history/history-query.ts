@@ -5,6 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
+  HISTORY_FRAME_BYTES,
   HISTORY_HELD_BYTES_FREE,
   HISTORY_HOLD_RETRY_MS,
   HISTORY_LAST_BYTES_MAX,
@@ -127,6 +128,7 @@ export class HistoryQuery {
   readonly #byType = new Map<string, PredicateIndex>();
   readonly #window: HistoryWindow;
   readonly #outlet: HistoryOutlet;
+  readonly #frameBytes = () => this.#outlet.frameBytes ?? HISTORY_FRAME_BYTES;
   readonly #reader: ReaderWait;
   readonly #turns: HistoryTurns;
   readonly #passOver: PassOver;
@@ -167,7 +169,7 @@ export class HistoryQuery {
   }
 
   async #forward(): Promise<HistoryResult> {
-    const builder = new HistoryBuilder((frame) => this.#send(frame));
+    const builder = new HistoryBuilder((frame) => this.#send(frame), this.#frameBytes);
     const { after, sinceNs, upTo } = this.#window;
     const replay = await this.#turn(() => {
       const { log } = this.#recording;
@@ -209,7 +211,7 @@ export class HistoryQuery {
     try {
       for (const anchor of stretches(this.#recording.log)) {
         const stretch = new NewestFrames(wanted);
-        const builder = new HistoryBuilder((frame) => stretch.add(frame));
+        const builder = new HistoryBuilder((frame) => stretch.add(frame), this.#frameBytes);
         const replay = await this.#turn(() => this.#replay(anchor, builder, () => upTo));
         newest ??= replay;
         const from = replay.timeline.frontier;

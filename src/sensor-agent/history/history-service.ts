@@ -10,6 +10,8 @@ import {
   DATA_MESSAGE_OVERHEAD_BYTES,
   HISTORY_BESIDE_BYTES,
   HISTORY_CREDIT_BYTES,
+  HISTORY_FRAME_BYTES,
+  HISTORY_FRAME_BYTES_MIN,
   HISTORY_PROGRESS_MS,
   HISTORY_QUERIES_AT_ONCE_MIN,
   HISTORY_QUERIES_PER_AGENT_MAX,
@@ -217,6 +219,8 @@ function requestBytes({ predicates, window }: HistoryTask): number {
 class Credit implements HistoryOutlet {
   #waiting: Buffer[] = [];
   #balance: CreditBalance;
+  /** The most that was granted at once. */
+  #grantedBytes: number;
 
   readonly #budget: TokenBucket;
   readonly #room: CreditBalance;
@@ -227,6 +231,12 @@ class Credit implements HistoryOutlet {
     this.#room = room;
     this.#write = write;
     this.#balance = new CreditBalance(bytes);
+    this.#grantedBytes = bytes;
+  }
+
+  /** Readers that grant little hold many answers at once. */
+  get frameBytes(): number {
+    return Math.min(HISTORY_FRAME_BYTES, Math.max(HISTORY_FRAME_BYTES_MIN, this.#grantedBytes));
   }
 
   /** Queues a frame. One step of a query yields a bounded number of frames, so the queue is bounded too. */
@@ -241,6 +251,7 @@ class Credit implements HistoryOutlet {
   }
 
   grant(bytes: number): void {
+    this.#grantedBytes = Math.max(this.#grantedBytes, bytes);
     this.#balance.add(bytes);
   }
 

@@ -10,6 +10,8 @@ export interface HistoryOutlet {
   ready(signal: AbortSignal): Promise<void>;
   /** Its reader is to take what was sent before; absent: it never is. */
   readonly waits?: boolean;
+  /** How much is to be gathered into a frame; absent: HISTORY_FRAME_BYTES. */
+  readonly frameBytes?: number;
 }
 
 export class ReaderWait implements Holder {

@@ -54,6 +54,8 @@ export interface UplinkNode {
   lease(lease: Lease__Output): void;
   /** How long live events may gather; 0: as the settings say. */
   linger(lingerMs: number): void;
+  /** How long live events gather at least. */
+  leastLinger(lingerMs: number): void;
   credit(queryId: number, bytes: number): void;
   cancel(queryId: number): void;
   readonly source: string;
@@ -250,6 +252,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
       else if (message.interestChange) this.#ask(this.#asked.change(message.interestChange));
       else if (message.frameAck) this.#acknowledged(acknowledgedTopics(message.frameAck.topics));
       else if (message.lease) this.#node.lease(message.lease);
+      else if (message.leastLinger) this.#node.leastLinger(message.leastLinger.lingerMs);
       else if (message.linger) this.#node.linger(message.linger.lingerMs);
       else if (message.historyQuery) this.#query(message.historyQuery);
       else if (message.historyCredit) {

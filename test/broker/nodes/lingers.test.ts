@@ -1,8 +1,15 @@
 /** Nodes are told how soon subscribers want live events: the shortest wish, and only while it is there. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { LeastLinger } from '../../../src/broker/nodes/least-linger.js';
+import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
+import type { NodeSession } from '../../../src/broker/nodes/node-session.js';
+import type { ControlResponse } from '../../../src/wire/messages.js';
 import { Harness } from '../../harness/broker/harness.js';
+import { helloOf } from '../../harness/broker/hello.js';
+import { newBook, openLogs, openState } from '../../harness/broker/stores.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { until } from '../../harness/until.js';
 
 let harness: Harness;
@@ -37,6 +44,33 @@ test('the shortest latency that anybody asks of a node is what it hears, until n
   for (const subscriber of [longer, first, without]) subscriber.cancel();
   await until('nobody asks a', () => a.lingers.at(-1) === 0);
   await heard(b, [10, 50, 0]);
+});
+
+test('the more nodes are connected, to whichever broker, the longer each gathers at least', async () => {
+  const store = await openLogs(scratchDirectory('linger'));
+  const registry = new NodeRegistry(newBook(), store, openState(scratchDirectory('linger')), assert.fail);
+  const least = new LeastLinger(registry, 1_000);
+  const told = new Map<string, number[]>();
+  const connect = (node: string) => {
+    const { record, session: id } = registry.admit(helloOf(node), '10.0.0.1');
+    const heard: number[] = [];
+    told.set(node, heard);
+    const send = ({ leastLinger }: ControlResponse) => leastLinger && heard.push(leastLinger.lingerMs!);
+    registry.attach({ id, record, open: true, send, sendInterest: () => undefined } as unknown as NodeSession);
+  };
+  for (let node = 0; node < 40; node++) connect(`n${node}`);
+  assert.equal(least.ms, 40);
+  const lasts = [...told.values()].map((heard) => heard.at(-1)!);
+  assert.ok(Math.min(...lasts) >= 30 && lasts.every((ms) => ms === lasts[0]), `${lasts}`);
+  assert.ok([...told.values()].every((heard) => heard.length < 20));
+  const elsewhere = { recorderId: 'r', bootId: 'b', epoch: 1, session: 's', holds: new Map() };
+  for (let node = 0; node < 60; node++) registry.learn(`e${node}`, elsewhere);
+  assert.equal(least.ms, 100);
+  assert.ok([...told.values()].every((heard) => heard.at(-1)! >= 75));
+  for (let node = 0; node < 100; node++) registry.learn(`e${node}`, { ...elsewhere, session: node < 60 ? '' : 's' });
+  assert.equal(least.ms, 80);
+  registry.close();
+  await store.close();
 });
 
 test('a node that connects again, or later, is told once', async () => {

@@ -92,6 +92,8 @@ export class TestAgent {
   readonly leases: number[] = [];
   /** How long it may gather live events, as it was told. */
   readonly lingers: number[] = [];
+  /** How long it is to gather them at least, as it was told. */
+  readonly leastLingers: number[] = [];
   /** Set while over its budget: frames have no events, and say how much was shed. */
   shedding = false;
   /** Queries are answered as if nothing up to here were recorded any more. */
@@ -236,6 +238,7 @@ export class TestAgent {
       for (const { topic, coveredTo } of message.frameAck.topics)
         this.acknowledged.set(topic, positionFromMessage('covered_to', coveredTo!));
     } else if (message.lease) this.leases.push(Number(message.lease.budget?.liveBytesPerSecond));
+    else if (message.leastLinger) this.leastLingers.push(message.leastLinger.lingerMs);
     else if (message.linger) this.lingers.push(message.linger.lingerMs);
     else if (message.historyQuery && this.answerWith) this.answerWith(Number(message.historyQuery.queryId));
     else if (message.historyQuery) void this.#answer(message.historyQuery);

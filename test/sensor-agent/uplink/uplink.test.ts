@@ -29,6 +29,7 @@ const NODE: UplinkNode = {
   history: NEVER,
   lease: NEVER,
   linger: NEVER,
+  leastLinger: NEVER,
   credit: NEVER,
   cancel: NEVER,
 };

@@ -2,7 +2,14 @@
 import { OWED_RANGES_MAX } from '../../../limits.js';
 import type { CursorNode, HistoryPlace, OwedRange } from '../../../wire/cursor.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
+import type { TopicEnd } from '../../log/topic-ends.js';
 import type { Tally } from '../selectors/tally.js';
+
+/** What a subscriber was told of a node. */
+export interface NodeTold {
+  readonly connected: boolean;
+  readonly degraded: string;
+}
 
 export type ViewState =
   /** Served from the log. */
@@ -44,26 +51,33 @@ class TopicView {
 /** Most views owe nothing. */
 const NOTHING_OWED: ReadonlyMap<string, readonly Owed[]> = new Map();
 
+/** What most views never have. */
+class RareView {
+  /** By topic, in log order. */
+  owed: Map<string, readonly Owed[]> | undefined;
+  owedVersion = 0;
+  afterKey: HistoryPlace | undefined;
+  /** By topic, what history delivered of the log's next frame. Unknown for what came before a resumption. */
+  ahead: Map<string, Ahead> | undefined;
+}
+
 /**
  * Reports each change to its watcher, so that cursors are always up to date. There is one for each node of each
- * subscription: what few of them need is made where it is first needed.
+ * subscription, and most are of idle nodes: what few of them need is made where it is first needed, and how far a topic
+ * reaches whose frames are passed over is one object for all subscriptions (TopicEnd).
  */
 export class NodeView {
   #state: ViewState = 'live';
   #skip: Position | undefined;
-  #onChange: (view: NodeView) => void = () => undefined;
+  #onChange: (view: NodeView) => void = ignoreChange;
   /** Topics of which something is known: mostly one. */
-  readonly #topics: TopicView[] = [];
-  /** By topic, in log order. */
-  #owed: Map<string, readonly Owed[]> | undefined;
-  /** Place in merged order up to which the node's history was delivered. */
-  afterKey: HistoryPlace | undefined;
-  /** By topic, what history delivered of the log's next frame. Unknown for what came before a resumption. */
-  #ahead: Map<string, Ahead> | undefined;
+  #topic: TopicView | TopicEnd | undefined;
+  #others: (TopicView | TopicEnd)[] | undefined;
+  #rare: RareView | undefined;
   /** The last watermark that was sent to the subscriber. */
   toldWatermarkNs = 0n;
-  /** Incremented at every change of `owed`. */
-  owedVersion = 0;
+  /** What the subscriber was told of the node last; undefined: nothing since it has a view. */
+  told: NodeTold | undefined;
 
   constructor(readonly node: string) {}
 
@@ -77,7 +91,21 @@ export class NodeView {
   }
 
   get owed(): ReadonlyMap<string, readonly Owed[]> {
-    return this.#owed ?? NOTHING_OWED;
+    return this.#rare?.owed ?? NOTHING_OWED;
+  }
+
+  /** Incremented at every change of `owed`. */
+  get owedVersion(): number {
+    return this.#rare?.owedVersion ?? 0;
+  }
+
+  /** Place in merged order up to which the node's history was delivered. */
+  get afterKey(): HistoryPlace | undefined {
+    return this.#rare?.afterKey;
+  }
+
+  set afterKey(key: HistoryPlace | undefined) {
+    if (key !== this.afterKey) this.#ofRare().afterKey = key;
   }
 
   /** @param onChange called with this view after every change that affects cursors */
@@ -87,21 +115,22 @@ export class NodeView {
 
   /** What history delivered of the topic's next frame; undefined if unknown. */
   ahead(topic: string): Ahead | undefined {
-    return this.#ahead?.get(topic);
+    return this.#rare?.ahead?.get(topic);
   }
 
   /** @param ahead undefined: it is not known any more */
   setAhead(topic: string, ahead: Ahead | undefined): void {
     if (ahead === undefined) {
-      this.#ahead?.delete(topic);
+      this.#rare?.ahead?.delete(topic);
       return;
     }
-    this.#ahead ??= new Map();
-    this.#ahead.set(topic, ahead);
+    const rare = this.#ofRare();
+    rare.ahead ??= new Map();
+    rare.ahead.set(topic, ahead);
   }
 
   forgetAhead(): void {
-    this.#ahead = undefined;
+    if (this.#rare !== undefined) this.#rare.ahead = undefined;
   }
 
   wentLate(): void {
@@ -135,6 +164,22 @@ export class NodeView {
     this.seenTo(topic, coveredTo);
   }
 
+  /** Frames of the log up to there were passed over, as they do not concern the subscription. */
+  passed(end: TopicEnd): void {
+    const known = this.#known(end.topic);
+    if (known === end) return;
+    if (known === undefined) this.#add(end);
+    // What others have, too, is kept in place of the view's own, where that says no more.
+    else if (floorOf(known) === undefined && known.watermarkNs <= end.watermarkNs) this.#put(known, end);
+    else {
+      const own = this.#of(end.topic);
+      own.chained = end.to;
+      own.seen = end.to;
+      this.reachedTime(end.topic, end.watermarkNs);
+    }
+    this.#onChange(this);
+  }
+
   /** Nothing before `coveredTo` is wanted of the log. Frames before it may still be read: they do not follow it. */
   seenTo(topic: string, coveredTo: Position): void {
     this.#of(topic).seen = coveredTo;
@@ -143,23 +188,24 @@ export class NodeView {
 
   /** Where the topic's next frame must begin if it continues the one before; undefined if unknown. */
   chainedTo(topic: string): Position | undefined {
-    return this.#known(topic)?.chained;
+    const known = this.#known(topic);
+    return known && (isEnd(known) ? known.to : known.chained);
   }
 
   /** Position up to which events of the topic were delivered, or processed in the log. */
   reachedIn(topic: string): Position | undefined {
-    return laterPosition(this.floor(topic), this.#known(topic)?.seen);
+    return laterPosition(this.floor(topic), this.#seen(topic));
   }
 
   /** Call this when frames of unknown extent were passed over: the next ones must not be checked for a hole. */
   unchain(): void {
-    for (const of of this.#topics) of.chained = undefined;
+    for (const { topic } of this.#topics) this.#of(topic).chained = undefined;
   }
 
   /** Call this when frames of the log cannot be read: all after the processed frames then comes from the recorder. */
   lostFrames(topics: readonly string[]): void {
     for (const each of topics) {
-      const seen = this.#known(each)?.seen;
+      const seen = this.#seen(each);
       const floor = this.floor(each);
       if (seen && (!floor || comparePositions(seen, floor) > 0)) this.#of(each).floor = seen;
     }
@@ -175,7 +221,7 @@ export class NodeView {
   /** Changes the range in place, because live delivery and a refill may both hold a reference to it. */
   changeOwed(owed: Owed, change: Partial<Owed>): void {
     Object.assign(owed, change);
-    this.owedVersion++;
+    this.#ofRare().owedVersion++;
     this.#onChange(this);
   }
 
@@ -202,16 +248,17 @@ export class NodeView {
   }
 
   #setOwed(topic: string, ranges: readonly Owed[]): void {
-    this.owedVersion++;
-    this.#owed ??= new Map();
-    if (ranges.length === 0) this.#owed.delete(topic);
-    else this.#owed.set(topic, ranges);
+    const rare = this.#ofRare();
+    rare.owed ??= new Map();
+    if (ranges.length === 0) rare.owed.delete(topic);
+    else rare.owed.set(topic, ranges);
+    rare.owedVersion++;
     this.#onChange(this);
   }
 
   /** Position up to which events of the topic must not be delivered again. */
   floor(topic: string): Position | undefined {
-    const floor = this.#known(topic)?.floor;
+    const floor = this.#floor(topic);
     if (floor === undefined || this.#skip === undefined) return floor ?? this.#skip;
     return comparePositions(floor, this.#skip) > 0 ? floor : this.#skip;
   }
@@ -222,7 +269,7 @@ export class NodeView {
     const { skip } = this;
     if (skip === undefined) return false;
     return !topics.every((topic) => {
-      const seen = this.#known(topic)?.seen;
+      const seen = this.#seen(topic);
       return seen !== undefined && comparePositions(seen, skip) >= 0;
     });
   }
@@ -233,7 +280,8 @@ export class NodeView {
     if (state === 'live' && position === undefined && owed.size > 0) return { node, standing: 'log', owed };
     if (state === 'live') return { node, standing: 'beyond', position: position ?? ORIGIN, owed };
     // Offsets say nothing of a late node, so the cursor must state the floors itself.
-    const further = this.#topics.flatMap(({ topic, floor }): [string, Position][] => {
+    const further = [...this.#topics].flatMap(({ topic }): [string, Position][] => {
+      const floor = this.#floor(topic);
       return floor !== undefined && (!position || comparePositions(floor, position) > 0) ? [[topic, floor]] : [];
     });
     const known = position !== undefined || further.length > 0;
@@ -251,8 +299,9 @@ export class NodeView {
   toPlace(): CursorNode {
     const { node, skip: position } = this;
     const floors = new Map<string, Position>();
-    for (const { topic, floor, seen } of this.#topics) {
-      const to = this.#state === 'live' ? laterPosition(floor, seen) : floor;
+    for (const { topic } of this.#topics) {
+      const floor = this.#floor(topic);
+      const to = this.#state === 'live' ? laterPosition(floor, this.#seen(topic)) : floor;
       if (to !== undefined && (!position || comparePositions(to, position) > 0)) floors.set(topic, to);
     }
     const known = position !== undefined || floors.size > 0;
@@ -275,16 +324,63 @@ export class NodeView {
     return least ?? 0n;
   }
 
-  #known(topic: string): TopicView | undefined {
-    return this.#topics.find((known) => known.topic === topic);
+  #floor(topic: string): Position | undefined {
+    const known = this.#known(topic);
+    return known && floorOf(known);
   }
 
+  #seen(topic: string): Position | undefined {
+    const known = this.#known(topic);
+    return known && (isEnd(known) ? known.to : known.seen);
+  }
+
+  get #topics(): Iterable<TopicView | TopicEnd> {
+    return this.#topic === undefined ? [] : [this.#topic, ...(this.#others ?? [])];
+  }
+
+  #known(topic: string): TopicView | TopicEnd | undefined {
+    if (this.#topic?.topic === topic) return this.#topic;
+    return this.#others?.find((known) => known.topic === topic);
+  }
+
+  /** As this view alone has it, so that it can be changed. */
   #of(topic: string): TopicView {
-    let of = this.#known(topic);
-    if (of === undefined) {
-      of = new TopicView(topic);
-      this.#topics.push(of);
+    const known = this.#known(topic);
+    if (known !== undefined && !isEnd(known)) return known;
+    const own = new TopicView(topic);
+    if (known === undefined) this.#add(own);
+    else {
+      own.seen = known.to;
+      own.chained = known.to;
+      own.watermarkNs = known.watermarkNs;
+      this.#put(known, own);
     }
-    return of;
+    return own;
+  }
+
+  #add(topic: TopicView | TopicEnd): void {
+    if (this.#topic === undefined) this.#topic = topic;
+    else if (this.#others === undefined) this.#others = [topic];
+    else this.#others.push(topic);
+  }
+
+  #put(known: TopicView | TopicEnd, topic: TopicView | TopicEnd): void {
+    if (this.#topic === known) this.#topic = topic;
+    else this.#others![this.#others!.indexOf(known)] = topic;
+  }
+
+  #ofRare(): RareView {
+    this.#rare ??= new RareView();
+    return this.#rare;
   }
 }
+
+function isEnd(topic: TopicView | TopicEnd): topic is TopicEnd {
+  return 'to' in topic;
+}
+
+function floorOf(topic: TopicView | TopicEnd): Position | undefined {
+  return isEnd(topic) ? undefined : topic.floor;
+}
+
+function ignoreChange(): void {}

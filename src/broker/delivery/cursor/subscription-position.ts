@@ -114,12 +114,10 @@ export class SubscriptionPosition {
   }
 
   /** Frames of the log up to there do not concern the subscription. */
-  passed({ node, topic, to, watermarkNs }: TopicEnd): void {
-    const view = this.views.get(node);
+  passed(end: TopicEnd): void {
+    const view = this.views.get(end.node);
     // Of late nodes all frames are passed over until their history meets the log.
-    if (view?.state !== 'live') return;
-    view.workedOff(topic, to);
-    view.reachedTime(topic, watermarkNs);
+    if (view?.state === 'live') view.passed(end);
   }
 
   /** A partition's log has lost what it had from an offset on. Returns of what it is not known any more what is owed. */

@@ -16,7 +16,7 @@ import { firstAfter, keyAt, sliceFrame } from './history-slice.js';
 
 export interface NodeQuery {
   readonly node: string;
-  readonly request: Omit<HistoryRequest, 'creditBytes' | 'last' | 'client'>;
+  readonly request: Omit<HistoryRequest, 'creditBytes' | 'grow' | 'last' | 'client'>;
   /** By topic, the position up to which events were delivered before. */
   readonly floors: ReadonlyMap<string, Position>;
   /** Place in merged order up to which everything was delivered before. */

@@ -3,7 +3,8 @@
  * answers by wall time, and returns how each answer ended.
  */
 import { BackplaneError } from '../../../errors.js';
-import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, LAST_BYTES_MAX } from '../../../limits.js';
+import type { BytePool } from '../../../flow/byte-pool.js';
+import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, HISTORY_FRAME_BYTES_MIN, LAST_BYTES_MAX } from '../../../limits.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import type { Selection } from '../../../wire/frame/splice.js';
 import type { Position } from '../../../wire/position.js';
@@ -101,9 +102,11 @@ export async function replay(
   options: ReplayOptions,
   onRun: (run: ReplayedRun) => Promise<void>,
 ): Promise<ReplayOutcomes> {
-  const creditBytes = Math.max(HISTORY_FRAME_BYTES, Math.floor(HISTORY_CREDIT_BYTES / Math.max(1, queries.length)));
-  const release = await pool.take(queries.length * (creditBytes + 2 * HISTORY_FRAME_BYTES), options.signal);
+  const share = Math.floor(HISTORY_CREDIT_BYTES / Math.max(1, queries.length));
+  const creditBytes = Math.max(HISTORY_FRAME_BYTES_MIN, share);
+  const release = await pool.take(queries.length * memoryOf(creditBytes), options.signal);
   if (release === undefined) throw new BackplaneError('cancelled', 'the subscription has ended');
+  const growth = new Growth(pool);
   const sources: ClippedAnswer[] = [];
   const gone = new Map<string, HistoryOutcome>();
   const cancel = () => {
@@ -113,7 +116,10 @@ export async function replay(
   try {
     for (const query of queries) {
       const { node, request } = query;
-      const ask = () => route.history(node, { ...request, last: options.last, creditBytes, client: options.client });
+      const ask = () => {
+        const grow = growth.of(creditBytes);
+        return route.history(node, { ...request, last: options.last, creditBytes, grow, client: options.client });
+      };
       const answer = ask();
       if (answer === undefined) {
         gone.set(node, { kind: 'failed', message: 'the node is not connected' });
@@ -127,7 +133,43 @@ export async function replay(
   } finally {
     options.signal.removeEventListener('abort', cancel);
     cancel();
+    growth.release();
     release();
+  }
+}
+
+/** What an answer takes at most: its credit, a frame beyond it, and one that is being merged. */
+function memoryOf(creditBytes: number): number {
+  return creditBytes + 2 * Math.min(HISTORY_FRAME_BYTES, creditBytes);
+}
+
+/**
+ * Answers that are read get larger windows, up to a frame, where there is memory for it: of thousands of nodes each begins
+ * with little, because all of them must have something before the first event can be delivered.
+ */
+class Growth {
+  readonly #taken: (() => void)[] = [];
+  readonly #pool: BytePool;
+
+  constructor(pool: BytePool) {
+    this.#pool = pool;
+  }
+
+  /** See HistoryRequest.grow. */
+  of(creditBytes: number): (bytes: number) => boolean {
+    let windowBytes = creditBytes;
+    return (bytes) => {
+      if (windowBytes + bytes > HISTORY_FRAME_BYTES) return false;
+      const release = this.#pool.tryTake(memoryOf(windowBytes + bytes) - memoryOf(windowBytes));
+      if (release === undefined) return false;
+      this.#taken.push(release);
+      windowBytes += bytes;
+      return true;
+    };
+  }
+
+  release(): void {
+    for (const release of this.#taken) release();
   }
 }
 

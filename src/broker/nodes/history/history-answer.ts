@@ -43,11 +43,12 @@ export class HistoryAnswer {
     grant: (bytes: number) => void,
     release: () => void,
     patienceMsMax = HISTORY_PATIENCE_MS,
+    grow?: (bytes: number) => boolean,
   ) {
     this.#release = release;
     this.#patienceMsMax = patienceMsMax;
     this.#patienceMs = patienceMsMax;
-    this.#credit = new CreditWindow(creditBytes, grant);
+    this.#credit = new CreditWindow(creditBytes, grant, grow);
   }
 
   /** The next frame, encoded, or undefined when the answer is complete and `outcome` is set. Never throws. */

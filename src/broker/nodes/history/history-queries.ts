@@ -85,8 +85,9 @@ export class HistoryQueries {
 
   /** The answer fails when the node disconnects, or when no place becomes free within HISTORY_TURN_MS. */
   query(request: HistoryRequest): HistoryAnswer {
-    return this.ask(request, (controls) => {
-      return new HistoryAnswer(this.#node, request.creditBytes, controls.grant, controls.release);
+    const { creditBytes, grow } = request;
+    return this.ask(request, ({ grant, release }) => {
+      return new HistoryAnswer(this.#node, creditBytes, grant, release, undefined, grow);
     });
   }
 

@@ -27,7 +27,10 @@ export interface HistoryRequest {
   readonly upTo?: Position | undefined;
   /** Only the newest N events; 0 for all. */
   readonly last: number;
+  /** How many bytes of frames the node may send at first. */
   readonly creditBytes: number;
+  /** Whether there is room for so much more; asked when what was granted is read, if the node is here. */
+  readonly grow?: ((bytes: number) => boolean) | undefined;
   /** If set, only events within one of these stretches, which are in ascending order. */
   readonly within?: readonly Stretch[] | undefined;
 }
