@@ -20,11 +20,11 @@ import { Bpftrace, bpftraceIsInstalled } from '../peers/bpftrace.js';
 
 const SECONDS = Number(process.argv[2] ?? 60);
 /**
- * Until what runs often is compiled, which takes V8 as long as a linger's work runs some thousand times: with a listener
- * in a hurry it does in a minute, and otherwise in five, in which compiling is up to half of what is measured.
+ * Until what runs often is compiled, for which a linger's work must have run some thousand times: with a listener in a
+ * hurry it has in a minute, otherwise in five, in which compiling is up to half of what is measured.
  */
 const WARM_UP_MS = 60_000;
-const HURRY = '20ms';
+const HURRY = '25ms';
 /** Nobody listens once an agent no longer goes on with what was asked for. */
 const NOBODY_MS = INTEREST_GRACE_MS + 2_000;
 const SETTLE_MS = 3_000;
