@@ -38,6 +38,7 @@ started = 0
 def tell(*_):
     print(started, flush=True)
 signal.signal(signal.SIGUSR1, tell)
+tell()
 due = time.monotonic()
 while True:
     os.waitpid(os.posix_spawn('/bin/true', ['/bin/true', 'x'], {}), 0)
@@ -56,6 +57,11 @@ class Load {
     if (execsPerSecond === 0) return;
     this.#child = spawn('python3', ['-c', LOAD, String(execsPerSecond)], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#counts = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
+  }
+
+  /** It can be asked. */
+  async began(): Promise<void> {
+    await this.#counts?.next();
   }
 
   /** Programs started so far. */
@@ -80,6 +86,7 @@ interface Cost {
 async function cost(execsPerSecond: number, pids: readonly number[]): Promise<Cost> {
   const load = new Load(execsPerSecond);
   try {
+    await load.began();
     await sleep(SETTLE_MS);
     const began = { started: await load.started(), cpu: pids.map(cpuNs), ms: performance.now() };
     await sleep(SECONDS * 1000);
