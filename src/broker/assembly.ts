@@ -125,7 +125,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     () => totals.sums.events,
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);
+  const uplink = new UplinkService(
+    ...([registry, budgets, ingest, refused, new AgentAccess(control), options.version, takeOver] as const),
+  );
   endWhatIsGrantedNoMore(access, subscriptions, uplink);
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);

@@ -87,6 +87,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     const parts = assemble({ dir, store, kept, member, cluster, documents, held, delays, token, tls }, options);
     registry = parts.registry;
     releases.push(() => closeParts(parts));
+    await member?.fits(options.version);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen);
     parts.facts.grpcListen = grpcAddress;

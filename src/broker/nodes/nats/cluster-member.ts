@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS, BROKERS_FORGOTTEN_MS } from '../../../limits.js';
 import type { Node } from '../../../wire/messages.js';
+import { checkVersions } from '../../../wire/protocol.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
 import { CommitRelay } from '../../groups/presence/commit-relay.js';
 import { SharedPresence } from '../../groups/presence/shared-presence.js';
@@ -120,6 +121,22 @@ export class ClusterMember {
       () => clearInterval(forgetting),
     );
     return route;
+  }
+
+  /**
+   * Rejects with failed_precondition where a broker of the cluster is of a version that does not work with this one. One
+   * that was killed is known as long as its lease lasts: until then this waits for a sign of life.
+   */
+  async fits(version: string): Promise<void> {
+    for (const { broker, address, version: theirs } of this.#leases.all()) {
+      try {
+        checkVersions(`the broker at ${address} in this cluster`, theirs, version);
+      } catch (cause) {
+        const { message } = cause as Error;
+        this.#options.warn(`${message}; waiting for a sign of life of it`);
+        if (await this.#leases.stillBeats(broker)) throw cause;
+      }
+    }
   }
 
   /** From now on the others know that this broker takes agents and subscribers. */
