@@ -27,11 +27,12 @@ export function checkProtocol(other: string, protocol: number): void {
  * @param other who is of the version `theirs`, for people
  */
 export function checkVersions(other: string, theirs: string, ours: string): void {
-  const [a, b] = [theirs, ours].map((version) => /^(\d+)\.(\d+)/.exec(version || UNSAID));
+  const [their = '', our = ''] = [theirs, ours].map((version) => version || UNSAID);
+  const [a, b] = [their, our].map((version) => /^(\d+)\.(\d+)/.exec(version));
   if (a && b && a[1] === b[1] && Math.abs(Number(a[2]) - Number(b[2])) <= 1) return;
   throw new BackplaneError(
     'failed_precondition',
-    `${other} is of version ${a ? theirs : shown(theirs)}, this side of ${ours}: only versions that are at most one minor version apart ` +
-      'work together',
+    `${other} is of version ${a ? their : shown(their)}, this side of ${our}: ` +
+      'only versions that are at most one minor version apart work together',
   );
 }

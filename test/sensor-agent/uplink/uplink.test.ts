@@ -157,7 +157,7 @@ test('a session that cannot be agreed on is closed, while the channel is still o
   for (const version of ['1.2.0', '1.6.0', '']) {
     await assert.rejects(openOf(version), (error: BackplaneError) => {
       assert.match(error.message, /^the broker is of version \S+, this side of 1\.4\.2: only .* one minor version/);
-      return error.message.includes(version);
+      return error.message.includes(version === '' ? '0.1,' : version);
     });
   }
   broker.welcome = { lease: {} };
