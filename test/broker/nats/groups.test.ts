@@ -148,7 +148,7 @@ test('a member whose broker is killed has its slices at another one at once, and
   const moving = (async () => {
     const group = bus.group('g', { slices: 8 });
     for await (const batch of group.batches({ topics: ['process'], since: '1h', signal: ends.signal })) {
-      seen.events.push(...batch.events.map((event) => `${batch.node}:${'process' in event ? event.process.pid : 0}`));
+      seen.events.push(...batch.events.map((event) => `${batch.node}:${'process' in event ? event.process?.pid : 0}`));
       seen.slices.add(batch.slice);
       assert.deepEqual(batch.gaps, []);
       await batch.commit().then(
