@@ -41,6 +41,12 @@ export const ROUTE_TAKEOVER_MS = 2_000;
 /** Answers that one broker gives to others at once. */
 export const ROUTE_ANSWERS_MAX = 4_096;
 
+/**
+ * From where a node's frames are complete is kept and told in so many steps, whatever the number of predicates; and how many
+ * predicates may be named that do not hold, because the node cannot evaluate them.
+ */
+export const HOLD_STEPS_MAX = 8;
+export const HOLDS_REFUSED_MAX = 64;
 /** What a broker says of its nodes' answers to a new interest it says together. */
 export const HOLDS_LINGER_MS = 50;
 /** What a broker says of itself holds for so long; it says it three times as often. */

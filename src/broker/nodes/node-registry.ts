@@ -22,9 +22,10 @@ import { comparePositions, laterPosition, type Position } from '../../wire/posit
 import type { SharedState } from '../cluster/shared-state.js';
 import { StateMirror } from '../cluster/state-mirror.js';
 import type { LogStore } from '../log/log-store.js';
+import type { Hold, HoldSteps } from './holds.js';
 import type { Interest } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
-import { NodeRecord, type Refusal } from './node-record.js';
+import { NodeRecord, type Recorded, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import { interestEntries, nodeEntries, savedNodes } from './node-state.js';
 import { ReportedEvents } from './reported-events.js';
@@ -56,8 +57,8 @@ export interface NodeElsewhere {
   readonly epoch: number;
   /** Empty: it is not connected. */
   readonly session: string;
-  /** See NodeRecord.holds. */
-  readonly holds: ReadonlyMap<bigint, Position>;
+  readonly holds: HoldSteps;
+  readonly recorded?: Recorded | undefined;
 }
 
 /**
@@ -111,7 +112,11 @@ export class NodeRegistry {
     this.#state = state;
     this.#mirror = new StateMirror(state, ['generation', 'claim.', 'node.', 'holds.']);
     this.#onSaveFailure = onSaveFailure;
-    for (const saved of savedNodes(state)) this.#records.set(saved.name, NodeRecord.restored(saved));
+    for (const saved of savedNodes(state)) {
+      const record = NodeRecord.restored(saved);
+      record.keepHolds(saved.holds, book.forNode(saved.name));
+      this.#records.set(saved.name, record);
+    }
     book.listen(() => this.#reconcile());
   }
 
@@ -142,7 +147,7 @@ export class NodeRegistry {
   }
 
   /** Takes what is known of a node from other brokers. One that is connected here is as this broker knows it. */
-  learn(node: string, { recorderId, bootId, epoch, session, holds }: NodeElsewhere): void {
+  learn(node: string, { recorderId, bootId, epoch, session, holds, recorded }: NodeElsewhere): void {
     if (this.#sessions.has(node)) return;
     const record = this.#records.get(node) ?? this.#newRecord(node, '');
     const before = this.#elsewhere.get(node) ?? '';
@@ -150,7 +155,8 @@ export class NodeRegistry {
     record.bootId = bootId;
     record.epoch = Math.max(record.epoch, epoch);
     record.holds.clear();
-    for (const [id, position] of holds) record.holds.set(id, position);
+    record.steps = holds;
+    record.recorded = recorded;
     if (session !== before) {
       const nowMs = Date.now();
       record.lastSeenMs = nowMs;
@@ -164,20 +170,30 @@ export class NodeRegistry {
 
   /** Position from which a node's frames are complete for all of the predicates; undefined while they are not. */
   hold(node: string, predicateIds: readonly bigint[]): Position | undefined {
-    const holds = this.#records.get(node)?.holds;
     let latest: Position | undefined;
     for (const id of predicateIds) {
-      const hold = holds?.get(id);
+      const hold = this.#holdOf(node, id);
       if (hold === undefined) return undefined;
-      latest = laterPosition(hold, latest);
+      latest = laterPosition(hold.position, latest);
     }
+    return latest;
+  }
+
+  /** Position before which the log lacks nothing of any of the predicates that came later; see Hold.first. */
+  heldFrom(node: string, predicateIds: readonly bigint[]): Position | undefined {
+    let latest: Position | undefined;
+    for (const id of predicateIds) latest = laterPosition(this.#holdOf(node, id)?.first, latest);
     return latest;
   }
 
   /** Position from which a node's frames are complete for one of the predicates; undefined when they are for none. */
   firstHold(node: string, predicateIds: readonly bigint[]): Position | undefined {
-    const holds = predicateIds.flatMap((id) => this.#records.get(node)?.holds.get(id) ?? []);
+    const holds = predicateIds.flatMap((id) => this.#holdOf(node, id)?.first ?? []);
     return holds.sort(comparePositions)[0];
+  }
+
+  #holdOf(node: string, id: bigint): Hold | undefined {
+    return this.#records.get(node)?.hold(id, this.#book.forNode(node));
   }
 
   listen(listener: NodeListener): () => void {
@@ -229,6 +245,8 @@ export class NodeRegistry {
     record.bootId = hello.bootId;
     record.peer = peer;
     if (hello.wallTime) record.clock.measured(timestampToNs('hello.wall_time', hello.wallTime));
+    // What the broker says that had it before counts as long as what is asked of it goes on.
+    if (record.steps !== undefined) record.keepHolds(record.steps, this.#book.forNode(record.name));
     this.#narrow(record);
     const session = randomUUID();
     record.lastSeenMs = Date.now();
@@ -342,9 +360,12 @@ export class NodeRegistry {
     const { made } = this.#drops;
     // Others keep what they know of the nodes that they have.
     const own = [...this.#records.values()].filter(({ name }) => !this.#elsewhere.has(name));
-    const nodes = own.map((record) => record.saved());
+    const nodes = own.flatMap((record) => {
+      const steps = record.steps ?? record.stepsOf(this.#book.forNode(record.name));
+      return nodeEntries(record.saved(), steps);
+    });
     try {
-      await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes.flatMap(nodeEntries)]);
+      await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes]);
       this.#drops.saved = made;
       this.saveTrouble = undefined;
       return true;
@@ -483,7 +504,7 @@ function tooMany(what: string): BackplaneError {
 function earliestHold(record: NodeRecord, wanted: readonly PredicateSpec[], topic: string): Position | undefined {
   let earliest: Position | undefined;
   for (const { id, topics } of wanted) {
-    const hold = topics.includes(topic) ? record.holds.get(id) : undefined;
+    const hold = topics.includes(topic) ? record.holds.get(id)?.first : undefined;
     if (hold && (!earliest || comparePositions(hold, earliest) < 0)) earliest = hold;
   }
   return earliest;

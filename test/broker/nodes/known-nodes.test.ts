@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { LogStore } from '../../../src/broker/log/log-store.js';
+import { HoldSteps } from '../../../src/broker/nodes/holds.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { checkNodeState, nodeEntries, type SavedNode, savedNodes } from '../../../src/broker/nodes/node-state.js';
 import { NODE_KEPT_MS, NODE_UNPROVEN_KEPT_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../../src/limits.js';
@@ -23,12 +24,12 @@ const stateIn = (dir: string) => openState(dir, { name: 'interest', check: check
 
 async function registryOf(nodes: readonly SavedNode[]): Promise<NodeRegistry> {
   const state = stateIn(dir);
-  await Promise.all(nodes.flatMap(nodeEntries).map(([key, value]) => state.put(key, value)));
+  await Promise.all(nodes.flatMap((each) => nodeEntries(each, HoldSteps.NONE)).map(([key, value]) => state.put(key, value)));
   return new NodeRegistry(newBook(NOW_MS), store, state, (cause) => assert.fail(String(cause)));
 }
 
 const saved = (name: string, node: Partial<SavedNode> = {}): SavedNode => {
-  const holds = new Map();
+  const holds = HoldSteps.NONE;
   const seenMs = NOW_MS;
   return {
     name,

@@ -1,0 +1,75 @@
+/** From where frames are complete, in few steps: of no predicate less than it is, and of none that does not hold. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Hold, HoldSteps } from '../../../src/broker/nodes/holds.js';
+import { Wanted } from '../../../src/broker/nodes/wanted.js';
+import { HOLD_STEPS_MAX, HOLDS_REFUSED_MAX } from '../../../src/limits.js';
+import { comparePositions, type Position } from '../../../src/wire/position.js';
+import { runs } from '../../harness/runs.js';
+
+const at = (timeNs: number): Position => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
+const specOf = (id: bigint) => ({ id, topics: ['process'], filter: '', includeSelf: false, fields: [] });
+
+interface Asked {
+  readonly since: number;
+  /** Undefined: it does not hold. */
+  readonly heldAt: number | undefined;
+}
+
+function stepsOf(asked: readonly Asked[]) {
+  const ids = asked.map((_, index) => BigInt(index + 1));
+  const wanted = new Wanted(ids.map(specOf), new Map(ids.map((id, index) => [id, asked[index]!.since])));
+  const holds = new Map<bigint, Hold>();
+  for (const [index, { heldAt }] of asked.entries()) {
+    if (heldAt !== undefined) holds.set(ids[index]!, { position: at(heldAt), first: at(heldAt) });
+  }
+  const steps = HoldSteps.of(holds, wanted);
+  // As others read it.
+  return { holds, steps: HoldSteps.read(JSON.parse(JSON.stringify(steps.toValue()))) };
+}
+
+const lengthOf = (steps: HoldSteps) => (steps.toValue().steps as object[]).length;
+
+test('steps are never less than what each predicate has, and what does not hold is not in them', () => {
+  const heldAt = fc.option(fc.nat(60), { nil: undefined, freq: 6 });
+  const asked = fc.array(fc.record({ since: fc.nat(40), heldAt }), { maxLength: 60 });
+  fc.assert(
+    fc.property(asked, fc.nat(5), (all, later) => {
+      const { holds, steps } = stepsOf(all);
+      assert.ok(lengthOf(steps) <= HOLD_STEPS_MAX);
+      for (const [index, { since }] of all.entries()) {
+        const id = BigInt(index + 1);
+        const own = holds.get(id);
+        const told = steps.get(id, since);
+        assert.equal(told === undefined, own === undefined, `${id}`);
+        assert.equal(steps.get(id, undefined), undefined);
+        // Claims that ended make it seem that it was asked for later.
+        for (const hold of [told, steps.get(id, since + later)]) {
+          assert.ok(hold === undefined || own === undefined || comparePositions(hold.position, own.position) >= 0);
+        }
+        assert.ok(told === undefined || comparePositions(told.first, own!.first) <= 0);
+      }
+      const last = Math.max(-1, ...all.filter((each) => each.heldAt !== undefined).map(({ since }) => since));
+      assert.equal(steps.get(99n, last + 1), undefined, 'what is asked for later holds later');
+    }),
+    { numRuns: runs(500) },
+  );
+});
+
+test('where few steps are enough they are exact', () => {
+  const { holds, steps } = stepsOf(
+    Array.from({ length: 1_000 }, (_, id) => ({ since: id, heldAt: Math.floor(id / 125) })),
+  );
+  assert.equal(lengthOf(steps), HOLD_STEPS_MAX);
+  for (const [id, hold] of holds) assert.deepEqual(steps.get(id, Number(id) - 1), hold);
+});
+
+test('where more do not hold than are named, nothing is said behind them', () => {
+  const refused = Array.from({ length: HOLDS_REFUSED_MAX + 1 }, () => ({ since: 2, heldAt: undefined }));
+  const { steps } = stepsOf([{ since: 1, heldAt: 5 }, ...refused, { since: 3, heldAt: 6 }]);
+  assert.deepEqual([steps.get(1n, 1)?.position, steps.get(2n, 2)], [at(5), undefined]);
+  assert.equal(steps.get(BigInt(refused.length + 2), 3), undefined);
+  const together = stepsOf([...refused, { since: 2, heldAt: 6 }].map((each) => ({ ...each, since: 2 })));
+  assert.equal(lengthOf(together.steps), 0);
+});
