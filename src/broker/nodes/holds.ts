@@ -68,10 +68,15 @@ export class HoldSteps implements KeptHolds {
     return new HoldSteps(steps, new Set(not));
   }
 
-  /** Throws for what no broker writes. */
-  static read(value: unknown): HoldSteps {
+  /**
+   * Throws for what no broker writes.
+   * @param before the change of the claims that nobody can have read who wrote it: steps from there on are of claims that
+   *   were lost, and whose numbers others get now
+   */
+  static read(value: unknown, before = Number.POSITIVE_INFINITY): HoldSteps {
     const { steps, not } = holdStepsSchema.parse(value);
-    const read = steps.map(({ asOf, from, first = from }) => {
+    const valid = steps.filter(({ asOf }) => asOf < before);
+    const read = valid.map(({ asOf, from, first = from }) => {
       return { asOf, position: positionOf(from), first: positionOf(first) };
     });
     return new HoldSteps(read, new Set(not));

@@ -113,7 +113,10 @@ export function interestEntriesOfVersion1(file: unknown): Entry[] {
     ...interestEntries({ generation, claims: new Map(claims.map((each) => [claimKey(each.id, each.globs), each])) }),
     ...nodes.flatMap(({ holds, ...each }): Entry[] => [
       [`node.${each.name}`, each],
-      [`holds.${each.name}`, { holds: holds.map(([id, epoch, time, ...rest]) => [`${id}`, epoch, `${time}`, ...rest]) }],
+      [
+        `holds.${each.name}`,
+        { holds: holds.map(([id, epoch, time, ...rest]) => [`${id}`, epoch, `${time}`, ...rest]) },
+      ],
     ]),
   ];
 }
@@ -176,9 +179,11 @@ export function savedNodes(state: SharedState): SavedNode[] {
 
 function savedHolds(value: StateValue): KeptHolds {
   if (!('holds' in value)) return HoldSteps.read(value);
-  const byId = new Map(holdsById.parse(value).holds.map(([id, epoch, timeNs, lane, tie]) => {
-    const position = { epoch, timeNs, lane, tie };
-    return [id, { position, first: position }];
-  }));
+  const byId = new Map(
+    holdsById.parse(value).holds.map(([id, epoch, timeNs, lane, tie]) => {
+      const position = { epoch, timeNs, lane, tie };
+      return [id, { position, first: position }];
+    }),
+  );
   return { get: (id) => byId.get(id) };
 }

@@ -65,6 +65,15 @@ test('where few steps are enough they are exact', () => {
   for (const [id, hold] of holds) assert.deepEqual(steps.get(id, Number(id) - 1), hold);
 });
 
+test('what a writer cannot have read is not believed', () => {
+  const { steps } = stepsOf([
+    { since: 4, heldAt: 1 },
+    { since: 9, heldAt: 2 },
+  ]);
+  const read = HoldSteps.read(steps.toValue(), 9);
+  assert.deepEqual([read.get(1n, 4)?.position, read.get(2n, 9), read.get(3n, 5)], [at(1), undefined, undefined]);
+});
+
 test('where more do not hold than are named, nothing is said behind them', () => {
   const refused = Array.from({ length: HOLDS_REFUSED_MAX + 1 }, () => ({ since: 2, heldAt: undefined }));
   const { steps } = stepsOf([{ since: 1, heldAt: 5 }, ...refused, { since: 3, heldAt: 6 }]);

@@ -24,7 +24,9 @@ const stateIn = (dir: string) => openState(dir, { name: 'interest', check: check
 
 async function registryOf(nodes: readonly SavedNode[]): Promise<NodeRegistry> {
   const state = stateIn(dir);
-  await Promise.all(nodes.flatMap((each) => nodeEntries(each, HoldSteps.NONE)).map(([key, value]) => state.put(key, value)));
+  await Promise.all(
+    nodes.flatMap((each) => nodeEntries(each, HoldSteps.NONE)).map(([key, value]) => state.put(key, value)),
+  );
   return new NodeRegistry(newBook(NOW_MS), store, state, (cause) => assert.fail(String(cause)));
 }
 

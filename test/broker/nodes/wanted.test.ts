@@ -82,7 +82,10 @@ test('a predicate holds from the answer to a generation that had it, if all sinc
       const holds = new Map<number, bigint>();
       let answered = 0;
       for (const [index, { ids, answers, refused }] of steps.entries()) {
-        const wanted = new Wanted(ids.map((id) => claimOf(id, [])), new Map(ids.map((id) => [BigInt(id), 0])));
+        const wanted = new Wanted(
+          ids.map((id) => claimOf(id, [])),
+          new Map(ids.map((id) => [BigInt(id), 0])),
+        );
         record.narrow(wanted);
         for (const id of holds.keys()) if (!ids.includes(id)) holds.delete(id);
         if (record.ask(wanted, index + 1) !== undefined) asked.push({ generation: index + 1, ids });

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import { everyOne } from '../../../flow/every-step.js';
 import { HOLDS_LINGER_MS } from '../../../limits.js';
-import type { SharedState, StateValue } from '../../cluster/shared-state.js';
+import type { SharedState, StateChange, StateValue } from '../../cluster/shared-state.js';
 import { HoldSteps, holdStepsSchema } from '../holds.js';
 import type { Recorded } from '../node-record.js';
 import type { NodeRegistry } from '../node-registry.js';
@@ -21,7 +21,10 @@ import type { ClusterInterest } from './cluster-interest.js';
 import type { NodePlace, NodePlaces } from './node-places.js';
 
 const HOLDS = 'holds.';
-const timestamp = z.object({ seconds: z.string().regex(/^\d{1,12}$/), nanos: z.number().int().min(0).max(999_999_999) });
+const timestamp = z.object({
+  seconds: z.string().regex(/^\d{1,12}$/),
+  nanos: z.number().int().min(0).max(999_999_999),
+});
 const schema = holdStepsSchema.extend({
   broker: z.string(),
   recorded: z.object({ from: timestamp, all: z.boolean() }).optional(),
@@ -61,6 +64,7 @@ export class ClusterNodes {
   /** By node, what this broker wrote last in which session. */
   readonly #written = new Map<string, { readonly session: string; readonly text: string }>();
   readonly #learnt = new Map<string, Learnt>();
+  #starts = true;
   #dirty = false;
   #learning = false;
   #writing: Promise<void> | undefined;
@@ -72,7 +76,7 @@ export class ClusterNodes {
     this.#options = options;
     const { state, registry, places, leases } = options;
     this.#ends = [
-      state.watch(HOLDS, ({ key, value }) => this.#heldChanged(key.slice(HOLDS.length), value)),
+      state.watch(HOLDS, (change) => this.#heldChanged(change)),
       // After the interest itself has read it: it watches since before. What held may count from a later claim on only.
       state.watch('claim.', () => this.#write()),
       places.listen((node) => this.#learn(node)),
@@ -85,6 +89,7 @@ export class ClusterNodes {
       }),
     ];
     this.#learnAll();
+    this.#starts = false;
   }
 
   async close(): Promise<void> {
@@ -93,11 +98,12 @@ export class ClusterNodes {
     await this.#writing;
   }
 
-  #heldChanged(node: string, value: StateValue | undefined): void {
+  #heldChanged({ key, value, revision }: StateChange): void {
+    const node = key.slice(HOLDS.length);
     if (value === undefined) this.#said.delete(node);
     else {
       const { broker, recorded } = schema.parse(value);
-      this.#said.set(node, { broker, steps: HoldSteps.read(value), recorded });
+      this.#said.set(node, { broker, steps: HoldSteps.read(value, revision), recorded });
     }
     this.#learn(node);
   }
@@ -109,8 +115,9 @@ export class ClusterNodes {
   #learn(node: string): void {
     const { places, leases, registry, broker } = this.#options;
     const place = places.of(node);
-    if (place === undefined || place.broker === broker) return;
-    const alive = leases.alive(place.broker);
+    // What this broker said itself it needs only where it was started again.
+    if (place === undefined || (place.broker === broker && !this.#starts)) return;
+    const alive = leases.alive(place.broker) && place.broker !== broker;
     // What the broker before said of it, the one that has it now has not looked at yet.
     const last = this.#said.get(node);
     const said = last?.broker === place.broker ? last : undefined;
