@@ -7,7 +7,7 @@
 import type { TokenBucket } from '../../flow/token-bucket.js';
 import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
-import type { Position } from '../../wire/position.js';
+import { laterPosition, type Position } from '../../wire/position.js';
 import { type Hold, HoldSteps, type KeptHolds } from './holds.js';
 import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './node-state.js';
@@ -79,6 +79,8 @@ export class NodeRecord {
   readonly holds = new Map<bigint, Hold>();
   /** Of one that another broker has, what that says; else undefined. */
   steps: HoldSteps | undefined;
+  /** The latest position from which it answered that something holds. */
+  heldTo: Position | undefined;
   #steps: { readonly wanted: Wanted; readonly steps: HoldSteps } | undefined;
   /** What the node was told last in this session. */
   #asked: { readonly generation: number; readonly wanted: Wanted } | undefined;
@@ -232,6 +234,7 @@ export class NodeRecord {
     // What was answered before counts again only where the answer was, or is now, that it cannot be evaluated.
     const again = [...this.errors.keys(), ...errors.keys()].filter((id) => this.#asked!.wanted.has(id) && !isNewer(id));
     const hold = { position, first: position };
+    this.heldTo = laterPosition(position, this.heldTo);
     for (const id of new Set([...answered.flatMap(({ added }) => [...added]), ...again])) {
       const error = errors.get(id);
       if (error !== undefined) {
