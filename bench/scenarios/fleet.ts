@@ -1,10 +1,11 @@
 /**
  * A fleet on one log: many agents without a kernel, a few hundred a process, each with some events a second, and one
- * subscriber that follows them all. What the broker takes while they come, under load, while others subscribe, and while
+ * subscriber that follows them all, on one broker or two on NATS. What the brokers take while they come, under load, while others subscribe, and while
  * nothing happens. The agents use the real protocol and gather events as the broker says; latency is from when an event was
  * recorded to when the subscriber has decoded it.
  *
- *   node dist/bench/scenarios/fleet.js [agents] [events a second of each] [seconds of load] [seconds of silence] [processes]
+ *   node dist/bench/scenarios/fleet.js [agents] [events a second of each] [seconds of load] [seconds of silence] [processes] \
+ *     [servers of NATS: 0, 1 or 3]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,17 +14,15 @@ import { fileURLToPath } from 'node:url';
 import { createBackplaneClient } from '../../src/wire/grpc/rpc.js';
 import type { SubscribeResponse__Output } from '../../src/wire/messages.js';
 import { TestAgent, TestRecorder } from '../../test/harness/broker/test-agent.js';
-import { until } from '../../test/harness/until.js';
-import { Fleet } from '../measuring/fleet.js';
-import { cpuSeconds, residentMiB } from '../measuring/process-cost.js';
 import { quantile, report, round } from '../measuring/report.js';
+import { Site, type SiteBroker } from '../measuring/site.js';
 
 /** As an agent by default, unless the broker says more. */
 const LINGER_MS = 100;
 /** As an agent that has had nothing to tell for a while. */
 const COVERAGE_MS = 4_000;
 const WINDOW_MS = 5_000;
-const CLAIMS = 60;
+const CLAIMS = 30;
 const CONNECT_AT_ONCE = 25;
 
 interface Task {
@@ -177,19 +176,29 @@ interface Plan {
   readonly seconds: number;
   readonly silent: number;
   readonly processes: number;
+  readonly servers: 0 | 1 | 3;
 }
 
-/** CPU of a broker in percent of a core, for so long. */
-async function cpuOver(pid: number, seconds: number): Promise<number> {
-  const before = cpuSeconds(pid);
-  await sleep(seconds * 1000);
-  return round(((cpuSeconds(pid) - before) / seconds) * 100, 2);
+/** What is used meanwhile, in percent of a core, and the messages of NATS a second. */
+async function usedOver(site: Site, during: () => Promise<void>) {
+  const [cpu, messages, beganMs] = [site.cpu(), await site.messages(), performance.now()];
+  await during();
+  const seconds = (performance.now() - beganMs) / 1000;
+  const [after, sent] = [site.cpu(), await site.messages()];
+  const percent = (to: number, from: number) => round(((to - from) / seconds) * 100, 1);
+  return {
+    brokers: percent(after.brokers, cpu.brokers),
+    servers: percent(after.servers, cpu.servers),
+    messages: Math.round((sent - messages) / seconds),
+    seconds,
+  };
 }
 
-function tasksOf({ agents, rate, processes }: Plan, address: string, token: string, baseMs: number): Task[] {
+function tasksOf({ agents, rate, processes }: Plan, brokers: readonly SiteBroker[], baseMs: number): Task[] {
   const count = Math.ceil(agents / processes);
   return Array.from({ length: processes }, (_, at) => {
     const from = at * count;
+    const { grpc: address, token } = brokers[at % brokers.length]!;
     return { address, token, from, count: Math.min(count, agents - from), eventsPerSecond: rate, baseMs };
   });
 }
@@ -197,7 +206,7 @@ function tasksOf({ agents, rate, processes }: Plan, address: string, token: stri
 /** Until all that was made is delivered, or a minute is over. */
 async function underLoad(
   { seconds }: Plan,
-  pid: number,
+  site: Site,
   agents: Agents,
   reader: Reader,
   claim: () => Promise<number[]>,
@@ -207,19 +216,19 @@ async function underLoad(
   reader.takeLatencies();
   const resident: number[] = [];
   const latencies: number[] = [];
-  const [cpuBefore, receivedBefore] = [cpuSeconds(pid), reader.received];
+  const receivedBefore = reader.received;
   const windows = Math.max(2, Math.round((seconds * 1000) / WINDOW_MS));
-  for (let window = 0; window < windows; window++) {
-    await sleep(WINDOW_MS);
-    resident.push(residentMiB(pid));
-    const own = reader.takeLatencies();
-    latencies.push(...own.filter((_, index) => index % 20 === 0));
-    const late = { p50: quantile(own, 0.5), p99: quantile(own, 0.99) };
-    console.error({ window, events: own.length, ...late, MiB: round(resident.at(-1)!, 1) });
-  }
-  const tookSeconds = (windows * WINDOW_MS) / 1000;
-  const cpu = ((cpuSeconds(pid) - cpuBefore) / tookSeconds) * 100;
-  const eventsPerSecond = (reader.received - receivedBefore) / tookSeconds;
+  const used = await usedOver(site, async () => {
+    for (let window = 0; window < windows; window++) {
+      await sleep(WINDOW_MS);
+      resident.push(site.resident());
+      const own = reader.takeLatencies();
+      latencies.push(...own.filter((_, index) => index % 20 === 0));
+      const late = { p50: quantile(own, 0.5), p99: quantile(own, 0.99) };
+      console.error({ window, events: own.length, ...late, MiB: round(resident.at(-1)!, 1) });
+    }
+  });
+  const eventsPerSecond = (reader.received - receivedBefore) / used.seconds;
   const claimedMs = await claim();
   agents.say('idle');
   const made = await agents.made();
@@ -231,7 +240,7 @@ async function underLoad(
     gaps: reader.gaps,
     'delivery p50 / p99 ms': `${quantile(latencies, 0.5)} / ${quantile(latencies, 0.99)}`,
     'lag at the end s': round((performance.now() - stoppedMs) / 1000, 1),
-    'broker CPU %': round(cpu, 1),
+    'brokers / NATS CPU %': `${used.brokers} / ${used.servers}`,
     'MiB at the end': round(resident.at(-1)!, 1),
     'MiB/min': round(slopePerMinute(resident.slice(windows >> 1), WINDOW_MS), 2),
     'loaded claim p50 / p99 ms': quantiles(claimedMs),
@@ -241,48 +250,45 @@ async function underLoad(
 const quantiles = (values: readonly number[]) => [0.5, 0.99].map((q) => Math.round(quantile(values, q))).join(' / ');
 
 async function main(plan: Plan): Promise<void> {
-  const fleet = await Fleet.start();
-  const isReady = () =>
-    fetch(`http://${fleet.http}/readyz`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
+  const site = await Site.start(plan.servers);
   let agents: Agents | undefined;
   try {
-    await until('the broker', isReady);
-    const pid = fleet.commands[0]!.child.pid!;
     const baseMs = Date.now() - 1;
-    const { token, grpc } = fleet;
+    const { grpc, token } = site.brokers[0]!;
     const reader = new Reader(grpc, token, baseMs);
     await sleep(3_000);
-    const alone = residentMiB(pid);
+    const alone = site.resident();
     const cameMs = performance.now();
-    agents = await Agents.come(tasksOf(plan, grpc, token, baseMs));
+    agents = await Agents.come(tasksOf(plan, site.brokers, baseMs));
     const arrivalSeconds = (performance.now() - cameMs) / 1000;
+    console.error({ arrivalSeconds });
     await sleep(10_000);
-    const connected = residentMiB(pid);
-    const idleCpu = await cpuOver(pid, plan.silent);
+    const connected = site.resident();
+    const idle = await usedOver(site, () => sleep(plan.silent * 1000));
+    console.error({ idle });
     const claimedMs = await claims(grpc, token);
-    const loaded = await underLoad(plan, pid, agents, reader, () => claims(grpc, token));
+    console.error({ claims: quantiles(claimedMs) });
+    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token));
     const row = {
       agents: plan.agents,
       ...loaded,
-      'idle CPU %': idleCpu,
+      'idle brokers / NATS CPU %': `${idle.brokers} / ${idle.servers}`,
+      'idle NATS messages/s': idle.messages,
       'KiB an agent': round(((connected - alone) * 1024) / plan.agents, 1),
       'claim p50 / p99 ms': quantiles(claimedMs),
       'all came after s': round(arrivalSeconds, 1),
     };
-    report('a fleet on one broker', [row], { ...plan });
+    report(`a fleet on ${plan.servers === 0 ? 'one broker' : 'two brokers on NATS'}`, [row], { ...plan });
     reader.close();
   } finally {
     await agents?.leave();
-    await fleet.destroy();
+    await site.destroy();
   }
 }
 
 const [, , role, ...given] = process.argv;
 if (role === 'agents') await beAgents(JSON.parse(given[0]!) as Task);
 else {
-  const [rate = 20, seconds = 600, silent = 30, processes = 4] = given.map(Number);
-  await main({ agents: Number(role ?? 1_000), rate, seconds, silent, processes });
+  const [rate = 20, seconds = 600, silent = 30, processes = 4, servers = 0] = given.map(Number);
+  await main({ agents: Number(role ?? 1_000), rate, seconds, silent, processes, servers: servers as 0 | 1 | 3 });
 }

@@ -48,7 +48,7 @@ export const ROUTE_ANSWERS_MAX = 4_096;
 export const HOLD_STEPS_MAX = 8;
 export const HOLDS_REFUSED_MAX = 64;
 /** A silent node's coverage is held back for no longer: so much of its recording it may have to read again. */
-export const IDLE_HELD_MS_MAX = 60_000;
+export const IDLE_HELD_MS_MAX = 30_000;
 /** What a broker says of its nodes' silence in one tick; the rest comes with the next one. */
 export const TICK_BYTES_MAX = 256 * KiB;
 /** What a broker says of its nodes' answers to a new interest it says together. */

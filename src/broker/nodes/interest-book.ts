@@ -6,8 +6,8 @@
 import { BackplaneError } from '../../errors.js';
 import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { type Wanted, WantedByNode } from './asked/wanted.js';
 import { claimKey, type SavedClaim, type SavedInterest } from './node-state.js';
-import { type Wanted, WantedByNode } from './wanted.js';
 
 /** What nodes are asked for by the subscriptions of one broker, or of all of a cluster. */
 export interface Interest {

@@ -8,10 +8,10 @@ import type { TokenBucket } from '../../flow/token-bucket.js';
 import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { laterPosition, type Position } from '../../wire/position.js';
-import { type Hold, HoldSteps, type KeptHolds } from './holds.js';
+import { type Hold, HoldSteps, type KeptHolds } from './asked/holds.js';
+import { NOTHING_WANTED, type Wanted, type WantedChange } from './asked/wanted.js';
 import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './node-state.js';
-import { NOTHING_WANTED, type Wanted, type WantedChange } from './wanted.js';
 
 /** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
 const PENDING_MAX = 64;

@@ -15,30 +15,20 @@ import {
   NODES_PER_PEER_MAX,
 } from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
-import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { comparePositions, laterPosition, type Position } from '../../wire/position.js';
 import type { SharedState } from '../cluster/shared-state.js';
 import { StateMirror } from '../cluster/state-mirror.js';
 import type { LogStore } from '../log/log-store.js';
-import type { Hold, HoldSteps } from './holds.js';
+import { type CoveredTopic, coveredTopics } from './asked/covered-topics.js';
+import type { Hold, HoldSteps } from './asked/holds.js';
 import type { Interest } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
 import { NodeRecord, type Recorded, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import { interestEntries, nodeEntries, savedNodes } from './node-state.js';
 import { ReportedEvents } from './reported-events.js';
-
-/** Position up to which the log needs nothing more of one topic; the agent is told it in the welcome. */
-export interface CoveredTopic {
-  readonly topic: string;
-  readonly to: Position;
-  /** True when interest in the topic was in force without a break, so that the agent continues from `to`. */
-  readonly resume: boolean;
-  /** True when the log's last frame of the topic ended exactly at `to`. */
-  readonly frameEnd: boolean;
-}
 
 export interface Admission {
   readonly record: NodeRecord;
@@ -151,6 +141,9 @@ export class NodeRegistry {
     if (this.#sessions.has(node)) return;
     const record = this.#records.get(node) ?? this.#newRecord(node, '');
     const before = this.#elsewhere.get(node) ?? '';
+    // Mostly it has answered to a new predicate, which concerns few.
+    const isSame = session === before && record.epoch === epoch && record.steps !== undefined;
+    const acknowledged = isSame ? holds.newSince(record.steps!, this.#book.forNode(node)) : undefined;
     record.recorderId = recorderId;
     record.bootId = bootId;
     record.epoch = Math.max(record.epoch, epoch);
@@ -165,7 +158,7 @@ export class NodeRegistry {
       if (session === '') this.#elsewhere.delete(node);
       else this.#elsewhere.set(node, session);
     }
-    this.#changed(node);
+    this.#changed(node, acknowledged);
   }
 
   /** Position from which a node's frames are complete for all of the predicates; undefined while they are not. */
@@ -254,7 +247,13 @@ export class NodeRegistry {
     this.#scheduleSave();
     // A known recorder may still have unsent frames of earlier epochs, so these are accepted from it.
     const frameEpochMin = sameRecorder ? 0 : epochMin;
-    return { record, session, covered: this.#covered(record), epochMin, frameEpochMin };
+    return {
+      record,
+      session,
+      covered: coveredTopics(record, this.#book.forNode(record.name), this.#store),
+      epochMin,
+      frameEpochMin,
+    };
   }
 
   /** Registers a session that can be written to, and tells the node its interest. */
@@ -426,21 +425,6 @@ export class NodeRegistry {
     } else if (asked !== undefined) session.sendInterest(generation, wanted.predicates);
   }
 
-  #covered(record: NodeRecord): CoveredTopic[] {
-    const { predicates } = this.#book.forNode(record.name);
-    const covered: CoveredTopic[] = [];
-    for (const topic of Object.keys(TOPICS)) {
-      const to = this.#store.coveredTo(record.name, topic);
-      const promised = earliestHold(record, predicates, topic);
-      const resume = promised !== undefined;
-      // If the hold begins after the last frame, the log needs frames from the hold on only.
-      const from = to && promised ? laterPosition(to, promised) : (to ?? promised);
-      if (from)
-        covered.push({ topic, to: from, resume, frameEnd: to !== undefined && comparePositions(to, from) === 0 });
-    }
-    return covered;
-  }
-
   #knownEpoch(record: NodeRecord): number {
     return Math.max(record.epoch, this.coveredTo(record.name, Object.keys(TOPICS))?.epoch ?? 0);
   }
@@ -499,13 +483,4 @@ function tooMany(what: string): BackplaneError {
     'resource_exhausted',
     `at most ${what} can be known at once, and none of them is gone: take some away, or start a broker for them`,
   );
-}
-
-function earliestHold(record: NodeRecord, wanted: readonly PredicateSpec[], topic: string): Position | undefined {
-  let earliest: Position | undefined;
-  for (const { id, topics } of wanted) {
-    const hold = topics.includes(topic) ? record.holds.get(id)?.first : undefined;
-    if (hold && (!earliest || comparePositions(hold, earliest) < 0)) earliest = hold;
-  }
-  return earliest;
 }

@@ -13,7 +13,7 @@ import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { checkName } from '../../subscriptions/request/names.js';
 import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { SharedState, StateValue } from '../cluster/shared-state.js';
-import { HoldSteps, holdStepsSchema, type KeptHolds } from './holds.js';
+import { HoldSteps, holdStepsSchema, type KeptHolds } from './asked/holds.js';
 
 export const BUDGET_PREFIX = 'budget.';
 

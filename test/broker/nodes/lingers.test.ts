@@ -1,7 +1,7 @@
 /** Nodes are told how soon subscribers want live events: the shortest wish, and only while it is there. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { HoldSteps } from '../../../src/broker/nodes/holds.js';
+import { HoldSteps } from '../../../src/broker/nodes/asked/holds.js';
 import { LeastLinger } from '../../../src/broker/nodes/least-linger.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import type { NodeSession } from '../../../src/broker/nodes/node-session.js';

@@ -13,9 +13,9 @@ import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../../
 import type { PredicateSpec } from '../../../subscriptions/predicate.js';
 import { keptNodeGlobs } from '../../../subscriptions/request/node-globs.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
+import { type Wanted, WantedByNode } from '../asked/wanted.js';
 import { claimBytes, type Interest } from '../interest-book.js';
 import { checkNodeState, claimKey, type SavedClaim, type SavedInterest, savedClaim } from '../node-state.js';
-import { type Wanted, WantedByNode } from '../wanted.js';
 
 const PREFIX = 'claim.';
 const brokerSchema = z.object({ broker: z.string().min(1) });

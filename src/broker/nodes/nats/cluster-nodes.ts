@@ -13,7 +13,7 @@ import * as z from 'zod';
 import { everyOne } from '../../../flow/every-step.js';
 import { HOLDS_LINGER_MS } from '../../../limits.js';
 import type { SharedState, StateChange, StateValue } from '../../cluster/shared-state.js';
-import { HoldSteps, holdStepsSchema } from '../holds.js';
+import { HoldSteps, holdStepsSchema } from '../asked/holds.js';
 import type { Recorded } from '../node-record.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { BrokerLeases } from './broker-leases.js';

@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StateMirror } from '../../../../src/broker/cluster/state-mirror.js';
-import { HoldSteps } from '../../../../src/broker/nodes/holds.js';
+import { HoldSteps } from '../../../../src/broker/nodes/asked/holds.js';
 import {
   budgetEntriesOfVersion1,
   checkNodeState,

@@ -82,7 +82,8 @@ test('what a broker says of silence all who follow hear with its tick, behind th
     for (const watermarkNs of [20n, 40n, 30n]) one.tellSilence({ node: 'a.b', topic: 'process', watermarkNs });
     await until('the tick', () => heard.length > 1);
     assert.deepEqual(heard, [`frame ${last}`, 'a.b process 40 behind true']);
-  }));
+  }),
+);
 
 test('a server is killed while frames are appended: none is lost, and none is there twice', { skip }, async () => {
   await withLogs(async (logs) => {

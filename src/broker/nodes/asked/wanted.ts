@@ -3,8 +3,8 @@
  * by the sets of globs that match them: all that match the same have one `Wanted`, and a change is worked out once for all
  * of them.
  */
-import { NODES_MAX } from '../../limits.js';
-import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { NODES_MAX } from '../../../limits.js';
+import type { PredicateSpec } from '../../../subscriptions/predicate.js';
 
 /** What differs between two of them. */
 export interface WantedChange {

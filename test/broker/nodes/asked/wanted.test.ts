@@ -2,14 +2,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { NodeRecord } from '../../../src/broker/nodes/node-record.js';
-import { NOTHING_WANTED, Wanted, WantedByNode } from '../../../src/broker/nodes/wanted.js';
-import { keptNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
-import type { Position } from '../../../src/wire/position.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
-import { runs } from '../../harness/runs.js';
-import { until } from '../../harness/until.js';
+import { NOTHING_WANTED, Wanted, WantedByNode } from '../../../../src/broker/nodes/asked/wanted.js';
+import { NodeRecord } from '../../../../src/broker/nodes/node-record.js';
+import { keptNodeGlobs } from '../../../../src/subscriptions/request/node-globs.js';
+import type { Position } from '../../../../src/wire/position.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { runs } from '../../../harness/runs.js';
+import { until } from '../../../harness/until.js';
 
 const GLOBS = [[], ['*'], ['a*'], ['b'], ['a1', 'b']];
 const NODES = ['a1', 'a2', 'b', 'c'];

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Hold, HoldSteps } from '../../../src/broker/nodes/holds.js';
-import { Wanted } from '../../../src/broker/nodes/wanted.js';
-import { HOLD_STEPS_MAX, HOLDS_REFUSED_MAX } from '../../../src/limits.js';
-import { comparePositions, type Position } from '../../../src/wire/position.js';
-import { runs } from '../../harness/runs.js';
+import { type Hold, HoldSteps } from '../../../../src/broker/nodes/asked/holds.js';
+import { Wanted } from '../../../../src/broker/nodes/asked/wanted.js';
+import { HOLD_STEPS_MAX, HOLDS_REFUSED_MAX } from '../../../../src/limits.js';
+import { comparePositions, type Position } from '../../../../src/wire/position.js';
+import { runs } from '../../../harness/runs.js';
 
 const at = (timeNs: number): Position => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
 const specOf = (id: bigint) => ({ id, topics: ['process'], filter: '', includeSelf: false, fields: [] });
@@ -26,7 +26,7 @@ function stepsOf(asked: readonly Asked[]) {
   }
   const steps = HoldSteps.of(holds, wanted);
   // As others read it.
-  return { holds, steps: HoldSteps.read(JSON.parse(JSON.stringify(steps.toValue()))) };
+  return { holds, wanted, steps: HoldSteps.read(JSON.parse(JSON.stringify(steps.toValue()))) };
 }
 
 const lengthOf = (steps: HoldSteps) => (steps.toValue().steps as object[]).length;
@@ -57,12 +57,34 @@ test('steps are never less than what each predicate has, and what does not hold 
   );
 });
 
+test('what begins to hold is among what is told as new', () => {
+  const heldAt = fc.option(fc.nat(60), { nil: undefined });
+  const asked = fc.array(fc.record({ since: fc.nat(20), before: heldAt, after: heldAt }), { maxLength: 30 });
+  fc.assert(
+    fc.property(asked, (all) => {
+      const [before, after] = [
+        stepsOf(all.map((each) => ({ since: each.since, heldAt: each.before }))),
+        stepsOf(all.map((each) => ({ since: each.since, heldAt: each.after }))),
+      ];
+      const added = after.steps.newSince(before.steps, after.wanted);
+      for (const [index, { since }] of all.entries()) {
+        const id = BigInt(index + 1);
+        const begins = before.steps.get(id, since) === undefined && after.steps.get(id, since) !== undefined;
+        assert.ok(!begins || added.has(id), `${id}`);
+      }
+    }),
+    { numRuns: runs(300) },
+  );
+  const same = stepsOf(Array.from({ length: 50 }, (_, since) => ({ since, heldAt: since })));
+  assert.equal(same.steps.newSince(same.steps, same.wanted).size, 0);
+});
+
 test('where few steps are enough they are exact', () => {
   const { holds, steps } = stepsOf(
     Array.from({ length: 1_000 }, (_, id) => ({ since: id, heldAt: Math.floor(id / 125) })),
   );
   assert.equal(lengthOf(steps), HOLD_STEPS_MAX);
-  for (const [id, hold] of holds) assert.deepEqual(steps.get(id, Number(id) - 1), hold);
+  for (const [id, hold] of holds) assert.deepEqual(steps.get(id, Number(id) - 1)?.position, hold.position);
 });
 
 test('what a writer cannot have read is not believed', () => {

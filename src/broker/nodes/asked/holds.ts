@@ -4,9 +4,9 @@
  * `position`. A predicate's own position may be earlier, never later: then recorders are asked for what lies between.
  */
 import * as z from 'zod';
-import { HOLD_STEPS_MAX, HOLDS_REFUSED_MAX } from '../../limits.js';
-import { comparePositions, laterPosition, type Position } from '../../wire/position.js';
-import type { StateValue } from '../cluster/shared-state.js';
+import { HOLD_STEPS_MAX, HOLDS_REFUSED_MAX } from '../../../limits.js';
+import { comparePositions, laterPosition, type Position } from '../../../wire/position.js';
+import type { StateValue } from '../../cluster/shared-state.js';
 import type { Wanted } from './wanted.js';
 
 export interface Hold {
@@ -86,6 +86,18 @@ export class HoldSteps implements KeptHolds {
   get(id: bigint, since: number | undefined): Hold | undefined {
     if (since === undefined || this.#not.has(id)) return undefined;
     return this.#steps.find(({ asOf }) => asOf >= since);
+  }
+
+  /** What of the wanted may hold by these steps that did not by those before. */
+  newSince(before: HoldSteps, wanted: Wanted): ReadonlySet<bigint> {
+    const last = before.#steps.at(-1)?.asOf ?? -1;
+    const ids = new Set([...before.#not].filter((id) => !this.#not.has(id)));
+    for (let at = wanted.bySince.length - 1; at >= 0; at--) {
+      const [id, since] = wanted.bySince[at]!;
+      if (since <= last) break;
+      if (this.get(id, since) !== undefined) ids.add(id);
+    }
+    return ids;
   }
 
   toValue(): StateValue {
