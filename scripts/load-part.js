@@ -2,21 +2,21 @@
  * Loads a part of the program (bundle.js), with the functions that V8 compiled when the program was built, if this is
  * the same V8. Node does this by itself only from 22 on, and for modules only.
  */
-import fs from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import path from 'node:path';
+import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import vm from 'node:vm';
+import { Script } from 'node:vm';
 import { crc32 } from 'node:zlib';
 
 /** @param name of a file NAME.cjs beside this one. Returns what it exports */
 export function load(name) {
   const filename = fileURLToPath(new URL(`./${name}.cjs`, import.meta.url));
   // The bundler writes ASCII: one byte per character, in memory too.
-  const code = fs.readFileSync(filename, 'latin1');
-  const script = new vm.Script(code, { filename, cachedData: compiled(filename) });
+  const code = readFileSync(filename, 'latin1');
+  const script = new Script(code, { filename, cachedData: compiled(filename) });
   const module = { exports: {} };
-  script.runInThisContext()(module.exports, createRequire(filename), module, filename, path.dirname(filename));
+  script.runInThisContext()(module.exports, createRequire(filename), module, filename, dirname(filename));
   return module.exports;
 }
 
@@ -28,7 +28,7 @@ export function load(name) {
  */
 function compiled(filename) {
   try {
-    const file = fs.readFileSync(compiledFile(filename));
+    const file = readFileSync(compiledFile(filename));
     const data = file.subarray(0, -4);
     return crc32(data) === file.readUInt32LE(data.length) ? data : undefined;
   } catch {

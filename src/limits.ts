@@ -18,6 +18,7 @@ import {
   HISTORY_MATCH_INDICES_MAX,
   HISTORY_OVERDRAFT_BYTES,
 } from './limits/history.js';
+import { APPEND_HEADER_BYTES_MAX, NATS_PAYLOAD_BYTES_MIN } from './limits/jetstream.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
 import { ROUTE_OUTSTANDING_BYTES_MAX } from './limits/state.js';
@@ -509,9 +510,10 @@ assert(
     FRAME_EVENTS_MAX * 24 +
     FRAME_MATCH_INDICES_MAX * 2 +
     PREDICATES_MAX * 24 +
-    FRAME_LOSSES_MAX * 4096 <=
-    MESSAGE_BYTES_MAX,
-  'a full frame must fit a message',
+    FRAME_LOSSES_MAX * 4096 +
+    APPEND_HEADER_BYTES_MAX <=
+    Math.min(MESSAGE_BYTES_MAX, NATS_PAYLOAD_BYTES_MIN),
+  'a full frame must fit a message, also of NATS with its headers',
 );
 assert(FRAME_SHED_IDS_MAX >= 2 * PREDICATES_MAX && FRAME_SHED_IDS_MAX * 32 < MESSAGE_BYTES_MAX);
 assert(SELECTORS_MAX <= RAW_TEST_CONDITIONS_MAX);

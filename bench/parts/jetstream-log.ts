@@ -68,7 +68,7 @@ async function plain(servers: NatsServers, bytes: number, nodes: number): Promis
     const frames = framesOf(bytes);
     return await rate(nodes, (who, count) => {
       const [frame, body] = frames(count);
-      return link.client.publish(`plain.f.process.n${who}`, body, { headers: coverHeaders(frame) });
+      return link.publisher.publish(stream.name, `plain.f.process.n${who}`, body, coverHeaders(frame));
     });
   } finally {
     await link.manager.streams.delete(stream.name);

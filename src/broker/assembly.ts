@@ -32,8 +32,8 @@ import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { PUBLISHING, Publisher } from './app/publisher.js';
 import { PublisherService } from './app/publisher-service.js';
+import { AuditDocuments, RefusalDocuments } from './cluster/audit-documents.js';
 import { AuditTrail } from './cluster/audit-trail.js';
-import { AuditDocuments, RefusalDocuments } from './cluster/embedded/audit-documents.js';
 import type { SharedState } from './cluster/shared-state.js';
 import { DataWatch } from './data-watch.js';
 import type { Delays } from './delays.js';
@@ -44,6 +44,7 @@ import { type JoinGroup, Subscriptions } from './delivery/subscriptions.js';
 import { GroupService } from './groups/group-service.js';
 import { GroupStore } from './groups/group-store.js';
 import { Groups } from './groups/groups.js';
+import { ALONE, type GroupPresence } from './groups/presence/group-presence.js';
 import type { HeldFrames } from './ingest/held-frames.js';
 import { Ingest } from './ingest/ingest.js';
 import { UplinkService } from './ingest/uplink-service.js';
@@ -110,13 +111,13 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all());
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
-  const groupStore = new GroupStore(groupState, parkedState);
-  const consumers = consumersOf(shared, groupStore, trail, control, options);
+  const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
+  const presence = member?.presence ?? ALONE;
+  const consumers = consumersOf(shared, groupStore, presence, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () =>
-    watch.trouble ?? held.trouble ?? store.trouble ?? kept?.trouble ?? member?.trouble ?? registry.saveTrouble;
+  const trouble = () => troubleOf(watch, held, store, documents, kept, member) ?? registry.saveTrouble;
   const listings = new Listings(
     ...([
       facts,
@@ -163,6 +164,10 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
 }
 
+function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {
+  return parts.find((part) => part?.trouble !== undefined)?.trouble;
+}
+
 /** Ends what runs by itself, and the connections; the logs are still open then. */
 export async function closeParts({
   access,
@@ -189,7 +194,7 @@ export async function closeParts({
 
 /** What this broker keeps on its disk. */
 function directories(dir: string, { dataDir, nats }: BrokerOptions): string[] {
-  return [dataDir, dir, ...(nats === undefined ? [join(dir, 'log')] : []), join(dir, 'documents')];
+  return [dataDir, dir, ...(nats === undefined ? ['log', 'documents'].map((name) => join(dir, name)) : [])];
 }
 
 function endWhatIsGrantedNoMore(access: AccessFiles, subscriptions: Subscriptions, uplink: UplinkService): void {
@@ -234,13 +239,23 @@ function nodesOf(
 function consumersOf(
   context: DeliveryContext,
   store: GroupStore,
+  presence: GroupPresence,
   trail: AuditTrail,
   access: AccessControl,
   { groups: times = GROUP_DEFAULTS, logger }: BrokerOptions,
 ) {
   const join: JoinGroup = (...member) => groups.join(...member);
   const subscriptions = new Subscriptions(context, join, access, trail);
-  const groups: Groups = new Groups({ store, context, subscriptions, access, times, retention: times, logger });
+  const groups: Groups = new Groups({
+    store,
+    presence,
+    context,
+    subscriptions,
+    access,
+    times,
+    retention: times,
+    logger,
+  });
   return { subscriptions, groups, groupService: new GroupService(groups, store, context, trail, access) };
 }
 

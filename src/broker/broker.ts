@@ -15,10 +15,12 @@ import { hideDirectory } from '../text/public-text.js';
 import { bindGrpc, bindHttp, parseListenAddress } from './access/listen.js';
 import { ServerTls } from './access/tls/server-tls.js';
 import { type BrokerToken, brokerToken } from './access/token-file.js';
+import { PUBLISHING } from './app/publisher.js';
 import { assemble, closeParts, type Opened, type Parts } from './assembly.js';
 import { Delays } from './delays.js';
 import { HeldFrames } from './ingest/held-frames.js';
-import { DOCUMENT_BOUNDS, DocumentLogs } from './log/documents/document-logs.js';
+import { DOCUMENT_BOUNDS, type DocumentLogs } from './log/documents/document-logs.js';
+import { openEmbeddedDocuments } from './log/documents/embedded-document-logs.js';
 import { EmbeddedLogStore } from './log/embedded/embedded-log-store.js';
 import { type PartitionLog, partitionOf } from './log/partition-log.js';
 import type { BrokerOptions, NatsLogOptions } from './options.js';
@@ -77,12 +79,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     let registry: Parts['registry'] | undefined;
     const onRewound = ({ partition }: PartitionLog) =>
       registry?.closeSessions(LOST_END, (node) => partitionOf(node) === partition);
-    const { store, kept, member } = await (options.nats === undefined
-      ? openStore(dir, options, held, delays)
+    const { store, documents, kept, member } = await (options.nats === undefined
+      ? openStore(dir, options, held, delays, releases)
       : openOnNats(options.nats, options, onRewound, releases));
     releases.push(() => store.close());
-    const documents = await openDocuments(dir, options);
-    releases.push(() => documents.close());
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
     const parts = assemble({ dir, store, kept, member, documents, held, delays, token, tls }, options);
     registry = parts.registry;
@@ -108,14 +108,18 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 /** What a broker has of its log, and shares with others. */
-type Stores = Pick<Opened, 'store' | 'kept' | 'member'>;
+type Stores = Pick<Opened, 'store' | 'documents' | 'kept' | 'member'>;
 
 async function openStore(
   dir: string,
-  { log, logger }: BrokerOptions,
+  options: BrokerOptions,
   held: HeldFrames,
   delays: Delays,
+  releases: (() => Promise<void> | void)[],
 ): Promise<Stores> {
+  const { log, logger } = options;
+  const documents = await openDocuments(dir, options);
+  releases.push(() => documents.close());
   const store = await EmbeddedLogStore.open({
     ...log,
     files: delays.timed(log.files ?? nodeFileOps),
@@ -123,19 +127,20 @@ async function openStore(
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
   });
-  return { store, kept: undefined, member: undefined };
+  return { store, documents, kept: undefined, member: undefined };
 }
 
 /** The connections are closed after the log. */
 async function openOnNats(
   { cluster, onLost, ...options }: NatsLogOptions,
-  { logger, ceilingBytesPerSecond }: BrokerOptions,
+  { publishing = PUBLISHING, ceilingBytesPerSecond, logger }: BrokerOptions,
   onRewound: (log: PartitionLog) => void,
   releases: (() => Promise<void> | void)[],
 ): Promise<Stores> {
   const { openLink } = await import('./nats/nats-link.js');
   const { JetStreamLogStore } = await import('./log/jetstream/jetstream-log-store.js');
   const { openKeptState, openSharedState } = await import('./cluster/nats/open-states.js');
+  const { openJetStreamDocuments } = await import('./cluster/nats/open-documents.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
   const { fitCluster } = await import('./nats/cluster-streams.js');
   const { StreamWatch } = await import('./nats/stream-watch.js');
@@ -149,20 +154,23 @@ async function openOnNats(
   releases.push(() => kept.close());
   const state = await openSharedState({ link, cluster, broker, logger, onLost });
   releases.push(() => state.close());
+  const documents = await openJetStreamDocuments({ cluster, link, ids: publishing, logger, onLost });
+  releases.push(() => documents.close());
   const warn = (message: string) => logger.warn(message);
   const member = new ClusterMember({ link, cluster, broker, state, ceilingBytesPerSecond, warn });
-  return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), kept, member };
+  return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), documents, kept, member };
 }
 
 function openDocuments(
   dir: string,
-  { log, documents: bounds = DOCUMENT_BOUNDS, logger }: BrokerOptions,
+  { log, documents: bounds = DOCUMENT_BOUNDS, publishing = PUBLISHING, logger }: BrokerOptions,
 ): Promise<DocumentLogs> {
-  return DocumentLogs.open({
+  return openEmbeddedDocuments({
     dir: join(dir, 'documents'),
     bounds,
+    ids: publishing,
     files: log.files,
-    onFailure: ({ name }, cause) => logger.error({ cause: String(cause) }, `the log of ${name} takes nothing more`),
+    onFailure: (name, cause) => logger.error({ cause: String(cause) }, `the log of ${name} takes nothing more`),
   });
 }
 
@@ -228,6 +236,7 @@ function running(
     const deadline = new Promise<void>((resolve) => setTimeout(resolve, DRAIN_MS).unref());
     groups.drain();
     await Promise.race([subscriptions.drain(), deadline]);
+    await Promise.race([parts.member?.presence.leave(), deadline]);
     uplink.drain();
     parts.publishing.drain();
     await registry.save();

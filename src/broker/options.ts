@@ -7,7 +7,7 @@ import type { TlsFiles } from './access/tls/server-tls.js';
 import type { PublisherOptions } from './app/publisher.js';
 import type { GroupTimes } from './groups/group.js';
 import type { GroupRetention } from './groups/groups.js';
-import type { DocumentLogsOptions } from './log/documents/document-logs.js';
+import type { DocumentBounds } from './log/documents/document-logs.js';
 import type { FsyncMode } from './log/embedded/embedded-log.js';
 import type { NatsOptions } from './nats/connect.js';
 
@@ -53,7 +53,7 @@ export interface BrokerOptions {
   /** In place of the log of the data directory. */
   readonly nats?: NatsLogOptions | undefined;
   /** Size and age of the logs of documents, and what may be published; by default as the settings have it. */
-  readonly documents?: DocumentLogsOptions['bounds'];
+  readonly documents?: DocumentBounds;
   readonly publishing?: PublisherOptions;
   /** How groups treat their members, and how long they outlive them; the defaults otherwise. */
   readonly groups?: (GroupTimes & GroupRetention) | undefined;

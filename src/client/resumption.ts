@@ -25,6 +25,8 @@ export interface ItemFacts {
   readonly cursor: string;
   /** Number of its events. */
   readonly events?: number;
+  /** Of a slice that a group's member is given. */
+  readonly assigned?: { readonly slice: number; readonly epoch: string };
   /** accepted: the window's ends, as RFC 3339; empty where it has none. */
   readonly since?: string;
   readonly until?: string;
@@ -40,6 +42,8 @@ export class Resumption<Request extends ResumableRequest> {
   #cursor: string;
   #since: string;
   #until: string;
+  /** Of a group's member: the last epoch of each slice that it had. */
+  readonly #had = new Map<number, string>();
 
   constructor(request: Request) {
     this.#first = request;
@@ -67,15 +71,20 @@ export class Resumption<Request extends ResumableRequest> {
 
   /** The request for the next broker. */
   request(): Request {
-    // A group keeps its members' places by itself.
-    if (this.#first.group) return this.#first;
+    // A group keeps its members' places by itself, and gives its slices back to one whose broker died.
+    if (this.#first.group) {
+      if (this.#had.size === 0) return this.#first;
+      const had = Array.from(this.#had, ([slice, epoch]) => ({ slice, epoch }));
+      return { ...this.#first, group: { ...this.#first.group, had } };
+    }
     const request = { ...this.#first, until: this.#until, limit: String(this.#limitLeft()) };
     if (this.#cursor === '') return { ...request, since: this.#since };
     // The cursor replaces the window's start, and since or last would contradict it.
     return { ...request, cursor: this.#cursor, since: '', last: 0 };
   }
 
-  saw({ kind, cursor, events = 0, since, until }: ItemFacts): void {
+  saw({ kind, cursor, events = 0, assigned, since, until }: ItemFacts): void {
+    if (assigned !== undefined) this.#had.set(assigned.slice, assigned.epoch);
     if (kind === 'accepted') this.#accepted = true;
     if (kind === 'coverage') this.#covered = true;
     this.#delivered += BigInt(events);

@@ -50,6 +50,7 @@ export function itemFacts(item: SubscribeItem): ItemFacts {
   if (item.kind === 'events') return { kind: 'events', cursor: item.batch.cursor, events: item.batch.count };
   if (item.kind === 'watermark') return { kind: 'other', cursor: item.watermark.cursor };
   if (item.kind === 'coverage') return { kind: 'coverage', cursor: item.coverage.cursor };
+  if (item.kind === 'group' && item.group.assigned) return { kind: 'other', cursor: '', assigned: item.group.assigned };
   if (item.kind !== 'accepted') return { kind: 'other', cursor: '' };
   const { since, until } = item.accepted;
   return {

@@ -61,3 +61,13 @@ export const AUDIT_REFUSED_SHARE = 0.25;
 export const AUDIT_REFUSED_BURST_SHARE = 1 / 16;
 /** The name of a publisher where nodes have theirs: every cursor may hold one. */
 export const PUBLISHER_NAME_BYTES_MAX = 128;
+
+/** In a cluster. What compressed batches come to, at most: JSON of 1 MiB takes up to 5.5 times as much. */
+export const DOCUMENT_MESSAGE_BYTES_MAX = 8 * MiB;
+/** Parts of a stream's bound in bytes, or age, after which a checkpoint is written: as much less it reaches back. */
+export const DOCUMENT_CHECKPOINTS = 16;
+/** A second message with the same content is recognised within so many: it follows within seconds. */
+export const DOCUMENT_MESSAGE_IDS_MAX = 16_384;
+/** What each checkpoint repeats: documents that readers pass over, and stretches with times of their own. Beyond, the oldest go. */
+export const DOCUMENTS_REPEATED_MAX = 16_384;
+export const DOCUMENTS_LATE_MAX = 1_024;

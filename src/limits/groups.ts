@@ -7,10 +7,14 @@ export const GROUP_NAME_CHARACTERS_MAX = 64;
 export const GROUP_SLICES = [8, 16, 32, 64] as const;
 export const GROUP_SLICES_DEFAULT = 16;
 export const GROUP_SLICES_MAX = 64;
-/** Groups of a broker: each has at most GROUP_SLICES_MAX cursors of 4 KiB in the state. */
+/** What a member may say of its last epochs: there are later ones as long as slices move less than 2^52 times. */
+export const GROUP_EPOCH_MAX = 2 ** 52;
+/** Groups of a broker, or of the brokers of a cluster together: each has at most GROUP_SLICES_MAX cursors of 4 KiB in the state. */
 export const GROUPS_MAX = 128;
 /** Members of one group, active or standing by. */
 export const GROUP_MEMBERS_MAX = 256;
+/** What brokers tell each other of a member's client, address and identity, in characters each. */
+export const GROUP_MEMBER_TEXT_MAX = 256;
 /** A member that did not answer, or a named one without connection, keeps its slices for so long. */
 export const GROUP_MEMBER_TIMEOUT_MS_DEFAULT = 10_000;
 /** Events that a member was given and has not committed for so long go to others. */
@@ -29,6 +33,10 @@ export const GROUP_PING_INTERVAL_MS = 2_000;
 export const GROUP_COMMIT_LINGER_MS = 5;
 /** A cursor of a group with its mark (see slice-lease.ts). */
 export const GROUP_CURSOR_MARK_CHARACTERS_MAX = 64;
+/** A commit for another broker's member is given up after so long: longer than that broker tries to write it. */
+export const GROUP_RELAY_MS = 15_000;
+/** Commits that one broker makes at once for others, of 64 cursors at most each. */
+export const GROUP_RELAYED_MAX = 256;
 /** Where events matched the log, per slice: neighbours are added up beyond it. */
 export const GROUP_LAG_ENTRIES_MAX = 256;
 /** How often `observe --group` commits what it has printed. */

@@ -10,6 +10,10 @@ export const NATS_REQUEST_MS = 1_000;
 export const NATS_RECONNECT_MS = 250;
 /** A server that says nothing is taken for gone after two pings. */
 export const NATS_PING_MS = 5_000;
+/** What a server must take in one message, which is its default: a full frame with its headers fits. */
+export const NATS_PAYLOAD_BYTES_MIN = 1 * MiB;
+/** Of a frame: its positions, and what it follows. */
+export const APPEND_HEADER_BYTES_MAX = 512;
 /** After this an append gives up. The frame is then held, and its sender is not read. */
 export const APPEND_MS_MAX = 10_000;
 /** Between two tries of an append, the more the longer it lasts. */

@@ -155,17 +155,24 @@ test('a server that wants TLS and an nkey gets both', { skip: needsNats() }, asy
   }
 });
 
-test('a server that is too old is refused, with the reason', async () => {
+test('a server that is too old, or takes no full frame, is refused, with the reason', async () => {
+  const told = [
+    ['2.9.10', 1_048_576],
+    ['2.10.27', 1_048_575],
+  ];
   const server = createServer((socket) => {
-    socket.write('INFO {"server_id":"x","version":"2.9.10","max_payload":1048576,"headers":true}\r\n');
+    const [version, max_payload] = told.shift()!;
+    socket.write(`INFO ${JSON.stringify({ server_id: 'x', version, max_payload, headers: true })}\r\n`);
     socket.on('data', () => socket.write('PONG\r\n')).on('error', () => undefined);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const { code, err } = await run(['cluster', 'check', '--nats', `nats://127.0.0.1:${port}`, '--cluster', 'x']);
+  const check = () => run(['cluster', 'check', '--nats', `nats://127.0.0.1:${port}`, '--cluster', 'x']);
+  const [old, small] = [await check(), await check()];
   server.close();
-  assert.equal(code, 1);
-  assert.match(err, /is 2\.9\.10, it must be at least 2\.10\.27: earlier ones lose what they acknowledged/);
+  assert.deepEqual([old.code, small.code], [1, 1]);
+  assert.match(old.err, /is 2\.9\.10, it must be at least 2\.10\.27: earlier ones lose what they acknowledged/);
+  assert.match(small.err, /max_payload of 127\.\S+ is 1048575, it must be at least 1048576/);
 });
 
 test('tests run the newest server and the oldest that is taken', { skip: needsNats('floor') }, () => {

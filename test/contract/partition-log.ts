@@ -59,6 +59,7 @@ export function partitionLogContract(name: string, create: () => Promise<LogUnde
   const each = eachWith(name, create);
 
   readersPromises(each);
+  lateFollowers(each);
   followersPromises(each);
   positionsPromises(each);
   storagePromises(each);
@@ -122,6 +123,30 @@ function readersPromises(each: Each<LogUnderTest>): void {
   });
 }
 
+function lateFollowers(each: Each<LogUnderTest>): void {
+  each(
+    'what is appended while nobody follows is told to nobody later, and what comes then is told whole',
+    async (under) => {
+      const log = await under.open();
+      for (let i = 0; i < 5; i++) await append(log, 'a', i, i + 1, 300);
+      const told: string[] = [];
+      const tell = (item: LogItem) => told.push(`${shown(item)} ${item.kind === 'frame' ? item.bytes > 300 : ''}`);
+      const writing = (async () => {
+        for (let i = 5; i < 45; i++) await append(log, 'a', i, i + 1, 300);
+      })();
+      const from = log.deliverableOffset;
+      log.follow(tell);
+      await writing;
+      const read = await drain(log.reader(from, PROCESS));
+      assert.deepEqual(
+        told,
+        read.map((item) => `${shown(item)} true`),
+      );
+      assert.ok(told.length >= 39);
+    },
+  );
+}
+
 function followersPromises(each: Each<LogUnderTest>): void {
   each('with two writers, a follower is told every frame once, in the order of the offsets', async (under) => {
     const log = await under.open();
@@ -135,7 +160,20 @@ function followersPromises(each: Each<LogUnderTest>): void {
     const write = async (node: string) => {
       for (let i = 0; i < 40; i++) await append(log, node, i, i + 1, 300);
     };
+    let grown = 0;
+    const lateOffsets: number[] = [];
+    log.onGrown((bytes) => {
+      grown += bytes;
+      if (offsets.length !== 30) return;
+      // One that comes while frames are appended is told of all from then on, and of none when it went.
+      const end = log.follow(({ offset }) => {
+        lateOffsets.push(offset);
+        if (lateOffsets.length === 20) end();
+      });
+    });
     await Promise.all([write('a'), write('b')]);
+    assert.ok(grown > 80 * 300);
+    assert.deepEqual(lateOffsets, offsets.slice(30, 50));
     assert.deepEqual(
       offsets,
       [...offsets].sort((x, y) => x - y),

@@ -128,7 +128,10 @@ export async function runSchedule<S extends System, Name extends string>(
   const said = cluster.parties.map(({ name, stderr }) => `${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
   for (const agent of cluster.agents) await shared.recorded.read(agent);
   const found = [...behind, ...violations(cluster, shared, untilNs)];
-  for (const { name, received } of cluster.subscribers) note(`${name} received ${received.events} events`);
+  for (const { name, received, beganAnew } of cluster.subscribers) {
+    const anew = beganAnew === 0 ? '' : `, since it began anew (${beganAnew} times: its cursor was of what was lost)`;
+    note(`${name} received ${received.events} events${anew}`);
+  }
   for (const party of cluster.parties)
     note(`${party.name}: ${party.starts} starts, ${Math.round(party.rssBytesMax / 2 ** 20)} MiB at most`);
   if (found.length > 0) history.push(...said);

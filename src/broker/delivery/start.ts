@@ -3,6 +3,7 @@ import type { CheckedSubscription } from '../../subscriptions/request/subscripti
 import type { HistoryPlace } from '../../wire/cursor.js';
 import { checkDepth, type Logs } from './cursor/depth.js';
 import { ResumedCursor, readCursor, type SelectorStart } from './cursor/resumed-cursor.js';
+import { checkDocumentPlaces } from './documents/document-place.js';
 import type { CoverageSum } from './history/coverage.js';
 import { keyAtTime } from './history/history-merge.js';
 import type { SelectorSet } from './selectors/selector-set.js';
@@ -25,6 +26,8 @@ export class SubscriptionStart {
     if (cursor === '') return new SubscriptionStart(window, undefined);
     const state = readCursor(cursor, selectors, store.identity);
     const resumed = await ResumedCursor.open(state, topics, selectors, store, slice?.partition);
+    const documents = logs.documents.having(checked.documents?.topics ?? []);
+    await checkDocumentPlaces(state.logs ?? [], documents);
     if (scope?.floorNs !== undefined) await checkDepth(state, checked, logs, scope.floorNs);
     return new SubscriptionStart(window, resumed);
   }

@@ -19,6 +19,7 @@ import type { LaterRecording } from './history/coverage.js';
 import { FlooredRoute } from './history/floored-route.js';
 import { HistoryDelivery } from './history/history-delivery.js';
 import { keyAtTime } from './history/history-merge.js';
+import { unknownOf } from './history/refill.js';
 import { LiveDelivery } from './live/live-delivery.js';
 import { NodeWatch } from './live/node-watch.js';
 import { Outlet, type Sink } from './outlet.js';
@@ -248,6 +249,7 @@ export class Subscription {
       passed: (end) => {
         if (this.#stage.kind !== 'planning') this.#stage.position.passed(end);
       },
+      rewound: (partition, offset) => this.#rewound(partition, offset),
     };
     const { places, close } = fanOut.join(follower, (log) => {
       if (slice !== undefined && log.partition !== slice.partition) return undefined;
@@ -255,6 +257,17 @@ export class Subscription {
     });
     this.#cleanUp.push(close);
     return places;
+  }
+
+  /** What was owed by frames that the log has lost stays shed: it is not known what it was. */
+  #rewound(partition: number, offset: number): void {
+    if (this.#stage.kind === 'planning') return;
+    for (const owed of this.#stage.position.rewound(partition, offset)) {
+      const message = 'the log lost which events they were: they are not refilled';
+      const gap = { ...owed, events: 0, eventsUnknown: true, selectors: unknownOf(this.selectors), message };
+      // The subscriber went: the loop reports that.
+      this.outlet.message({ gap: { ...gap, reason: 'evicted' } }).catch(() => undefined);
+    }
   }
 
   /** Plans how each node is served. Nodes that cannot be served yet keep what cursors must not forget of them. */

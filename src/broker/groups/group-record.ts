@@ -13,6 +13,7 @@ import { compileNamed, type Predicate } from '../../subscriptions/predicate.js';
 import { checkGroupName } from '../../subscriptions/request/group-request.js';
 import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { StateValue } from '../cluster/shared-state.js';
+import type { HolderId } from './presence/group-presence.js';
 
 export const GROUP_PREFIX = 'group.';
 export const PARKED_PREFIX = 'parked.';
@@ -24,6 +25,10 @@ export interface SliceRecord {
   readonly cursor: string;
   /** When that was, milliseconds since 1970; 0: never. */
   readonly committedMs: number;
+  /** Of the cursor, among those that were given in this epoch; undefined: it is of an earlier one. */
+  readonly ordinal?: number | undefined;
+  /** Whose the slice is in this epoch; undefined: nobody's. It is free, too, when this member is there no more. */
+  readonly holder?: HolderId | undefined;
 }
 
 export interface GroupRecord {
@@ -59,7 +64,11 @@ export interface ParkedCursor {
 }
 
 const whole = z.number().int().nonnegative();
-const slice = z.object({ epoch: whole, cursor: z.string(), committedMs: whole });
+const holder = z.object({ broker: z.string(), member: z.string() });
+const slice = z.object({
+  ...{ epoch: whole, cursor: z.string(), committedMs: whole },
+  ...{ ordinal: whole.optional(), holder: holder.optional() },
+});
 const record = z.object({
   name: z.string().refine((text) => checkGroupName('group', text) === text),
   owner: z.string(),

@@ -16,12 +16,12 @@ import {
 import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
-import { allTopics, cursorsUntilMs } from './group-record.js';
+import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import type { Groups } from './groups.js';
 import type { LiveGroup } from './live-group.js';
-import type { Member } from './member.js';
 import { filterBegins, type PlaceContext, rebound } from './places/slice-place.js';
+import type { MemberFacts, RemoteMember } from './presence/group-presence.js';
 
 export class GroupService {
   readonly #groups: Groups;
@@ -50,6 +50,7 @@ export class GroupService {
     this.#enter(name, caller);
     const live = this.#groups.get(name);
     const { slots } = live.group;
+    const holders = holdersOf(live);
     const slices = live.record.slices.map(({ epoch, cursor, committedMs }, slice) => {
       const uncommittedMs = slots.lease(slice)?.uncommittedSinceMs;
       const { events, sinceMs } = live.lag.of(slice);
@@ -58,7 +59,7 @@ export class GroupService {
         epoch,
         cursor,
         committed: committedMs === 0 ? null : timestamp(committedMs),
-        member: slots.owner(slice)?.id ?? '',
+        member: holders[slice] ?? '',
         lagEvents: events,
         lagSince: sinceMs === undefined ? null : timestamp(sinceMs),
         uncommittedSince: uncommittedMs === undefined ? null : timestamp(uncommittedMs),
@@ -99,7 +100,7 @@ export class GroupService {
         ...record,
         sinceNs,
         aloneSinceMs,
-        slices: record.slices.map(({ epoch }) => ({ epoch: epoch + 1, cursor: '', committedMs: 0 })),
+        slices: live.group.inNewEpochs(record.slices).map(({ epoch }) => ({ epoch, cursor: '', committedMs: 0 })),
       })),
     );
     live.aloneSinceMs = aloneSinceMs;
@@ -137,8 +138,8 @@ export class GroupService {
         filter: spec.filter,
         fields: spec.fields,
         // Nothing that was given by the old filter can be committed any more: it is given again, as far as it matches.
-        slices: before.slices.map((slice) => {
-          return { ...slice, epoch: slice.epoch + 1, cursor: rebound(slice.cursor, predicate) };
+        slices: live.group.inNewEpochs(before.slices).map((slice) => {
+          return { ...slice, cursor: rebound(slice.cursor, predicate) };
         }),
       })),
     );
@@ -157,15 +158,15 @@ export class GroupService {
 
   #withoutMembers(name: string, what: string): LiveGroup {
     const live = this.#groups.get(name);
-    const { members } = live.group;
-    if (members.length === 0) return live;
-    const count = members.length === 1 ? 'a member' : `${members.length} members`;
+    const { size } = live.group;
+    if (size === 0) return live;
+    const count = size === 1 ? 'a member' : `${size} members`;
     throw new BackplaneError('failed_precondition', `group ${name} has ${count}: it can be ${what} when all have left`);
   }
 
   #message(live: LiveGroup): GroupMessage {
     const { record, group, lag, aloneSinceMs } = live;
-    const untilMs = group.members.length > 0 ? undefined : cursorsUntilMs({ ...record, aloneSinceMs });
+    const untilMs = group.size > 0 ? undefined : cursorsUntilMs({ ...record, aloneSinceMs });
     const isUnattended = aloneSinceMs !== undefined && live.isInForce;
     return {
       name: record.name,
@@ -178,7 +179,13 @@ export class GroupService {
       slices: record.slices.length,
       created: timestamp(record.createdMs),
       since: nsToTimestamp(record.sinceNs),
-      members: group.members.map((member) => memberMessage(live, member)),
+      members: [
+        ...group.members.map((member) => {
+          const slices = group.slots.of(member);
+          return memberMessage(member.facts, slices);
+        }),
+        ...group.others.map((member) => memberMessage(member, slicesOf(record, member))),
+      ],
       lagEvents: lag.events,
       lagSince: lag.sinceMs === undefined ? null : timestamp(lag.sinceMs),
       interestUntil: isUnattended ? timestamp(aloneSinceMs + record.interestMs) : null,
@@ -189,21 +196,22 @@ export class GroupService {
   }
 }
 
-function memberMessage({ group }: LiveGroup, member: Member) {
-  const { id, name, stream, isSlow, joinedMs } = member;
-  const slices = group.slots.of(member);
-  const idle = isSlow ? 'slow' : 'standby';
-  const state = stream === undefined ? 'away' : slices.length > 0 && !isSlow ? 'active' : idle;
-  return {
-    member: id,
-    named: name !== '',
-    client: stream?.asked.client ?? '',
-    peer: stream?.caller.peer ?? '',
-    identity: stream?.caller.identity.name ?? '',
-    state,
-    slices,
-    joined: timestamp(joinedMs),
-  };
+function memberMessage({ id, named, away, slow, client, peer, identity, joinedMs }: MemberFacts, slices: number[]) {
+  const idle = slow ? 'slow' : 'standby';
+  const state = away ? 'away' : slices.length > 0 && !slow ? 'active' : idle;
+  return { member: id, named, client, peer, identity, state, slices, joined: timestamp(joinedMs) };
+}
+
+function slicesOf({ slices }: GroupRecord, { id, broker }: RemoteMember): number[] {
+  return slices.flatMap(({ holder }, slice) => (holder?.broker === broker && holder.member === id ? [slice] : []));
+}
+
+/** By slice, the member that has it. */
+function holdersOf({ record, group }: LiveGroup): readonly string[] {
+  return record.slices.map(({ holder }, slice) => {
+    const other = group.others.find(({ broker, id }) => broker === holder?.broker && id === holder.member);
+    return group.slots.owner(slice)?.id ?? other?.id ?? '';
+  });
 }
 
 function resetTime(to: string, nowNs: bigint): bigint {

@@ -4,9 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { GROUP_COMMIT_LINGER_MS } from '../../limits.js';
+import { GROUP_COMMIT_LINGER_MS, RETRY_AFTER_MS } from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
-import type { SharedState } from '../cluster/shared-state.js';
+import type { SharedState, StateValue } from '../cluster/shared-state.js';
 import {
   GROUP_PREFIX,
   type GroupRecord,
@@ -20,8 +20,16 @@ import {
   parkedValue,
 } from './group-record.js';
 
-/** Another broker may change the same group: each of these tries reads it anew. */
-const TRIES_MAX = 8;
+/** Other brokers may change the same group, for so long that it is their load and not chance. */
+const CONTENTION_MS_MAX = 10_000;
+/** Before a change is tried again, so that brokers do not meet again; more with each try. */
+const CONTENTION_PAUSE_MS = 5;
+const CONTENTION_PAUSE_MS_MAX = 200;
+
+/** Two brokers seldom write down places of one slice. */
+const PARK_TRIES_MAX = 8;
+
+export type ParkedChange = (parked: readonly ParkedCursor[], tries: number) => readonly ParkedCursor[];
 
 interface Change {
   readonly change: (record: GroupRecord) => GroupRecord;
@@ -33,6 +41,8 @@ export class GroupStore {
   readonly #state: SharedState;
   readonly #parkedState: SharedState;
   readonly #waiting = new Map<string, Change[]>();
+  /** Records are asked for far more often than they change. */
+  readonly #records = new WeakMap<StateValue, GroupRecord>();
 
   /** @param parkedState for parked cursors, which are long and seldom change: commits do not write them again */
   constructor(state: SharedState, parkedState: SharedState) {
@@ -42,11 +52,21 @@ export class GroupStore {
 
   get(name: string): GroupRecord | undefined {
     const entry = this.#state.get(groupKey(name));
-    return entry && groupRecord(entry.value);
+    return entry && this.#parsed(entry.value);
   }
 
   all(): GroupRecord[] {
-    return this.#state.entries(GROUP_PREFIX).map(({ value }) => groupRecord(value));
+    return this.#state.entries(GROUP_PREFIX).map(({ value }) => this.#parsed(value));
+  }
+
+  /**
+   * Calls `listener` with the groups that there are, and from then on with each that changed, by whichever broker, in the
+   * order of the changes; without a record it was deleted. Returns what ends it.
+   */
+  watch(listener: (name: string, record: GroupRecord | undefined) => void): () => void {
+    return this.#state.watch(GROUP_PREFIX, ({ key, value }) => {
+      listener(key.slice(GROUP_PREFIX.length), value && this.#parsed(value));
+    });
   }
 
   /** Rejects with failed_precondition when there is one of that name. */
@@ -85,13 +105,27 @@ export class GroupStore {
     return entry === undefined ? [] : parkedCursors(entry.value);
   }
 
-  /** By slice, the newest first and at least one, written together. Does nothing for a group that was deleted. */
-  async park(name: string, parked: ReadonlyMap<number, readonly ParkedCursor[]>): Promise<void> {
+  /**
+   * Changes what is written down, by slice, together. Does nothing for a group that was deleted.
+   * @param changes from what is written down to what shall be, the newest first and at least one; called again with the
+   * number of the try where another broker wrote meanwhile
+   */
+  async park(name: string, changes: ReadonlyMap<number, ParkedChange>): Promise<void> {
     if (this.get(name) === undefined) return;
-    const put = ([slice, places]: [number, readonly ParkedCursor[]]) => {
-      return this.#parkedState.put(parkedKey(name, slice), parkedValue(places));
-    };
-    await this.#written(() => Promise.all(Array.from(parked, put)));
+    await this.#written(() => Promise.all(Array.from(changes, ([slice, change]) => this.#park(name, slice, change))));
+  }
+
+  async #park(name: string, slice: number, change: ParkedChange): Promise<void> {
+    const key = parkedKey(name, slice);
+    for (let tries = 1; ; tries++) {
+      const revision = this.#parkedState.get(key)?.revision ?? 0;
+      try {
+        await this.#parkedState.put(key, parkedValue(change(this.parked(name, slice), tries)), revision);
+        return;
+      } catch (cause) {
+        if (asBackplaneError(cause).code !== 'failed_precondition' || tries >= PARK_TRIES_MAX) throw cause;
+      }
+    }
   }
 
   /** Forgets the parked cursors of a group. */
@@ -116,13 +150,14 @@ export class GroupStore {
   }
 
   async #write(name: string, changes: readonly Change[]): Promise<void> {
+    const untilMs = performance.now() + CONTENTION_MS_MAX;
     for (let tries = 1; ; tries++) {
       const entry = this.#state.get(groupKey(name));
       if (entry === undefined) {
         for (const { reject } of changes) reject(new BackplaneError('not_found', `there is no group ${name}`));
         return;
       }
-      const before = groupRecord(entry.value);
+      const before = this.#parsed(entry.value);
       let record = before;
       const done: Change[] = [];
       const refused: (() => void)[] = [];
@@ -139,14 +174,27 @@ export class GroupStore {
           await this.#written(() => this.#state.put(groupKey(name), groupValue(record), entry.revision));
         }
       } catch (cause) {
-        if (asBackplaneError(cause).code === 'failed_precondition' && tries < TRIES_MAX) continue;
-        for (const { reject } of changes) reject(cause);
+        const isOvertaken = asBackplaneError(cause).code === 'failed_precondition';
+        if (isOvertaken && performance.now() < untilMs) {
+          const ms = Math.min(CONTENTION_PAUSE_MS * 2 ** tries, CONTENTION_PAUSE_MS_MAX);
+          await sleep(Math.random() * ms);
+          continue;
+        }
+        for (const { reject } of changes) reject(isOvertaken ? contended(name) : cause);
         return;
       }
       for (const reject of refused) reject();
       for (const { resolve } of done) resolve(record);
       return;
     }
+  }
+
+  #parsed(value: StateValue): GroupRecord {
+    const known = this.#records.get(value);
+    if (known !== undefined) return known;
+    const record = groupRecord(value);
+    this.#records.set(value, record);
+    return record;
   }
 
   /** A disk that takes nothing is said in a sentence, and the group is as it was. */
@@ -160,4 +208,9 @@ export class GroupStore {
       throw new BackplaneError('unavailable', message);
     }
   }
+}
+
+function contended(name: string): BackplaneError {
+  const message = `group ${name} is changed by other brokers all the time: it was not changed`;
+  return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
 }

@@ -1,19 +1,24 @@
 /**
- * One group in this broker: its members, and which of them have which slices. What changes is in the shared state before
- * anybody is told.
+ * One group in this broker: its members here, and which of them have which slices. What changes is in the shared state
+ * before anybody is told. Members of other brokers take part by what these say of them and by what the state has.
  */
 import type { Logger } from 'pino';
-import { asBackplaneError, BackplaneError, invalid } from '../../errors.js';
+import { asBackplaneError, BackplaneError } from '../../errors.js';
 import { GROUP_MEMBERS_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
-import { type Holder, planMoves } from './assignment.js';
-import type { GroupLag } from './group-lag.js';
-import type { GroupRecord } from './group-record.js';
-import type { GroupStore } from './group-store.js';
+import type { GroupRecord, SliceRecord } from './group-record.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
-import { offsetOf } from './places/slice-place.js';
-import { type Committed, SliceLease } from './slice-lease.js';
+import {
+  type GroupPresence,
+  type HolderId,
+  holderText,
+  type RemoteMember,
+  withoutReplaced,
+} from './presence/group-presence.js';
+import { type Plan, planFor } from './presence/plan.js';
+import { type SliceCommit, SliceCommits, type SliceCommitsParts } from './slice-commits.js';
+import { SliceLease } from './slice-lease.js';
 import { Slots } from './slots.js';
 
 /** How long a broker waits before it tries again to write what it could not. */
@@ -28,39 +33,33 @@ export interface GroupTimes {
   readonly revokeMs: number;
 }
 
-export interface SliceCommit {
-  readonly slice: number;
-  readonly epoch: number;
-  readonly cursor: string;
-}
-
-export interface FreshCommit {
-  readonly lease: SliceLease;
-  /** Its name in errors. */
-  readonly field: string;
-  readonly committed: Committed;
-}
-
-export interface GroupParts {
-  readonly store: GroupStore;
+export interface GroupParts extends SliceCommitsParts {
+  readonly presence: GroupPresence;
   readonly times: GroupTimes;
-  readonly lag: GroupLag;
-  /**
-   * Called with cursors that are about to be committed: resolves once their places are as durable as they must be, with
-   * what to call when the commit is over.
-   */
-  readonly parkAhead: (fresh: readonly FreshCommit[]) => Promise<() => void>;
   /** Delivers a slice's events to the stream until the slice is stopped there. */
   readonly deliver: (stream: MemberStream, lease: SliceLease, record: GroupRecord) => void;
-  /** Called when the last member has left, and when a first one is there. */
-  readonly onAttended: (attended: boolean) => void;
+  /**
+   * Called when the last member of all brokers has left, and when a first one is there; `isOwn`: it is, or was, this
+   * broker's.
+   */
+  readonly onAttended: (attended: boolean, isOwn: boolean) => void;
   readonly logger: Logger;
 }
 
 export class Group {
   readonly #slots: Slots;
-  /** In the order in which they joined. */
+  /** Of this broker, in the order in which they joined. */
   readonly #members = new Map<string, Member>();
+  /** Of the others. */
+  #others: readonly RemoteMember[] = [];
+  readonly #commits: SliceCommits;
+  /** By slice, the latest epoch that is known of it: the next is later, also where the state lost some. */
+  readonly #epochs: number[];
+  /** The slices of the record that was looked at last. */
+  #known: readonly SliceRecord[] | undefined;
+  /** Other brokers do not know all of this one's members. */
+  #untold = false;
+  #isAttended = false;
   #working = false;
   #again = false;
   #closed = false;
@@ -77,47 +76,80 @@ export class Group {
     gatherMs = 0,
   ) {
     this.#slots = new Slots(count);
+    this.#epochs = Array.from({ length: count }, () => 0);
     this.#gatherMs = gatherMs;
+    this.#commits = new SliceCommits(name, this.#slots, parts, {
+      settled: (slice) => {
+        if (this.#slots.isRevoking(slice)) this.#release(slice);
+      },
+      committed: (member) => this.#isFastAgain(member),
+    });
+    this.#readOthers();
+    this.#isAttended = this.#others.length > 0;
   }
 
   get slots(): Slots {
     return this.#slots;
   }
 
+  /** Of this broker. */
   get members(): readonly Member[] {
     return [...this.#members.values()];
   }
 
+  /** Of the other brokers. */
+  get others(): readonly RemoteMember[] {
+    return this.#others;
+  }
+
+  /** Whether a member of another broker has the slice. */
+  isOthers(slice: number): boolean {
+    const holder = this.#slices[slice]?.holder;
+    return this.#others.some(({ broker, id }) => broker === holder?.broker && id === holder.member);
+  }
+
+  /** The latest epoch of any slice. */
+  get epochMax(): number {
+    return Math.max(...this.#epochs);
+  }
+
+  /** Members of all brokers. */
+  get size(): number {
+    return this.#members.size + this.#others.length;
+  }
+
   /**
-   * Throws already_exists when another member has the name, resource_exhausted when there are too many members. The
-   * member gets slices later, by its stream.
+   * Throws already_exists when another member of this broker has the name, resource_exhausted when there are too many
+   * members. The member gets slices later, by its stream. A member of that name at another broker is there no more.
    */
-  join({ member: name }: GroupRequest, stream: MemberStream): Member {
+  join({ member: name, had }: GroupRequest, stream: MemberStream): Member {
     const known = name === '' ? undefined : this.#members.get(name);
     if (known?.isPresent === true) {
       const message = `member ${name} of group ${this.name} is connected: two cannot have one name`;
       throw new BackplaneError('already_exists', message, { field: 'member' });
     }
+    for (const { slice, epoch } of had) this.#raise(slice, epoch);
     if (known !== undefined) {
       known.returned(stream);
       for (const slice of this.#slots.of(known)) {
         if (this.#slots.isRevoking(slice)) this.#slots.release(slice);
         else this.#slots.reserve(slice);
       }
-      this.rebalance();
+      this.#membersChanged();
       return known;
     }
-    if (this.#members.size >= GROUP_MEMBERS_MAX) {
+    if (this.size >= GROUP_MEMBERS_MAX) {
       const message = `a group has at most ${GROUP_MEMBERS_MAX} members`;
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
-    const member = new Member(name, stream);
+    const orders = [...this.#members.values(), ...this.#others].map(({ order }) => order);
+    const member = new Member(name, stream, 1 + Math.max(0, ...orders));
+    member.replaces(this.#before(name, had));
     this.#members.set(member.id, member);
-    if (this.#members.size === 1) this.parts.onAttended(true);
     const gatherMs = this.#gatherMs;
     this.#gatherMs = 0;
     if (gatherMs > 0) this.#gather(gatherMs);
-    else this.rebalance();
+    this.#membersChanged();
     return member;
   }
 
@@ -127,48 +159,63 @@ export class Group {
     for (const slice of this.#slots.of(member)) stream.stop(slice);
     if (returns && member.name !== '' && !this.#closed) {
       member.wentAway(this.parts.times.memberMs, () => this.#drop(member));
+      if (this.#others.length > 0) this.#membersChanged();
+      else this.#untold = true;
       return;
     }
     this.#drop(member);
   }
 
-  /**
-   * Resolves when the commits are durable, all of them or none. Rejects with fenced for a slice that has another epoch by
-   * now, invalid_argument for a cursor that the epoch was not given.
-   */
-  async commit(commits: readonly SliceCommit[]): Promise<void> {
-    const slots = this.#slots;
-    const read = commits.map(({ slice, epoch, cursor }, index) => {
-      const field = `slices[${index}]`;
-      if (slice >= slots.count) throw invalid(`${field}.slice`, `must be below ${slots.count}, got ${slice}`);
-      const lease = slots.lease(slice);
-      if (lease?.epoch !== epoch) {
-        this.#committedLate(slice, epoch);
-        throw fenced(field, slice, epoch);
-      }
-      return { lease, field, committed: lease.read(`${field}.cursor`, cursor) };
+  /** The other broker whose members have all these slices in these epochs; undefined where it is none, or several. */
+  brokerOf(commits: readonly SliceCommit[]): string | undefined {
+    const slices = this.#slices;
+    const brokers = commits.map(({ slice, epoch }) => {
+      return slices[slice]?.epoch === epoch && this.isOthers(slice) ? slices[slice].holder?.broker : undefined;
     });
-    const fresh = read.filter(({ lease, committed }) => lease.advances(committed));
-    if (fresh.length > 0) await this.#write(fresh);
-    for (const { lease } of read) {
-      if (slots.lease(lease.slice) === lease) this.#isFastAgain(slots.owner(lease.slice));
-    }
+    return brokers.every((broker) => broker === brokers[0]) ? brokers[0] : undefined;
+  }
+
+  /** See SliceCommits. */
+  commit(commits: readonly SliceCommit[]): Promise<void> {
+    return this.#commits.commit(commits);
   }
 
   /** Commits for members that have committed all that they were given, where they stand: so no place grows old. */
-  async advance(places: readonly { readonly lease: SliceLease; readonly cursor: string }[]): Promise<void> {
-    const settled = places.filter(({ lease, cursor }) => cursor !== '' && lease.isSettled);
-    const own = settled.map(({ lease, cursor }) => ({ lease, field: 'slice', committed: lease.ownCommit(cursor) }));
-    if (own.length > 0) await this.#write(own);
+  advance(places: readonly { readonly lease: SliceLease; readonly cursor: string }[]): Promise<void> {
+    return this.#commits.advance(places);
+  }
+
+  /** The state has another record of the group, written by whichever broker. */
+  changed({ slices }: GroupRecord): void {
+    for (const [slice, { epoch }] of slices.entries()) this.#raise(slice, epoch);
+    const known = this.#known;
+    this.#known = slices;
+    if (this.#pauses > 0) return;
+    for (const { slice, lease } of this.#slots.held) {
+      if (slices[slice]?.epoch !== lease.epoch) this.#lose(slice);
+    }
+    if (known === undefined || slices.some((each, slice) => isOtherwiseHeld(each, known[slice]))) {
+      if (this.#members.size > 0) this.rebalance();
+    }
+  }
+
+  /** Members of other brokers have come, gone, or say something else of themselves. */
+  othersChanged(): void {
+    this.#readOthers();
+    this.#reviewAttended(false);
+    this.rebalance();
   }
 
   /** Takes slices from members that let events uncommitted for too long, as far as others can take them. */
   checkCommits(nowMs: number): void {
     for (const { slice, owner, lease } of this.#slots.held) {
       if (this.#slots.isRevoking(slice) || !lease.isOverdue(nowMs)) continue;
-      const isAnother = this.members.some((other) => other !== owner && other.isPresent && !other.isSlow);
+      const isAnother =
+        this.members.some((other) => other !== owner && other.isPresent && !other.isSlow) ||
+        this.#others.some(({ away, slow }) => !away && !slow);
       if (!isAnother) continue;
       owner.isSlow = true;
+      this.#untold = true;
       this.#revoke(slice);
     }
     this.rebalance();
@@ -186,6 +233,8 @@ export class Group {
 
   resume(): void {
     this.#pauses--;
+    const record = this.#pauses === 0 ? this.parts.store.get(this.name) : undefined;
+    if (record !== undefined) this.changed(record);
     this.rebalance();
   }
 
@@ -213,11 +262,12 @@ export class Group {
     try {
       while (this.#again && !this.#closed && this.#pauses === 0) {
         this.#again = false;
-        const gives = this.#plan();
-        if (gives.size > 0) await this.#give(gives);
+        await this.#step();
       }
     } catch (cause) {
-      this.parts.logger.error({ cause: asBackplaneError(cause).message }, `group ${this.name} gives out no slices`);
+      const { code, message } = asBackplaneError(cause);
+      // It was deleted meanwhile.
+      if (code !== 'not_found') this.parts.logger.error({ cause: message }, `group ${this.name} gives out no slices`);
       clearTimeout(this.#retry);
       this.#retry = setTimeout(() => this.rebalance(), RETRY_MS).unref();
     } finally {
@@ -225,44 +275,151 @@ export class Group {
     }
   }
 
-  /** Begins to take what must be taken, and returns what can be given now. */
-  #plan(): ReadonlyMap<number, Member> {
-    const slots = this.#slots;
-    const present = this.members.filter(({ isPresent }) => isPresent);
-    const isAnyFast = present.some(({ isSlow }) => !isSlow);
-    const holders = this.members.map((member): Holder => {
-      const slices = slots.of(member).filter((slice) => !slots.isRevoking(slice));
-      return { id: member.id, slices, takes: member.isPresent && !(isAnyFast && member.isSlow) };
-    });
-    const { gives, revokes } = planMoves(slots.count, holders, slots.busy);
-    for (const slice of revokes) this.#revoke(slice);
-    const given = new Map(slots.reserved.filter(([, owner]) => owner.isPresent));
-    for (const [slice, id] of gives) given.set(slice, this.#members.get(id)!);
-    return given;
+  /** Begins to take what must be taken, and gives what can be given now. */
+  async #step(): Promise<void> {
+    const { presence } = this.parts;
+    const before = this.#slices;
+    if (this.#untold || this.#plan().takesOver.size > 0) {
+      this.#untold = false;
+      const told = presence.tell(
+        this.name,
+        this.members.map(({ facts }) => facts),
+      );
+      if (told !== undefined) await this.#hasTold(told);
+    }
+    // Who has lost touch with the others may not give what may be theirs.
+    if (this.#closed || this.#pauses > 0 || !presence.isCurrent) return;
+    const plan = this.#plan();
+    for (const slice of plan.revokes) this.#revoke(slice);
+    const slices = this.#slices;
+    // What another broker wrote since may be of a member that it told of since.
+    const unsure = [...plan.takesOver].filter((slice) => before[slice]?.epoch !== slices[slice]?.epoch);
+    const gives = new Map([...plan.gives].filter(([slice]) => !unsure.includes(slice)));
+    if (unsure.length > 0) this.#again = true;
+    if (gives.size + plan.releases.length > 0) await this.#give(gives, new Set(plan.releases), slices);
   }
 
-  /** Each in a new epoch, which is durable before the member is told. */
-  async #give(gives: ReadonlyMap<number, Member>): Promise<void> {
-    const { store, times, deliver } = this.parts;
-    const record = await store.update(this.name, (before) => ({
-      ...before,
-      aloneSinceMs: undefined,
-      slices: before.slices.map((each, slice) => (gives.has(slice) ? { ...each, epoch: each.epoch + 1 } : each)),
-    }));
+  async #hasTold(told: Promise<void>): Promise<void> {
+    try {
+      await told;
+    } catch (cause) {
+      this.#untold = true;
+      throw cause;
+    }
+  }
+
+  get #slices(): readonly SliceRecord[] {
+    return this.parts.store.get(this.name)?.slices ?? [];
+  }
+
+  #plan(): Plan {
+    const { broker } = this.parts.presence;
+    return planFor({ broker, slices: this.#slices, slots: this.#slots, own: this.members, others: this.#others });
+  }
+
+  /**
+   * Each in a new epoch, which is durable before the member is told.
+   * @param releases slices that are written down as nobody's
+   * @param planned the slices as they were when that was decided
+   */
+  async #give(
+    gives: ReadonlyMap<number, Member>,
+    releases: ReadonlySet<number>,
+    planned: readonly SliceRecord[],
+  ): Promise<void> {
+    const { store, times, deliver, presence } = this.parts;
+    const { broker } = presence;
+    const record = await store.update(this.name, (before) => {
+      const slices = before.slices.map((each, slice): SliceRecord => {
+        const member = gives.get(slice);
+        if (isOtherwiseHeld(each, planned[slice])) return each;
+        const { holder, ordinal, ...rest } = each;
+        if (member === undefined) return releases.has(slice) ? rest : each;
+        return { ...rest, epoch: this.#nextEpoch(slice, each.epoch), holder: { broker, member: member.id } };
+      });
+      if (slices.every((each, slice) => each === before.slices[slice])) return before;
+      return { ...before, aloneSinceMs: gives.size > 0 ? undefined : before.aloneSinceMs, slices };
+    });
     // The record may be another by now, and not what is delivered here: see pause().
     if (this.#pauses > 0) return;
     for (const [slice, member] of gives) {
       const { stream } = member;
+      const { epoch, cursor, holder } = record.slices[slice]!;
+      const isGiven = holder?.broker === broker && holder.member === member.id && epoch > planned[slice]!.epoch;
       const isFree = this.#slots.owner(slice) === undefined || this.#slots.owner(slice) === member;
-      if (this.#members.get(member.id) !== member || stream === undefined || stream.isOver || !isFree) {
+      const isThere = this.#members.get(member.id) === member && stream !== undefined && !stream.isOver;
+      if (!isGiven || !isFree || !isThere) {
         this.#again = true;
         continue;
       }
-      const { epoch, cursor } = record.slices[slice]!;
       const lease = new SliceLease(slice, epoch, cursor, times.commitMs, this.#slots.count);
       this.#slots.give(slice, member, lease);
       deliver(stream, lease, record);
     }
+    // Another broker may have read of this one's end meanwhile.
+    const now = store.get(this.name);
+    if (now !== undefined) this.changed(now);
+  }
+
+  /** The same places, of which nothing that was given can be committed any more. */
+  inNewEpochs(slices: readonly SliceRecord[]): SliceRecord[] {
+    return slices.map(({ ordinal, holder, ...rest }, slice) => ({
+      ...rest,
+      epoch: this.#nextEpoch(slice, rest.epoch),
+    }));
+  }
+
+  #nextEpoch(slice: number, epoch: number): number {
+    return Math.max(epoch, this.#epochs[slice]!) + 1;
+  }
+
+  #raise(slice: number, epoch: number): void {
+    const known = this.#epochs[slice];
+    if (known !== undefined && epoch > known) this.#epochs[slice] = epoch;
+  }
+
+  /** Members of other brokers that the one who joins was: it has their name, or what they had. */
+  #before(name: string, had: GroupRequest['had']): HolderId[] {
+    const { broker } = this.parts.presence;
+    const epochs = new Map(had.map(({ slice, epoch }) => [slice, epoch]));
+    const found = new Map<string, HolderId>();
+    for (const [slice, { epoch, holder }] of this.#slices.entries()) {
+      if (holder === undefined || holder.broker === broker) continue;
+      const isSame = name === '' ? epochs.get(slice) === epoch : holder.member === name;
+      if (isSame) found.set(holderText(holder), holder);
+    }
+    return [...found.values()].slice(0, GROUP_MEMBERS_MAX);
+  }
+
+  #membersChanged(): void {
+    this.#untold = true;
+    this.#readOthers();
+    this.#reviewAttended(true);
+    this.rebalance();
+  }
+
+  /** Whose connection moved to another broker is there no more, here or there. */
+  #readOthers(): void {
+    const { presence } = this.parts;
+    const others = presence.others(this.name);
+    if (others.length + this.#others.length === 0) return;
+    const own = this.members.map((member) => ({ ...member.facts, broker: presence.broker }));
+    const there = withoutReplaced([...own, ...others]);
+    this.#others = there.filter(({ broker }) => broker !== presence.broker);
+    const left = new Set(there.filter(({ broker }) => broker === presence.broker).map(({ id }) => id));
+    for (const member of this.members) {
+      if (left.has(member.id)) continue;
+      const message = `member ${member.id} of group ${this.name} connected to another broker`;
+      member.stream?.fail(new BackplaneError('fenced', message));
+      this.#drop(member);
+    }
+  }
+
+  #reviewAttended(isOwn: boolean): void {
+    const isAttended = this.size > 0;
+    if (isAttended === this.#isAttended || this.#closed) return;
+    this.#isAttended = isAttended;
+    this.parts.onAttended(isAttended, isOwn);
   }
 
   #revoke(slice: number): void {
@@ -281,6 +438,15 @@ export class Group {
     else slots.revoke(slice, setTimeout(() => this.#release(slice), revokeMs).unref());
   }
 
+  /** Another broker has given the slice away: it took its member for gone. Nothing of it can be committed any more. */
+  #lose(slice: number): void {
+    const { epoch } = this.#slots.lease(slice)!;
+    const stream = this.#slots.owner(slice)?.stream;
+    stream?.stop(slice);
+    if (stream?.isOver === false) stream.tell({ group: { revoking: { slice, epoch, commitWithinMs: 0 } } });
+    this.#release(slice);
+  }
+
   #release(slice: number): void {
     this.#slots.release(slice);
     this.rebalance();
@@ -291,63 +457,24 @@ export class Group {
     member.close();
     for (const slice of this.#slots.of(member)) this.#slots.release(slice);
     this.#members.delete(member.id);
-    if (this.#members.size > 0) this.rebalance();
-    else if (!this.#closed) this.parts.onAttended(false);
-  }
-
-  async #write(fresh: readonly FreshCommit[]): Promise<void> {
-    const over = await this.parts.parkAhead(fresh);
-    try {
-      await this.#update(fresh);
-    } catch (cause) {
-      for (const { lease } of fresh) lease.unstage();
-      throw cause;
-    } finally {
-      over();
-    }
-    for (const { lease, committed } of fresh) this.#committed(lease, committed);
-  }
-
-  async #update(fresh: readonly FreshCommit[]): Promise<void> {
-    const committedMs = Date.now();
-    await this.parts.store.update(this.name, (before) => {
-      const slices = [...before.slices];
-      // Before any of them is staged, so that another commit is not taken for one that is written with this.
-      for (const { lease, field } of fresh) {
-        const { slice, epoch } = lease;
-        if (slices[slice]?.epoch !== epoch) throw fenced(field, slice, epoch);
-      }
-      for (const { lease, committed } of fresh) {
-        const { slice, epoch } = lease;
-        // Another commit, of something later, may be written with this one.
-        if (lease.stages(committed)) slices[slice] = { epoch, cursor: committed.cursor, committedMs };
-      }
-      return { ...before, slices };
-    });
-  }
-
-  #committed(lease: SliceLease, committed: Committed): void {
-    const { slice } = lease;
-    const offset = lease.advances(committed) ? offsetOf(committed.cursor, slice) : undefined;
-    lease.committed(committed);
-    if (offset !== undefined) this.parts.lag.committed(slice, offset);
-    if (this.#slots.lease(slice) === lease && this.#slots.isRevoking(slice) && lease.isSettled) this.#release(slice);
-  }
-
-  /** Who commits what others have by now is slow no more. */
-  #committedLate(slice: number, epoch: number): void {
-    const before = this.#slots.before(slice);
-    if (before?.epoch === epoch) this.#isFastAgain(before.owner);
+    this.#untold = true;
+    this.#reviewAttended(true);
+    if (!this.#closed) this.rebalance();
   }
 
   #isFastAgain(member: Member | undefined): void {
     if (member?.isSlow !== true) return;
     member.isSlow = false;
+    this.#untold = true;
     this.rebalance();
   }
 }
 
-function fenced(field: string, slice: number, epoch: number): BackplaneError {
-  const message = `${field}: slice ${slice} is no longer this member's in epoch ${epoch}: what it had is given to another, or again`;
-  return new BackplaneError('fenced', message, { field });
+/** Whether another broker gave the slice to somebody, or took it. */
+function isOtherwiseHeld(one: SliceRecord, other: SliceRecord | undefined): boolean {
+  return (
+    one.epoch !== other?.epoch ||
+    one.holder?.broker !== other.holder?.broker ||
+    one.holder?.member !== other.holder?.member
+  );
 }

@@ -1,7 +1,7 @@
 /** All groups of a broker: members join them, slices are committed, and what nobody uses any more ends. */
 import type { Logger } from 'pino';
 import { BackplaneError, invalid } from '../../errors.js';
-import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX } from '../../limits.js';
+import { GROUP_SLICES_DEFAULT, GROUPS_MAX, GROUPS_UNATTENDED_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
 import { nodeGlobsText } from '../../subscriptions/request/node-globs.js';
@@ -14,18 +14,22 @@ import type { Sink } from '../delivery/outlet.js';
 import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import { checkProfiles } from '../delivery/profiles.js';
 import type { MemberReading, Subscriptions } from '../delivery/subscriptions.js';
-import type { GroupTimes, SliceCommit } from './group.js';
+import type { GroupTimes } from './group.js';
 import { LagFeed } from './group-lag.js';
 import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
 import { LiveGroup } from './live-group.js';
 import { MemberStream } from './member-stream.js';
 import { windowFrom } from './places/slice-place.js';
+import type { GroupPresence } from './presence/group-presence.js';
+import type { SliceCommit } from './slice-commits.js';
 import { Upkeep } from './upkeep.js';
 
 const SWEEP_INTERVAL_MS_MAX = 1_000;
 /** After a broker was started again, before slices are given to those who have come back. */
 const GATHER_MS = 700;
+/** A broker that the others take for dead sends its members to them after so long. */
+const CUT_OFF_MS = 5_000;
 /** After the end of a stream, the connection's own end is known at the latest by then. */
 const CONNECTION_END_MS = 50;
 
@@ -38,6 +42,7 @@ export interface GroupRetention {
 
 export interface GroupsOptions {
   readonly store: GroupStore;
+  readonly presence: GroupPresence;
   readonly context: DeliveryContext;
   readonly subscriptions: Subscriptions;
   readonly access: Pick<AccessControl, 'group'>;
@@ -49,10 +54,15 @@ export interface GroupsOptions {
 export class Groups {
   readonly #options: GroupsOptions;
   readonly #live = new Map<string, LiveGroup>();
+  /** The latest epoch of groups that were deleted: other brokers have other clocks. */
+  #endedEpoch = 0;
   /** Groups that are being written down, by their names. */
   readonly #creating = new Map<string, Promise<LiveGroup>>();
   readonly #sweep: NodeJS.Timeout;
   readonly #upkeep: Upkeep;
+  readonly #ends: readonly (() => void)[];
+  /** Since when others take this broker for dead, of a clock that is never set; undefined: they do not. */
+  #cutOffMs: number | undefined;
   readonly #lagFeed: LagFeed;
 
   /** Call it before anything is appended to the logs. */
@@ -64,6 +74,11 @@ export class Groups {
     const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
     this.#sweep = setInterval(() => this.#sweepAll(Date.now()), sweepMs).unref();
     this.#upkeep = new Upkeep(options.context.store, () => [...this.#live.values()], options.logger);
+    options.presence.relay?.serve((name, commits) => this.get(name).group.commit(commits));
+    this.#ends = [
+      options.store.watch((name, record) => this.#changed(name, record)),
+      options.presence.listen((name) => this.#live.get(name)?.group.othersChanged()),
+    ];
   }
 
   all(): readonly LiveGroup[] {
@@ -90,10 +105,19 @@ export class Groups {
     reading: MemberReading,
   ): Promise<void> {
     const request = checked.group!;
+    const { presence } = this.#options;
+    // Also a broker that has just begun, and of which nobody has read yet.
+    if (!presence.isCurrent) await presence.whenCurrent(AbortSignal.any([signal, AbortSignal.timeout(CUT_OFF_MS)]));
+    if (!presence.isCurrent) throw cutOff();
     const creating = this.#creating.get(request.name);
     const known = creating === undefined ? this.#live.get(request.name) : await creating;
-    if (known !== undefined) await this.#checkAccess(known, caller);
-    const live = known ?? (await this.#create(checked, request, caller));
+    let isMadeHere = false;
+    const onMade = () => {
+      isMadeHere = true;
+    };
+    const live = known ?? (await this.#create(checked, request, caller, onMade));
+    // Also where another broker made it at the same time.
+    if (!isMadeHere) await this.#checkAccess(live, caller);
     const record = live.record;
     checkSame(record, live, checked, request);
     if (isExpired(record, live, Date.now())) throw expired(record);
@@ -112,7 +136,7 @@ export class Groups {
     if (!isSame || live.record.sinceNs !== record.sinceNs) {
       throw new BackplaneError('unavailable', `group ${record.name} was changed meanwhile: subscribe again`);
     }
-    const stream = new MemberStream(sink, caller, checked, signal);
+    const stream = new MemberStream(sink, caller, checked, signal, presence);
     const member = live.group.join(request, stream);
     const { memberMs } = this.#options.times;
     let isSilent = false;
@@ -153,7 +177,11 @@ export class Groups {
     const seen = new Set(commits.map(({ slice }) => slice));
     if (commits.length === 0) throw invalid('slices', 'must have at least one');
     if (seen.size < commits.length) throw invalid('slices', 'must have each slice once');
-    await this.get(name).group.commit(commits);
+    const { group } = this.get(name);
+    const { relay } = this.#options.presence;
+    const broker = relay && group.brokerOf(commits);
+    if (broker === undefined) await group.commit(commits);
+    else await relay!.send(broker, name, commits);
   }
 
   /** Forgets a group that has no members. */
@@ -169,7 +197,8 @@ export class Groups {
   }
 
   #forget(live: LiveGroup): void {
-    this.#live.delete(live.group.name);
+    if (!this.#live.delete(live.group.name)) return;
+    this.#endedEpoch = Math.max(this.#endedEpoch, live.group.epochMax);
     if (this.#live.size === 0) this.#lagFeed.end();
     // Who came in while it was written down would wait for slices for ever.
     live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));
@@ -188,16 +217,20 @@ export class Groups {
 
   close(): void {
     clearInterval(this.#sweep);
+    for (const end of this.#ends) end();
     this.#upkeep.close();
     this.drain();
   }
 
-  /** Groups that had members when the broker ended count as left now. */
-  #restore(record: GroupRecord): void {
+  /**
+   * Groups that had members when the broker ended count as left now.
+   * @param isNew another broker has just made it, or this one
+   */
+  #restore(record: GroupRecord, isNew = false): void {
     // Members that had slices come back within a second, each on its own.
     const live = this.#liveOf(record, record.aloneSinceMs === undefined ? GATHER_MS : 0);
     const { logger } = this.#options;
-    live.countLogged();
+    if (!isNew || record.slices.some(({ cursor }) => cursor !== '')) live.countLogged();
     if (record.aloneSinceMs !== undefined && record.aloneSinceMs + record.interestMs < Date.now()) return;
     live
       .claim()
@@ -211,24 +244,46 @@ export class Groups {
     return live;
   }
 
-  async #create(checked: CheckedSubscription, request: GroupRequest, caller: Caller): Promise<LiveGroup> {
-    const { store, retention } = this.#options;
+  /** @param onMade called when it was made, and not by another broker at the same time */
+  async #create(
+    checked: CheckedSubscription,
+    request: GroupRequest,
+    caller: Caller,
+    onMade: () => void,
+  ): Promise<LiveGroup> {
+    const { store } = this.#options;
     // A name that was mistyped makes no group of everything.
     if (request.whatItHas) {
       const message = `there is no group ${request.name}: who makes it says what it subscribes to (topics, or a filter)`;
       throw new BackplaneError('not_found', message, { field: 'group' });
     }
-    if (this.#live.size + this.#creating.size >= GROUPS_MAX) {
+    if (new Set([...this.#live.keys(), ...this.#creating.keys()]).size >= GROUPS_MAX) {
       const message = `a broker has at most ${GROUPS_MAX} groups: delete some (backplane groups delete NAME)`;
       throw new BackplaneError('resource_exhausted', message);
     }
-    const nowMs = Date.now();
+    const record = this.#newRecord(checked, request, caller, Date.now());
+    const creating = store
+      .create(record)
+      .then(onMade, (cause) => {
+        if (!this.#live.has(record.name)) throw cause;
+      })
+      .then(() => this.#live.get(record.name) ?? this.#liveOf(record));
+    this.#creating.set(record.name, creating);
+    try {
+      return await creating;
+    } finally {
+      this.#creating.delete(record.name);
+    }
+  }
+
+  #newRecord(checked: CheckedSubscription, request: GroupRequest, caller: Caller, nowMs: number): GroupRecord {
+    const { retention } = this.#options;
     const { predicate } = checked.selectors[0]!;
     const { spec } = predicate;
     const { window } = checked;
     // A later group of the same name has later epochs, so that nobody can commit what was another's.
-    const slice = { epoch: Math.floor(nowMs / 1000), cursor: '', committedMs: 0 };
-    const record: GroupRecord = {
+    const epoch = Math.max(Math.floor(nowMs / 1000), this.#endedEpoch + 1);
+    return {
       name: request.name,
       owner: caller.identity.name,
       topics: allTopics(predicate),
@@ -241,15 +296,10 @@ export class Groups {
       interestMs: retention.interestMs,
       cursorsMs: retention.cursorsMs,
       aloneSinceMs: nowMs,
-      slices: Array.from({ length: request.slices || GROUP_SLICES_DEFAULT }, () => slice),
+      slices: Array.from({ length: request.slices || GROUP_SLICES_DEFAULT }, () => ({
+        ...{ epoch, cursor: '', committedMs: 0 },
+      })),
     };
-    const creating = store.create(record).then(() => this.#liveOf(record));
-    this.#creating.set(record.name, creating);
-    try {
-      return await creating;
-    } finally {
-      this.#creating.delete(record.name);
-    }
   }
 
   /** A member shares all that its group has, from where it stands. */
@@ -261,7 +311,31 @@ export class Groups {
     this.#options.access.group(caller, verbs, { ...record, sinceNs });
   }
 
+  /** A group was made, changed or deleted, by whichever broker. */
+  #changed(name: string, record: GroupRecord | undefined): void {
+    const live = this.#live.get(name);
+    if (record === undefined) {
+      if (live !== undefined) this.#forget(live);
+    } else if (live === undefined) this.#restore(record, true);
+    else live.changed(record);
+  }
+
+  /** Members of a broker that cannot reach the others get nothing here any more: they may find another one. */
+  #reviewCutOff(): void {
+    const { presence, logger } = this.#options;
+    if (presence.isCurrent) {
+      this.#cutOffMs = undefined;
+      return;
+    }
+    this.#cutOffMs ??= performance.now();
+    if (performance.now() - this.#cutOffMs < CUT_OFF_MS) return;
+    const attended = [...this.#live.values()].filter(({ group }) => group.members.some(({ isPresent }) => isPresent));
+    if (attended.length > 0) logger.warn(`members of ${attended.length} groups are sent away: ${cutOff().message}`);
+    for (const { group } of attended) group.endStreams(cutOff());
+  }
+
   #sweepAll(nowMs: number): void {
+    this.#reviewCutOff();
     const unattended: LiveGroup[] = [];
     for (const live of this.#live.values()) {
       live.group.checkCommits(nowMs);
@@ -316,8 +390,13 @@ function other(field: string, message: string): BackplaneError {
   return new BackplaneError('failed_precondition', message, { field });
 }
 
+function cutOff(): BackplaneError {
+  const message = 'this broker cannot reach the others of its cluster: subscribe at another one';
+  return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
+}
+
 function isExpired(record: GroupRecord, { aloneSinceMs, group }: LiveGroup, nowMs: number): boolean {
-  if (group.members.length > 0) return false;
+  if (group.size > 0) return false;
   const untilMs = cursorsUntilMs({ ...record, aloneSinceMs });
   return untilMs !== undefined && untilMs <= nowMs;
 }

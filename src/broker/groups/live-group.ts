@@ -33,7 +33,7 @@ interface Run {
   readonly subscription: Subscription;
 }
 
-export interface LiveGroupParts extends Omit<GroupParts, 'lag' | 'parkAhead' | 'deliver' | 'onAttended'> {
+export interface LiveGroupParts extends Omit<GroupParts, 'parkAhead' | 'deliver' | 'onAttended'> {
   readonly context: DeliveryContext;
   readonly subscriptions: Subscriptions;
 }
@@ -54,6 +54,10 @@ export class LiveGroup {
   /** Since when it has no member, milliseconds since 1970; undefined while it has some. */
   aloneSinceMs: number | undefined;
   readonly places: ParkedPlaces;
+  /** Epochs of the record whose filter and beginning are in force here. */
+  #applied = '';
+  /** The record that was looked at last. */
+  #known: GroupRecord;
   /** Number of the last count of what the log has: an earlier one does not go on. */
   #counts = 0;
 
@@ -70,15 +74,17 @@ export class LiveGroup {
     this.lag = new GroupLag(this.#count, this.#predicate.id, (node, watermarkNs) => this.#includes(node, watermarkNs));
     const { store, context } = parts;
     const { name } = record;
-    this.places = new ParkedPlaces({ name, store, context, slice: (slice) => this.slice(slice) });
+    const isOthers = (slice: number) => this.group.isOthers(slice);
+    this.places = new ParkedPlaces({ name, store, context, slice: (slice) => this.slice(slice), isOthers });
+    this.#known = record;
     const own: GroupParts = {
       ...parts,
-      lag: this.lag,
       parkAhead: (fresh) => this.places.ahead(fresh),
       deliver: (stream, lease, now) => void this.#deliver(stream, lease, now),
-      onAttended: (attended) => this.#attended(attended),
+      onAttended: (attended, isOwn) => this.#attended(attended, isOwn),
     };
     this.group = new Group(name, this.#count, own, gatherMs);
+    if (this.group.size > 0) this.aloneSinceMs = undefined;
   }
 
   get predicate(): Predicate {
@@ -119,6 +125,33 @@ export class LiveGroup {
     return this.#changes.run(() => this.#change(write));
   }
 
+  /** The state has another record of the group, written by whichever broker. */
+  changed(record: GroupRecord): void {
+    const known = this.#known;
+    this.#known = record;
+    for (const [slice, { cursor }] of record.slices.entries()) {
+      if (cursor !== known.slices[slice]?.cursor) this.#passed(slice, cursor);
+    }
+    if (isOtherFilter(record, known)) this.#follow(record, (write) => this.#change(write));
+    else if (isReset(record, known)) this.#follow(record, (write) => this.#restart(write));
+    // Another broker's last member left, while it did not know of this one's.
+    const isNotAlone = record.aloneSinceMs !== undefined && known.aloneSinceMs === undefined;
+    if (isNotAlone && this.group.members.length > 0) this.#note((now) => ({ ...now, aloneSinceMs: undefined }));
+    this.group.changed(record);
+  }
+
+  /** Does what another broker decided; what this one decides it does by itself, before anything that follows. */
+  #follow(record: GroupRecord, change: (write: () => Promise<GroupRecord>) => Promise<unknown>): void {
+    this.group.pause();
+    const { logger } = this.#parts;
+    const followed = this.#changes.run(async () => {
+      if (!this.#isOver && epochsOf(record) !== this.#applied) await change(async () => this.record);
+    });
+    followed
+      .catch((cause) => logger.error(`group ${record.name} is not as another broker changed it: ${cause}`))
+      .finally(() => this.group.resume());
+  }
+
   async #claim(): Promise<void> {
     if (this.#release !== undefined || this.#isOver) return;
     const { spec } = this.#predicate;
@@ -133,6 +166,7 @@ export class LiveGroup {
     this.group.pause();
     try {
       const record = await write();
+      this.#applied = epochsOf(record);
       const released = this.#release;
       this.#release = undefined;
       this.#predicate = predicateOf(record);
@@ -150,10 +184,16 @@ export class LiveGroup {
   }
 
   /** Has `write` change where the group begins. Who joined meanwhile must subscribe again, as it may have less. */
-  async restart(write: () => Promise<GroupRecord>): Promise<void> {
+  restart(write: () => Promise<GroupRecord>): Promise<void> {
+    return this.#changes.run(() => this.#restart(write));
+  }
+
+  async #restart(write: () => Promise<GroupRecord>): Promise<void> {
     this.group.pause();
     try {
-      const { name, sinceNs } = await write();
+      const record = await write();
+      const { name, sinceNs } = record;
+      this.#applied = epochsOf(record);
       this.#sinceNs = sinceNs;
       this.lag.reset();
       this.countLogged();
@@ -216,9 +256,15 @@ export class LiveGroup {
   }
 
   #passCommitted(): void {
-    for (const [slice, { cursor }] of this.record.slices.entries()) {
+    for (const [slice, { cursor }] of this.record.slices.entries()) this.#passed(slice, cursor);
+  }
+
+  #passed(slice: number, cursor: string): void {
+    try {
       const offset = offsetOf(cursor, slice);
       if (offset !== undefined) this.lag.committed(slice, offset);
+    } catch {
+      // A newer broker's: how far it is cannot be said here.
     }
   }
 
@@ -232,23 +278,27 @@ export class LiveGroup {
     return { slice, predicate: this.#predicate, matches };
   }
 
-  #attended(attended: boolean): void {
+  /** @param isOwn the member that came or left is this broker's */
+  #attended(attended: boolean, isOwn: boolean): void {
     this.aloneSinceMs = attended ? undefined : Date.now();
     this.lag.unattendedBytes = 0;
     if (attended) {
       void this.claim().catch(() => undefined);
       return;
     }
-    const { store, logger } = this.#parts;
     const { aloneSinceMs } = this;
-    store
-      .update(this.group.name, (record) => ({ ...record, aloneSinceMs }))
-      .catch((cause) => {
-        const { code, message } = asBackplaneError(cause);
-        // It was deleted at the same time.
-        if (code !== 'not_found')
-          logger.error({ cause: message }, `group ${this.group.name}: cannot note that all left`);
-      });
+    // Who had the last member notes it, unless that broker died.
+    this.#note((record) => (isOwn || record.aloneSinceMs === undefined ? { ...record, aloneSinceMs } : record));
+  }
+
+  #note(change: (record: GroupRecord) => GroupRecord): void {
+    const { store, logger } = this.#parts;
+    store.update(this.group.name, change).catch((cause) => {
+      const { code, message } = asBackplaneError(cause);
+      // It was deleted at the same time.
+      if (code !== 'not_found')
+        logger.error({ cause: message }, `group ${this.group.name}: cannot note since when it has members`);
+    });
   }
 
   async #deliver(stream: MemberStream, lease: SliceLease, record: GroupRecord): Promise<void> {
@@ -324,4 +374,19 @@ function ofSlice(slice: number, name: string, { code, message, details }: Backpl
   if (code !== 'cursor_expired' && code !== 'cursor_invalid') return new BackplaneError(code, message, details);
   const remedy = `backplane groups reset ${name} --to oldest|now|TIME`;
   return new BackplaneError('cursor_expired', `slice ${slice} of group ${name} cannot go on: ${message}; "${remedy}"`);
+}
+
+function isOtherFilter(one: GroupRecord, other: GroupRecord): boolean {
+  const parts = ({ filter, topics, fields }: GroupRecord) => JSON.stringify([filter, topics, fields]);
+  return one.slices !== other.slices && parts(one) !== parts(other);
+}
+
+/** Only a reset goes back to where nothing was committed. */
+function isReset(one: GroupRecord, other: GroupRecord): boolean {
+  if (one.sinceNs !== other.sinceNs) return true;
+  return one.slices.every(({ cursor }) => cursor === '') && other.slices.some(({ cursor }) => cursor !== '');
+}
+
+function epochsOf({ slices }: GroupRecord): string {
+  return slices.map(({ epoch }) => epoch).join();
 }

@@ -7,6 +7,7 @@ import type { CheckedSubscription } from '../../subscriptions/request/subscripti
 import type { SubscribeResponse } from '../../wire/messages.js';
 import type { Caller } from '../access/gate.js';
 import type { Delivery, Outlet, Sink } from '../delivery/outlet.js';
+import type { GroupPresence } from './presence/group-presence.js';
 import type { SliceLease } from './slice-lease.js';
 
 export class MemberStream {
@@ -31,6 +32,8 @@ export class MemberStream {
     /** What the member asked for. */
     readonly asked: CheckedSubscription,
     signal: AbortSignal,
+    /** Events are given as long as the other brokers take this one for alive. */
+    readonly presence: Pick<GroupPresence, 'isCurrent' | 'whenCurrent'>,
   ) {
     this.#sink = sink;
     this.signal = signal;
@@ -115,6 +118,8 @@ class SliceSink implements Sink {
   }
 
   async write(delivery: Delivery): Promise<void> {
+    const { presence } = this.#stream;
+    if (!presence.isCurrent) await presence.whenCurrent(this.closed);
     if (this.closed.aborted) throw new BackplaneError('cancelled', 'the slice has another member');
     const marked = delivery.kind === 'batch' ? this.#batch(delivery) : this.#message(delivery.message);
     if (marked !== undefined) await this.#stream.write(marked);

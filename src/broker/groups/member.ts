@@ -1,6 +1,8 @@
 /** A member of a group: it outlives its stream where it has a name. */
 import { randomUUID } from 'node:crypto';
+import { GROUP_MEMBER_TEXT_MAX } from '../../limits.js';
 import type { MemberStream } from './member-stream.js';
+import { type HolderId, holderText, type MemberFacts } from './presence/group-presence.js';
 
 export class Member {
   readonly id: string;
@@ -10,11 +12,14 @@ export class Member {
   /** Undefined while a named member has no connection. */
   stream: MemberStream | undefined;
   #awayTimer: NodeJS.Timeout | undefined;
+  #before: readonly HolderId[] = [];
 
   /** `name` is empty for a member without one. */
   constructor(
     readonly name: string,
     stream: MemberStream,
+    /** Members are put in order by it: see MemberFacts. */
+    public order = 0,
   ) {
     this.id = name === '' ? randomUUID() : name;
     this.stream = stream;
@@ -23,6 +28,27 @@ export class Member {
   /** Whether it can be given anything. */
   get isPresent(): boolean {
     return this.stream !== undefined && !this.stream.isOver;
+  }
+
+  /** It is what these were, at other brokers. */
+  replaces(before: readonly HolderId[]): void {
+    this.#before = before;
+  }
+
+  /** Whether it was that member of another broker. */
+  was(holder: HolderId): boolean {
+    const text = holderText(holder);
+    return this.#before.some((each) => holderText(each) === text);
+  }
+
+  /** As other brokers are told. */
+  get facts(): MemberFacts {
+    const { id, order, joinedMs, stream } = this;
+    return {
+      ...{ id, named: this.name !== '', order, away: stream === undefined, slow: this.isSlow, joinedMs },
+      ...{ client: shortened(stream?.asked.client), peer: shortened(stream?.caller.peer) },
+      ...{ identity: shortened(stream?.caller.identity.name), replaces: this.#before },
+    };
   }
 
   /** The member has a connection again. */
@@ -43,4 +69,9 @@ export class Member {
     clearTimeout(this.#awayTimer);
     this.stream = undefined;
   }
+}
+
+/** What other brokers are told of each of some hundred members must fit one entry. */
+function shortened(text = ''): string {
+  return text.slice(0, GROUP_MEMBER_TEXT_MAX);
 }

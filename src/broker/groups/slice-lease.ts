@@ -38,8 +38,6 @@ export class SliceLease {
   /** Ordinal of the last cursor with which events, or a gap, were given. */
   #given = 0;
   #committed = 0;
-  /** Ordinal of the last commit that is being written. */
-  #staged = 0;
   readonly #stretches: Stretch[] = [];
   readonly #places: GivenPlaces;
   #takeMoved: () => readonly CursorNode[] | undefined = () => undefined;
@@ -116,18 +114,6 @@ export class SliceLease {
   /** Whether a commit goes on from what is committed. One that does not changes nothing. */
   advances({ ordinal }: Pick<Committed, 'ordinal'>): boolean {
     return ordinal > this.#committed;
-  }
-
-  /** Whether to write the commit: none of something later is being written. Idempotent. */
-  stages({ ordinal }: Committed): boolean {
-    if (ordinal < this.#staged || !this.advances({ ordinal })) return false;
-    this.#staged = ordinal;
-    return true;
-  }
-
-  /** What was being written was not. */
-  unstage(): void {
-    this.#staged = this.#committed;
   }
 
   /** A commit of the broker's own, of the place where nothing is open: see isSettled. */

@@ -21,6 +21,8 @@ export interface Follower {
   readonly notify: () => void;
   /** Told how far a node's topic reaches of which frames were passed over. */
   readonly passed: (end: TopicEnd) => void;
+  /** Told that a partition's log has lost what it had from an offset on: other frames come there. */
+  readonly rewound: (partition: number, offset: number) => void;
 }
 
 /** What all places of a partition share. */
@@ -108,7 +110,9 @@ export class FanOut {
       const place = places[partition]!;
       if (loss.kind === 'passed') place.stopBefore(loss.offsetFrom);
       else place.rewind(loss.offset);
-      if (place.isRead) follower.notify();
+      if (!place.isRead) continue;
+      if (loss.kind === 'rewound') follower.rewound(partition, loss.offset);
+      follower.notify();
     }
   }
 

@@ -5,6 +5,7 @@ import { BackplaneError } from '../../errors.js';
 import { bytesText } from '../../text/size-text.js';
 import { durationMsText } from '../../text/time-text.js';
 import { coordinationStreams } from '../cluster/nats/coordination-streams.js';
+import { documentForms } from '../log/documents/document-streams.js';
 import { type LogBounds, partitionForms } from '../log/jetstream/streams.js';
 import {
   boundStream,
@@ -18,7 +19,12 @@ import {
 } from './stream-form.js';
 
 function forms(cluster: string, bounds: LogBounds): StreamForm[] {
-  return [...partitionForms(cluster, bounds), ...coordinationStreams(cluster, bounds.replicas)];
+  return [...partitionForms(cluster, bounds), ...otherForms(cluster, bounds.replicas)];
+}
+
+/** Of streams whose sizes are their own. */
+function otherForms(cluster: string, replicas: number): StreamForm[] {
+  return [...coordinationStreams(cluster, replicas), ...documentForms(cluster, replicas)];
 }
 
 /**
@@ -109,8 +115,7 @@ export async function boundCluster(
     replicas: given.replicas ?? config.num_replicas,
   };
   for (const form of partitionForms(cluster, bounds)) await bound(manager, form);
-  // Their sizes are their own.
-  for (const { name } of coordinationStreams(cluster, bounds.replicas)) {
+  for (const { name } of otherForms(cluster, bounds.replicas)) {
     await bound(manager, { name, num_replicas: bounds.replicas });
   }
 }

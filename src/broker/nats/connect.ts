@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
-import type { Authenticator, ConnectionOptions, NatsConnection } from 'nats';
+import type { Authenticator, ConnectionOptions, NatsConnection, ServerInfo } from 'nats';
 import { BackplaneError } from '../../errors.js';
-import { NATS_PING_MS, NATS_RECONNECT_MS, NATS_REQUEST_MS } from '../../limits.js';
+import { NATS_PAYLOAD_BYTES_MIN, NATS_PING_MS, NATS_RECONNECT_MS, NATS_REQUEST_MS } from '../../limits.js';
 
 export interface NatsOptions {
   /** nats://host:port or tls://host:port, at least one. */
@@ -57,7 +57,7 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
     throw new BackplaneError('unavailable', `nats: none of ${servers.join(', ')} can be used: ${cause.message}`);
   });
   try {
-    checkServer(connection.info?.version ?? '', connection.getServer());
+    checkServer(connection.info!, connection.getServer());
   } catch (cause) {
     await connection.close();
     throw cause;
@@ -80,7 +80,11 @@ function identityCheck(servers: readonly string[]) {
 }
 
 /** Throws failed_precondition, with the reason. */
-function checkServer(version: string, server: string): void {
+function checkServer({ version = '', max_payload: payloadBytesMax }: ServerInfo, server: string): void {
+  if (payloadBytesMax < NATS_PAYLOAD_BYTES_MIN) {
+    const bound = `it must be at least ${NATS_PAYLOAD_BYTES_MIN}`;
+    throw new BackplaneError('failed_precondition', `max_payload of ${server} is ${payloadBytesMax}, ${bound}`);
+  }
   const parts = version.split(/[.-]/).map(Number);
   for (const [at, least] of SERVER_MIN.entries()) {
     const part = parts[at] ?? 0;

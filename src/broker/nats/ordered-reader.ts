@@ -29,6 +29,11 @@ export interface ReaderListener {
   readonly headersOnly?: () => boolean;
   /** What it throws ends this consumer; a new one begins. */
   message(message: StoredMessage): void;
+  /**
+   * Of a stream without ticks: whether all of it was read, so that there was nothing to hear. Else silence is a dead
+   * consumer.
+   */
+  hasRead?(stream: StreamInfo): boolean;
   /** Why nothing is being read, in a sentence; undefined once it is again. */
   trouble(reason: string | undefined): void;
   /** There is no such stream any more, or begin() threw StreamGone, and why: nothing will be read again. */
@@ -119,19 +124,31 @@ export class OrderedReader {
   }
 
   /** One consumer. Resolves with why it ended. */
-  async #read(onMessage: () => void): Promise<Error> {
+  async #read(onHeard: () => void): Promise<Error> {
     let pull: StreamPull | undefined;
+    let fail: (cause: Error) => void = () => undefined;
     const failed = new Promise<Error>((resolve) => {
-      this.#fail = (cause) => {
+      fail = (cause) => {
         pull?.close();
         resolve(cause);
       };
     });
+    this.#fail = fail;
     // Not before it could say something.
     let heardMs = Number.POSITIVE_INFINITY;
+    let isOver = false;
     const { silenceMs } = this.#times;
+    const silent = async () => {
+      heardMs = Number.POSITIVE_INFINITY;
+      // Of a stream without ticks it is asked whether there was anything to hear.
+      const isDone = this.#listener.hasRead?.(await this.#look()) ?? false;
+      if (!isDone) throw new Error(`nothing came for ${silenceMs} ms`);
+      if (isOver) return;
+      onHeard();
+      heardMs = performance.now();
+    };
     const watch = setInterval(() => {
-      if (performance.now() - heardMs > silenceMs) this.restart(`nothing came for ${silenceMs} ms`);
+      if (performance.now() - heardMs > silenceMs) silent().catch(fail);
     }, silenceMs / 4).unref();
     const statuses = this.#link.reading.status() as Statuses;
     // What was on its way to a connection that is lost never arrives.
@@ -147,12 +164,12 @@ export class OrderedReader {
           message: (message) => {
             heardMs = performance.now();
             this.#listener.message(message);
-            onMessage();
+            onHeard();
             // The next request is there before this one is spent.
             if (pull !== undefined && pull.outstanding <= READER_BATCH) ask();
           },
           ended: ask,
-          failed: this.#fail,
+          failed: fail,
         },
       );
       heardMs = performance.now();
@@ -162,6 +179,7 @@ export class OrderedReader {
       return cause as Error;
     } finally {
       this.#fail = () => undefined;
+      isOver = true;
       clearInterval(watch);
       statuses.stop();
       pull?.close();

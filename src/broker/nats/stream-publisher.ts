@@ -3,7 +3,7 @@
  * that do not come. The client's own requests make a timer and two errors, with their stacks, for each message.
  */
 import type { Msg, MsgHdrs, NatsConnection } from 'nats';
-import { NATS_REQUEST_MS } from '../../limits.js';
+import { APPEND_WINDOW_BYTES_MAX, NATS_REQUEST_MS } from '../../limits.js';
 import { createInbox } from './nats-library.js';
 
 /** What the server answers instead of an acknowledgement. */
@@ -25,6 +25,7 @@ interface Acknowledgement {
 
 interface Sent {
   readonly stream: string;
+  readonly bytes: number;
   readonly deadlineMs: number;
   readonly stored: (sequence: number) => void;
   readonly failed: (cause: Error) => void;
@@ -36,6 +37,9 @@ export class StreamPublisher {
   /** By the last token of their replies, in the order in which their times end. */
   readonly #sent = new Map<string, Sent>();
   #count = 0;
+  /** Bytes whose acknowledgement did not come, and which may still be in this process. */
+  #adrift = 0;
+  #flushing = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(connection: NatsConnection) {
@@ -48,10 +52,15 @@ export class StreamPublisher {
    * error where nothing is known within NATS_REQUEST_MS: the message may be stored then.
    */
   publish(stream: string, subject: string, body: Uint8Array, headers: MsgHdrs): Promise<number> {
+    if (this.#adrift > APPEND_WINDOW_BYTES_MAX) {
+      this.#flush();
+      return Promise.reject(new Error('the server does not read what it is sent'));
+    }
     return new Promise((stored, failed) => {
       const token = (this.#count++).toString(36);
       this.#connection.publish(subject, body, { headers, reply: `${this.#inbox}.${token}` });
-      this.#sent.set(token, { stream, deadlineMs: performance.now() + NATS_REQUEST_MS, stored, failed });
+      const deadlineMs = performance.now() + NATS_REQUEST_MS;
+      this.#sent.set(token, { stream, bytes: body.length, deadlineMs, stored, failed });
       this.#timer ??= setTimeout(() => this.#expire(), NATS_REQUEST_MS);
     });
   }
@@ -68,16 +77,28 @@ export class StreamPublisher {
     }
   }
 
+  /** What is answered to a ping has left this process before it, and where the connection is lost nothing is kept. */
+  #flush(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    const over = () => {
+      this.#flushing = false;
+      this.#adrift = 0;
+    };
+    this.#connection.flush().then(over, over);
+  }
+
   /** Ends what was sent too long ago. */
   #expire(): void {
     this.#timer = undefined;
-    for (const [token, { deadlineMs, failed }] of this.#sent) {
+    for (const [token, { bytes, deadlineMs, failed }] of this.#sent) {
       const leftMs = deadlineMs - performance.now();
       if (leftMs > 0) {
         this.#timer = setTimeout(() => this.#expire(), leftMs);
         return;
       }
       this.#sent.delete(token);
+      this.#adrift += bytes;
       failed(new Error(`no acknowledgement within ${NATS_REQUEST_MS} ms`));
     }
   }

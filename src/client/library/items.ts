@@ -92,6 +92,10 @@ export function batchFacts(item: BatchItem): ItemFacts {
   const cursor = cursorOf(item);
   if (item.kind === 'events') return { kind: 'events', cursor, events: item.events.length };
   if (item.kind === 'coverage') return { kind: 'coverage', cursor };
+  if (item.kind === 'group' && item.group.assigned) {
+    const { slice, epoch } = item.group.assigned;
+    return { kind: 'other', cursor, assigned: { slice, epoch: String(epoch) } };
+  }
   if (item.kind !== 'accepted') return { kind: 'other', cursor };
   const { sinceNs, untilNs } = item.accepted;
   return { kind: 'accepted', cursor, since: textOf(sinceNs), until: textOf(untilNs) };

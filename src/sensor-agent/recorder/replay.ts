@@ -85,8 +85,13 @@ export class Replay {
   /** Entries of earlier pages are counted already. */
   #countFrom = 0;
   #entries = new PageEntries();
-  /** A hole was read, but not yet the checkpoint that follows it. */
+  /**
+   * The next checkpoint has context that no record read before it tells: a hole was read, or records that waited at the
+   * checkpoint before are gone.
+   */
   #interrupted = false;
+  /** Ordinal of the last checkpoint that was restored. */
+  #seenAt = -1;
   /**
    * Whether records were skipped as unreadable; their events lie at or before #unsureToNs (undefined: the end is
    * unknown).
@@ -132,11 +137,13 @@ export class Replay {
     else this.#sight = oldestAnchor(log);
     this.#reader = log.reader(anchor?.head.resumeOrdinal ?? log.firstOrdinal);
     this.#lookAround();
-    if (anchor) this.#passing?.at(anchor.ordinal, 0);
+    if (anchor && !this.#interrupted) this.#passing?.at(anchor.ordinal, 0);
   }
 
   #see({ ordinal, head, checkpoint }: Anchor): void {
     this.#timeline.restore(head, checkpoint, ordinal);
+    this.#seenAt = ordinal;
+    this.#interrupted = head.resumeOrdinal < this.#log.firstOrdinal;
     const { position, clock, wallNs } = head;
     this.start ??= { position, timeNs: position.timeNs === 0n ? clock.wallNs : wallNs };
   }
@@ -334,14 +341,10 @@ export class Replay {
     this.#interrupted = true;
   }
 
-  /**
-   * Restores the checkpoint after a hole: only it has the context that was followed live while nothing was recorded.
-   */
+  /** Restores the checkpoint that alone has the context. */
   #resume(ordinal: number): void {
-    const anchor = wholeAnchor(this.#log, ordinal);
-    if (!anchor) return;
-    this.#see(anchor);
-    this.#interrupted = false;
+    const anchor = ordinal > this.#seenAt ? wholeAnchor(this.#log, ordinal) : undefined;
+    if (anchor) this.#see(anchor);
   }
 
   #page(payload: Buffer, ordinal: number): void {

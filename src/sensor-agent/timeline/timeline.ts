@@ -35,7 +35,7 @@ import { ExecJoin } from './exec-join.js';
 import { KernelEvents, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
 import { Failures } from './order/failures.js';
-import { decodedEntry, NO_TRACE, type Pending, takeUpTo } from './order/pending.js';
+import { decodedEntry, type EntryPlace, NO_TRACE, type Pending, takeUpTo } from './order/pending.js';
 import { eventAt, OpenedFiles } from './paths/opened-file.js';
 import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
@@ -200,14 +200,14 @@ export class Timeline {
       if (!format) continue;
       const offset = entries.offsets[at]!;
       const length = entries.lengths[at]!;
-      const place = { ...NO_TRACE, timeNs: entries.timeNs(at), lane: page.lane, tie: entries.ties[at]!, ordinal };
-      let event: Pending = place;
+      const place = { timeNs: entries.timeNs(at), lane: page.lane, tie: entries.ties[at]!, ordinal };
       const loss = this.failures.lossOf(format.name, this.#positionOf(place), () => {
-        event = { ...place, ...decodedEntry(format, page.bytes, offset, length) };
+        const event = decodedEntry(place, format, page.bytes, offset, length);
         this.#opened?.note(event);
         this.#lookNotes?.entry(event);
+        this.#add(event);
       });
-      this.#add(loss ? { ...place, loss } : event);
+      if (loss) this.#add({ ...NO_TRACE, ...place, loss });
     }
   }
 
@@ -413,7 +413,7 @@ export class Timeline {
     return this.#restored !== undefined && ordinal < this.#restored.ordinal;
   }
 
-  #positionOf({ timeNs, lane, tie }: Pending): Position {
+  #positionOf({ timeNs, lane, tie }: EntryPlace): Position {
     return { epoch: this.#origin.epoch, timeNs, lane, tie };
   }
 

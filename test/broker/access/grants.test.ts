@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { hideDirectory, publicText } from '../../../src/text/public-text.js';
 import {
   type GetStatusResponse__Output,
   getStatusResponseCodec,
@@ -124,6 +125,13 @@ test('where the broker keeps its data is told to who manages it', async () => {
     Buffer.from('no message'),
   );
   assert.deepEqual([garbage.status, garbage.code], [7, 'permission_denied'], 'who may not learns nothing of a message');
+});
+
+test('the directories of brokers are hidden, also one within another, and none that only begins so', () => {
+  const ends = [hideDirectory('/d/a', 'A'), hideDirectory('/d/a/b', 'B')];
+  assert.equal(publicText('/d/a/x, /d/a/b/y, "/d/a". /d/a2, /d/a-agent'), 'A/x, B/y, "A". /d/a2, /d/a-agent');
+  for (const end of ends) end();
+  assert.equal(publicText('/d/a/b'), '/d/a/b');
 });
 
 test('who manages some nodes changes those, also where a glob names more', async () => {

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Identity } from '../../../src/broker/access/gate.js';
-import { KnownIds } from '../../../src/broker/app/known-ids.js';
 import { PublishRates } from '../../../src/broker/app/publish-rates.js';
 import { PUBLISHING, Publisher } from '../../../src/broker/app/publisher.js';
 import { publisherName } from '../../../src/broker/app/publisher-name.js';
-import { DOCUMENT_BOUNDS, DocumentLogs } from '../../../src/broker/log/documents/document-logs.js';
+import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
+import { openEmbeddedDocuments } from '../../../src/broker/log/documents/embedded-document-logs.js';
+import { KnownIds } from '../../../src/broker/log/documents/known-ids.js';
 import { BackplaneError } from '../../../src/errors.js';
 import { publishBatchOf } from '../../../src/wire/publish-request.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
@@ -77,7 +78,8 @@ test('identities of one name and another kind have ids of their own, also after 
     { name: 'ci', kind: 'jwt' },
   ];
   for (const expected of [0, 1]) {
-    const logs = await DocumentLogs.open({ dir, bounds: DOCUMENT_BOUNDS, onFailure: () => assert.fail() });
+    const options = { dir, bounds: DOCUMENT_BOUNDS, ids: PUBLISHING, onFailure: () => assert.fail() };
+    const logs = await openEmbeddedDocuments(options);
     const publisher = new Publisher(logs, PUBLISHING);
     for (const identity of identities)
       assert.equal((await publisher.publish(identity, batch)).duplicates, expected, identity.kind);

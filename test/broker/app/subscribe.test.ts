@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import fc from 'fast-check';
 import { PUBLISHING } from '../../../src/broker/app/publisher.js';
+import { batchKind } from '../../../src/broker/log/documents/document-batch.js';
 import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
 import { MiB } from '../../../src/limits.js';
 import type { SubscribeRequest } from '../../../src/wire/messages.js';
@@ -70,6 +71,20 @@ test('past and live of several topics come in their order and once, filtered; no
   const last = harness.subscribe({ topics: ['app.*'], last: 7 });
   await last.end();
   assert.deepEqual(idsOf(last), numbers(24, 31));
+});
+
+test('who reads passes what only seems to be wanted, also behind the head of a segment', async () => {
+  await harness.startBroker();
+  const twin = range(0, 5_000)
+    .map((number) => `app.t${number}`)
+    .find((topic) => batchKind(topic) === batchKind('app.b'))!;
+  const live = harness.subscribe({ topics: ['app.b'], follow: true });
+  await live.isAccepted();
+  const publisher = harness.publisher();
+  await publish(publisher, twin, ['1']);
+  await publish(publisher, 'app.b', ['2']);
+  await has(live, 1);
+  assert.deepEqual(idsOf(live), ['2']);
 });
 
 test('kernel events and documents of the past are merged by time; no topics named are those of the kernel', async () => {

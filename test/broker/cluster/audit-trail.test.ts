@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
+import { AuditDocuments, RefusalDocuments } from '../../../src/broker/cluster/audit-documents.js';
 import type { AuditLog } from '../../../src/broker/cluster/audit-log.js';
 import { AuditTrail } from '../../../src/broker/cluster/audit-trail.js';
-import { AuditDocuments, RefusalDocuments } from '../../../src/broker/cluster/embedded/audit-documents.js';
-import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
+import type { EmbeddedDocumentLog } from '../../../src/broker/log/documents/embedded-document-log.js';
 import type { AuditContext } from '../../../src/wire/event/event.js';
 import { openLog, readLog } from '../../harness/broker/documents.js';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
@@ -16,15 +16,15 @@ import { until } from '../../harness/until.js';
 const silent = pino({ level: 'silent' });
 const BOUNDS = { bytesMax: 1 << 28, ageMsMax: 3_600_000 };
 
-function logIn(disk = new FaultyFiles()): DocumentLog {
+function logIn(disk = new FaultyFiles()): EmbeddedDocumentLog {
   return openLog(scratchDirectory('audit'), { name: 'audit', givesWay: false, files: disk.ops });
 }
 
-function trailOf(log: DocumentLog): AuditTrail {
+function trailOf(log: EmbeddedDocumentLog): AuditTrail {
   return new AuditTrail(new AuditDocuments(log), new RefusalDocuments(log, BOUNDS), silent);
 }
 
-async function entriesIn(log: DocumentLog): Promise<AuditContext[]> {
+async function entriesIn(log: EmbeddedDocumentLog): Promise<AuditContext[]> {
   const batches = (await readLog(log)).flatMap((each) => (typeof each === 'string' ? [] : [each]));
   return batches.flatMap((batch) => batch.documents.map((_document, at) => batch.event(at).audit!));
 }

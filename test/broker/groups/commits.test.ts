@@ -13,9 +13,11 @@ import { checkGroupState, type GroupRecord, predicateOf } from '../../../src/bro
 import { GroupStore } from '../../../src/broker/groups/group-store.js';
 import { Groups } from '../../../src/broker/groups/groups.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
+import { ALONE } from '../../../src/broker/groups/presence/group-presence.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
 import type { SliceLease } from '../../../src/broker/groups/slice-lease.js';
-import { DOCUMENT_BOUNDS, DocumentLogs } from '../../../src/broker/log/documents/document-logs.js';
+import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
+import { openEmbeddedDocuments } from '../../../src/broker/log/documents/embedded-document-logs.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { GROUPS_MAX } from '../../../src/limits.js';
 import { wallNowNs } from '../../../src/nanoseconds.js';
@@ -44,6 +46,15 @@ const RECORD: GroupRecord = {
   slices: Array.from({ length: 8 }, () => ({ epoch: 1, cursor: '', committedMs: 0 })),
 };
 
+const STREAM = { isOver: false, stop: () => undefined, tell: () => undefined, asked: {}, caller: { identity: {} } };
+const PARTS = {
+  presence: ALONE,
+  times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
+  parkAhead: async () => () => undefined,
+  onAttended: () => undefined,
+  logger: pino({ level: 'silent' }),
+};
+
 const cursor = (sinceNs: bigint) =>
   encodeCursor({ clusterId: '0123456789abcdef', predicateId: 1n, sinceNs, places: [], nodes: [] })!;
 
@@ -55,14 +66,20 @@ test('a commit that is acknowledged is written, also where a later one with it i
   const group = new Group('g', 8, {
     store,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
-    lag: new GroupLag(8, 0n, () => true),
+    presence: ALONE,
     parkAhead: async () => () => undefined,
     deliver: (_stream, lease) => leases.set(lease.slice, lease),
     onAttended: () => undefined,
     logger: pino({ level: 'silent' }),
   });
-  const stream = { isOver: false, stop: () => undefined, tell: () => undefined } as unknown as MemberStream;
-  group.join({ name: 'g', member: 'm', slices: 8, whatItHas: true }, stream);
+  const stream = {
+    isOver: false,
+    stop: () => undefined,
+    tell: () => undefined,
+    asked: {},
+    caller: { identity: {} },
+  } as unknown as MemberStream;
+  group.join({ name: 'g', member: 'm', slices: 8, had: [], whatItHas: true }, stream);
   await until('all slices', () => leases.size === 8);
   const [one, two] = [leases.get(1)!, leases.get(2)!];
   const [early, late, other] = [one.give(cursor(1n), 0), one.give(cursor(2n), 0), two.give(cursor(1n), 0)];
@@ -78,6 +95,19 @@ test('a commit that is acknowledged is written, also where a later one with it i
   await assert.rejects(fenced, /slice 2 is no longer/);
   await Promise.all([moved, alone]);
   assert.equal(store.get('g')!.slices[1]!.cursor, cursor(1n));
+  // Of two that are written together the later one counts, and none goes back: also where nobody heard of it.
+  await Promise.all([late, early].map((each) => group.commit([{ slice: 1, epoch: one.epoch, cursor: each }])));
+  assert.equal(store.get('g')!.slices[1]!.cursor, cursor(2n));
+  const unheard = one.give(cursor(4n), 0);
+  const between = one.give(cursor(3n), 0);
+  await store.update('g', (before) => ({
+    ...before,
+    slices: before.slices.map((each, slice) =>
+      slice === 1 ? { ...each, cursor: cursor(4n), ordinal: one.read('cursor', between).ordinal } : each,
+    ),
+  }));
+  await group.commit([{ slice: 1, epoch: one.epoch, cursor: unheard }]);
+  assert.equal(store.get('g')!.slices[1]!.cursor, cursor(4n));
   group.close();
 });
 
@@ -111,7 +141,7 @@ test('slices are given when every reason not to is gone', async () => {
   const group = new Group('g', 8, {
     store,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
-    lag: new GroupLag(8, 0n, () => true),
+    presence: ALONE,
     parkAhead: async () => () => undefined,
     deliver: () => given++,
     onAttended: () => undefined,
@@ -119,13 +149,43 @@ test('slices are given when every reason not to is gone', async () => {
   });
   group.pause();
   group.pause();
-  const stream = { isOver: false, stop: () => undefined, tell: () => undefined } as unknown as MemberStream;
-  group.join({ name: 'g', member: 'm', slices: 8, whatItHas: true }, stream);
+  const stream = {
+    isOver: false,
+    stop: () => undefined,
+    tell: () => undefined,
+    asked: {},
+    caller: { identity: {} },
+  } as unknown as MemberStream;
+  group.join({ name: 'g', member: 'm', slices: 8, had: [], whatItHas: true }, stream);
   group.resume();
   await store.update('g', (record) => record);
   assert.equal(given, 0);
   group.resume();
   await until('all slices', () => given === 8);
+  group.close();
+});
+
+test('epochs do not fall when the state lost some, nor below what a member had', async () => {
+  const state = openState(scratchDirectory('epochs'), { name: 'groups', check: checkGroupState });
+  const store = new GroupStore(state, state);
+  await store.create(RECORD);
+  const leases: SliceLease[] = [];
+  const stream = () => ({ ...STREAM }) as unknown as MemberStream;
+  const group = new Group('g', 8, { ...PARTS, store, deliver: (_stream, lease) => leases.push(lease) });
+  store.watch((_name, record) => record && group.changed(record));
+  const had = [{ slice: 2, epoch: 50 }];
+  const first = stream();
+  const member = group.join({ name: 'g', member: '', slices: 8, had, whatItHas: true }, first);
+  await until('all slices', () => leases.length === 8);
+  assert.deepEqual(leases.map(({ epoch }) => epoch).sort(), [2, 2, 2, 2, 2, 2, 2, 51]);
+  const told = leases.splice(0).find(({ slice }) => slice === 2)!;
+  const cursorGiven = told.give(cursor(1n), 0);
+  // As a power cut may leave it.
+  await store.update('g', () => RECORD);
+  await until('all slices anew', () => leases.length === 8);
+  assert.deepEqual(leases.map(({ epoch }) => epoch).sort(), [3, 3, 3, 3, 3, 3, 3, 52]);
+  await assert.rejects(group.commit([{ slice: 2, epoch: 51, cursor: cursorGiven }]), /no longer this member's/);
+  group.leave(member, first, false);
   group.close();
 });
 
@@ -144,7 +204,7 @@ test('two that make a group at once do not pass the bound on groups', async () =
   const book = newBook();
   const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
   const groups = new Groups({
-    ...{ store, access: { group: () => undefined }, logger: pino({ level: 'silent' }) },
+    ...{ store, presence: ALONE, access: { group: () => undefined }, logger: pino({ level: 'silent' }) },
     context: { store: logs, registry, book } as unknown as DeliveryContext,
     subscriptions: {} as Subscriptions,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
@@ -187,13 +247,13 @@ test('what a member must be granted is what the group stands at, not what it beg
   await store.create({ ...RECORD, name: 'began', sinceNs: 1n });
   await store.create({ ...RECORD, name: 'past', sinceNs: 1n, slices: slices(inPast) });
   await store.create({ ...RECORD, name: 'live', sinceNs: 1n, slices: slices(atEnd) });
-  const documents = await DocumentLogs.open({
+  const documents = await openEmbeddedDocuments({
     dir: join(dir, 'documents'),
     bounds: DOCUMENT_BOUNDS,
     onFailure: assert.fail,
   });
   const beganNs = wallNowNs();
-  await documents.of('app').append(batchOf('app.jobs', ['1'])).durable;
+  await documents.of('app').append(batchOf('app.jobs', ['1']));
   const apps = { ...RECORD, name: 'apps', topics: ['app.jobs'], sinceNs: 1n };
   const behind = encodeCursor({
     ...{ clusterId: logs.identity, predicateId: predicateOf(apps).cursorId, places: [], nodes: [] },
@@ -204,7 +264,7 @@ test('what a member must be granted is what the group stands at, not what it beg
   const book = newBook();
   const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
   const groups = new Groups({
-    ...{ store, logger: pino({ level: 'silent' }) },
+    ...{ store, presence: ALONE, logger: pino({ level: 'silent' }) },
     access: { group: (_caller, verbs, { sinceNs }) => asked.push([verbs, sinceNs]) },
     context: { store: logs, documents, registry, book } as unknown as DeliveryContext,
     subscriptions: {} as Subscriptions,

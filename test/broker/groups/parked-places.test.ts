@@ -31,7 +31,7 @@ async function opened(name: string) {
   const logs = await openLogs(join(dir, 'log'));
   const context = { store: logs, registry: { all: () => [] } } as unknown as PlaceContext;
   const slice = (slice: number) => ({ slice, predicate, matches: () => true });
-  const places = () => new ParkedPlaces({ name: 'g', store, context, slice });
+  const places = () => new ParkedPlaces({ name: 'g', store, context, slice, isOthers: () => false });
   const record: GroupRecord = {
     ...{ name: 'g', owner: 'local', topics: ['process'], filter: 'true', includeSelf: false, fields: [], globs: [] },
     ...{ createdMs: 1, sinceNs: 0n, interestMs: 1, cursorsMs: 1, aloneSinceMs: 1 },

@@ -79,17 +79,6 @@ test('what the epoch began with can be committed, and changes nothing', () => {
   assert.equal(lease(7, '').markedStart, '');
 });
 
-test('of two commits that are written together the later one counts, in whatever order they come', () => {
-  const own = lease();
-  const first = own.read('cursor', own.give('a', 0));
-  const second = own.read('cursor', own.give('b', 0));
-  assert.equal(own.stages(second), true);
-  assert.equal(own.stages(first), false);
-  assert.equal(own.stages(second), true, 'it may be tried again');
-  own.unstage();
-  assert.equal(own.stages(first), true, 'when the write failed it counts as if it had not been tried');
-});
-
 test('it is overdue when the oldest uncommitted events are, and not before', () => {
   const own = lease();
   assert.equal(own.isOverdue(10 * TIMEOUT_MS), false, 'nothing was given');

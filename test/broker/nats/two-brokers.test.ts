@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { MiB } from '../../../src/limits.js';
+import { auditEntries, documentsOf, idsOf, published } from '../../harness/broker/documents.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
@@ -75,6 +76,39 @@ test('a subscriber gets all of a node at another broker once, also when it moves
   assert.deepEqual(resumed.pids, range(20, 25));
   assert.deepEqual(resumed.gaps, []);
   assert.deepEqual(subscriber.gaps, []);
+});
+
+test('what is published at either broker is read at both, once, and resumed at the other; so is the audit', {
+  skip,
+}, async () => {
+  const [one, other] = brokers;
+  const [first, second] = [one.publisher(), other.publisher()];
+  const events = (...ids: string[]) => ids.map((id) => published(id, { id }));
+  assert.equal((await first.publish('app.a', events('1', '2'))).duplicates, 0);
+  assert.equal((await second.publish('app.a', events('2', '3'))).duplicates, 1);
+  const asked = { topics: ['app.*'], since: '1h', follow: true };
+  const here = one.subscribe(asked);
+  const there = other.subscribe(asked);
+  await Promise.all([here.isAccepted(), there.isAccepted()]);
+  // Sent to both at once, as by a publisher that tries another broker when an answer is late.
+  const answers = await Promise.all([first, second].map((each) => each.publish('app.b', events('4', '5'))));
+  assert.equal(answers[0]!.duplicates + answers[1]!.duplicates, 2);
+  for (const each of [here, there]) {
+    await each.until('all are there', () => idsOf(each).length >= 5);
+    assert.deepEqual(idsOf(each), ['1', '2', '3', '4', '5']);
+  }
+  assert.deepEqual(
+    documentsOf(here).map(({ event }) => event.position),
+    documentsOf(there).map(({ event }) => event.position),
+  );
+  const { cursor } = here;
+  await one.broker.abort();
+  await second.publish('app.a', events('6'));
+  const resumed = other.subscribe({ topics: ['app.*'], follow: true, cursor });
+  await resumed.until('what came since', () => idsOf(resumed).length >= 1);
+  assert.deepEqual([idsOf(resumed), resumed.gaps], [['6'], []]);
+  const actions = (await auditEntries(other)).map(({ action }) => action);
+  assert.deepEqual(actions, ['subscribe', 'subscribe', 'subscribe'], 'of both brokers');
 });
 
 test('the ceiling holds over the nodes of all brokers, and all of it is dealt out a lease later', {

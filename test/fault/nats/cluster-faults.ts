@@ -182,6 +182,7 @@ const natsPowerCut: Fault = (context) =>
   takingAll(context, async () => {
     const { cluster, random, note, failures } = context;
     const { machines } = cluster;
+    for (const subscriber of cluster.subscribers) subscriber.mayBeginAnew = true;
     const spared = random.pick(machines);
     const back = machines.filter((machine) => machine !== spared);
     const stream = someStream(context);

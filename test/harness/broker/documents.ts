@@ -1,7 +1,11 @@
 /** Publishers, and logs of documents, in tests. */
 import type { ClientDuplexStream, ServiceError } from '@grpc/grpc-js';
 import type { DocumentBatch, NewBatch } from '../../../src/broker/log/documents/document-batch.js';
-import { DocumentLog, type DocumentLogOptions } from '../../../src/broker/log/documents/document-log.js';
+import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
+import {
+  EmbeddedDocumentLog,
+  type EmbeddedDocumentLogOptions,
+} from '../../../src/broker/log/documents/embedded-document-log.js';
 import { encodePart } from '../../../src/wire/event/document-event.js';
 import { jsonToValue, valueToJson } from '../../../src/wire/event/event-json.js';
 import { createPublisherClient } from '../../../src/wire/grpc/rpc.js';
@@ -87,21 +91,32 @@ export const idsOf = (subscriber: Subscriber) => documentsOf(subscriber).map(({ 
 export const bodiesOf = (subscriber: Subscriber) =>
   documentsOf(subscriber).map(({ event }) => event.app?.body && valueToJson(event.app.body));
 
-export function openLog(dir: string, options: Partial<DocumentLogOptions> = {}): DocumentLog {
-  return new DocumentLog({ name: 'app', dir, bytesMax: 1 << 28, ageMsMax: 3_600_000, givesWay: true, ...options });
+export function openLog(dir: string, options: Partial<EmbeddedDocumentLogOptions> = {}): EmbeddedDocumentLog {
+  return new EmbeddedDocumentLog({
+    name: 'app',
+    dir,
+    bytesMax: 1 << 28,
+    ageMsMax: 3_600_000,
+    givesWay: true,
+    ...options,
+  });
 }
 
 /** A batch of events with these ids. */
-export function batchOf(topic: string, ids: readonly string[], body: JsonValue = null): NewBatch {
+export function batchOf(topic: string, ids: readonly string[], body: JsonValue = null, node = '@test'): NewBatch {
   const documents = ids.map((id) => {
     return { type: topic, id, key: '', part: encodePart({ app: { id, source: 'test', body } }) };
   });
-  return { node: '@test', topic, documents, by: 'local' };
+  return { node, topic, documents, by: 'local' };
 }
 
 /** Everything that can be read; what cannot is told by its reason. */
-export async function readLog(log: DocumentLog, from = 0): Promise<(DocumentBatch | 'expired' | 'damaged')[]> {
-  const reader = log.reader(Math.min(from, log.deliverableOffset), undefined);
+export async function readLog(
+  log: DocumentLog,
+  from = 0,
+  topics?: readonly string[],
+): Promise<(DocumentBatch | 'expired' | 'damaged')[]> {
+  const reader = log.reader(Math.min(from, log.deliverableOffset), topics);
   const read: (DocumentBatch | 'expired' | 'damaged')[] = [];
   try {
     for (;;) {
@@ -115,5 +130,8 @@ export async function readLog(log: DocumentLog, from = 0): Promise<(DocumentBatc
 }
 
 export function idsIn(read: readonly (DocumentBatch | string)[]): string[] {
-  return read.flatMap((each) => (typeof each === 'string' ? [each] : each.documents.map(({ id }) => id)));
+  return read.flatMap((each) => {
+    if (typeof each === 'string') return [each];
+    return each.documents.flatMap(({ id }, index) => (each.repeats(index) ? [] : [id]));
+  });
 }

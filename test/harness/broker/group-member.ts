@@ -8,6 +8,19 @@ export interface HeldSlice {
   cursor: string;
 }
 
+export interface Commit {
+  readonly slice: number;
+  readonly epoch: string | number;
+  readonly cursor: string;
+}
+
+/** A commit at any broker, by whoever it is. */
+export function commitBy(client: GroupsClient, group: string, slices: readonly Commit[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.commit({ group, slices: [...slices] }, (error: unknown) => (error ? reject(error) : resolve()));
+  });
+}
+
 export class TestMember {
   readonly subscriber: Subscriber;
   readonly #client: GroupsClient;
@@ -34,6 +47,15 @@ export class TestMember {
     return held;
   }
 
+  /** The last epoch of each slice that it had, as it says when it comes back. */
+  get had(): { readonly slice: number; readonly epoch: string }[] {
+    const had = new Map<number, string>();
+    for (const { group } of this.subscriber.responses) {
+      if (group?.assigned) had.set(group.assigned.slice, group.assigned.epoch);
+    }
+    return Array.from(had, ([slice, epoch]) => ({ slice, epoch }));
+  }
+
   /** Waits until it has so many slices. */
   async has(count: number): Promise<void> {
     await this.subscriber.until(
@@ -52,11 +74,13 @@ export class TestMember {
     if (commits.length > 0) await this.commitAs(commits);
   }
 
-  commitAs(slices: readonly { slice: number; epoch: string | number; cursor: string }[]): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const request = { group: this.#group, slices: [...slices] };
-      this.#client.commit(request, (error: unknown) => (error ? reject(error) : resolve()));
-    });
+  commitAs(slices: readonly Commit[]): Promise<void> {
+    return commitBy(this.#client, this.#group, slices);
+  }
+
+  /** What it would commit of all that it was given. */
+  get commits(): Commit[] {
+    return [...this.slices].map(([slice, held]) => ({ slice, ...held }));
   }
 
   cancel(): void {

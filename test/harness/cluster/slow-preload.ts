@@ -5,8 +5,9 @@
  * used to return at once fails here.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AuditDocuments } from '../../../src/broker/cluster/embedded/audit-documents.js';
+import { AuditDocuments } from '../../../src/broker/cluster/audit-documents.js';
 import { StateFile } from '../../../src/broker/cluster/embedded/state-file.js';
+import { EmbeddedDocumentLog } from '../../../src/broker/log/documents/embedded-document-log.js';
 import { EmbeddedLog } from '../../../src/broker/log/embedded/embedded-log.js';
 import { Random } from '../../fault/schedule.js';
 
@@ -40,6 +41,7 @@ function slow<T extends object>(type: { readonly prototype: T }, ...names: reado
 
 slow(EmbeddedLog, 'append', 'appendNote', 'readNote', 'probe', 'settled', 'coveredBefore', 'hasMark');
 slow(AuditDocuments, 'append');
+slow(EmbeddedDocumentLog, 'append', 'settled', 'offsetAt', 'reached', 'hasMark');
 slow(StateFile, 'put', 'delete');
 
 const { reader } = EmbeddedLog.prototype;

@@ -36,6 +36,7 @@ interface Line {
     readonly events: string;
     readonly eventsUnknown: boolean;
     readonly reason: string;
+    readonly message?: string;
   };
   readonly coverage?: {
     readonly cursor: string;
@@ -73,12 +74,16 @@ export interface Asks {
 }
 
 export class Subscriber extends Party {
-  readonly received = new Received();
-  readonly ledger = new Ledger();
-  readonly times = new Times();
+  received = new Received();
+  ledger = new Ledger();
+  times = new Times();
   /** Nodes whose last events came as they happened, not from their recorders. */
   readonly live = new Set<string>();
   cursor = '';
+  /** The end of the log was lost, so that a cursor may be refused: then it begins anew, as it is told to. */
+  mayBeginAnew = false;
+  /** How often it did. */
+  beganAnew = 0;
   #lines: Interface | undefined;
   #stalled = false;
 
@@ -137,7 +142,20 @@ export class Subscriber extends Party {
     const noAnswer = /no broker|none of .* answers|no secure connection|unavailable|cannot be reached|no answer/i;
     if (exit.code === 1 && noAnswer.test(this.stderr)) {
       void this.#retry();
+    } else if (exit.code === 2 && this.mayBeginAnew && /its machine lost the end of it/.test(this.stderr)) {
+      this.#beginAnew();
+      void this.#retry();
     } else super.died(exit);
+  }
+
+  #beginAnew(): void {
+    const { periodNs } = this.received;
+    this.cursor = '';
+    this.received = new Received();
+    this.received.periodNs = periodNs;
+    this.ledger = new Ledger();
+    this.times = new Times();
+    this.beganAnew += 1;
   }
 
   async #retry(): Promise<void> {
@@ -170,10 +188,12 @@ export class Subscriber extends Party {
     this.#reach(cursor);
   }
 
-  #gap({ node, from, to, events, eventsUnknown: unknown, reason }: NonNullable<Line['gap']>): void {
+  #gap(gap: NonNullable<Line['gap']>): void {
+    const { node, from, to, events, eventsUnknown: unknown, reason, message = '' } = gap;
     if (reason === this.asks.misses && from && to) {
       this.ledger.tell({ node, reason, from: place(from), to: place(to), events: Number(events), unknown });
-    } else this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason });
+    } else
+      this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason, message });
   }
 
   #cover(one: NonNullable<Line['coverage']>['nodes'][number]): void {

@@ -27,7 +27,7 @@ export class JetStreamLogs {
 
   /** @param bytesMax of the stream, which is made by the first call */
   async open(bytesMax = 64 * MiB, { times, ...options }: Partial<JetStreamLogOptions> = {}): Promise<JetStreamLog> {
-    const link = await linkTo(this.#servers);
+    const link = options.link ?? (await linkTo(this.#servers));
     try {
       if (!this.#made) {
         const bounds = { bytesMax: bytesMax * PARTITIONS, ageMsMax: NEVER_MS, replicas: this.#servers.servers.length };

@@ -4,6 +4,7 @@ import { after, before } from 'node:test';
 import type { StreamConfig } from '@nats-io/jetstream';
 import { coordinationStreams, sharedStream } from '../../../src/broker/cluster/nats/coordination-streams.js';
 import { NatsState, type NatsStateOptions } from '../../../src/broker/cluster/nats/nats-state.js';
+import { documentForms } from '../../../src/broker/log/documents/document-streams.js';
 import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
 import { type NatsLink, openLink } from '../../../src/broker/nats/nats-link.js';
 import { makeStream } from '../../../src/broker/nats/stream-form.js';
@@ -28,7 +29,8 @@ export async function newCluster(
 export async function makeTestCluster(servers: NatsServers): Promise<void> {
   const link = await linkTo(servers);
   const bounds = { bytesMax: 512 * MiB, ageMsMax: 3_600_000, replicas: 1 };
-  const states = coordinationStreams('test', 1).map((form) => ({ ...form, max_bytes: 16 * MiB }));
+  const others = [...coordinationStreams('test', 1), ...documentForms('test', 1)];
+  const states = others.map((form) => ({ ...form, max_bytes: 16 * MiB }));
   for (const form of [...partitionForms('test', bounds), ...states]) {
     await makeStream(link.manager, form, '0123456789abcdef');
   }
@@ -57,7 +59,7 @@ export function twoOnNats(): TwoOnNats {
 }
 
 /** The connections of one broker. */
-export function linkTo(servers: NatsServers, name = 'test'): Promise<NatsLink> {
+export function linkTo(servers: Pick<NatsServers, 'urls'>, name = 'test'): Promise<NatsLink> {
   return openLink({ servers: servers.urls.split(',') }, name);
 }
 

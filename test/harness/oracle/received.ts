@@ -18,6 +18,7 @@ export interface StatedGap {
   readonly fromNs: number | undefined;
   toNs: number | undefined;
   readonly reason: string;
+  readonly message?: string;
 }
 
 const FAULTS_KEPT = 20;

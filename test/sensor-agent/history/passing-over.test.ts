@@ -214,8 +214,12 @@ const story = fc.record({
   damaged: fc.option(fc.tuple(share, share), { nil: undefined, freq: 4 }),
 });
 
-const drain = (crash: boolean, wallStepNs: 0n | -3_600_000_000_000n): Happening => {
-  return { is: 'drain', step: { entries: [], looked: undefined, named: undefined, lost: 0, crash, wallStepNs } };
+type Step = Extract<Happening, { is: 'drain' }>['step'];
+const drain = (crash: boolean, wallStepNs: 0n | -3_600_000_000_000n, more: Partial<Step> = {}): Happening => {
+  return {
+    is: 'drain',
+    step: { entries: [], looked: undefined, named: undefined, lost: 0, crash, wallStepNs, ...more },
+  };
 };
 const call = (is: 'begins' | 'returns'): Happening => ({ is, pid: 1 });
 const everything: Question = { filter: '', topics: [], since: undefined, until: undefined, last: 0 };
@@ -227,6 +231,24 @@ const SET_BACK = {
     ...[call('begins'), drain(false, 0n), call('begins'), call('begins')],
   ],
   questions: [everything],
+  damaged: undefined,
+};
+
+const exec = (pid: number) => ({ lane: 0, afterNs: 0n, pid, what: 'exec', read: 'at once' }) as const;
+/** The oldest checkpoint there is was written while execs waited whose pages are gone; the next one has what they left. */
+const WAITED = {
+  happenings: [
+    ...[
+      drain(true, 0n, { named: 'at once' }),
+      { is: 'full' as const },
+      drain(false, 0n, { looked: 1 }),
+      ...[1, 2, 3].map(() => call('begins')),
+    ],
+    ...[drain(true, 0n, { entries: [exec(1), exec(1)] }), call('begins'), call('begins')],
+    ...[drain(false, 0n, { named: 'at once' }), { is: 'checkpoint' as const }],
+    ...[drain(false, 0n, { entries: [exec(2)], named: 'at once' }), call('begins')],
+  ],
+  questions: [{ ...everything, topics: ['process'] }],
   damaged: undefined,
 };
 
@@ -246,7 +268,7 @@ test('random recordings with losses, holes, late entries and open calls: the sam
       }
       await driver.recorder.close();
     }),
-    { numRuns: runs(15), examples: [[SET_BACK]] },
+    { numRuns: runs(15), examples: [[SET_BACK], [WAITED]] },
   );
 });
 

@@ -11,7 +11,7 @@ import type { PageRequest } from '../page.js';
 interface Parameter {
   readonly field: keyof SubscriptionRequest;
   /** The field of `group` that it sets. */
-  readonly part?: 'name' | 'member' | 'slices';
+  readonly part?: 'name' | 'member' | 'slices' | 'had';
   /** Whether it may be repeated. */
   readonly repeats: boolean;
 }
@@ -39,6 +39,7 @@ export const PARAMETERS: Readonly<Record<string, Parameter>> = {
   group: { field: 'group', part: 'name', repeats: false },
   member: { field: 'group', part: 'member', repeats: false },
   slices: { field: 'group', part: 'slices', repeats: false },
+  had: { field: 'group', part: 'had', repeats: false },
 };
 
 const TIMES: ReadonlySet<string> = new Set(['since', 'until']);
@@ -105,7 +106,7 @@ export function subscriptionRequest(query: URLSearchParams): SubscriptionRequest
     else group[part] = values[0]!;
   }
   if (group.name === undefined && Object.keys(group).length > 0) {
-    throw refused('group must be given with member or slices, which are of a group', { field: 'group' });
+    throw refused('group must be given with member, slices or had, which are of a group', { field: 'group' });
   }
   return group.name === undefined ? request : { ...request, group };
 }

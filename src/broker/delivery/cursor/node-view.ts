@@ -233,6 +233,20 @@ export class NodeView {
     );
   }
 
+  /** Frames from an offset on are gone that said what is owed. Returns the topics of which something is given up. */
+  giveUpOwed(offset: number): string[] {
+    const given = new Set<string>();
+    for (const [topic, ranges] of [...this.owed]) {
+      for (const owed of ranges) {
+        if (owed.offsetTo !== undefined && owed.offsetTo <= offset) continue;
+        given.add(topic);
+        if (owed.offsetFrom >= offset) this.settleOwed(topic, owed);
+        else this.changeOwed(owed, { offsetTo: offset });
+      }
+    }
+    return [...given];
+  }
+
   #setOwed(topic: string, ranges: readonly Owed[]): void {
     const rare = this.#ofRare();
     rare.owed ??= new Map();

@@ -6,6 +6,7 @@ import { CURSOR_NODES_MAX } from '../../../limits.js';
 import type { CursorNode, CursorPlace, CursorState, HistoryPlace } from '../../../wire/cursor.js';
 import { encodeCursor } from '../../../wire/cursor.js';
 import type { LogPlace } from '../../log/fan-out.js';
+import { partitionOf } from '../../log/partition-log.js';
 import type { TopicEnd } from '../../log/topic-ends.js';
 import type { DocumentDelivery } from '../documents/document-delivery.js';
 import { compareKeys } from '../history/history-merge.js';
@@ -117,6 +118,12 @@ export class SubscriptionPosition {
     const view = this.views.get(end.node);
     // Of late nodes all frames are passed over until their history meets the log.
     if (view?.state === 'live') view.passed(end);
+  }
+
+  /** A partition's log has lost what it had from an offset on. Returns of what it is not known any more what is owed. */
+  rewound(partition: number, offset: number): { readonly node: string; readonly topic: string }[] {
+    const views = [...this.views.values()].filter(({ node }) => partitionOf(node) === partition);
+    return views.flatMap((view) => view.giveUpOwed(offset).map((topic) => ({ node: view.node, topic })));
   }
 
   /**

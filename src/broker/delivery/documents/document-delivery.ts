@@ -43,7 +43,7 @@ export class DocumentDelivery {
   /** Places that have come to the window's end. */
   readonly #over = new Set<DocumentPlace>();
 
-  /** Throws cursor_invalid and cursor_expired as DocumentPlace does. `wake` is notified of new documents. */
+  /** Throws cursor_expired as DocumentPlace does. `wake` is notified of new documents. */
   constructor(
     checked: CheckedSubscription,
     selectors: SelectorSet,
@@ -65,7 +65,8 @@ export class DocumentDelivery {
     });
     for (const place of this.#named) this.#taken.add(place);
     for (const place of this.#places) {
-      this.#undo.push(place.log.follow((batch) => this.#wanted.mayWant(batch) && wake.notify()));
+      const stored = (batch: DocumentBatch) => void (this.#wanted.mayWant(batch) && wake.notify());
+      this.#undo.push(place.log.follow({ stored, rewound: (offset) => place.rewound(offset) }));
       this.#undo.push(() => place.close());
     }
   }
@@ -203,7 +204,8 @@ export class DocumentDelivery {
         await outlet.batch({ node, topic, history: false, cursor: position.cursor() }, selection);
       if (!whole) return;
     }
-    if (place.offset === batch.offset) place.passed(batch);
+    // It may stand before the batch, at what is none.
+    if (place.offset <= batch.offset) place.passed(batch);
   }
 
   /** @param from where that begins which is asked for, and was not delivered */

@@ -1,5 +1,5 @@
 /** How far a subscription has delivered one log of documents. */
-import { cursorExpired, cursorInvalid } from '../../../errors.js';
+import { type BackplaneError, cursorExpired } from '../../../errors.js';
 import type { CursorPlace } from '../../../wire/cursor.js';
 import { DOCUMENT_LOGS } from '../../../wire/event/document-topics.js';
 import type { Position } from '../../../wire/position.js';
@@ -15,8 +15,8 @@ export class DocumentPlace {
   readonly #topics: readonly string[] | undefined;
 
   /**
-   * At a cursor's place, or at the log's end. `topics`: those that are read, undefined for all of the log. Throws
-   * cursor_expired when the log lost its end and has something else there now, cursor_invalid when it never reached so far.
+   * At a cursor's place, which checkDocumentPlaces has found good, or at the log's end. `topics`: those that are read,
+   * undefined for all of the log. Throws cursor_expired where the log lost its end since that check.
    */
   constructor(
     readonly log: DocumentLog,
@@ -24,7 +24,7 @@ export class DocumentPlace {
     cursor: CursorPlace | undefined,
   ) {
     this.#topics = topics;
-    if (cursor !== undefined) checkPlace(log, cursor);
+    if (cursor !== undefined && cursor.offset > log.deliverableOffset) throw lostEnd(log, cursor);
     this.#offset = cursor?.offset ?? log.deliverableOffset;
     this.#index = cursor?.index;
     this.#mark = cursor?.mark;
@@ -71,6 +71,14 @@ export class DocumentPlace {
     this.#moveTo(offset);
   }
 
+  /** The log has other batches from this offset on than those that were delivered. */
+  rewound(offset: number): void {
+    if (this.#offset <= offset) return;
+    this.#reader?.close();
+    this.#reader = undefined;
+    this.#moveTo(offset);
+  }
+
   /** The batch was delivered up to, and without, its event at `index`. */
   partly(batch: DocumentBatch, index: number): void {
     if (batch.offset !== this.#offset) this.#moveTo(batch.offset);
@@ -104,11 +112,23 @@ export function cursorLogs(places: readonly DocumentPlace[]): (CursorPlace | und
   return DOCUMENT_LOGS.map((name) => places.find(({ log }) => log.name === name)?.toCursor());
 }
 
-function checkPlace(log: DocumentLog, { offset, mark }: CursorPlace): void {
-  if (offset > log.deliverableOffset) {
-    throw cursorInvalid(`cursor names offset ${offset} of the log of ${log.name}, which does not exist`);
+/**
+ * Throws cursor_expired where a log lost its end and has something else there now, cursor_invalid where it never reached so
+ * far.
+ */
+export async function checkDocumentPlaces(
+  places: readonly (CursorPlace | undefined)[],
+  logs: readonly DocumentLog[],
+): Promise<void> {
+  for (const log of logs) {
+    const place = places[DOCUMENT_LOGS.indexOf(log.name)];
+    if (place === undefined) continue;
+    await log.reached(place.offset);
+    if (place.mark !== undefined && !(await log.hasMark(place.offset, place.mark))) throw lostEnd(log, place);
   }
-  if (mark === undefined || log.hasMark(offset, mark)) return;
+}
+
+function lostEnd({ name }: DocumentLog, { offset }: CursorPlace): BackplaneError {
   const what = 'before which it has something else now: its machine lost the end of it';
-  throw cursorExpired(`cursor names offset ${offset} of the log of ${log.name}, ${what}. Begin with since`);
+  return cursorExpired(`cursor names offset ${offset} of the log of ${name}, ${what}. Begin with since`);
 }

@@ -104,7 +104,7 @@ export class DocumentSource implements HistorySource {
   async #start(): Promise<number> {
     const { from, after, sinceNs, last, end } = this.#range;
     if (from !== undefined) return from.offset;
-    const least = Math.max(this.#log.firstOffset, this.#log.offsetAt(after?.wallNs ?? sinceNs ?? 0n));
+    const least = Math.max(this.#log.firstOffset, await this.#log.offsetAt(after?.wallNs ?? sinceNs ?? 0n));
     if (last === 0) return least;
     // Read backwards until there are enough: whoever wants the last few does not read the whole log.
     for (let back = DOCUMENTS_BACK_BATCHES; ; back *= 4) {

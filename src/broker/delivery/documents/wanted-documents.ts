@@ -44,6 +44,7 @@ export class WantedDocuments {
     if (!this.mayWant(batch)) return;
     let chosen = new ChosenEvents(batch);
     for (let index = from; index < batch.documents.length; index++) {
+      if (batch.repeats(index)) continue;
       if (!this.#takes(batch.documents[index]!.key || batch.node)) continue;
       const event = batch.event(index);
       const matching = this.#predicates.filter(({ documents }) => documents?.matches(event));

@@ -278,8 +278,9 @@ export class Refill {
   }
 
   #failed(view: NodeView, topic: string, owed: Owed, found: Found, outcome: HistoryOutcome | undefined): void {
-    // Only failures of connected nodes count: a disconnected node can still answer when it is back.
-    if (!this.#subscription.broker.route.reaches(view.node) || this.#signal.aborted) return;
+    // Only failures of connected nodes count: one that is away, or on its way to another broker, can answer when it is back.
+    const away = outcome?.kind === 'failed' && outcome.away === true;
+    if (away || !this.#subscription.broker.route.reaches(view.node) || this.#signal.aborted) return;
     const failures = (this.#failures.get(view) ?? 0) + 1;
     this.#failures.set(view, failures);
     if (failures < REFILL_TRIES_MAX) return;
@@ -301,6 +302,6 @@ function concerned({ ids }: SelectorSet, { of }: Tally) {
   return of.flatMap((events, index) => (events > 0 ? [{ selector: ids[index]!, events, eventsUnknown: false }] : []));
 }
 
-function unknownOf({ ids, members = [] }: SelectorSet) {
+export function unknownOf({ ids, members = [] }: SelectorSet) {
   return members.map((index) => ({ selector: ids[index]!, events: 0, eventsUnknown: true }));
 }

@@ -6,9 +6,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OneAtATime } from '../../../flow/one-at-a-time.js';
 import { GROUP_COMMIT_LINGER_MS, GROUP_PLACES_KEPT_MAX, PARTITIONS } from '../../../limits.js';
-import type { FreshCommit } from '../group.js';
 import type { ParkedCursor } from '../group-record.js';
 import type { GroupStore } from '../group-store.js';
+import type { FreshCommit } from '../slice-commits.js';
 import { mayFade, noteOfPlaces, type PlaceContext, parkedNodes, rebound, type SliceOfGroup } from './slice-place.js';
 
 const RETRY_MS = 10_000;
@@ -19,6 +19,8 @@ export interface ParkedPlacesParts {
   readonly store: GroupStore;
   readonly context: PlaceContext;
   readonly slice: (slice: number) => SliceOfGroup;
+  /** Whether another broker has the slice's member, and writes down its places. */
+  readonly isOthers: (slice: number) => boolean;
 }
 
 export class ParkedPlaces {
@@ -51,6 +53,7 @@ export class ParkedPlaces {
     const due = new Map<number, ParkedCursor>();
     for (const [slice, { cursor }] of this.#committed.entries()) {
       if (this.#done.get(slice) === cursor || !mayFade(cursor, slice, fading)) continue;
+      if (this.#parts.isOthers(slice)) continue;
       const isParked = store.parked(name, slice).some((place) => place.cursor === cursor);
       const nodes = isParked
         ? undefined
@@ -140,16 +143,20 @@ export class ParkedPlaces {
   async #store(waiting: ReadonlyMap<number, readonly ParkedCursor[]>): Promise<void> {
     const { name, store } = this.#parts;
     const committed = this.#committed;
-    const entries = Array.from(waiting, ([slice, fresh]): [number, ParkedCursor[]] => {
+    const changes = Array.from(waiting, ([slice, fresh]) => {
       const cursor = committed[slice]?.cursor ?? '';
-      const known = store.parked(name, slice).filter((place) => fresh.every((each) => each.cursor !== place.cursor));
-      const inForce = known.filter((place) => this.#isOf(slice, place, cursor));
-      const underWay = known.filter((place) => this.#underWay.get(slice)?.includes(place.cursor));
-      const others = [...inForce, ...fresh.slice(0, -1).reverse(), ...underWay];
-      return [slice, [fresh.at(-1)!, ...new Set(others)].slice(0, 1 + GROUP_PLACES_KEPT_MAX)];
+      const change = (parked: readonly ParkedCursor[], tries: number): ParkedCursor[] => {
+        const known = parked.filter((place) => fresh.every((each) => each.cursor !== place.cursor));
+        const inForce = known.filter((place) => this.#isOf(slice, place, cursor));
+        const underWay = known.filter((place) => this.#underWay.get(slice)?.includes(place.cursor));
+        // Another broker wrote at the same time: what it wrote may be needed there.
+        const others = [...inForce, ...fresh.slice(0, -1).reverse(), ...underWay, ...(tries > 1 ? known : [])];
+        return [fresh.at(-1)!, ...new Set(others)].slice(0, 1 + GROUP_PLACES_KEPT_MAX);
+      };
+      return [slice, change] as const;
     });
     try {
-      await store.park(name, new Map(entries));
+      await store.park(name, new Map(changes));
     } catch (cause) {
       this.#failedMs = Date.now();
       throw cause;

@@ -1,5 +1,6 @@
 /**
- * The records of a log of documents. A batch is one record, so that a crash leaves all of it or nothing.
+ * The records of a log of documents, and the batches in them. A batch is one record, so that a crash leaves all of it or
+ * nothing; on NATS it is one message, of the same bytes.
  *
  *   Batch record (kind 16 to 255, by topic) := node 1 | topic 2 | document 3 * | by 4
  *   document                                := type 1 | id 2 | key 3 | part 4
@@ -60,8 +61,10 @@ export class DocumentBatch implements NewBatch {
     readonly offset: number,
     /** When it was stored: wall nanoseconds, later than those of every batch before. */
     readonly timeNs: bigint,
-    /** The record's checksum; undefined where it is not known. */
+    /** By it a cursor recognises the log behind this batch; undefined where it is not known. */
     readonly mark: number | undefined,
+    /** Indices of documents that were stored before under the same id: all readers pass them over. */
+    readonly repeated: readonly number[] = [],
   ) {
     this.node = batch.node;
     this.topic = batch.topic;
@@ -80,6 +83,10 @@ export class DocumentBatch implements NewBatch {
       (sum, { part, id, type, key }) => sum + 3 * part.length + id.length + type.length + key.length + 512,
       256,
     );
+  }
+
+  repeats(index: number): boolean {
+    return this.repeated.includes(index);
   }
 
   position(index: number): Position {

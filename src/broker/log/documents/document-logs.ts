@@ -1,6 +1,4 @@
-/** The logs of documents of a broker: what applications publish, alerts, and the audit, each with bounds of its own. */
-import path from 'node:path';
-import { everySecond } from '../../../flow/long-timer.js';
+/** The logs of documents: what applications publish, alerts, and the audit, each with bounds of its own. */
 import {
   ALERT_LOG_AGE_MS_DEFAULT,
   ALERT_LOG_BYTES_DEFAULT,
@@ -8,57 +6,31 @@ import {
   APP_LOG_BYTES_DEFAULT,
   AUDIT_LOG_AGE_MS_DEFAULT,
   AUDIT_LOG_BYTES_DEFAULT,
-  LOG_RETENTION_INTERVAL_MS,
 } from '../../../limits.js';
-import { type FileOps, makeDirectory } from '../../../storage/file-ops.js';
 import { DOCUMENT_LOGS, type DocumentLogName, documentLogOf } from '../../../wire/event/document-topics.js';
-import { DocumentLog } from './document-log.js';
+import type { DocumentLog } from './document-log.js';
 
 interface DocumentLogBounds {
   readonly bytesMax: number;
   readonly ageMsMax: number;
 }
 
-export const DOCUMENT_BOUNDS: Readonly<Record<DocumentLogName, DocumentLogBounds>> = {
+export type DocumentBounds = Readonly<Record<DocumentLogName, DocumentLogBounds>>;
+
+export const DOCUMENT_BOUNDS: DocumentBounds = {
   app: { bytesMax: APP_LOG_BYTES_DEFAULT, ageMsMax: APP_LOG_AGE_MS_DEFAULT },
   alert: { bytesMax: ALERT_LOG_BYTES_DEFAULT, ageMsMax: ALERT_LOG_AGE_MS_DEFAULT },
   audit: { bytesMax: AUDIT_LOG_BYTES_DEFAULT, ageMsMax: AUDIT_LOG_AGE_MS_DEFAULT },
 };
 
-export interface DocumentLogsOptions {
-  readonly dir: string;
-  readonly bounds: Readonly<Record<DocumentLogName, DocumentLogBounds>>;
-  readonly files?: FileOps | undefined;
-  /** Called once for a log that takes no more batches until the broker is started again. */
-  readonly onFailure: (log: DocumentLog, cause: unknown) => void;
-}
-
 export class DocumentLogs {
   readonly #logs: ReadonlyMap<DocumentLogName, DocumentLog>;
-  readonly #failed = new Set<DocumentLog>();
-  readonly #retention: NodeJS.Timeout;
-  readonly #endLooks: () => void;
-  readonly #onFailure: DocumentLogsOptions['onFailure'];
+  readonly #close: () => Promise<void>;
 
-  /** Opens or creates every log, and makes durable what a killed broker wrote but did not sync. */
-  static async open(options: DocumentLogsOptions): Promise<DocumentLogs> {
-    const logs = new DocumentLogs(options);
-    await Promise.all(logs.all().map((log) => log.settled()));
-    return logs;
-  }
-
-  private constructor({ dir, bounds, files, onFailure }: DocumentLogsOptions) {
-    makeDirectory(dir);
-    this.#onFailure = onFailure;
-    this.#logs = new Map(
-      DOCUMENT_LOGS.map((name) => {
-        // Who has filled the disk is not known: the audit is not what makes room for them.
-        const givesWay = name !== 'audit';
-        return [name, new DocumentLog({ name, dir: path.join(dir, name), ...bounds[name], givesWay, files })];
-      }),
-    );
-    this.#retention = setInterval(() => this.#each((log) => log.enforceRetention()), LOG_RETENTION_INTERVAL_MS).unref();
-    this.#endLooks = everySecond(() => this.#each((log) => log.checkPlace()));
+  /** @param logs one of each name */
+  constructor(logs: readonly DocumentLog[], close: () => Promise<void>) {
+    this.#logs = new Map(DOCUMENT_LOGS.map((name) => [name, logs.find((log) => log.name === name)!]));
+    this.#close = close;
   }
 
   of(name: DocumentLogName): DocumentLog {
@@ -74,25 +46,15 @@ export class DocumentLogs {
     return [...this.#logs.values()];
   }
 
+  get trouble(): string | undefined {
+    return this.all().find(({ trouble }) => trouble !== undefined)?.trouble;
+  }
+
   get bytes(): number {
     return this.all().reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  async close(): Promise<void> {
-    clearInterval(this.#retention);
-    this.#endLooks();
-    await Promise.all(this.all().map((log) => log.close()));
-  }
-
-  #each(run: (log: DocumentLog) => void): void {
-    for (const log of this.all()) {
-      try {
-        run(log);
-      } catch (cause) {
-        if (this.#failed.has(log)) continue;
-        this.#failed.add(log);
-        this.#onFailure(log, cause);
-      }
-    }
+  close(): Promise<void> {
+    return this.#close();
   }
 }

@@ -67,6 +67,11 @@ export class TopicEnds {
     this.#others = { ...last, events: Number.MAX_SAFE_INTEGER };
   }
 
+  /** Whether of() is of the topic itself. */
+  knows(topic: string): boolean {
+    return this.#ends.has(topic) || this.#others === undefined;
+  }
+
   /** The last batch that may be of the topic; undefined where there is none. */
   of(topic: string): TopicEnd | undefined {
     return this.#ends.get(topic) ?? this.#others;

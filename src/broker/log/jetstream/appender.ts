@@ -3,11 +3,14 @@
  * subject. Where an acknowledgement is lost, or something else is there, what the subject has last decides: a frame that
  * is covered is acknowledged, one that comes next is sent again, any other ends its session.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
 import { Lanes } from '../../../flow/one-at-a-time.js';
 import {
+  APPEND_HEADER_BYTES_MAX,
   APPEND_MS_MAX,
   APPEND_PENDING_BYTES_MAX,
   APPEND_RETRY_MS_MAX,
@@ -77,16 +80,14 @@ export class Appender {
 
   constructor(options: AppenderOptions) {
     this.#options = options;
+    // As many frames as there are may wait.
+    setMaxListeners(0, this.#ending.signal);
   }
 
   /** See PartitionLog.append. */
   async append(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
     const { link, bounds, readUpTo } = this.#options;
-    // Unknown while there is no connection.
-    const bytesMax = (link.publishing.info?.max_payload ?? Number.POSITIVE_INFINITY) - HEADER_BYTES_MAX;
-    if (bytes.length > bytesMax) {
-      throw new BackplaneError('too_large', `frame: NATS takes at most ${bytesMax} bytes, got ${bytes.length}`);
-    }
+    checkSize(frame, bytes, link.publishing.info?.max_payload);
     const release = bounds.pending(bytes.length);
     try {
       const { sequence, deadlineMs } = await this.#lanes.run(subject, () => this.#append(subject, frame, bytes));
@@ -170,9 +171,7 @@ export class Appender {
     const release = await bounds.window.take(bytes.length, this.#ending.signal);
     if (release === undefined) throw new BackplaneError('cancelled', 'the log is closed');
     try {
-      const headers = coverHeaders(frame);
-      headers.set(EXPECTED, String(lastSubjectSequence));
-      return await link.publisher.publish(stream, subject, bytes, headers);
+      return await link.publisher.publish(stream, subject, bytes, headersOf(frame, lastSubjectSequence));
     } finally {
       release();
     }
@@ -201,8 +200,27 @@ export class Appender {
   }
 }
 
-/** Subject, positions and what is expected. */
-const HEADER_BYTES_MAX = 1024;
+function headersOf(frame: Frame, lastSubjectSequence: number): MsgHdrs {
+  const headers = coverHeaders(frame);
+  headers.set(EXPECTED, String(lastSubjectSequence));
+  return headers;
+}
+
+/**
+ * The server's bound is on body and headers together. The frame must fit wherever in its stream it is appended.
+ * @param payloadBytesMax undefined while there is no connection
+ */
+function checkSize(frame: Frame, { length }: Buffer, payloadBytesMax = Number.POSITIVE_INFINITY): void {
+  // Nearly all frames are far below it.
+  if (length + APPEND_HEADER_BYTES_MAX <= payloadBytesMax) return;
+  const [name, value] = [EXPECTED, Number.MAX_SAFE_INTEGER].map(String) as [string, string];
+  const head = [...coverHeaders(frame), [name, [value]] as const];
+  // NATS/1.0, each header in a line, and an empty line.
+  const headerBytes = head.reduce((sum, [key, [text]]) => sum + key.length + text!.length + 4, 12);
+  const bytesMax = payloadBytesMax - headerBytes;
+  if (length <= bytesMax) return;
+  throw new BackplaneError('too_large', `frame: NATS takes at most ${bytesMax} bytes, got ${length}`);
+}
 
 /**
  * A frame before which something is missing was sent after one that NATS has lost. Were it stored, that one could not come

@@ -1,63 +1,65 @@
 /**
- * Reads a partition's stream behind its tail, by a consumer of the wanted topics that is asked for one batch at a time.
- * What the reader must not miss is known without the consumer: the tail knows the last frame of each topic. A replica that
- * lags behind can therefore not pass for the end of the log.
+ * Reads a stream behind its tail, by a consumer of the wanted subjects that is asked for one batch at a time. What the reader
+ * must not miss is known without the consumer: the tail knows the last message of each topic. A replica that lags behind can
+ * therefore not pass for the end of the log.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BackplaneError } from '../../../errors.js';
 import { LOG_CATCH_UP_BATCH, LOG_CATCH_UP_BYTES_MAX, NATS_REQUEST_MS } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { type StoredMessage, StreamPull } from '../../nats/stream-pull.js';
-import type { LogItem, PartitionReader } from '../partition-log.js';
+import type { LogItem } from '../partition-log.js';
 import type { CatchUpTurns, TurnHolder } from './catch-up-turns.js';
 import { markOf } from './marks.js';
-import { frameItem, type Missing } from './partition-fold.js';
-import type { PartitionSubjects } from './subjects.js';
+import type { Missing } from './partition-fold.js';
 
 /** What a reader has to know of its log. */
-export interface ReadLog {
+export interface ReadLog<T> {
   readonly link: NatsLink;
   readonly stream: string;
-  readonly subjects: PartitionSubjects;
+  /** The wanted subjects. */
+  readonly filters: readonly string[];
   readonly turns: CatchUpTurns;
   readonly deliverable: () => number;
   /** Asked of the server where `fresh`. */
   readonly firstOffset: (fresh: boolean) => Promise<number>;
-  readonly lastOf: (topic: string) => number;
+  /** Sequence of the last message that is wanted; 0 where there is none. */
+  readonly lastWanted: () => number;
   readonly missing: () => readonly Missing[];
+  readonly read: (message: StoredMessage) => T;
 }
+
+type Loss = Exclude<LogItem, { kind: 'frame' }>;
 
 /** Batches that bring nothing although there is something: then the consumer is made anew. */
 const EMPTY_MAX = 3;
 const EMPTY_MS = 50;
 
-export class CatchUpReader implements PartitionReader, TurnHolder {
+export class CatchUpReader<T> implements TurnHolder {
   offset: number;
   mark: number | undefined;
   /** See TurnHolder. */
   busy = false;
-  readonly #log: ReadLog;
-  readonly #topics: readonly string[];
+  readonly #log: ReadLog<T>;
   /** Read ahead, the next one first. */
   #batch: StoredMessage[] = [];
   #pull: StreamPull | undefined;
   #ended: ((cause?: Error) => void) | undefined;
   #closed = false;
 
-  constructor(log: ReadLog, from: number, topics: ReadonlySet<string>) {
+  constructor(log: ReadLog<T>, from: number) {
     this.#log = log;
     this.offset = from;
-    this.#topics = [...topics];
   }
 
-  async next(): Promise<LogItem | undefined> {
+  async next(): Promise<T | Loss | undefined> {
     const { deliverable, firstOffset } = this.#log;
     const end = deliverable();
     if (this.#closed || this.offset >= end) return undefined;
     const first = await firstOffset(this.#batch.length === 0 && this.#pull === undefined);
     if (this.offset < first) return this.#evicted(first);
     const missing = this.#missingFrom();
-    const wanted = Math.max(0, ...this.#topics.map(this.#log.lastOf));
+    const wanted = this.#log.lastWanted();
     if (missing === undefined && wanted < this.offset) {
       this.offset = end;
       return undefined;
@@ -83,24 +85,23 @@ export class CatchUpReader implements PartitionReader, TurnHolder {
     this.#batch = [];
   }
 
-  async #take(message: StoredMessage): Promise<LogItem> {
+  async #take(message: StoredMessage): Promise<T | Loss> {
     // What a slow reader had before it may be gone by now: the consumer then begins behind it without a word.
     const first = await this.#log.firstOffset(message.sequence > this.offset);
     if (this.offset < first) return this.#evicted(first);
     if (this.#batch[0] === message) this.#batch.shift();
     this.offset = message.sequence + 1;
     this.mark = markOf(message.subject, message.timeNs);
-    const read = this.#log.subjects.read(message.subject);
-    return frameItem(message, read.kind === 'frame' ? read.node : '');
+    return this.#log.read(message);
   }
 
-  #evicted(first: number): LogItem {
+  #evicted(first: number): Loss {
     const item = { kind: 'evicted', offsetFrom: this.offset, offsetTo: first } as const;
     this.#skipTo(first);
     return item;
   }
 
-  #damage({ from, to, message }: Missing): LogItem {
+  #damage({ from, to, message }: Missing): Loss {
     const item = { kind: 'damage', offsetFrom: Math.max(from, this.offset), offsetTo: to, message } as const;
     this.#skipTo(to);
     return item;
@@ -141,8 +142,7 @@ export class CatchUpReader implements PartitionReader, TurnHolder {
   }
 
   #open(): Promise<StreamPull> {
-    const { link, stream, subjects } = this.#log;
-    const filters = this.#topics.map((topic) => subjects.topic(topic));
+    const { link, stream, filters } = this.#log;
     return StreamPull.open(
       link,
       { stream, from: this.offset, filters },

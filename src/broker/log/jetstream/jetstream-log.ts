@@ -22,7 +22,7 @@ import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
 import { checkpointParts } from './checkpoint.js';
 import { markOf } from './marks.js';
-import { PartitionFold, takeCover } from './partition-fold.js';
+import { frameItem, PartitionFold, takeCover } from './partition-fold.js';
 import { PartitionTail } from './partition-tail.js';
 import { scanStream } from './scan.js';
 import { readSilences, Silences } from './silences.js';
@@ -228,17 +228,24 @@ export class JetStreamLog implements PartitionLog {
 
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader {
     const { link, turns } = this.#options;
-    const log = {
-      ...{ link, stream: this.#stream, subjects: this.#subjects, turns },
-      deliverable: () => this.deliverableOffset,
-      firstOffset: async (fresh: boolean) => {
-        if (fresh) await this.look();
-        return this.firstOffset;
+    const asked = [...topics];
+    return new CatchUpReader<LogItem>(
+      {
+        ...{ link, stream: this.#stream, filters: asked.map((topic) => this.#subjects.topic(topic)), turns },
+        deliverable: () => this.deliverableOffset,
+        firstOffset: async (fresh: boolean) => {
+          if (fresh) await this.look();
+          return this.firstOffset;
+        },
+        lastWanted: () => Math.max(0, ...asked.map((topic) => this.#fold.lastOf.get(topic) ?? 0)),
+        missing: () => this.#fold.missing,
+        read: (message) => {
+          const read = this.#subjects.read(message.subject);
+          return frameItem(message, read.kind === 'frame' ? read.node : '');
+        },
       },
-      lastOf: (topic: string) => this.#fold.lastOf.get(topic) ?? 0,
-      missing: () => this.#fold.missing,
-    };
-    return new CatchUpReader(log, fromOffset, topics);
+      fromOffset,
+    );
   }
 
   tellSilence(silence: Silence): void {

@@ -3,7 +3,10 @@
  * machine lost the end of its log and took something else since, the same sequence has another mark.
  */
 import { crc32 } from 'node:zlib';
+import type { StreamInfo } from '@nats-io/jetstream';
 import { LOG_MARKS_MAX } from '../../../limits.js';
+import { timeNsOf } from '../../../wire/typed/json-values.js';
+import type { NatsLink } from '../../nats/nats-link.js';
 
 /** Never 0. @param timeNs when the server stored it */
 export function markOf(subject: string, timeNs: bigint): number {
@@ -42,4 +45,37 @@ export class Marks {
     this.#end = Math.min(this.#end, end);
     if (this.#end <= this.#begin) this.#begin = this.#end = 0;
   }
+}
+
+/**
+ * The first sequence whose message is another one than was read before `next`, or is gone; undefined where there is none.
+ * Rejects where NATS does not answer.
+ */
+export async function lostFrom(
+  link: NatsLink,
+  { config, state: { first_seq: first, last_seq: last } }: StreamInfo,
+  marks: Marks,
+  next: number,
+): Promise<number | undefined> {
+  if (next <= 1) return undefined;
+  const isSame = async (sequence: number) => {
+    const mark = marks.of(sequence);
+    return mark === undefined || mark === (await markAt(link, config.name, sequence));
+  };
+  const newest = Math.min(next - 1, last);
+  if (last >= next - 1 && (newest < first || (await isSame(newest)))) return undefined;
+  // What is the same is the same up to some sequence: halve.
+  let [low, high] = [Math.max(first, marks.begin), newest + 1];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (await isSame(middle)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Asked of the leader; undefined where there is no such message. */
+export async function markAt(link: NatsLink, stream: string, sequence: number): Promise<number | undefined> {
+  const found = await link.manager.streams.getMessage(stream, { seq: sequence });
+  return found === null ? undefined : markOf(found.subject, timeNsOf(found.timestamp));
 }

@@ -4,14 +4,13 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
-import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { readCheckpointPart, type Standing } from './checkpoint.js';
-import { markOf } from './marks.js';
+import { lostFrom } from './marks.js';
 import type { FoldListener, PartitionFold } from './partition-fold.js';
 
 export interface TailOptions {
@@ -177,13 +176,13 @@ export class PartitionTail {
   }
 
   /** Where the stream does not have (any more) what was read, forgets it and reads from before it. */
-  async #goBack({ state: { first_seq: first, last_seq: last } }: StreamInfo): Promise<void> {
-    const { fold } = this.#options;
-    const end = await this.#commonEnd(first, last);
+  async #goBack(info: StreamInfo): Promise<void> {
+    const { link, fold } = this.#options;
+    const end = await lostFrom(link, info, fold.marks, fold.next);
     if (end === undefined) return;
     this.trouble = `${this.#options.stream} has lost what it had from ${end} on`;
     fold.cut(end);
-    await this.#restore(end, first);
+    await this.#restore(end, info.state.first_seq);
     this.#toldTo = end;
     this.#refuse(new BackplaneError('unavailable', this.trouble));
     this.#rewoundTo = end;
@@ -196,32 +195,6 @@ export class PartitionTail {
     if (end === undefined || next < end) return;
     this.#rewoundTo = undefined;
     this.#options.rewound(end);
-  }
-
-  /** The first sequence whose message is another one than was read; undefined where there is none. */
-  async #commonEnd(first: number, last: number): Promise<number | undefined> {
-    const { next, marks } = this.#options.fold;
-    if (next <= 1) return undefined;
-    const isSame = async (sequence: number) => {
-      const mark = marks.of(sequence);
-      return mark === undefined || mark === (await this.#markAt(sequence));
-    };
-    const newest = Math.min(next - 1, last);
-    if (last >= next - 1 && (newest < first || (await isSame(newest)))) return undefined;
-    // What is the same is the same up to some sequence: halve.
-    let [low, high] = [Math.max(first, marks.begin), newest + 1];
-    while (low < high) {
-      const middle = Math.floor((low + high) / 2);
-      if (await isSame(middle)) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  async #markAt(sequence: number): Promise<number | undefined> {
-    const { link, stream } = this.#options;
-    const found = await link.manager.streams.getMessage(stream, { seq: sequence });
-    return found === null ? undefined : markOf(found.subject, timeNsOf(found.timestamp));
   }
 
   /** What holds before a sequence or earlier, from the newest checkpoint that can be read. */

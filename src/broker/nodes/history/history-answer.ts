@@ -9,8 +9,11 @@ import type { HistoryEnd__Output } from '../../../wire/messages.js';
 
 export type HistoryOutcome =
   | { readonly kind: 'end'; readonly end: HistoryEnd__Output }
-  /** The node disconnected, answered with an error, stayed silent, or broke the protocol. */
-  | { readonly kind: 'failed'; readonly message: string };
+  /**
+   * The node disconnected, answered with an error, stayed silent, or broke the protocol. `away`: it was not even asked, as
+   * nobody is where it was connected, or there is no way there.
+   */
+  | { readonly kind: 'failed'; readonly message: string; readonly away?: boolean };
 
 export class HistoryAnswer {
   outcome: HistoryOutcome | undefined;
@@ -101,6 +104,11 @@ export class HistoryAnswer {
 
   fail(message: string): void {
     this.#settle({ kind: 'failed', message });
+  }
+
+  /** There is no way to the node. */
+  goneAway(message: string): void {
+    this.#settle({ kind: 'failed', message, away: true });
   }
 
   cancel(): void {

@@ -57,6 +57,8 @@ export class BrokerLeases {
   readonly #heard = new Map<string, Heard>();
   readonly #listeners = new Set<() => void>();
   #beat = 0;
+  /** When this broker's own lease ends, as the others see it at the earliest. */
+  #ownUntilMs = Number.NEGATIVE_INFINITY;
 
   /** @param now milliseconds, of a clock that is never set */
   constructor(state: SharedState, own: string, now: () => number = () => performance.now(), leaseMs = BROKER_LEASE_MS) {
@@ -70,7 +72,16 @@ export class BrokerLeases {
   /** Says that this broker is alive, and how it is. */
   async beat(signs: BrokerSigns): Promise<void> {
     this.#beat++;
+    const saidMs = this.#now();
     await this.#state.put(PREFIX + this.#own, { beat: this.#beat, ...signs });
+    const { holds } = this;
+    this.#ownUntilMs = Math.max(this.#ownUntilMs, saidMs + this.#leaseMs);
+    if (!holds) this.#tell();
+  }
+
+  /** Whether the others take this broker for alive: nobody read what it said last before it was said. */
+  get holds(): boolean {
+    return this.#now() < this.#ownUntilMs;
   }
 
   /** Says that this broker ends. */

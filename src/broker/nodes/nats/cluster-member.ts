@@ -3,6 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
+import { CommitRelay } from '../../groups/presence/commit-relay.js';
+import { SharedPresence } from '../../groups/presence/shared-presence.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { NodeRoute } from '../node-route.js';
@@ -42,6 +44,8 @@ export class ClusterMember {
   /** Bytes per second that this broker's nodes together may have now; undefined where there is no ceiling. */
   readonly share: (() => number) | undefined;
   readonly interest: ClusterInterest;
+  /** Members of groups, and which broker has them. */
+  readonly presence: SharedPresence;
   readonly #leases: BrokerLeases;
   readonly #places: NodePlaces;
   readonly #options: ClusterMemberOptions;
@@ -58,6 +62,8 @@ export class ClusterMember {
     const leases = new BrokerLeases(state, broker);
     this.#leases = leases;
     this.#places = new NodePlaces(state);
+    const relay = new CommitRelay({ connection: options.link.asking, cluster: options.cluster, broker });
+    this.presence = new SharedPresence({ state, leases, broker, relay, onFailure: (cause) => this.#onFailure(cause) });
     const now = () => performance.now();
     this.interest = new ClusterInterest({ state, broker, alive: (name) => leases.alive(name), now, warn });
     const ceiling = ceilingBytesPerSecond === undefined ? undefined : new CeilingShare(ceilingBytesPerSecond, now());
@@ -132,6 +138,7 @@ export class ClusterMember {
   }
 
   async close(): Promise<void> {
+    this.presence.close();
     for (const end of this.#ends.reverse()) await end();
   }
 

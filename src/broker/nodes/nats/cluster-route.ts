@@ -153,7 +153,7 @@ export class ClusterRoute implements NodeRoute {
       const subject = this.#subject(open.node, open.session);
       connection.publish(subject, encodeRouteRequest(request), { reply: `${this.#inbox}.${id}` });
     } catch (cause) {
-      open.answer.fail((cause as Error).message);
+      open.answer.goneAway((cause as Error).message);
     }
   }
 
@@ -164,7 +164,7 @@ export class ClusterRoute implements NodeRoute {
     const { answer, node } = open;
     if (message.headers?.code === NO_RESPONDERS) {
       open.ended = true;
-      answer.fail(`node ${node} went: no broker has its session any more`);
+      answer.goneAway(`node ${node} went: no broker has its session any more`);
       return;
     }
     try {
@@ -194,7 +194,8 @@ export class ClusterRoute implements NodeRoute {
   #moved(node: string, place: NodePlace | undefined): void {
     for (const open of [...this.#open.values()]) {
       if (open.node !== node || open.session === place?.session) continue;
-      open.answer.fail(`node ${node} went: ${place?.session ? 'it connected to another broker' : 'it disconnected'}`);
+      const where = place?.session ? 'it connected to another broker' : 'it disconnected';
+      open.answer.goneAway(`node ${node} went: ${where}`);
     }
   }
 

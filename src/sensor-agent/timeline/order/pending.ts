@@ -19,11 +19,21 @@ export interface Pending extends TraceEvent {
 /** Of what is no event of the kernel. */
 export const NO_TRACE: TraceEvent = { name: '', pid: 0, flags: 0, values: {} };
 
-/** What an entry of a page says. Throws where it has not the form that its format says. */
-export function decodedEntry(format: EventFormat, bytes: Buffer, offset: number, length: number): TraceEvent {
+/** Where an entry of a page stands. */
+export type EntryPlace = Pick<Pending, 'timeNs' | 'lane' | 'tie' | 'ordinal'>;
+
+/** An entry of a page. Throws where it has not the form that its format says. */
+export function decodedEntry(
+  { timeNs, lane, tie, ordinal }: EntryPlace,
+  format: EventFormat,
+  bytes: Buffer,
+  offset: number,
+  length: number,
+): Pending {
   const pid = eventPid(bytes, offset, length);
   const flags = eventFlags(bytes, offset, length);
-  return { name: format.name, pid, flags, values: format.decode(bytes, offset, length) };
+  const values = format.decode(bytes, offset, length);
+  return { name: format.name, pid, flags, values, timeNs, lane, tie, ordinal };
 }
 
 /** Takes from every lane what is not beyond a time; in position order. */

@@ -89,3 +89,20 @@ test('of usual nodes, as many as a cursor may name fit without a doubt', () => {
   });
   assert.equal(new CursorSize({}).surelyFits(views), true);
 });
+
+test('where a log went back, nothing is owed by what its lost frames said', () => {
+  const owing = new NodeView('n');
+  const common = { skipped: false, counted: true };
+  owing.owe('process', { ...common, offsetFrom: 1, offsetTo: 5 });
+  owing.owe('process', { ...common, offsetFrom: 5, offsetTo: 20 });
+  owing.owe('process', { ...common, offsetFrom: 20 });
+  owing.owe('file', { ...common, offsetFrom: 3, offsetTo: 10 });
+  owing.owe('host', { ...common, offsetFrom: 11 });
+  assert.deepEqual(owing.giveUpOwed(10), ['process', 'host']);
+  const left = [...owing.owed].map(([name, ranges]) => [name, ...ranges.map((one) => [one.offsetFrom, one.offsetTo])]);
+  assert.deepEqual(left, [
+    ['process', [1, 5], [5, 10]],
+    ['file', [3, 10]],
+  ]);
+  assert.deepEqual(owing.giveUpOwed(10), []);
+});

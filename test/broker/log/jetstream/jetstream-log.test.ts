@@ -4,6 +4,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { follows } from '../../../../src/broker/log/chain.js';
+import { FanOut } from '../../../../src/broker/log/fan-out.js';
 import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { partitionForm } from '../../../../src/broker/log/jetstream/streams.js';
@@ -128,6 +129,12 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
     const rewound: number[] = [];
     const log = await logs.open(64 * MiB, { onRewound: (_log, offset) => rewound.push(offset) });
     const told = new Told(log);
+    const toldFollower: number[][] = [];
+    const follower = {
+      ...{ topics: PROCESS, predicateIds: [], notify: () => undefined, passed: () => undefined },
+      rewound: (...lost: number[]) => toldFollower.push(lost),
+    };
+    const { close } = new FanOut([log]).join(follower, () => log.deliverableOffset);
     for (let at = 0; at < 10; at++) await append(log, at, at + 1);
     const mark = log.markBefore(11)!;
     const { first } = servers;
@@ -149,6 +156,8 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
       () => log.trouble,
     );
     assert.deepEqual(rewound, [11]);
+    assert.deepEqual(toldFollower, [[0, 11]]);
+    close();
     assert.deepEqual(told.losses, [{ kind: 'rewound', offset: 11 }]);
     assert.equal(log.coveredTo('a', 'process')!.timeNs, 10n, 'the agent is told to send what was lost');
     // Cut otherwise than before, and more.
@@ -235,6 +244,28 @@ test('what others put into the stream against the rule is passed over, clipped o
     const reader = other.reader(1, PROCESS);
     for (let item = await reader.next(); item; item = await reader.next()) kinds.push(item.kind);
     assert.deepEqual(kinds, ['frame', 'frame', 'frame', 'frame', 'frame', 'damage', 'frame']);
+  });
+});
+
+test('a frame that NATS takes with its headers is taken, one byte more is refused, and so is one behind a hole', {
+  skip,
+}, async () => {
+  await withLogs(async (logs) => {
+    const log = await logs.open();
+    const frame = frameOf(0, 1, 100);
+    const error = await log.append('a', frame, Buffer.alloc(1 * MiB)).catch((cause: BackplaneError) => cause);
+    const [, bytesMax] = /^frame: NATS takes at most (\d+) bytes, got 1048576$/.exec((error as Error).message) ?? [];
+    await assert.rejects(log.append('a', frame, Buffer.alloc(Number(bytesMax) + 1)), { code: 'too_large' });
+    await log.append('a', frame, Buffer.alloc(Number(bytesMax)));
+    // Its sequence takes fewer digits than there may be.
+    assert.ok(1 * MiB - Number(bytesMax) < 200);
+    const other = await logs.another();
+    const behind = { ...frameOf(5, 9, 100), continues: true };
+    const refused = {
+      code: 'failed_precondition',
+      message: /covered_from must be 1:1:0:0, up to where .* got 1:5:0:0/,
+    };
+    await assert.rejects(other.append('a', behind, encodeFrame(behind)), refused);
   });
 });
 

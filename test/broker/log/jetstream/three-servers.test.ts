@@ -1,28 +1,32 @@
 /**
- * The log on three servers, and on the oldest that is taken: the contract, and leaders that are killed under load. It takes
- * minutes, so that `npm run check` runs it and `npm test` does not.
+ * The log on three servers, and on the oldest that is taken: the contract, leaders that are killed under load, and a
+ * broker that is cut off. It takes minutes, so that `npm run check` runs it and `npm test` does not.
  */
 import assert from 'node:assert/strict';
 import { after, before, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { follows } from '../../../../src/broker/log/chain.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
-import { MiB } from '../../../../src/limits.js';
-import { encodeFrame } from '../../../../src/wire/frame/frame.js';
-import type { Position } from '../../../../src/wire/position.js';
-import { frameOf, PROCESS, partitionLogContract } from '../../../contract/partition-log.js';
+import { APPEND_WINDOW_BYTES_MAX, MiB } from '../../../../src/limits.js';
+import { PROCESS, partitionLogContract } from '../../../contract/partition-log.js';
+import { Relay } from '../../../harness/cluster/relay.js';
 import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
+import { Sender, secondsText, Told } from '../../../harness/nats/log-load.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { NatsServers } from '../../../harness/nats/nats-servers.js';
+import { linkTo } from '../../../harness/nats/state-under-test.js';
 import { runs } from '../../../harness/runs.js';
 import { until } from '../../../harness/until.js';
 
 const KILLS = Math.floor(runs(1) / 2);
 const NODES = 8;
-const skip = KILLS === 0 ? 'only with BACKPLANE_TEST_FACTOR' : needsNats();
+const CUT_OFF_MS = 60_000;
+const TIMES = { tickMs: 1_000, silenceMs: 3_000, retryMsMin: 1_000 };
+const VERSIONS = ['newest', 'floor'] as const;
+const skipOf = (version: (typeof VERSIONS)[number]) =>
+  KILLS === 0 ? 'only with BACKPLANE_TEST_FACTOR' : needsNats(version);
 
-for (const version of ['newest', 'floor'] as const) {
-  if (KILLS === 0 || needsNats(version) !== false) continue;
+for (const version of VERSIONS) {
+  if (skipOf(version) !== false) continue;
   const servers: NatsServers[] = [];
   before(async () => {
     servers.push(await NatsServers.start({ version, count: version === 'newest' ? 3 : 1 }));
@@ -31,105 +35,205 @@ for (const version of ['newest', 'floor'] as const) {
   partitionLogContract(`jetstream, ${version}`, async () => new JetStreamLogs(servers[0]!));
 }
 
-/** What a subscription makes of what it is told. */
-class Told {
-  readonly frames: string[] = [];
-  /** A leader that dies may have stored a frame whose successor has not seen it yet: it is then taken again. */
-  duplicates = 0;
+/** One partition of two brokers, with nodes on both, and a subscription of each. */
+class Partition {
+  readonly logs: JetStreamLogs;
+  readonly told: readonly Told[];
+  readonly senders: readonly Sender[];
+  readonly #both: readonly JetStreamLog[];
+  #over = false;
+  #running: Promise<unknown>;
 
-  constructor(log: JetStreamLog) {
-    const reached = new Map<string, Position>();
-    log.follow(({ node, frame }) => {
-      const followed = follows(frame, reached.get(node));
-      if (followed === 'duplicate') this.duplicates++;
-      else this.frames.push(`${node} ${followed === 'next' ? '' : followed}${frame.coveredTo.timeNs}`);
-      if (followed !== 'duplicate') reached.set(node, frame.coveredTo);
+  static async begin(servers: NatsServers): Promise<Partition> {
+    const logs = new JetStreamLogs(servers);
+    const open = () => logs.open(512 * MiB, { times: TIMES });
+    return new Partition(logs, [await open(), await open()]);
+  }
+
+  private constructor(logs: JetStreamLogs, both: readonly JetStreamLog[]) {
+    this.logs = logs;
+    this.#both = both;
+    this.told = both.map((log) => new Told(log));
+    this.senders = Array.from({ length: NODES }, (_, at) => new Sender(both[at % 2]!, `n${at}`));
+    this.#running = Promise.all(this.senders.map((sender) => sender.run(() => !this.#over)));
+  }
+
+  get acknowledged(): number {
+    return this.senders.reduce((sum, { acknowledged }) => sum + acknowledged, 0);
+  }
+
+  async leader(): Promise<string> {
+    const info = await this.logs.link(this.#both[0]!).manager.streams.info(`BP_${this.logs.cluster}_0`);
+    return info.cluster?.leader ?? '';
+  }
+
+  /** Another server becomes leader than this one. */
+  async leaveLeader(name: string): Promise<void> {
+    const { asking } = this.logs.link(this.#both[0]!);
+    const stepDown = `$JS.API.STREAM.LEADER.STEPDOWN.BP_${this.logs.cluster}_0`;
+    await until('another leader', async () => {
+      const leader = await this.leader().catch(() => '');
+      if (leader !== '' && leader !== name) return true;
+      await asking.request(stepDown, '', { timeout: 1_000 }).catch(() => undefined);
+      return false;
     });
   }
-}
 
-/** Frames of one node, appended as ingest does: one that is not taken is tried again. */
-class Node {
-  acknowledged = 0;
-  /** Milliseconds. */
-  pauseMax = 0;
-  readonly #log: JetStreamLog;
-  readonly #name: string;
-
-  constructor(log: JetStreamLog, name: string) {
-    this.#log = log;
-    this.#name = name;
-  }
-
-  async run(goesOn: () => boolean): Promise<void> {
-    while (goesOn()) {
-      const frame = { ...frameOf(this.acknowledged, this.acknowledged + 1, 1_000), continues: this.acknowledged > 0 };
-      const beganMs = performance.now();
-      for (let isTaken = false; !isTaken; ) {
-        isTaken = await this.#log.append(this.#name, frame, encodeFrame(frame)).then(
-          () => true,
-          () => false,
-        );
-      }
-      this.pauseMax = Math.max(this.pauseMax, performance.now() - beganMs);
-      this.acknowledged++;
+  /** Stops, and looks whether all was told once, and is in the log. Returns how much. */
+  async end(): Promise<string> {
+    this.#over = true;
+    await this.#running;
+    const isTold = () =>
+      this.told.every((told) => this.senders.every(({ name, acknowledged }) => told.to(name) >= acknowledged));
+    await until('both have told all', isTold, () => this.#both.map((log) => log.deliverableOffset));
+    for (const { faults } of this.told) assert.deepEqual(faults, []);
+    const again = new Told(this.#both[1]!);
+    const reader = this.#both[1]!.reader(1, PROCESS);
+    for (let item = await reader.next(); item; item = await reader.next()) {
+      assert.equal(item.kind, 'frame');
+      if (item.kind === 'frame') again.take(item);
     }
+    assert.deepEqual(again.faults, []);
+    for (const { name, acknowledged } of this.senders) assert.ok(again.to(name) >= acknowledged, `${name} is lost`);
+    await this.logs.destroy();
+    return `${this.acknowledged} steps, ${this.told[0]!.duplicates} frames passed over`;
   }
 }
 
-test('leaders are killed under load: no acknowledged frame is lost, none is delivered twice', {
-  skip,
+for (const version of VERSIONS) {
+  test(`leaders are killed under load: nothing acknowledged is lost, or told twice (${version})`, {
+    skip: skipOf(version),
+  }, async (t: TestContext) => {
+    const servers = await NatsServers.start({ count: 3, version });
+    try {
+      const [one, elsewhere] = [await Partition.begin(servers), await Partition.begin(servers)];
+      const [deliveredAgain, pauses, stoodStill]: [number[], number[], number[]] = [[], [], []];
+      for (let kill = 0; kill < KILLS; kill++) {
+        const leader = servers.of(await one.leader());
+        await elsewhere.leaveLeader(leader.name);
+        const begun = [one.acknowledged, elsewhere.acknowledged];
+        await until(
+          'frames are taken',
+          () => one.acknowledged > begun[0]! + 100 && elsewhere.acknowledged > begun[1]! + 100,
+          () => one.acknowledged + elsewhere.acknowledged,
+        );
+        for (const sender of one.senders) sender.pauseMax = 0;
+        const still = longestPause(elsewhere);
+        const killedMs = performance.now();
+        await leader.kill();
+        const again = toldAgain(one, killedMs);
+        await until(
+          'all nodes are told again',
+          () => again.left.size === 0,
+          () => one.acknowledged,
+        );
+        deliveredAgain.push(again.lastMs);
+        stoodStill.push(still());
+        pauses.push(Math.max(...one.senders.map(({ pauseMax }) => pauseMax)));
+        leader.start();
+        await leader.ready();
+        await sleep(1_000);
+      }
+      const ends = [await one.end(), await elsewhere.end()];
+      t.diagnostic(`${KILLS} kills, ${ends.join('; ')}; s: delivered again ${secondsText(deliveredAgain)}`);
+      t.diagnostic(`longest append ${secondsText(pauses)}; led elsewhere stood still ${secondsText(stoodStill)}`);
+    } finally {
+      await servers.destroy();
+    }
+  });
+}
+
+/** Those nodes that have not been told yet with something that was sent after now, to both subscriptions. */
+function toldAgain({ told, senders }: Partition, fromMs: number): { readonly left: Set<string>; lastMs: number } {
+  const again = { left: new Set<string>(), lastMs: 0 };
+  for (const [at, each] of told.entries()) {
+    const sent = new Map(senders.map(({ name, sending }) => [name, sending]));
+    for (const name of sent.keys()) again.left.add(`${at} ${name}`);
+    each.onNew = (node, to) => {
+      if (to <= sent.get(node)! || !again.left.delete(`${at} ${node}`)) return;
+      again.lastMs = performance.now() - fromMs;
+    };
+  }
+  return again;
+}
+
+/** From now on, the longest time in which one of the subscriptions was told nothing of a node. */
+function longestPause({ told, senders }: Partition): () => number {
+  let longest = 0;
+  const lastMs = new Map<string, number>();
+  const beganMs = performance.now();
+  for (const [at, each] of told.entries()) {
+    for (const { name } of senders) lastMs.set(`${at} ${name}`, beganMs);
+    each.onNew = (node) => {
+      const key = `${at} ${node}`;
+      longest = Math.max(longest, performance.now() - lastMs.get(key)!);
+      lastMs.set(key, performance.now());
+    };
+  }
+  return () => Math.max(longest, ...[...lastMs.values()].map((ms) => performance.now() - ms));
+}
+
+test('a broker that is cut off from NATS acknowledges nothing, stays small, and catches up', {
+  skip: skipOf('newest'),
 }, async (t: TestContext) => {
   const servers = await NatsServers.start({ count: 3 });
+  const relay = await Relay.start(servers.servers.map(({ url }) => url.slice('nats://'.length)));
   const logs = new JetStreamLogs(servers);
-  const times = { tickMs: 1_000, silenceMs: 3_000, retryMsMin: 1_000 };
   try {
-    const both = [await logs.open(512 * MiB, { times }), await logs.open(512 * MiB, { times })];
-    const told = both.map((log) => new Told(log));
-    const nodes = Array.from({ length: NODES }, (_, at) => new Node(both[at % 2]!, `n${at}`));
+    const urls = relay.address.split(',').map((address) => `nats://${address}`);
+    const link = await linkTo({ urls: urls.join(',') });
+    const direct = await logs.open(512 * MiB, { times: TIMES });
+    const cut = await logs.open(512 * MiB, { times: TIMES, link });
+    const told = [new Told(direct), new Told(cut)];
+    const senders = [direct, cut].map((log, at) =>
+      Array.from({ length: 100 }, (_, node) => new Sender(log, `b${at}-n${node}`)),
+    );
     let over = false;
-    const running = Promise.all(nodes.map((node) => node.run(() => !over)));
-    const pauses: number[] = [];
-    const count = () => nodes.reduce((sum, { acknowledged }) => sum + acknowledged, 0);
-    for (let kill = 0; kill < KILLS; kill++) {
-      const before = count();
-      await until('frames are taken', () => count() > before + 100, count);
-      for (const node of nodes) node.pauseMax = 0;
-      const info = await logs.link(both[0]!).manager.streams.info(`BP_${logs.cluster}_0`);
-      const leader = servers.of(info.cluster!.leader!);
-      await leader.kill();
-      const atKill = nodes.map(({ acknowledged }) => acknowledged);
-      await until(
-        'all nodes go on',
-        () => nodes.every(({ acknowledged }, at) => acknowledged > atKill[at]! + 1),
-        count,
-      );
-      pauses.push(Math.max(...nodes.map(({ pauseMax }) => pauseMax)));
-      leader.start();
-      await leader.ready();
-      await sleep(1_000);
-    }
+    const running = Promise.all(senders.flat().map((sender) => sender.run(() => !over)));
+    const count = (at: number) => senders[at]!.reduce((sum, { acknowledged }) => sum + acknowledged, 0);
+    await until(
+      'frames are taken',
+      () => count(0) > 500 && count(1) > 500,
+      () => count(0) + count(1),
+    );
+    relay.partition();
+    const [atCut, others, sentBytes] = [count(1), count(0), link.publishing.stats().outBytes];
+    const { rss } = process.memoryUsage();
+    let rssMax = rss;
+    const endMs = performance.now() + CUT_OFF_MS;
+    await until(
+      'the time is over',
+      () => {
+        rssMax = Math.max(rssMax, process.memoryUsage().rss);
+        return performance.now() > endMs;
+      },
+      () => performance.now(),
+    );
+    assert.equal(count(1), atCut, 'nothing is acknowledged');
+    assert.ok(count(0) > others, 'the other broker goes on');
+    const sent = link.publishing.stats().outBytes - sentBytes;
+    assert.ok(sent < 3 * APPEND_WINDOW_BYTES_MAX, `${sent} bytes were given to a connection that nobody reads`);
+    const healedMs = performance.now();
+    relay.heal();
+    await until(
+      'it goes on',
+      () => count(1) > atCut + 500,
+      () => count(1),
+    );
     over = true;
     await running;
-    const end = Math.max(...both.map((log) => log.deliverableOffset));
-    await until('both have read all', () => both.every((log) => log.deliverableOffset >= end));
-    const wanted = nodes.flatMap(({ acknowledged }, at) =>
-      Array.from({ length: acknowledged }, (_, i) => `n${at} ${i + 1}`),
-    );
-    for (const { frames } of told) assert.deepEqual([...frames].sort(), wanted.sort());
-    assert.deepEqual(told[0], told[1]);
-    const reader = both[1]!.reader(1, PROCESS);
-    let read = 0;
-    for (let item = await reader.next(); item; item = await reader.next()) read += item.kind === 'frame' ? 1 : 0;
-    const { duplicates } = told[0]!;
-    assert.equal(read, wanted.length + duplicates);
-    const seconds = pauses.sort((a, b) => a - b).map((ms) => (ms / 1000).toFixed(1));
-    const passed = `${duplicates} of them twice in the stream and passed over`;
+    const isTold = () =>
+      told.every((each) => senders.flat().every(({ name, acknowledged }) => each.to(name) >= acknowledged));
+    await until('both have told all', isTold, () => [direct, cut].map((log) => log.deliverableOffset));
+    for (const { faults } of told) assert.deepEqual(faults, []);
+    const grownMiB = Math.round((rssMax - rss) / MiB);
     t.diagnostic(
-      `${KILLS} kills, ${wanted.length} frames, ${passed}; longest pauses of a node, s: ${seconds.join(' ')}`,
+      `cut off for ${CUT_OFF_MS / 1000} s: ${Math.round(sent / MiB)} MiB sent in vain, process ${grownMiB} MiB larger, ` +
+        `500 steps ${((performance.now() - healedMs) / 1000).toFixed(1)} s after it healed`,
     );
   } finally {
     await logs.destroy();
+    relay.close();
     await servers.destroy();
   }
 });

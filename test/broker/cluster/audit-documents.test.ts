@@ -1,13 +1,13 @@
 /** The audit's log of one process keeps the contract of audit logs; refusals have a share of it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AuditDocuments, RefusalDocuments } from '../../../../src/broker/cluster/embedded/audit-documents.js';
-import type { DocumentLog } from '../../../../src/broker/log/documents/document-log.js';
-import { KiB, MiB } from '../../../../src/limits.js';
-import { auditLogContract } from '../../../contract/audit-log.js';
-import { openLog, readLog } from '../../../harness/broker/documents.js';
-import { FaultyFiles } from '../../../harness/files/faulty-files.js';
-import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
+import { AuditDocuments, RefusalDocuments } from '../../../src/broker/cluster/audit-documents.js';
+import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
+import { KiB, MiB } from '../../../src/limits.js';
+import { auditLogContract } from '../../contract/audit-log.js';
+import { openLog, readLog } from '../../harness/broker/documents.js';
+import { FaultyFiles } from '../../harness/files/faulty-files.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 
 /** What the entries said, oldest first. */
 async function entriesIn(log: DocumentLog) {

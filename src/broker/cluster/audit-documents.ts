@@ -1,9 +1,11 @@
-/** The audit of one process, in its log of documents. */
-import { TokenBucket } from '../../../flow/token-bucket.js';
-import { AUDIT_REFUSED_BURST_SHARE, AUDIT_REFUSED_SHARE } from '../../../limits.js';
-import type { DocumentLog } from '../../log/documents/document-log.js';
-import { auditBatch } from '../audit-batch.js';
-import type { AuditLog } from '../audit-log.js';
+/** The audit, in its log of documents: of one broker, or of all brokers of a cluster. */
+import { BackplaneError } from '../../errors.js';
+import { TokenBucket } from '../../flow/token-bucket.js';
+import { AUDIT_MESSAGE_BYTES_MAX, AUDIT_REFUSED_BURST_SHARE, AUDIT_REFUSED_SHARE } from '../../limits.js';
+import type { NewBatch } from '../log/documents/document-batch.js';
+import type { DocumentLog } from '../log/documents/document-log.js';
+import { auditBatch } from './audit-batch.js';
+import type { AuditLog } from './audit-log.js';
 
 /** Entries that must be stored, or what they are about is not done. */
 export class AuditDocuments implements AuditLog {
@@ -15,7 +17,7 @@ export class AuditDocuments implements AuditLog {
   }
 
   async append(entries: readonly object[]): Promise<void> {
-    await this.#log.append(auditBatch(entries)).durable;
+    for (const batch of batchesOf(entries)) await this.#log.append(batch);
   }
 }
 
@@ -63,4 +65,17 @@ export class RefusalDocuments implements AuditLog {
     this.dropped += count;
     this.#untold += count;
   }
+}
+
+/** As few as the bound on one allows. Throws resource_exhausted for an entry that is longer. */
+function batchesOf(entries: readonly object[]): NewBatch[] {
+  const batch = auditBatch(entries);
+  const bytes = batch.documents.reduce((sum, { type, part }) => sum + type.length + part.length, 0);
+  if (bytes <= AUDIT_MESSAGE_BYTES_MAX) return [batch];
+  if (entries.length === 1) {
+    const message = `an entry of the audit must be at most ${AUDIT_MESSAGE_BYTES_MAX} bytes, got ${bytes}`;
+    throw new BackplaneError('resource_exhausted', message);
+  }
+  const half = Math.ceil(entries.length / 2);
+  return [...batchesOf(entries.slice(0, half)), ...batchesOf(entries.slice(half))];
 }

@@ -3,11 +3,25 @@
  * the newest, for some time. At a start they are read from the log again.
  */
 import { createHash } from 'node:crypto';
-import { KNOWN_IDS_TOTAL_MAX, KNOWN_IDS_WINDOWS_MAX } from '../../limits.js';
+import { KNOWN_IDS_TOTAL_MAX, KNOWN_IDS_WINDOWS_MAX } from '../../../limits.js';
+import type { DocumentLogName } from '../../../wire/event/document-topics.js';
+import type { Document, NewBatch } from './document-batch.js';
 
 export interface IdWindow {
   readonly ageMsMax: number;
   readonly countMax: number;
+}
+
+export interface IdWindows {
+  /** How long ids of a topic are remembered, and how many. */
+  readonly windowOf: (topic: string) => IdWindow;
+  /** The longest time of any topic of a log. */
+  readonly windowMsMax: Readonly<Record<'app' | 'alert', number>>;
+}
+
+/** The audit has no ids. */
+export function longestWindowMs({ windowMsMax }: IdWindows, log: DocumentLogName): number {
+  return log === 'audit' ? 0 : windowMsMax[log];
 }
 
 interface Known {
@@ -32,6 +46,38 @@ export class KnownIds {
   offset(publisher: string, topic: string, id: string, nowMs: number): number | undefined {
     const known = this.#windows.get(keyOf(publisher, topic))?.get(shortened(id));
     return known !== undefined && known.atMs > nowMs - this.#windowOf(topic).ageMsMax ? known.offset : undefined;
+  }
+
+  /** The documents whose ids are not known, each id once; and the offset of the last known one. */
+  fresh(batch: NewBatch, nowMs: number): { readonly fresh: readonly Document[]; readonly knownAt: number } {
+    const publisher = publisherOf(batch);
+    const fresh = new Map<string, Document>();
+    let knownAt = 0;
+    for (const document of batch.documents) {
+      const known = this.offset(publisher, batch.topic, document.id, nowMs);
+      if (known !== undefined) knownAt = known;
+      else if (!fresh.has(document.id)) fresh.set(document.id, document);
+    }
+    return { fresh: [...fresh.values()], knownAt };
+  }
+
+  /**
+   * Remembers the ids of a stored batch; call in the order of times. Returns the indices of those that were known, and
+   * the offset of the last such one.
+   */
+  take(batch: NewBatch, offset: number, atMs: number): { readonly known: readonly number[]; readonly knownAt: number } {
+    const publisher = publisherOf(batch);
+    const known: number[] = [];
+    let knownAt = 0;
+    for (const [index, { id }] of batch.documents.entries()) {
+      const before = this.offset(publisher, batch.topic, id, atMs);
+      if (before === undefined) this.add(publisher, batch.topic, id, offset, atMs);
+      else {
+        known.push(index);
+        knownAt = before;
+      }
+    }
+    return { known, knownAt };
   }
 
   /** Call in the order of times. */
@@ -73,6 +119,11 @@ export class KnownIds {
     this.#windows.delete(key);
     this.#count -= ids.size;
   }
+}
+
+/** Whoever issues web tokens chooses their names: what one publishes must not pass for known because of another's. */
+function publisherOf({ by, node }: NewBatch): string {
+  return `${by} ${node}`;
 }
 
 function keyOf(publisher: string, topic: string): string {

@@ -1,0 +1,87 @@
+/** What brokers read of each other's members, on a real server. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type MemberFacts, withoutReplaced } from '../../../../src/broker/groups/presence/group-presence.js';
+import { SharedPresence } from '../../../../src/broker/groups/presence/shared-presence.js';
+import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
+import { needsNats } from '../../../harness/nats/nats-package.js';
+import { newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
+import { until } from '../../../harness/until.js';
+
+const skip = needsNats();
+const nats = twoOnNats();
+const LEASE_MS = 15_000;
+const SIGNS = { nodes: 0, bytesPerSecond: 0, address: '', version: '', retired: false };
+
+function facts(id: string, changes: Partial<MemberFacts> = {}): MemberFacts {
+  return {
+    ...{ id, named: false, order: 1, away: false, slow: false, joinedMs: 1 },
+    ...{ client: '', peer: '', identity: '', replaces: [], ...changes },
+  };
+}
+
+test('members are there as long as the lease of their broker, and are told again by one that comes back', {
+  skip,
+}, async () => {
+  let nowMs = 0;
+  const cluster = await newCluster(nats.links[0]);
+  const brokers = await Promise.all(
+    nats.links.map(async (link, at) => {
+      const broker = `b${at}`;
+      const state = await openNatsState(link, cluster, { broker });
+      const leases = new BrokerLeases(state, broker, () => nowMs, LEASE_MS);
+      const onFailure = (cause: unknown) => assert.fail(String(cause));
+      const presence = new SharedPresence({ state, leases, broker, relay: undefined, onFailure });
+      return { state, leases, presence };
+    }),
+  );
+  const [one, other] = brokers as [(typeof brokers)[0], (typeof brokers)[0]];
+  assert.equal(one.presence.isCurrent, false, 'nobody has read of it yet');
+  const current = one.presence.whenCurrent(new AbortController().signal);
+  await Promise.all(brokers.map(({ leases }) => leases.beat(SIGNS)));
+  await current;
+  assert.equal(one.presence.isCurrent, true);
+  const heard: string[] = [];
+  other.presence.listen((group) => heard.push(group));
+  await one.presence.tell('a.b', [facts('x')]);
+  // Who has told something itself has read what was told before.
+  await other.presence.tell('a.b', [facts('y')]);
+  assert.deepEqual(
+    other.presence.others('a.b').map(({ broker, id }) => [broker, id]),
+    [['b0', 'x']],
+  );
+  assert.ok(heard.includes('a.b'));
+  nowMs = LEASE_MS - 1;
+  await other.leases.beat(SIGNS);
+  assert.equal(one.presence.isCurrent, true);
+  nowMs = LEASE_MS;
+  assert.equal(one.presence.isCurrent, false, 'before the others take it for dead');
+  assert.deepEqual(other.leases.expire(true), ['b0']);
+  assert.deepEqual(other.presence.others('a.b'), []);
+  await until('what it said is deleted', () => heard.length >= 4);
+  await one.leases.beat(SIGNS);
+  await until('it says it again', () => other.presence.others('a.b').length === 1);
+  await one.presence.leave();
+  await until('it left', () => other.presence.others('a.b').length === 0);
+  for (const { presence, state } of brokers) {
+    presence.close();
+    await state.close();
+  }
+});
+
+test('who came back elsewhere is there once: the later of a name, and not what somebody was before', () => {
+  const at = (broker: string, member: MemberFacts) => ({ ...member, broker });
+  const replaces = [{ broker: 'b0', member: 'x' }];
+  const all = [
+    at('b0', facts('x')),
+    at('b0', facts('y')),
+    at('b1', facts('z', { replaces })),
+    at('b0', facts('n', { named: true, order: 4 })),
+    at('b1', facts('n', { named: true, order: 5 })),
+    at('b2', facts('n', { named: true, order: 5 })),
+  ];
+  assert.deepEqual(
+    withoutReplaced(all).map(({ broker, id }) => `${broker} ${id}`),
+    ['b0 y', 'b1 z', 'b2 n'],
+  );
+});

@@ -1,0 +1,206 @@
+/** A group whose members are connected to two brokers on NATS. */
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { connect } from '../../../src/client/library/grpc.js';
+import { commitBy, TestMember } from '../../harness/broker/group-member.js';
+import { Harness, range, until } from '../../harness/broker/harness.js';
+import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { needsNats } from '../../harness/nats/nats-package.js';
+import { NatsServers } from '../../harness/nats/nats-servers.js';
+import { makeTestCluster } from '../../harness/nats/state-under-test.js';
+
+const skip = needsNats();
+const GROUP = { topics: ['process'], since: '1h', group: { slices: 8 } };
+let servers: NatsServers;
+let brokers: readonly [Harness, Harness];
+
+beforeEach(async () => {
+  if (skip !== false) return;
+  servers = await NatsServers.start();
+  await makeTestCluster(servers);
+  brokers = [new Harness(), new Harness()];
+  for (const harness of brokers) {
+    harness.nats = { servers: servers.urls.split(','), cluster: 'test', onLost: assert.fail };
+    harness.groups = { memberMs: 10_000, commitMs: 300_000, revokeMs: 500, interestMs: 600_000, cursorsMs: 86_400_000 };
+    await harness.startBroker();
+  }
+});
+afterEach(async () => {
+  if (skip !== false) return;
+  await Promise.all(brokers.map((harness) => harness.destroy()));
+  await servers.destroy();
+});
+
+const slicesOf = (member: TestMember) => [...member.slices.keys()].sort((a, b) => a - b);
+
+async function shown({ broker }: Harness, name = 'g') {
+  const answer = await fetch(`http://${broker.httpAddress}/v1/groups/${name}`);
+  return (await answer.json()) as {
+    group: { members: { member: string; slices?: number[] }[]; lagEvents?: string; since: string };
+    slices: { slice?: number; epoch: string; member: string }[];
+  };
+}
+
+async function answerOf({ broker }: Harness, method: string, path: string, body = {}): Promise<number> {
+  const url = `http://${broker.httpAddress}/v1/groups/g${path}`;
+  const headers = { 'content-type': 'application/json' };
+  const content = method === 'POST' ? { body: JSON.stringify(body), headers } : {};
+  return (await fetch(url, { method, ...content })).status;
+}
+
+function publish(agent: TestAgent, pids: readonly number[]): void {
+  for (const pid of pids) agent.recorder.record('process.exec', pid);
+  agent.publish();
+}
+
+test('members of two brokers share a group, go on where another left, and are fenced over brokers', {
+  skip,
+}, async () => {
+  const [one, other] = brokers;
+  const agents = await Promise.all(range(0, 12).map((at) => one.agent(`n${at}`)));
+  for (const agent of agents) publish(agent, range(0, 3));
+  const a = new TestMember(one, 'g', GROUP);
+  await a.has(8);
+  const b = new TestMember(other, 'g', { group: {} });
+  await Promise.all([a.has(4), b.has(4)]);
+  // Each got all of its nodes, and nothing that the other has.
+  assert.equal(new Set([...slicesOf(a), ...slicesOf(b)]).size, 8);
+  await until('all came', () => new Set([...a.subscriber.events, ...b.subscriber.events]).size === 36);
+  // A commit may come to any broker: it is made where the member is.
+  const elsewhere = other.groupsClient();
+  await commitBy(elsewhere, 'g', a.commits);
+  const [first] = a.commits;
+  const forged = { ...first!, cursor: `${first!.cursor.slice(0, -1)}!` };
+  await assert.rejects(commitBy(elsewhere, 'g', [forged]), /must be one that/);
+  await Promise.all([a.commit(), b.commit()]);
+  // Who joins takes from each as little as is its share.
+  const before = [slicesOf(a), slicesOf(b)];
+  const c = new TestMember(other, 'g', { group: {} });
+  await c.has(2);
+  await until('shares', () => a.slices.size === 3 && b.slices.size === 3);
+  for (const [at, member] of [a, b].entries()) {
+    assert.ok(
+      slicesOf(member).every((slice) => before[at]!.includes(slice)),
+      'nothing else moved',
+    );
+  }
+  // Both brokers show all.
+  for (const harness of brokers) {
+    await until('all members are shown', async () => (await shown(harness)).group.members.length === 3);
+    const { group, slices } = await shown(harness);
+    assert.deepEqual(group.members.map(({ slices: its = [] }) => its.length).sort(), [2, 3, 3]);
+    assert.ok(slices.every(({ member }) => group.members.some((each) => each.member === member)));
+    assert.equal(await answerOf(harness, 'POST', '/reset', { to: 'now' }), 409, 'it has members');
+  }
+  // What was another's: at whichever broker.
+  for (const agent of agents) publish(agent, range(3, 5));
+  await until('all came', () => {
+    const seen = [a, b, c].flatMap(({ subscriber }) => subscriber.events);
+    return new Set(seen).size === 60;
+  });
+  await Promise.all([a.commit(), b.commit(), c.commit()]);
+  const old = a.commits;
+  a.cancel();
+  await until('others have all', () => b.slices.size + c.slices.size === 8);
+  for (const harness of brokers) {
+    await assert.rejects(commitBy(harness.groupsClient(), 'g', old), /no longer this member's/);
+  }
+  const counts = new Map<string, number>();
+  for (const event of [a, b, c].flatMap(({ subscriber }) => subscriber.events)) {
+    counts.set(event, (counts.get(event) ?? 0) + 1);
+  }
+  assert.equal(counts.size, 60);
+  b.cancel();
+  c.cancel();
+  await changedElsewhere(one, other);
+});
+
+/** A group without members, that has 60 events. */
+async function changedElsewhere(one: Harness, other: Harness): Promise<void> {
+  const { group } = await shown(one);
+  await until('it has no members', async () => (await shown(one)).group.members.length === 0);
+  assert.equal(await answerOf(one, 'POST', '/reset', { to: 'oldest' }), 200);
+  assert.notEqual((await shown(one)).group.since, group.since);
+  const d = new TestMember(other, 'g', { group: {} });
+  await d.has(8);
+  await until('all came again', () => new Set(d.subscriber.events).size === 60);
+  await d.commit();
+  await until('both see that all is committed', async () => {
+    const lags = await Promise.all([one, other].map(async (harness) => (await shown(harness)).group.lagEvents ?? '0'));
+    return lags.every((lag) => lag === '0');
+  });
+  d.cancel();
+  await until('it has no members', async () => (await shown(one)).group.members.length === 0);
+  assert.equal(await answerOf(one, 'DELETE', ''), 200);
+  await until('it is gone', async () => (await answerOf(other, 'GET', '')) === 404);
+}
+
+test('a member whose broker is killed has its slices at another one at once, and goes on behind its commits', {
+  skip,
+}, async () => {
+  const [one, other] = brokers;
+  const agents = await Promise.all(range(0, 12).map((at) => other.agent(`n${at}`)));
+  for (const agent of agents) publish(agent, range(0, 3));
+  const addresses = [`${one.broker.grpcAddress}@here`, other.broker.grpcAddress];
+  const bus = await connect({ brokers: addresses, zone: 'here' });
+  const ends = new AbortController();
+  const seen = { events: [] as string[], slices: new Set<number>(), committed: 0 };
+  const moving = (async () => {
+    const group = bus.group('g', { slices: 8 });
+    for await (const batch of group.batches({ topics: ['process'], since: '1h', signal: ends.signal })) {
+      seen.events.push(...batch.events.map((event) => `${batch.node}:${'process' in event ? event.process?.pid : 0}`));
+      seen.slices.add(batch.slice);
+      assert.deepEqual(batch.gaps, []);
+      await batch.commit().then(
+        () => seen.committed++,
+        (cause: { code: string }) => assert.equal(cause.code, 'fenced'),
+      );
+    }
+  })();
+  await until('it has all', async () => (await shown(other)).slices?.every(({ member }) => member !== ''));
+  const b = new TestMember(other, 'g', { group: {} });
+  await b.has(4);
+  const kept = slicesOf(b);
+  const all = () => new Set([...seen.events, ...b.subscriber.events]).size;
+  await until('all came', () => all() === 36);
+  await b.commit();
+  await until('all is committed', async () => ((await shown(other)).group.lagEvents ?? '0') === '0');
+  const epochs = (await shown(other)).slices.map(({ epoch }) => Number(epoch));
+  const before = [...seen.events];
+  seen.slices.clear();
+  await one.broker.abort();
+  for (const agent of agents) publish(agent, range(3, 5));
+  await until('the rest came', () => all() === 60);
+  const { slices } = await shown(other);
+  assert.deepEqual(slicesOf(b), kept, 'nothing else moved');
+  assert.ok(
+    [...seen.slices].every((slice) => !kept.includes(slice)),
+    'what it had',
+  );
+  const moved = slices.filter(({ slice = 0 }) => !kept.includes(slice));
+  assert.ok(
+    moved.every(({ slice = 0, epoch }) => Number(epoch) > epochs[slice]!),
+    'in later epochs',
+  );
+  const again = seen.events.slice(before.length).filter((event) => before.includes(event));
+  assert.deepEqual(again, [], 'nothing that was committed came again');
+  assert.deepEqual(b.subscriber.gaps, []);
+  ends.abort();
+  await moving;
+  await bus.close();
+});
+
+test('a name that connects to another broker ends what has it here, and keeps its slices', { skip }, async () => {
+  const [one, other] = brokers;
+  const first = new TestMember(one, 'g', GROUP, 'm');
+  await first.has(8);
+  const second = new TestMember(other, 'g', { group: {} }, 'm');
+  await second.has(8);
+  await first.subscriber.end();
+  assert.match(first.subscriber.error?.message ?? '', /connected to another broker/);
+  const { group } = await shown(one);
+  assert.deepEqual(
+    group.members.map(({ member, slices }) => [member, slices?.length]),
+    [['m', 8]],
+  );
+});
