@@ -1,5 +1,5 @@
 /**
- * What one more predicate costs a broker that has many nodes and predicates: working out what each node is to be told, the
+ * What one more predicate costs a broker, beside many, for the nodes that are connected to it: working out what each node is to be told, the
  * bytes that nodes are told, the steps in which brokers say from where frames are complete, and the bytes of these.
  *
  *   node dist/bench/parts/interest.js [nodes] [predicates]
@@ -10,8 +10,8 @@ import { controlResponseCodec } from '../../src/wire/messages.js';
 import { newBook } from '../../test/harness/broker/stores.js';
 import { median, report, round } from '../measuring/report.js';
 
-const [nodeCount = 10_000, predicates = 1_000] = process.argv.slice(2).map(Number);
-const CHANGES = 20;
+const [nodeCount = 500, predicates = 1_000] = process.argv.slice(2).map(Number);
+const CHANGES = 10;
 
 const specOf = (number: number) => {
   const filter = `process.executable.path == "/usr/lib/something/program-${number}" && process.user.id == 0`;
