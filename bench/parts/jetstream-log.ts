@@ -1,12 +1,18 @@
 /**
- * Frames a second that the log on JetStream takes, as a share of what the same publishes take without the expected
- * sequence: the same bytes and headers, on subjects of nodes, as many under way in all, on the same servers in turn. The
- * log's counts include that its broker has read the frame back: its headers where nobody subscribes, all of it where
- * somebody does.
+ * Frames a second that the log on JetStream takes, beside publishing without the expected sequence: the same bytes and
+ * headers, by the same publisher, on subjects of nodes, as many under way in all, on the same servers in turn.
+ *
+ *   plain        published
+ *   read back    published, and taken for done when a consumer has brought its headers back: what the log does besides the
+ *                expected sequence
+ *   nobody       the log, whose broker has no subscriber and reads headers back
+ *   subscriber   the log, whose broker has one of everything and reads all of it back
  *
  *   node dist/bench/parts/jetstream-log.js [seconds [replicas [bytes [nodes [rounds]]]]]
  */
 import { coverHeaders } from '../../src/broker/log/jetstream/frame-headers.js';
+import { OrderedReader } from '../../src/broker/nats/ordered-reader.js';
+import type { StoredMessage } from '../../src/broker/nats/stream-pull.js';
 import { MiB } from '../../src/limits.js';
 import { encodeFrame, type Frame } from '../../src/wire/frame/frame.js';
 import { frameOf } from '../../test/contract/partition-log.js';
@@ -58,26 +64,45 @@ async function appended(servers: NatsServers, bytes: number, nodes: number, isFo
   }
 }
 
-async function plain(servers: NatsServers, bytes: number, nodes: number): Promise<number> {
+async function published(servers: NatsServers, bytes: number, nodes: number, readsBack: boolean): Promise<number> {
   const link = await linkTo(servers);
   const stream = { name: 'PLAIN', subjects: ['plain.>'], num_replicas: servers.servers.length };
   await link.manager.streams.add({ ...stream, max_bytes: STREAM_BYTES_MAX });
+  /** By sequence. */
+  const waiting = new Map<number, () => void>();
+  let next = 1;
+  const listener = {
+    begin: () => next,
+    headersOnly: () => true,
+    message: ({ sequence }: StoredMessage) => {
+      next = sequence + 1;
+      waiting.get(sequence)?.();
+      waiting.delete(sequence);
+    },
+    hasRead: () => true,
+    trouble: () => undefined,
+    gone: () => undefined,
+  };
+  const reader = readsBack ? new OrderedReader(link, stream.name, listener) : undefined;
   try {
     // Until its leader is there.
     await link.client.publish('plain.begin', '', { retries: 20 });
     const frames = framesOf(bytes);
-    return await rate(nodes, (who, count) => {
+    return await rate(nodes, async (who, count) => {
       const [frame, body] = frames(count);
-      return link.publisher.publish(stream.name, `plain.f.process.n${who}`, body, coverHeaders(frame));
+      const subject = `plain.f.process.n${who}`;
+      const sequence = await link.publisher.publish(stream.name, subject, body, coverHeaders(frame));
+      if (readsBack && sequence >= next) await new Promise<void>((resolve) => waiting.set(sequence, resolve));
     });
   } finally {
+    await reader?.close();
     await link.manager.streams.delete(stream.name);
     await link.close();
   }
 }
 
 const shareOf = (ours: readonly number[], all: readonly number[]) =>
-  median(ours.map((each, at) => round((100 * each) / all[at]!, 0)));
+  round(100 * median(ours.map((each, at) => each / all[at]!)), 0);
 
 const rows = [];
 for (const [replicas, syncsAlways] of [
@@ -91,22 +116,25 @@ for (const [replicas, syncsAlways] of [
   try {
     for (const bytes of onlyBytes > 0 ? [onlyBytes] : [1_000, 50_000]) {
       for (const nodes of onlyNodes > 0 ? [onlyNodes] : [1, 8, 200]) {
-        const [unread, read, without]: [number[], number[], number[]] = [[], [], []];
+        const [plain, readBack, nobody, subscriber]: [number[], number[], number[], number[]] = [[], [], [], []];
         for (let turn = 0; turn < rounds; turn++) {
-          unread.push(await appended(servers, bytes, nodes, false));
-          without.push(await plain(servers, bytes, nodes));
-          read.push(await appended(servers, bytes, nodes, true));
+          nobody.push(await appended(servers, bytes, nodes, false));
+          plain.push(await published(servers, bytes, nodes, false));
+          readBack.push(await published(servers, bytes, nodes, true));
+          subscriber.push(await appended(servers, bytes, nodes, true));
         }
         rows.push({
           replicas,
           sync: syncsAlways ? 'always' : 'default',
-          nodes,
           'bytes a frame': bytes,
-          'plain frames/s': Math.round(median(without)),
-          'nobody subscribes, frames/s': Math.round(median(unread)),
-          'share, %': shareOf(unread, without),
-          'one subscriber, frames/s': Math.round(median(read)),
-          'its share, %': shareOf(read, without),
+          nodes,
+          'plain, frames/s': Math.round(median(plain)),
+          'read back': Math.round(median(readBack)),
+          nobody: Math.round(median(nobody)),
+          subscriber: Math.round(median(subscriber)),
+          'nobody, % of plain': shareOf(nobody, plain),
+          'nobody, % of read back': shareOf(nobody, readBack),
+          'subscriber, % of plain': shareOf(subscriber, plain),
         });
         console.error(JSON.stringify(rows.at(-1)));
       }

@@ -20,11 +20,11 @@ import { Bpftrace, bpftraceIsInstalled } from '../peers/bpftrace.js';
 
 const SECONDS = Number(process.argv[2] ?? 60);
 /**
- * Until what runs often is compiled, which takes V8 as long as a linger's work runs some thousand times: with a listener
- * in a hurry it does in a minute, and otherwise in five, in which compiling is up to half of what is measured.
+ * Until what runs often is compiled, for which a linger's work must have run some thousand times: with a listener in a
+ * hurry it has in a minute, otherwise in five, in which compiling is up to half of what is measured.
  */
 const WARM_UP_MS = 60_000;
-const HURRY = '20ms';
+const HURRY = '25ms';
 /** Nobody listens once an agent no longer goes on with what was asked for. */
 const NOBODY_MS = INTEREST_GRACE_MS + 2_000;
 const SETTLE_MS = 3_000;
@@ -38,6 +38,7 @@ started = 0
 def tell(*_):
     print(started, flush=True)
 signal.signal(signal.SIGUSR1, tell)
+tell()
 due = time.monotonic()
 while True:
     os.waitpid(os.posix_spawn('/bin/true', ['/bin/true', 'x'], {}), 0)
@@ -56,6 +57,11 @@ class Load {
     if (execsPerSecond === 0) return;
     this.#child = spawn('python3', ['-c', LOAD, String(execsPerSecond)], { stdio: ['ignore', 'pipe', 'inherit'] });
     this.#counts = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]();
+  }
+
+  /** It can be asked. */
+  async began(): Promise<void> {
+    await this.#counts?.next();
   }
 
   /** Programs started so far. */
@@ -80,6 +86,7 @@ interface Cost {
 async function cost(execsPerSecond: number, pids: readonly number[]): Promise<Cost> {
   const load = new Load(execsPerSecond);
   try {
+    await load.began();
     await sleep(SETTLE_MS);
     const began = { started: await load.started(), cpu: pids.map(cpuNs), ms: performance.now() };
     await sleep(SECONDS * 1000);

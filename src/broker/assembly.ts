@@ -112,8 +112,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const fanOut = new FanOut(store.all());
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
   const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
-  const presence = member?.presence ?? ALONE;
-  const consumers = consumersOf(shared, groupStore, presence, trail, control, options);
+  const consumers = consumersOf(shared, groupStore, member?.presence ?? ALONE, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
   const facts = factsBeforeListening(options, tls);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);

@@ -37,6 +37,13 @@ export const READER_BATCH = 64;
 export const READER_BYTES_MAX = 2 * MiB;
 /** A stream is believed to be gone when it was not found so many times in a row: a server that just started knows none. */
 export const READER_LOOKS = 3;
+/**
+ * A tail whose consumer says nothing for so long asks the stream's leader for messages, so many at once: sooner where one is
+ * awaited, else when a tick is late.
+ */
+export const LEADER_READ_AFTER_MS = 500;
+export const LEADER_READ_LATE_MS = 2 * TICK_MS;
+export const LEADER_READ_BATCH = 16;
 /** Where the last subscriber has left, frames are read with their bodies for so long. */
 export const LOG_BODIES_LINGER_MS = 30_000;
 /** A consumer that nobody asks ends by itself after this. */

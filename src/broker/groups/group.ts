@@ -9,14 +9,8 @@ import type { GroupRequest } from '../../subscriptions/request/group-request.js'
 import type { GroupRecord, SliceRecord } from './group-record.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
-import {
-  type GroupPresence,
-  type HolderId,
-  holderText,
-  type RemoteMember,
-  withoutReplaced,
-} from './presence/group-presence.js';
-import { type Plan, planFor } from './presence/plan.js';
+import { type GroupPresence, type RemoteMember, withoutReplaced } from './presence/group-presence.js';
+import { isOtherwiseHeld, type Plan, planFor, wasBefore } from './presence/plan.js';
 import { type SliceCommit, SliceCommits, type SliceCommitsParts } from './slice-commits.js';
 import { SliceLease } from './slice-lease.js';
 import { Slots } from './slots.js';
@@ -144,7 +138,7 @@ export class Group {
     }
     const orders = [...this.#members.values(), ...this.#others].map(({ order }) => order);
     const member = new Member(name, stream, 1 + Math.max(0, ...orders));
-    member.replaces(this.#before(name, had));
+    member.replaces(wasBefore(name, had, this.#slices, this.parts.presence.broker));
     this.#members.set(member.id, member);
     const gatherMs = this.#gatherMs;
     this.#gatherMs = 0;
@@ -378,19 +372,6 @@ export class Group {
     if (known !== undefined && epoch > known) this.#epochs[slice] = epoch;
   }
 
-  /** Members of other brokers that the one who joins was: it has their name, or what they had. */
-  #before(name: string, had: GroupRequest['had']): HolderId[] {
-    const { broker } = this.parts.presence;
-    const epochs = new Map(had.map(({ slice, epoch }) => [slice, epoch]));
-    const found = new Map<string, HolderId>();
-    for (const [slice, { epoch, holder }] of this.#slices.entries()) {
-      if (holder === undefined || holder.broker === broker) continue;
-      const isSame = name === '' ? epochs.get(slice) === epoch : holder.member === name;
-      if (isSame) found.set(holderText(holder), holder);
-    }
-    return [...found.values()].slice(0, GROUP_MEMBERS_MAX);
-  }
-
   #membersChanged(): void {
     this.#untold = true;
     this.#readOthers();
@@ -468,13 +449,4 @@ export class Group {
     this.#untold = true;
     this.rebalance();
   }
-}
-
-/** Whether another broker gave the slice to somebody, or took it. */
-function isOtherwiseHeld(one: SliceRecord, other: SliceRecord | undefined): boolean {
-  return (
-    one.epoch !== other?.epoch ||
-    one.holder?.broker !== other.holder?.broker ||
-    one.holder?.member !== other.holder?.member
-  );
 }

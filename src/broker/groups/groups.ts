@@ -105,19 +105,7 @@ export class Groups {
     reading: MemberReading,
   ): Promise<void> {
     const request = checked.group!;
-    const { presence } = this.#options;
-    // Also a broker that has just begun, and of which nobody has read yet.
-    if (!presence.isCurrent) await presence.whenCurrent(AbortSignal.any([signal, AbortSignal.timeout(CUT_OFF_MS)]));
-    if (!presence.isCurrent) throw cutOff();
-    const creating = this.#creating.get(request.name);
-    const known = creating === undefined ? this.#live.get(request.name) : await creating;
-    let isMadeHere = false;
-    const onMade = () => {
-      isMadeHere = true;
-    };
-    const live = known ?? (await this.#create(checked, request, caller, onMade));
-    // Also where another broker made it at the same time.
-    if (!isMadeHere) await this.#checkAccess(live, caller);
+    const live = await this.#entered(checked, request, caller, signal);
     const record = live.record;
     checkSame(record, live, checked, request);
     if (isExpired(record, live, Date.now())) throw expired(record);
@@ -136,7 +124,7 @@ export class Groups {
     if (!isSame || live.record.sinceNs !== record.sinceNs) {
       throw new BackplaneError('unavailable', `group ${record.name} was changed meanwhile: subscribe again`);
     }
-    const stream = new MemberStream(sink, caller, checked, signal, presence);
+    const stream = new MemberStream(sink, caller, checked, signal, this.#options.presence);
     const member = live.group.join(request, stream);
     const { memberMs } = this.#options.times;
     let isSilent = false;
@@ -241,6 +229,29 @@ export class Groups {
     this.#lagFeed.begin();
     const live = new LiveGroup(record, this.#options, gatherMs);
     this.#live.set(record.name, live);
+    return live;
+  }
+
+  /** The group, which is made where there is none, if the caller may have all of it. */
+  async #entered(
+    checked: CheckedSubscription,
+    request: GroupRequest,
+    caller: Caller,
+    signal: AbortSignal,
+  ): Promise<LiveGroup> {
+    const { presence } = this.#options;
+    // Also a broker that has just begun, and of which nobody has read yet.
+    if (!presence.isCurrent) await presence.whenCurrent(AbortSignal.any([signal, AbortSignal.timeout(CUT_OFF_MS)]));
+    if (!presence.isCurrent) throw cutOff();
+    const creating = this.#creating.get(request.name);
+    const known = creating === undefined ? this.#live.get(request.name) : await creating;
+    let isMadeHere = false;
+    const onMade = () => {
+      isMadeHere = true;
+    };
+    const live = known ?? (await this.#create(checked, request, caller, onMade));
+    // Also where another broker made it at the same time.
+    if (!isMadeHere) await this.#checkAccess(live, caller);
     return live;
   }
 

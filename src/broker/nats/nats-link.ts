@@ -2,6 +2,7 @@
  * A broker's connections to NATS. What is published, what is read and what is asked have one each, so that none of them
  * waits behind the others.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from 'nats';
 import { NATS_REQUEST_MS } from '../../limits.js';
@@ -27,6 +28,8 @@ export async function openLink(options: NatsOptions, name: string): Promise<Nats
   const { StreamPublisher } = await import('./stream-publisher.js');
   const open: NatsConnection[] = [];
   const close = async () => {
+    // What was said in this turn is written at its end, also to connections that are closed by then: that would be an error.
+    await turn();
     await Promise.all(open.map((connection) => connection.close()));
   };
   try {

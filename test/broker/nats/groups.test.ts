@@ -5,6 +5,7 @@ import { connect } from '../../../src/client/library/grpc.js';
 import { commitBy, TestMember } from '../../harness/broker/group-member.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { Relay } from '../../harness/cluster/relay.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
 import { makeTestCluster } from '../../harness/nats/state-under-test.js';
@@ -21,7 +22,7 @@ beforeEach(async () => {
   brokers = [new Harness(), new Harness()];
   for (const harness of brokers) {
     harness.nats = { servers: servers.urls.split(','), cluster: 'test', onLost: assert.fail };
-    harness.groups = { memberMs: 10_000, commitMs: 300_000, revokeMs: 500, interestMs: 600_000, cursorsMs: 86_400_000 };
+    harness.groups = { memberMs: 1_000, commitMs: 300_000, revokeMs: 500, interestMs: 600_000, cursorsMs: 86_400_000 };
     await harness.startBroker();
   }
 });
@@ -190,7 +191,9 @@ test('a member whose broker is killed has its slices at another one at once, and
   await bus.close();
 });
 
-test('a name that connects to another broker ends what has it here, and keeps its slices', { skip }, async () => {
+test('a name that connects to another broker keeps its slices, and a member that hangs does not', {
+  skip,
+}, async () => {
   const [one, other] = brokers;
   const first = new TestMember(one, 'g', GROUP, 'm');
   await first.has(8);
@@ -203,4 +206,11 @@ test('a name that connects to another broker ends what has it here, and keeps it
     group.members.map(({ member, slices }) => [member, slices?.length]),
     [['m', 8]],
   );
+  // One that hangs, at the other broker, loses its slices.
+  const relay = await Relay.start([one.broker.grpcAddress]);
+  const hung = new TestMember(one, 'g', { group: {} }, '', relay.address);
+  await Promise.all([hung.has(4), second.has(4)]);
+  relay.halfOpen();
+  await second.has(8);
+  relay.close();
 });

@@ -1,4 +1,5 @@
 /** Synthetic nodes on the log of a cluster, and what a subscription makes of it. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { follows } from '../../../src/broker/log/chain.js';
 import type { JetStreamLog } from '../../../src/broker/log/jetstream/jetstream-log.js';
 import type { LogEntry } from '../../../src/broker/log/partition-log.js';
@@ -8,6 +9,8 @@ import type { Position } from '../../../src/wire/position.js';
 import { frameOf } from '../../contract/partition-log.js';
 
 const FRAME_BYTES = 1_000;
+/** After each frame: a stream must hold all of a long test. */
+const PACE_MS = 5;
 /** Of the positions that one frame covers, at most. */
 const STEPS_MAX = 3;
 
@@ -41,18 +44,19 @@ export class Sender {
       const to = this.#next + 1 + (count % STEPS_MAX);
       this.sending = Math.max(this.sending, to);
       const beganMs = performance.now();
-      if (await this.#send(to)) {
+      if (await this.#send(to, goesOn)) {
         this.#next = to;
         this.acknowledged = Math.max(this.acknowledged, to);
         this.pauseMax = Math.max(this.pauseMax, performance.now() - beganMs);
+        await sleep(PACE_MS);
       }
     }
   }
 
-  /** False where the session has ended. */
-  async #send(to: number): Promise<boolean> {
+  /** False where the session has ended, or all is to end. */
+  async #send(to: number, goesOn: () => boolean): Promise<boolean> {
     const frame = { ...frameOf(this.#next, to, FRAME_BYTES), continues: this.#next > 0 };
-    while (!this.#isOver) {
+    while (!this.#isOver && goesOn()) {
       const failure = await this.#log.append(this.name, frame, encodeFrame(frame)).then(
         () => undefined,
         (cause: BackplaneError) => cause,

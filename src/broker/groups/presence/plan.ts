@@ -3,11 +3,12 @@
  * epoch, and which members are where. Each computes the same assignment of slices to all members, and does of it what
  * concerns its own: it gives to them what is free, and has them give up what is others' share.
  */
+import type { SliceEpoch } from '../../../subscriptions/request/group-request.js';
 import { type Holder, planMoves } from '../assignment.js';
 import type { GroupRecord, SliceRecord } from '../group-record.js';
 import type { Member } from '../member.js';
 import type { Slots } from '../slots.js';
-import { holderText, type RemoteMember } from './group-presence.js';
+import { type HolderId, holderText, type RemoteMember } from './group-presence.js';
 
 export interface Situation {
   /** This broker. */
@@ -108,4 +109,30 @@ function remoteSlices(
 
 function byOrder(one: Candidate, other: Candidate): number {
   return one.order - other.order || (one.broker < other.broker ? -1 : 1);
+}
+
+/** Members of other brokers that the one who joins was: it has their name, or what they had. */
+export function wasBefore(
+  name: string,
+  had: readonly SliceEpoch[],
+  slices: readonly SliceRecord[],
+  broker: string,
+): HolderId[] {
+  const epochs = new Map(had.map(({ slice, epoch }) => [slice, epoch]));
+  const found = new Map<string, HolderId>();
+  for (const [slice, { epoch, holder }] of slices.entries()) {
+    if (holder === undefined || holder.broker === broker) continue;
+    const isSame = name === '' ? epochs.get(slice) === epoch : holder.member === name;
+    if (isSame) found.set(holderText(holder), holder);
+  }
+  return [...found.values()];
+}
+
+/** Whether another broker gave the slice to somebody, or took it. */
+export function isOtherwiseHeld(one: SliceRecord, other: SliceRecord | undefined): boolean {
+  return (
+    one.epoch !== other?.epoch ||
+    one.holder?.broker !== other.holder?.broker ||
+    one.holder?.member !== other.holder?.member
+  );
 }

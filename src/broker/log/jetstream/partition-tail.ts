@@ -4,12 +4,14 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
+import { LEADER_READ_AFTER_MS, LEADER_READ_BATCH, LEADER_READ_LATE_MS } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { readCheckpointPart, type Standing } from './checkpoint.js';
+import { readFromLeader } from './leader-read.js';
 import { lostFrom } from './marks.js';
 import type { FoldListener, PartitionFold } from './partition-fold.js';
 
@@ -58,6 +60,13 @@ export class PartitionTail {
   /** How the consumer's messages are taken. */
   #folding: FoldListener;
   #reader: OrderedReader | undefined;
+  /** When a consumer brought something last. */
+  #heardMs = performance.now();
+  #watching: NodeJS.Timeout | undefined;
+  /** Grows where what was read is looked at anew, and while that lasts nothing else may be taken. */
+  #beginnings = 0;
+  #isBeginning = false;
+  #isAsking = false;
 
   constructor(options: TailOptions) {
     this.#options = options;
@@ -80,6 +89,7 @@ export class PartitionTail {
     await this.#restore(last + 1, first);
     this.#toldTo = last + 1;
     this.#reader = new OrderedReader(link, stream, this.#listener(), times);
+    this.#watching = setInterval(() => this.#watch(), LEADER_READ_AFTER_MS / 2).unref();
     await this.readUpTo(last);
   }
 
@@ -91,6 +101,7 @@ export class PartitionTail {
       while (at > 0 && this.#waiting[at - 1]!.sequence > sequence) at--;
       this.#waiting.splice(at, 0, { sequence, deadlineMs, resolve, reject });
       this.#deadlines ??= setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
+      this.#watch();
     });
   }
 
@@ -100,6 +111,7 @@ export class PartitionTail {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#watching);
     this.#refuse(new BackplaneError('cancelled', 'the log is closed'));
     await this.#reader?.close();
   }
@@ -116,7 +128,10 @@ export class PartitionTail {
         return !this.#folding.withBodies;
       },
       begin: (info: StreamInfo) => this.#begin(info),
-      message: (message: StoredMessage) => this.#take(message),
+      message: (message: StoredMessage) => {
+        this.#heardMs = performance.now();
+        this.#take(message, this.#folding);
+      },
       trouble: (reason: string | undefined) => {
         this.trouble = reason;
       },
@@ -135,14 +150,47 @@ export class PartitionTail {
     } catch (cause) {
       throw new StreamGone((cause as Error).message);
     }
-    await this.#goBack(info);
+    this.#beginnings++;
+    this.#isBeginning = true;
+    try {
+      await this.#goBack(info);
+    } finally {
+      this.#isBeginning = false;
+    }
     return this.#options.fold.next;
   }
 
-  #take(message: StoredMessage): void {
+  /** Where the consumer is silent, the leader is asked. */
+  #watch(): void {
+    const silentMs = performance.now() - this.#heardMs;
+    const isLate = silentMs > (this.#waiting.length > 0 ? LEADER_READ_AFTER_MS : LEADER_READ_LATE_MS);
+    if (!isLate || this.#isAsking) return;
+    this.#isAsking = true;
+    this.#askLeader(this.#heardMs)
+      .catch((cause: Error) => this.restart(cause.message))
+      .finally(() => {
+        this.#isAsking = false;
+      });
+  }
+
+  /** Reads on until there is no more, or the consumer says something. */
+  async #askLeader(heardMs: number): Promise<void> {
+    const { link, stream, fold, withBodies } = this.#options;
+    for (let count = 1; this.#heardMs === heardMs && !this.#isBeginning; count = LEADER_READ_BATCH) {
+      const { next } = fold;
+      const beginnings = this.#beginnings;
+      const messages = await readFromLeader(link, stream, next, fold.marks, count);
+      if (this.#isBeginning || beginnings !== this.#beginnings) return;
+      // Those that the consumer brought meanwhile are passed over.
+      for (const message of messages) this.#take(message, { ...this.#folding, withBodies: withBodies() });
+      if (fold.next === next) return;
+    }
+  }
+
+  #take(message: StoredMessage, folding: FoldListener): void {
     const { fold } = this.#options;
     this.#tellRewound(message.sequence);
-    fold.take(message, this.#folding);
+    fold.take(message, folding);
     this.#settle();
     this.#tellRewound(fold.next);
   }

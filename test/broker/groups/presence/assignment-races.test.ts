@@ -222,7 +222,7 @@ test('however two brokers change a group at once, an epoch is given once and it 
       checkEpochs(streams[0]);
       for (const { group } of brokers) group.close();
     }),
-    { numRuns: runs(12) },
+    { numRuns: runs(8) },
   );
 });
 

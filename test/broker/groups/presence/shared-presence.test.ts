@@ -1,9 +1,13 @@
 /** What brokers read of each other's members, on a real server. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Delivery, Sink } from '../../../../src/broker/delivery/outlet.js';
+import { MemberStream } from '../../../../src/broker/groups/member-stream.js';
 import { type MemberFacts, withoutReplaced } from '../../../../src/broker/groups/presence/group-presence.js';
 import { SharedPresence } from '../../../../src/broker/groups/presence/shared-presence.js';
+import { SliceLease } from '../../../../src/broker/groups/slice-lease.js';
 import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
+import type { CheckedSubscription } from '../../../../src/subscriptions/request/subscription-request.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
@@ -84,4 +88,41 @@ test('who came back elsewhere is there once: the later of a name, and not what s
     withoutReplaced(all).map(({ broker, id }) => `${broker} ${id}`),
     ['b0 y', 'b1 z', 'b2 n'],
   );
+});
+
+test('a broker that the others take for dead gives nothing until they do not', async () => {
+  let isCurrent = false;
+  let backAgain: () => void = () => undefined;
+  const presence = {
+    get isCurrent() {
+      return isCurrent;
+    },
+    whenCurrent: () => new Promise<void>((resolve) => (backAgain = resolve)),
+  };
+  const written: Delivery[] = [];
+  const sink: Sink = {
+    client: '',
+    closed: new AbortController().signal,
+    write: async (each) => void written.push(each),
+  };
+  const caller = { peer: '', identity: { kind: 'token', name: '' } } as const;
+  const asked = {} as CheckedSubscription;
+  const stream = new MemberStream(sink, caller, asked, new AbortController().signal, presence);
+  const lease = new SliceLease(3, 7, '', 1_000, 8);
+  const slice = stream.begin(lease);
+  const gap = { kind: 'message', message: { gap: {} } } as const;
+  const given = slice.write(gap);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([written.length, lease.isSettled], [0, true]);
+  isCurrent = true;
+  backAgain();
+  await given;
+  assert.equal(written.length, 1);
+  // Its slice was given to another member meanwhile.
+  isCurrent = false;
+  const late = slice.write(gap);
+  stream.stop(3);
+  backAgain();
+  await assert.rejects(late, /has another member/);
+  assert.equal(written.length, 1);
 });

@@ -18,6 +18,7 @@ import { frameOf, PROCESS, partitionLogContract } from '../../../contract/partit
 import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { NatsServers } from '../../../harness/nats/nats-servers.js';
+import { linkTo } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
 
 let servers: NatsServers;
@@ -185,6 +186,37 @@ test('a consumer that is dead without a sign is replaced', { skip }, async () =>
     await manager.consumers.pause(stream, consumer!.name, new Date(Date.now() + 3_600_000));
     await append(log, 1, 2);
     assert.deepEqual(told.stretches, ['a 0-1', 'a 1-2']);
+  });
+});
+
+test('where no consumer can be made, the log is read from its leader', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const link = await linkTo(servers);
+    let inVain = 0;
+    const consumers = Object.create(link.manager.consumers, {
+      add: {
+        value: async (...given: Parameters<typeof link.manager.consumers.add>) => {
+          if (inVain > 0) throw new Error(`the servers have no leader: ${inVain++}`);
+          return link.manager.consumers.add(...given);
+        },
+      },
+    });
+    const manager = Object.create(link.manager, { consumers: { value: consumers } });
+    const log = await logs.open(64 * MiB, { link: { ...link, manager }, times: { silenceMs: 600 } });
+    const told = new Told(log);
+    await append(log, 0, 1);
+    inVain = 1;
+    const stream = `BP_${logs.cluster}_0`;
+    for await (const { name } of link.manager.consumers.list(stream)) {
+      await link.manager.consumers.pause(stream, name, new Date(Date.now() + 3_600_000));
+    }
+    for (let at = 1; at < 10; at++) await append(log, at, at + 1);
+    await until('others are tried', () => inVain > 1);
+    const all = Array.from({ length: 10 }, (_, at) => `a ${at}-${at + 1}`);
+    assert.deepEqual(told.stretches, all);
+    inVain = 0;
+    await append(log, 10, 11);
+    assert.deepEqual(told.stretches, [...all, 'a 10-11']);
   });
 });
 
