@@ -7,8 +7,8 @@ import { readFileSync } from 'node:fs';
 import { type ClientRequest, request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import * as z from 'zod';
-import { answeredText } from '../../answered-text.js';
 import { NATS_MONITOR_ANSWER_BYTES_MAX, NATS_MONITOR_ANSWER_MS, NATS_MONITOR_LOOK_MS } from '../../limits.js';
+import { answeredText } from '../../text/answered-text.js';
 import { durationMsText } from '../../text/time-text.js';
 import { NATS_NS_PER_MS } from './stream-form.js';
 
