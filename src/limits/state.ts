@@ -46,10 +46,17 @@ export const HOLDS_LINGER_MS = 50;
 /** What a broker says of itself holds for so long; it says it three times as often. */
 export const BROKER_LEASE_MS = 15_000;
 export const BROKER_HEARTBEAT_MS = 5_000;
+/** How often each broker deletes what is left of brokers that are gone: each start of one has a name of its own. */
+export const BROKERS_FORGOTTEN_MS = 60_000;
 /** A broker that ends says so, and waits so long at most until that is written. */
 export const BROKER_LEAVE_MS = 2_000;
 /** Brokers of one cluster. */
 export const CLUSTER_BROKERS_MAX = 64;
+
+/** How nodes are that other brokers have: names in one question, bytes of one answer, and for how long it is waited for. */
+export const NODE_LIST_NAMES_MAX = 256;
+export const NODE_LIST_ANSWER_BYTES = 512 * KiB;
+export const NODE_LIST_MS = 1_000;
 
 assert(3 * ROUTE_PING_MS <= ROUTE_SILENCE_MS);
 assert(3 * BROKER_HEARTBEAT_MS <= BROKER_LEASE_MS);

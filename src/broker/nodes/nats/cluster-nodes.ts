@@ -83,6 +83,15 @@ export class ClusterNodes {
     await this.#writing;
   }
 
+  /** Deletes what brokers have said that are gone and whose nodes are elsewhere since; any broker may. Never rejects. */
+  async forget(): Promise<void> {
+    const { state, places, leases, broker } = this.#options;
+    const used = new Set([broker]);
+    for (const [, place] of places.all()) used.add(place.broker);
+    const over = [...this.#told.keys()].filter((name) => !used.has(name) && !leases.alive(name));
+    await Promise.allSettled(over.map((name) => state.delete(TOLD + name)));
+  }
+
   #heldChanged(node: string, value: StateValue | undefined): void {
     if (value === undefined) this.#holds.delete(node);
     else this.#holds.set(node, { broker: bySchema.parse(value).broker, holds: savedHolds(value) });
