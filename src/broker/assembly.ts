@@ -35,6 +35,7 @@ import { PublisherService } from './app/publisher-service.js';
 import { AuditDocuments, RefusalDocuments } from './cluster/audit-documents.js';
 import { AuditTrail } from './cluster/audit-trail.js';
 import type { SharedState } from './cluster/shared-state.js';
+import { CutOff } from './cut-off.js';
 import { DataWatch } from './data-watch.js';
 import type { Delays } from './delays.js';
 import { LedgerTotals } from './delivery/ledger-totals.js';
@@ -79,6 +80,8 @@ export interface Opened {
   readonly kept: (SharedState & { readonly trouble: string | undefined }) | undefined;
   /** This broker among those of its cluster. */
   readonly member: ClusterMember | undefined;
+  /** Its cluster's name, and what a power cut may lose of it. */
+  readonly cluster: { readonly name: string; readonly durability: { readonly text: string } } | undefined;
 }
 
 export type Parts = ReturnType<typeof assemble>;
@@ -94,7 +97,7 @@ const GROUP_DEFAULTS = {
 
 /** Throws BackplaneError for options that cannot be followed, before anything runs by itself. */
 export function assemble(opened: Opened, options: BrokerOptions) {
-  const { dir, store, documents, held, delays, token, tls, kept, member } = opened;
+  const { dir, store, documents, held, delays, token, tls, kept, member, cluster } = opened;
   const { logger } = options;
   const { interest, setBudgets, groupState, parkedState } = openState(dir, logger);
   const { trail, refusals } = openTrail(documents, options);
@@ -114,30 +117,20 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
   const consumers = consumersOf(shared, groupStore, member?.presence ?? ALONE, trail, control, options);
   const { subscriptions, groups, groupService } = consumers;
-  const facts = factsBeforeListening(options, tls);
+  const facts = factsBeforeListening(options, opened);
   const watch = new DataWatch(directories(dir, options), token?.file, logger);
-  const trouble = () => troubleOf(watch, held, store, documents, kept, member) ?? registry.saveTrouble;
+  const trouble = () => troubleOf(watch, held, member, store, documents, kept) ?? registry.saveTrouble;
   const listings = new Listings(
-    ...([
-      facts,
-      registry,
-      budgets,
-      subscriptions,
-      ingest,
-      store,
-      documents,
-      trouble,
-      () => totals.sums.events,
-    ] as const),
+    ...([facts, registry, budgets, subscriptions, ingest, store, documents, trouble] as const),
+    () => totals.sums.events,
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
   const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);
   endWhatIsGrantedNoMore(access, subscriptions, uplink);
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
-  const retirement = retirementOf({ uplink, subscriptions, publishing, trail, member }, options, state, () =>
-    showHealth(),
-  );
+  const served = { uplink, subscriptions, publishing, trail, member };
+  const { retirement, cutOff } = leavingOf(served, options, state, () => showHealth());
   const api = {
     ...{ subscriptions, registry, listings, access: control, retirement },
     budgets: new BudgetService(registry, budgets, trail),
@@ -154,13 +147,16 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   addReflection(grpc);
   const http = new HttpApi({
     ...{ ...api, version: options.version, publisher, groups: groupService, gate, tls },
-    metrics: brokerMetrics({ ...shared, subscriptions, ingest, held, gate, trail, tls, publisher, refusals, groups }),
+    metrics: brokerMetrics({
+      ...{ ...shared, subscriptions, ingest, held, gate, trail, tls, publisher, refusals, groups, member },
+    }),
     origins: options.httpOrigins ?? [],
     bounds: options.httpBounds,
+    durability: cluster && (() => cluster.durability.text),
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
-  const served = { access, grpc, http, uplink, publishing, retirement, showHealth, facts, state };
-  return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...served };
+  const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
+  return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...serving };
 }
 
 function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {
@@ -266,10 +262,15 @@ function grpcServer(services: Readonly<Record<Service, UntypedServiceImplementat
 }
 
 /** The addresses are filled in when the broker listens. */
-function factsBeforeListening({ version, dataDir }: BrokerOptions, tls: ServerTls | undefined): BrokerFacts {
+function factsBeforeListening({ version, dataDir }: BrokerOptions, { tls, cluster, member }: Opened): BrokerFacts {
   // The directory is made absolute, because its readers have other working directories.
   const places = { dataDir: resolve(dataDir), grpcListen: '', httpListen: '' };
-  return { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
+  const facts = { version, startedMs: Date.now(), ...places, tlsTrouble: () => tls?.trouble };
+  if (cluster === undefined || member === undefined) return { ...facts, cluster: undefined };
+  const brokers = () =>
+    member.brokers().map(({ broker, ...signs }) => ({ ...signs, name: broker, own: broker === member.name }));
+  const status = () => ({ cluster: cluster.name, durability: cluster.durability.text, brokers: brokers() });
+  return { ...facts, cluster: { status, nodes: (names) => member.nodes(names) } };
 }
 
 /** Whether the broker takes calls; `waitsFor` says why it does not yet. */
@@ -287,19 +288,21 @@ interface Served {
   readonly member: ClusterMember | undefined;
 }
 
-function retirementOf(
+/** What sends agents and subscribers to other brokers. */
+function leavingOf(
   { uplink, subscriptions, publishing, trail, member }: Served,
   { others = () => member?.others ?? 0, logger }: BrokerOptions,
   state: ServingState,
   showHealth: () => void,
-): Retirement {
+): { readonly retirement: Retirement; readonly cutOff: CutOff } {
   const parts = { agents: uplink, subscribers: subscriptions, publishers: publishing, others, trail, logger };
   const begins = () => {
     state.retired = true;
     member?.retire();
     showHealth();
   };
-  return new Retirement({ ...parts, begins });
+  const cutOff = new CutOff({ trouble: () => member?.trouble, others, agents: uplink, logger });
+  return { retirement: new Retirement({ ...parts, begins }), cutOff };
 }
 
 /** Returns what shows how it is now. */

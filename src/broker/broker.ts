@@ -79,12 +79,12 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     let registry: Parts['registry'] | undefined;
     const onRewound = ({ partition }: PartitionLog) =>
       registry?.closeSessions(LOST_END, (node) => partitionOf(node) === partition);
-    const { store, documents, kept, member } = await (options.nats === undefined
+    const { store, documents, kept, member, cluster } = await (options.nats === undefined
       ? openStore(dir, options, held, delays, releases)
       : openOnNats(options.nats, options, onRewound, releases));
     releases.push(() => store.close());
     const token = options.token ? brokerToken(options.dataDir, (message) => options.logger.warn(message)) : undefined;
-    const parts = assemble({ dir, store, kept, member, documents, held, delays, token, tls }, options);
+    const parts = assemble({ dir, store, kept, member, cluster, documents, held, delays, token, tls }, options);
     registry = parts.registry;
     releases.push(() => closeParts(parts));
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
@@ -93,10 +93,11 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     parts.facts.httpListen = httpAddress;
     parts.state.ready = true;
     parts.showHealth();
-    const { budgets } = parts;
+    const { budgets, listings } = parts;
     member?.begin({
       ...{ address: grpcAddress, version: options.version },
       ...{ demand: () => budgets.demand, onLess: () => budgets.lease() },
+      list: (names) => listings.nodesHere(names),
     });
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
@@ -108,7 +109,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 }
 
 /** What a broker has of its log, and shares with others. */
-type Stores = Pick<Opened, 'store' | 'documents' | 'kept' | 'member'>;
+type Stores = Pick<Opened, 'store' | 'documents' | 'kept' | 'member' | 'cluster'>;
 
 async function openStore(
   dir: string,
@@ -127,12 +128,12 @@ async function openStore(
     warn: (message) => logger.warn(message),
     onFailure: (failed, cause) => held.refused(failed, cause),
   });
-  return { store, documents, kept: undefined, member: undefined };
+  return { store, documents, kept: undefined, member: undefined, cluster: undefined };
 }
 
 /** The connections are closed after the log. */
 async function openOnNats(
-  { cluster, onLost, ...options }: NatsLogOptions,
+  { cluster, monitors = [], onLost, ...options }: NatsLogOptions,
   { publishing = PUBLISHING, ceilingBytesPerSecond, logger }: BrokerOptions,
   onRewound: (log: PartitionLog) => void,
   releases: (() => Promise<void> | void)[],
@@ -143,6 +144,7 @@ async function openOnNats(
   const { openJetStreamDocuments } = await import('./cluster/nats/open-documents.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
   const { fitCluster } = await import('./nats/cluster-streams.js');
+  const { DurabilityWatch } = await import('./nats/durability.js');
   const { StreamWatch } = await import('./nats/stream-watch.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
@@ -158,7 +160,10 @@ async function openOnNats(
   releases.push(() => documents.close());
   const warn = (message: string) => logger.warn(message);
   const member = new ClusterMember({ link, cluster, broker, state, ceilingBytesPerSecond, warn });
-  return { store: await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound }), documents, kept, member };
+  const durability = new DurabilityWatch({ monitors, ca: options.ca });
+  releases.push(() => durability.close());
+  const store = await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound });
+  return { store, documents, kept, member, cluster: { name: cluster, durability } };
 }
 
 function openDocuments(
@@ -215,6 +220,7 @@ function running(
     registry.expire(Date.now());
     keepNote(note);
     watch.look();
+    parts.cutOff.look();
     parts.access.look();
   });
   const leases = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS).unref();

@@ -18,9 +18,11 @@ export interface HttpBounds {
   readonly streams: number;
 }
 
-/** Where the log is, if NATS keeps it. All else is still this broker's own: two of them would not know of each other. */
+/** Where the log is, if NATS keeps it, and what brokers agree on. */
 export interface NatsLogOptions extends NatsOptions {
   readonly cluster: string;
+  /** http://host:port of each server's monitoring; without them it is unknown what a power cut may lose. */
+  readonly monitors?: readonly string[];
   /** The log is gone, or another one: the broker cannot go on. */
   readonly onLost: (reason: BackplaneError) => void;
 }

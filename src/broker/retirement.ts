@@ -81,22 +81,30 @@ export class Retirement {
     const { agents, subscribers, begins, logger } = this.#parts;
     begins();
     const away = [agents.retire(), subscribers.retire()] as const;
-    const all = shuffled(away.flat());
-    const stepMs = Math.min(RETIRE_STEP_MS, RETIRE_MS_MAX / Math.max(1, all.length));
-    this.#answer = { agents: away[0].length, subscribers: away[1].length, withinMs: Math.ceil(all.length * stepMs) };
+    const all = away.flat();
+    this.#answer = {
+      agents: away[0].length,
+      subscribers: away[1].length,
+      withinMs: Math.ceil(all.length * stepOf(all)),
+    };
     logger.info(this.#answer, 'retiring: agents and subscribers go to other brokers');
-    this.#gone = this.#sendAway(all, stepMs);
+    this.#gone = sendAway(all).then(() => this.#parts.publishers.drain());
     return this.#answer;
   }
+}
 
-  async #sendAway(all: readonly (() => void)[], stepMs: number): Promise<void> {
-    const beganMs = performance.now();
-    for (const [index, send] of all.entries()) {
-      // Each at a random moment of its own step.
-      const dueMs = beganMs + (index + Math.random()) * stepMs;
-      await sleep(Math.max(0, dueMs - performance.now()));
-      send();
-    }
-    this.#parts.publishers.drain();
+function stepOf(all: readonly unknown[]): number {
+  return Math.min(RETIRE_STEP_MS, RETIRE_MS_MAX / Math.max(1, all.length));
+}
+
+/** One by one, in any order. Resolves when all were sent. */
+export async function sendAway(all: readonly (() => void)[]): Promise<void> {
+  const stepMs = stepOf(all);
+  const beganMs = performance.now();
+  for (const [index, send] of shuffled(all).entries()) {
+    // Each at a random moment of its own step.
+    const dueMs = beganMs + (index + Math.random()) * stepMs;
+    await sleep(Math.max(0, dueMs - performance.now()));
+    send();
   }
 }

@@ -4,6 +4,9 @@
 export const isNatsUrl = (text: string): boolean =>
   /^(nats|tls):\/\/([A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\])(:\d{1,5})?$/.test(text);
 
+/** Of a nats-server's monitoring: it wants no credentials. */
+export const isMonitorUrl = (text: string): boolean => /^https?:\/\/[^/?#@*]+$/.test(text) && URL.canParse(text);
+
 /** As browsers write it: no path, no slash at its end, and no port that the scheme has anyway. */
 export function isOrigin(text: string): boolean {
   return /^https?:[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text;

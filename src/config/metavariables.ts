@@ -18,6 +18,7 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'nats.ca': 'file',
   'nats.cert': 'file',
   'nats.key': 'file',
+  'nats.monitor': 'url,…',
   'tls.ca': 'file',
   'tls.cert': 'file',
   'tls.key': 'file',

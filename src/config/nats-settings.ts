@@ -1,6 +1,6 @@
 /** Settings of brokers on NATS JetStream. */
 import { NATS_SERVERS_MAX } from '../limits.js';
-import { isNatsUrl } from './addresses.js';
+import { isMonitorUrl, isNatsUrl } from './addresses.js';
 import { anyText, list, setting, textThat } from './setting.js';
 
 export const NATS_SETTINGS = {
@@ -19,4 +19,10 @@ export const NATS_SETTINGS = {
   'nats.ca': setting(anyText, '', 'file with the CA of their certificates'),
   'nats.cert': setting(anyText, '', 'file with the certificate that is shown to them (PEM)'),
   'nats.key': setting(anyText, '', 'file with its key'),
+  'nats.monitor': {
+    ...list(isMonitorUrl, [0, NATS_SERVERS_MAX], 'addresses, like http://10.0.0.1:8222'),
+    fallback: '',
+    summary:
+      'monitoring of each of them, which says whether a power cut may lose what they acknowledged (comma-separated)',
+  },
 } as const;

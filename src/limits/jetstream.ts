@@ -65,5 +65,12 @@ export const LOG_DAMAGES_MAX = 256;
 export const LOG_STREAM_LOOK_MS = 5_000;
 /** How often a broker compares all streams of its cluster with what they must be: a request for each of them. */
 export const NATS_STREAMS_LOOK_MS = 15_000;
+/** How often the monitoring of nats-servers is asked when they write to their disks: it changes when one is restarted. */
+export const NATS_MONITOR_LOOK_MS = 30_000;
+export const NATS_MONITOR_ANSWER_MS = 5_000;
+/** Without details of streams it is some KiB. */
+export const NATS_MONITOR_ANSWER_BYTES_MAX = MiB;
+/** A broker that reads nothing of NATS for so long sends its agents to others: longer than a leader's election takes. */
+export const CUT_OFF_MS = 10_000;
 
 assert(3 * TICK_MS <= TICK_SILENCE_MS);

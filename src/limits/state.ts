@@ -61,6 +61,11 @@ export const BROKER_LEAVE_MS = 2_000;
 /** Brokers of one cluster. */
 export const CLUSTER_BROKERS_MAX = 64;
 
+/** How nodes are that other brokers have: names in one question, bytes of one answer, and for how long it is waited for. */
+export const NODE_LIST_NAMES_MAX = 256;
+export const NODE_LIST_ANSWER_BYTES = 512 * KiB;
+export const NODE_LIST_MS = 1_000;
+
 assert(3 * ROUTE_PING_MS <= ROUTE_SILENCE_MS);
 assert(3 * BROKER_HEARTBEAT_MS <= BROKER_LEASE_MS);
 assert(BROKER_LEASE_MS < STATE_DELETION_KEPT_MS);

@@ -5,11 +5,11 @@
 import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import * as z from 'zod';
+import { answeredText } from '../answered-text.js';
 import { asBackplaneError } from '../errors.js';
 import { within } from '../flow/within.js';
 import { KUBERNETES_ANSWER_BYTES_MAX, KUBERNETES_ANSWER_MS_MAX, NODE_LABELS_MAX } from '../limits/containers.js';
 import { isNodeLabel } from '../subscriptions/request/node-labels.js';
-import { answeredText } from './answered-text.js';
 
 export interface KubernetesApi {
   readonly host: string;

@@ -1,8 +1,9 @@
 /** A broker that retires sends away what is connected, one by one, to others that it knows of. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { CutOff } from '../../src/broker/cut-off.js';
 import { Client } from '../../src/client/client.js';
-import { RETIRE_STEP_MS } from '../../src/limits.js';
+import { CUT_OFF_MS, RETIRE_STEP_MS } from '../../src/limits.js';
 import { Harness, range } from '../harness/broker/harness.js';
 import { until } from '../harness/until.js';
 
@@ -70,4 +71,55 @@ test('a broker that is stopped sends all away first where there are others', asy
   await until('all went', () => agents.every(({ ended }) => ended !== undefined));
   for (const { ended } of agents) assert.match(ended!, /the broker is retired/);
   for (const { error } of subscribers) assert.match(error!.message, /the broker is retired/);
+});
+
+test('a broker that is cut off for long sends agents away once, and only where there are others', () => {
+  const clock = { ms: 0 };
+  const is: { trouble: string | undefined; others: number; sent: number; again: number } = {
+    ...{ trouble: undefined, others: 0, sent: 0, again: 0 },
+  };
+  const agents = {
+    turnAway: () => {
+      is.sent++;
+      return [];
+    },
+    takeAgain: () => {
+      is.again++;
+    },
+  };
+  const { logger } = harness;
+  const cutOff = new CutOff({ trouble: () => is.trouble, others: () => is.others, agents, logger }, () => clock.ms);
+  const after = (ms: number) => {
+    clock.ms += ms;
+    cutOff.look();
+    return [is.sent, is.again];
+  };
+  is.trouble = 'NATS is away';
+  assert.deepEqual(after(0), [0, 0]);
+  assert.deepEqual(after(CUT_OFF_MS), [0, 0], 'there is nowhere to go');
+  is.others = 1;
+  assert.deepEqual(
+    [after(1), after(1)],
+    [
+      [1, 0],
+      [1, 0],
+    ],
+  );
+  is.trouble = undefined;
+  assert.deepEqual(
+    [after(1), after(1)],
+    [
+      [1, 1],
+      [1, 1],
+    ],
+  );
+  is.trouble = 'NATS is away again';
+  assert.deepEqual(
+    [after(1), after(CUT_OFF_MS - 1), after(1)],
+    [
+      [1, 1],
+      [1, 1],
+      [2, 1],
+    ],
+  );
 });

@@ -15,6 +15,7 @@ import type { HeldFrames } from '../ingest/held-frames.js';
 import type { Ingest } from '../ingest/ingest.js';
 import type { DocumentLogs } from '../log/documents/document-logs.js';
 import type { LogStore } from '../log/log-store.js';
+import type { ClusterMember } from '../nodes/nats/cluster-member.js';
 import type { NodeRegistry } from '../nodes/node-registry.js';
 
 /** What the metrics are read from. */
@@ -33,11 +34,12 @@ export interface MetricSources {
   readonly publisher: Publisher;
   readonly refusals: RefusalDocuments;
   readonly groups: Groups;
+  readonly member: ClusterMember | undefined;
 }
 
 export function brokerMetrics(sources: MetricSources): Registry {
   const { registry, subscriptions, ingest, store, held, totals, gate, trail, tls, delays, groups } = sources;
-  const { documents, publisher, refusals } = sources;
+  const { documents, publisher, refusals, member } = sources;
   const readings: Reading[] = [
     ...nodes(registry),
     { name: 'subscriptions', help: 'Subscriptions running.', type: 'gauge', read: () => subscriptions.size },
@@ -69,6 +71,7 @@ export function brokerMetrics(sources: MetricSources): Registry {
     },
     { name: 'held_frames', help: 'Frames that wait for the log to take them.', type: 'gauge', read: () => held.count },
     { name: 'held_bytes', help: 'Bytes of frames that wait for the log.', type: 'gauge', read: () => held.bytes },
+    ...cluster(member),
     ...certificates(tls),
     ...ingestion(ingest),
     {
@@ -96,6 +99,23 @@ export function brokerMetrics(sources: MetricSources): Registry {
     ...ledger(totals),
   ];
   return createMetrics(readings, [delays.syncs, delays.deliveries]);
+}
+
+function cluster(member: ClusterMember | undefined): Reading[] {
+  return [
+    {
+      name: 'cluster_brokers',
+      help: 'Brokers of the cluster that are alive, this one too; 1 without a cluster.',
+      type: 'gauge',
+      read: () => member?.brokers().length ?? 1,
+    },
+    {
+      name: 'cluster_cut_off',
+      help: '1 while the broker reads nothing of NATS, and can acknowledge nothing.',
+      type: 'gauge',
+      read: () => (member?.trouble === undefined ? 0 : 1),
+    },
+  ];
 }
 
 function greatestLag(subscriptions: Subscriptions): number {

@@ -60,9 +60,9 @@ export class GrpcApi {
         const request = explainRequestCodec.decode(bytes, REQUEST_BYTES_MAX);
         return explainResponseCodec.encode(explainRequest(request, registry, access, caller));
       }),
-      ListNodes: this.#listing((grant, _caller, bytes) => {
+      ListNodes: this.#listing(async (grant, _caller, bytes) => {
         const page = pageByName(listNodesRequestCodec.decode(bytes, REQUEST_BYTES_MAX));
-        return listNodesResponseCodec.encode(listings.nodes(grant, page));
+        return listNodesResponseCodec.encode(await listings.nodes(grant, page));
       }),
       ListTopics: this.#listing((grant) => listTopicsResponseCodec.encode(listings.topics(grant))),
       ListSubscriptions: this.#listing((grant, caller, bytes) => {
@@ -88,7 +88,9 @@ export class GrpcApi {
     };
   }
 
-  #listing(answer: (grant: Grant, caller: Caller, request: Buffer) => Buffer): handleUnaryCall<Buffer, Buffer> {
+  #listing(
+    answer: (grant: Grant, caller: Caller, request: Buffer) => Buffer | Promise<Buffer>,
+  ): handleUnaryCall<Buffer, Buffer> {
     return unary((bytes, caller) => answer(this.#parts.access.enter(caller, { verbs: ['view'] }), caller, bytes));
   }
 

@@ -35,7 +35,17 @@ export interface BrokerFacts {
   httpListen: string;
   /** What an operator must see to about the broker's certificate, in a sentence; undefined when all is well. */
   readonly tlsTrouble: () => string | undefined;
+  /** Of a broker on NATS. */
+  readonly cluster: ClusterFacts | undefined;
 }
+
+interface ClusterFacts {
+  readonly status: () => ClusterStatus;
+  /** How nodes are that other brokers have, as far as these answer. */
+  readonly nodes: (names: readonly string[]) => Promise<ReadonlyMap<string, Node>>;
+}
+
+export type ClusterStatus = Required<Pick<GetStatusResponse, 'cluster' | 'durability' | 'brokers'>>;
 
 export class Listings {
   readonly #facts: BrokerFacts;
@@ -71,12 +81,25 @@ export class Listings {
     this.#deliveredEvents = deliveredEvents;
   }
 
-  nodes({ node: may }: Grant, page: Page<string>): ListNodesResponse {
+  /** Of the nodes of all brokers. */
+  async nodes({ node: may }: Grant, page: Page<string>): Promise<ListNodesResponse> {
     const seen = [...this.#registry.all()].filter(({ name }) => may(name));
     const inOrder = seen.sort((a, b) => (a.name < b.name ? -1 : 1));
     const { items, nextPageToken } = onePage(inOrder, page, ({ name }) => name, nodeTextBytes);
-    const nodes = items.map((record) => ({ ...nodeOf(record), budget: this.#budgets.budget(record) }));
+    const away = items.filter(({ isElsewhere }) => isElsewhere).map(({ name }) => name);
+    const elsewhere = away.length === 0 ? undefined : await this.#facts.cluster?.nodes(away);
+    const nodes = items.map((record) => elsewhere?.get(record.name) ?? this.#listed(record));
     return { nodes, nextPageToken };
+  }
+
+  /** Those of the nodes that are connected here. */
+  nodesHere(names: readonly string[]): Node[] {
+    const records = names.flatMap((name) => this.#registry.record(name) ?? []);
+    return records.filter(({ isHere }) => isHere).map((record) => this.#listed(record));
+  }
+
+  #listed(record: NodeRecord): Node {
+    return { ...nodeOf(record), budget: this.#budgets.budget(record) };
   }
 
   topics({ topic: may }: Grant): ListTopicsResponse {
@@ -180,6 +203,7 @@ export class Listings {
       httpListen: facts.httpListen,
       logTrouble: manages ? trouble : publicText(trouble),
       tlsTrouble: facts.tlsTrouble() ?? '',
+      ...facts.cluster?.status(),
     };
   }
 }

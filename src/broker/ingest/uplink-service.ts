@@ -30,6 +30,8 @@ export class UplinkService {
   readonly #sessions = new Map<string, { readonly session: NodeSession; readonly greeted: GreetedNode }>();
   /** Why new sessions are refused. */
   #refusal: string | undefined;
+  /** Likewise, for a while. */
+  #away: string | undefined;
 
   readonly #registry: NodeRegistry;
   readonly #budgets: NodeBudgets;
@@ -72,6 +74,20 @@ export class UplinkService {
   retire(): readonly (() => void)[] {
     const reason = 'the broker is retired: connect to another one';
     this.#refusal ??= reason;
+    return this.#endings(reason);
+  }
+
+  /** Refuses new sessions until takeAgain(). Returns for each of those there are what ends it. */
+  turnAway(reason: string): readonly (() => void)[] {
+    this.#away = reason;
+    return this.#endings(reason);
+  }
+
+  takeAgain(): void {
+    this.#away = undefined;
+  }
+
+  #endings(reason: string): readonly (() => void)[] {
     return Array.from(
       this.#sessions.values(),
       ({ session }) =>
@@ -95,7 +111,7 @@ export class UplinkService {
     const refuse = (cause: unknown) => {
       const error = asBackplaneError(cause);
       // While none is taken each agent tries several times a second: that it retired is said once.
-      if (error.message !== this.#refusal) {
+      if (error.message !== this.#refusal && error.message !== this.#away) {
         this.#onRefusal(session ? `node ${session.record.name}` : 'an agent', error);
       }
       if (session) session.close(error.message, error);
@@ -164,7 +180,8 @@ export class UplinkService {
   }
 
   #checkOpen(): void {
-    if (this.#refusal !== undefined) throw new BackplaneError('unavailable', this.#refusal);
+    const refusal = this.#refusal ?? this.#away;
+    if (refusal !== undefined) throw new BackplaneError('unavailable', refusal);
   }
 
   #welcome({ session, covered, epochMin }: Admission) {

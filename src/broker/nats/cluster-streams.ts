@@ -28,28 +28,49 @@ function otherForms(cluster: string, replicas: number): StreamForm[] {
 }
 
 /**
- * Makes them. Throws already_exists where one of them is there, before any is made. Of a cluster of which not all could be
- * made, those that were are deleted again: nobody has written to them.
+ * Makes them, also where an earlier try was broken off: what is there then has never had a message. Throws already_exists
+ * where nothing is missing, and failed_precondition where something is of a cluster that was in use: what is lost is not
+ * made again. Where one cannot be made, those that were made by this call are deleted again.
  */
 export async function makeCluster(manager: JetStreamManager, cluster: string, bounds: LogBounds): Promise<void> {
   const wanted = forms(cluster, bounds);
-  for (const { name } of wanted) {
-    if ((await streamInfo(manager, name)) !== undefined) {
-      throw new BackplaneError('already_exists', `cluster ${cluster} exists: stream ${name} is there`);
-    }
-  }
-  const identity = randomBytes(8).toString('hex');
+  const there = await Promise.all(wanted.map(({ name }) => streamInfo(manager, name)));
+  const identity = identityToMake(cluster, wanted, there);
   const made: string[] = [];
-  try {
-    for (const form of wanted) {
-      await makeStream(manager, form, identity);
-      made.push(form.name);
+  for (const [at, form] of wanted.entries()) {
+    try {
+      if (there[at] !== undefined) await boundStream(manager, form);
+      else {
+        await makeStream(manager, form, identity);
+        made.push(form.name);
+      }
+    } catch (cause) {
+      for (const name of made) await manager.streams.delete(name).catch(() => false);
+      throw new BackplaneError('unavailable', `stream ${form.name} cannot be made: ${(cause as Error).message}`);
     }
-  } catch (cause) {
-    for (const name of made) await manager.streams.delete(name).catch(() => false);
-    const failed = wanted[made.length]?.name;
-    throw new BackplaneError('unavailable', `stream ${failed} cannot be made: ${(cause as Error).message}`);
   }
+}
+
+/** A new one, or that of the streams which a try before has made. */
+function identityToMake(
+  cluster: string,
+  wanted: readonly StreamForm[],
+  there: readonly (StreamInfo | undefined)[],
+): string {
+  const [first] = there.flatMap((info) => info ?? []);
+  if (first === undefined) return randomBytes(8).toString('hex');
+  const exists = `cluster ${cluster} exists: stream ${first.config.name} is there`;
+  const missing = wanted.find((_, at) => there[at] === undefined);
+  if (missing === undefined) throw new BackplaneError('already_exists', exists);
+  for (const [at, info] of there.entries()) {
+    if (info === undefined) continue;
+    const [unfit] = [...differences(wanted[at]!, info.config), ...strangers(info, first)];
+    const why = unfit ?? (info.state.last_seq > 0 ? 'it was in use' : undefined);
+    if (why === undefined) continue;
+    const message = `${exists}, ${missing.name} is not, and cannot be made beside it: stream ${info.config.name}: ${why}`;
+    throw new BackplaneError('failed_precondition', message);
+  }
+  return identityOf(first.config)!;
 }
 
 /** A stream as it is, and what is wrong with it, a sentence each. */

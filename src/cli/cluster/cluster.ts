@@ -33,13 +33,21 @@ function defineInit(command: Command): void {
 }
 
 function defineCheck(command: Command): void {
-  addSettingFlags(command, NATS_KEYS);
+  addSettingFlags(command, [...NATS_KEYS, 'nats.monitor']);
   command.action(async () => {
-    const { settings } = await commandConfig(command, NATS_KEYS);
+    const { settings } = await commandConfig(command, [...NATS_KEYS, 'nats.monitor']);
     const { checkCluster, streamText } = await import('../../broker/nats/cluster-streams.js');
-    await withManager(settings, async (manager) => {
+    const { DurabilityWatch } = await import('../../broker/nats/durability.js');
+    await withManager(settings, async (manager, _servers, version) => {
+      const durability = new DurabilityWatch({
+        monitors: settings['nats.monitor'],
+        ca: settings['nats.ca'] || undefined,
+      });
+      await durability.look();
+      durability.close();
       const streams = await checkCluster(manager, clusterOf(settings));
-      process.stdout.write(streams.map((stream) => `${streamText(stream)}\n`).join(''));
+      const lines = [`nats-server ${version}`, `durability: ${durability.text}`, ...streams.map(streamText)];
+      process.stdout.write(`${lines.join('\n')}\n`);
       if (streams.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
     });
   });
@@ -66,17 +74,17 @@ function defineSet(command: Command): void {
   });
 }
 
-/** @param run gets how many servers there are */
+/** @param run gets how many servers there are, and the version of the one that is asked */
 async function withManager(
   settings: Settings,
-  run: (manager: JetStreamManager, servers: number) => Promise<void>,
+  run: (manager: JetStreamManager, servers: number, version: string) => Promise<void>,
 ): Promise<void> {
   const { connectNats } = await import('../../broker/nats/connect.js');
   const { jetstreamManager } = await import('../../broker/nats/nats-library.js');
   const connection = await connectNats(natsOptions(settings), 'cluster');
   try {
     const servers = Math.max(settings['nats.servers'].length, connection.info?.connect_urls?.length ?? 1);
-    await run(await jetstreamManager(connection, { checkAPI: false }), servers);
+    await run(await jetstreamManager(connection, { checkAPI: false }), servers, connection.info?.version ?? '');
   } finally {
     await connection.close();
   }

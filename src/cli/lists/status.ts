@@ -29,6 +29,9 @@ export function statusText(answer: GetStatusResponse__Output, nowNs: bigint, wid
     ...(answer.dataDir ? ([['data directory', answer.dataDir]] as const) : []),
     ['gRPC', answer.grpcListen],
     ['HTTP', answer.httpListen],
+    ...(answer.cluster ? ([['cluster', answer.cluster]] as const) : []),
+    ...(answer.durability ? ([['durability', answer.durability]] as const) : []),
+    ...answer.brokers.map((broker) => ['broker', brokerText(broker)] as const),
   ];
   const valueWidth = width === undefined ? Number.MAX_SAFE_INTEGER : Math.max(20, width - NAME_WIDTH);
   return facts
@@ -37,4 +40,9 @@ export function statusText(answer: GetStatusResponse__Output, nowNs: bigint, wid
       return `${`${name}:`.padEnd(NAME_WIDTH)}${lines}\n`;
     })
     .join('');
+}
+
+function brokerText({ address, version, nodes, retired, own }: GetStatusResponse__Output['brokers'][number]): string {
+  const what = own ? ', this one' : '';
+  return `${address}, ${version}, ${nodes} ${nodes === 1 ? 'node' : 'nodes'}${retired ? ', retired' : ''}${what}`;
 }

@@ -108,7 +108,7 @@ export function brokerOptions(settings: Settings, log: Logger): BrokerOptions {
 /** Where the log is, if NATS keeps it. Throws invalid_argument for settings that do not go together. */
 export function natsLogOptions(settings: Settings, onLost: NatsLogOptions['onLost']): NatsLogOptions | undefined {
   if (settings['nats.servers'].length === 0 && settings['nats.cluster'] === '') return undefined;
-  return { ...natsOptions(settings), cluster: clusterOf(settings), onLost };
+  return { ...natsOptions(settings), cluster: clusterOf(settings), monitors: settings['nats.monitor'], onLost };
 }
 
 function publisherOptions(settings: Settings): NonNullable<BrokerOptions['publishing']> {

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
+import type { SettingKey } from '../../config/settings.js';
 import type { Config } from '../../config.js';
 import type { BackplaneError } from '../../errors.js';
 import { NATS_KEYS } from '../connection/nats.js';
@@ -14,7 +15,7 @@ import { tellReady } from './readiness.js';
 /** Of a broker whose log is lost: what it still sends may take so long. */
 const END_MS = 2_000;
 
-const KEYS = [...BROKER_KEYS, ...NATS_KEYS];
+const KEYS: readonly SettingKey[] = [...BROKER_KEYS, ...NATS_KEYS, 'nats.monitor'];
 
 export function define(command: Command): void {
   addSettingFlags(command, KEYS);

@@ -77,7 +77,7 @@ test('names have pages too, in their order, whatever comes and goes between two 
   assert.throws(() => page('two words'), /page_token: must be what the answer before said/);
 });
 
-test('pages of all the nodes that a broker knows fit their messages, whatever they say of themselves', () => {
+test('pages of all the nodes that a broker knows fit their messages, whatever they say of themselves', async () => {
   const records = Array.from({ length: NODES_MAX }, (_, at) => {
     const record = new NodeRecord(`node-${at}.${'x'.repeat(100)}`);
     const labels = Array.from({ length: 20 }, (_, label) => `example.org/label-${label}=${'x'.repeat(60)}`);
@@ -97,7 +97,7 @@ test('pages of all the nodes that a broker knows fit their messages, whatever th
   const names: string[] = [];
   let pageToken = '';
   do {
-    const page = listings.nodes(NOTHING_DENIED, pageByName({ pageToken }));
+    const page = await listings.nodes(NOTHING_DENIED, pageByName({ pageToken }));
     const bytes = listNodesResponseCodec.encode(page).length;
     assert.ok(bytes < MESSAGE_BYTES_MAX, `${bytes} bytes`);
     names.push(...(page.nodes ?? []).map(({ name }) => name ?? ''));

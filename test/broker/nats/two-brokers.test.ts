@@ -1,10 +1,13 @@
 /** Two brokers on NATS: whoever has the node, whoever has the subscriber. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { statusText } from '../../../src/cli/lists/status.js';
+import { Client } from '../../../src/client/client.js';
 import { MiB } from '../../../src/limits.js';
 import { auditEntries, documentsOf, idsOf, published } from '../../harness/broker/documents.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { Relay } from '../../harness/cluster/relay.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
 import { makeTestCluster } from '../../harness/nats/state-under-test.js';
@@ -76,6 +79,86 @@ test('a subscriber gets all of a node at another broker once, also when it moves
   assert.deepEqual(resumed.pids, range(20, 25));
   assert.deepEqual(resumed.gaps, []);
   assert.deepEqual(subscriber.gaps, []);
+});
+
+test('status, nodes and readiness are told by any broker of all', { skip }, async () => {
+  const [one, other] = brokers;
+  await one.agent('a');
+  await other.agent('b', undefined, { version: 'of b' });
+  const clients = brokers.map(({ broker }) => new Client([broker.grpcAddress]));
+  try {
+    for (const [at, client] of clients.entries()) {
+      const status = await until('both have told how they are', async () => {
+        const answer = await client.getStatus();
+        return answer.brokers.length === 2 && answer.brokers.every(({ nodes }) => nodes === 1) && answer;
+      });
+      assert.deepEqual([status.cluster, status.nodes], ['test', 2]);
+      assert.match(status.durability, /^unknown: a power cut may lose these/);
+      const own = status.brokers.filter((broker) => broker.own);
+      assert.deepEqual(
+        own.map(({ address, version }) => [address, version]),
+        [[brokers[at]!.broker.grpcAddress, 'test']],
+      );
+      const { nodes } = await client.listNodes();
+      assert.deepEqual(
+        nodes.map(({ name, version, state }) => [name, version, state]),
+        [
+          ['a', 'test', 'NODE_STATE_CONNECTED'],
+          ['b', 'of b', 'NODE_STATE_CONNECTED'],
+        ],
+      );
+      assert.match(statusText(status, 0n), /^cluster: +test$/m);
+    }
+    assert.match(await readiness(one), /^ok\ndurability: unknown: a power cut may lose these/);
+    await servers.first.kill();
+    await until('it says that NATS is away', async () => /no connection to NATS/.test(await readiness(one)));
+    const metrics = await (await fetch(`http://${one.broker.httpAddress}/metrics`)).text();
+    assert.match(metrics, /^backplane_cluster_cut_off 1$/m);
+    assert.match(metrics, /^backplane_cluster_brokers 2$/m);
+    assert.equal((await clients[0]!.listNodes()).nodes.length, 2, 'as it is known here');
+  } finally {
+    for (const client of clients) client.close();
+  }
+});
+
+async function readiness({ broker }: Harness): Promise<string> {
+  return (await fetch(`http://${broker.httpAddress}/readyz`)).text();
+}
+
+test('a broker that is cut off from NATS sends its agents to the others, and takes agents again', {
+  skip: skip || (!IS_LONG && 'only with BACKPLANE_TEST_FACTOR'),
+}, async (t) => {
+  const relay = await Relay.start([servers.first.url.slice('nats://'.length)]);
+  const far = new Harness();
+  t.after(async () => {
+    await far.destroy();
+    relay.close();
+  });
+  far.nats = { servers: [`nats://${relay.address}`], cluster: 'test', onLost: assert.fail };
+  await far.startBroker();
+  const agent = await far.agent('a');
+  const client = new Client([brokers[0].broker.grpcAddress]);
+  t.after(() => client.close());
+  await until('it is known where it is', async () => (await client.listNodes()).nodes.length === 1);
+  relay.partition();
+  await until(
+    'it is sent away',
+    () => agent.ended !== undefined,
+    () => far.logged.length,
+  );
+  assert.match(agent.ended!, /this broker is cut off from NATS: connect to another one/);
+  await assert.rejects(far.agent('b'), /this broker is cut off from NATS/);
+  await brokers[0].agent('a', agent.recorder);
+  relay.heal();
+  await until(
+    'it takes agents again',
+    () =>
+      far.agent('b').then(
+        () => true,
+        () => false,
+      ),
+    () => far.logged.length,
+  );
 });
 
 test('what is published at either broker is read at both, once, and resumed at the other; so is the audit', {

@@ -64,6 +64,8 @@ export interface HttpParts {
   readonly metrics: Registry;
   /** Why the broker is not ready: it starts or drains, or its log takes no frames. Undefined when it is ready. */
   readonly notReady: () => string | undefined;
+  /** Of a broker on NATS: what a power cut may lose. */
+  readonly durability: (() => string) | undefined;
 }
 
 export function routeTable(parts: HttpParts, streams: Streams): readonly Route[] {
@@ -200,7 +202,7 @@ function brokerRoutes({ listings, access, retirement }: HttpParts): Route[] {
   ];
 }
 
-function openRoutes({ metrics, notReady }: HttpParts): Route[] {
+function openRoutes({ metrics, notReady, durability }: HttpParts): Route[] {
   const text = pacedMetrics(metrics, METRICS_INTERVAL_MS);
   return [
     open('/healthz', 'getHealth', '200 while it runs', 'text/plain', ({ response }) => {
@@ -208,7 +210,8 @@ function openRoutes({ metrics, notReady }: HttpParts): Route[] {
     }),
     open('/readyz', 'getReadiness', '200 while it takes and serves events', 'text/plain', ({ response }) => {
       const reason = notReady();
-      sendText(response, reason === undefined ? 200 : 503, `${publicText(reason ?? 'ok')}\n`);
+      const further = durability === undefined ? '' : `durability: ${durability()}\n`;
+      sendText(response, reason === undefined ? 200 : 503, publicText(`${reason ?? 'ok'}\n${further}`));
     }),
     open('/metrics', 'getMetrics', 'for Prometheus', 'text/plain', async ({ response }) => {
       send(response, 200, metrics.contentType, await text());
@@ -266,10 +269,10 @@ interface Described<In extends object> {
 /** A list that is read. */
 function listing<In extends object>(
   path: string,
-  what: Described<In> & { readonly read: (call: Call) => In; readonly query?: RouteSchema['query'] },
+  what: Described<In> & { readonly read: (call: Call) => In | Promise<In>; readonly query?: RouteSchema['query'] },
 ): Route {
   const { id, summary, answer: name, codec, read, query } = what;
-  const handler = (call: Call) => sendMessage(call.response, codec, read(call));
+  const handler = async (call: Call) => sendMessage(call.response, codec, await read(call));
   const schema = { id, summary, ...(query === undefined ? {} : { query }), answer: { kind: 'message', name } } as const;
   return { method: 'GET', path, role: 'view', handler, schema };
 }

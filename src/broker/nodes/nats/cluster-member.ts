@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
+import type { Node } from '../../../wire/messages.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
 import { CommitRelay } from '../../groups/presence/commit-relay.js';
 import { SharedPresence } from '../../groups/presence/shared-presence.js';
@@ -13,6 +14,7 @@ import { brokerShare, CeilingShare } from './ceiling.js';
 import { ClusterInterest } from './cluster-interest.js';
 import { ClusterNodes } from './cluster-nodes.js';
 import { ClusterRoute } from './cluster-route.js';
+import { NodeLists } from './node-lists.js';
 import { NodePlaces } from './node-places.js';
 import { PlaceKeeper } from './place-keeper.js';
 import { RouteServer } from './route-server.js';
@@ -38,6 +40,8 @@ export interface MemberParts {
   readonly demand: () => { readonly nodes: number; readonly bytesPerSecond: number };
   /** This broker's share of the ceiling has become less: its nodes have to be told. */
   readonly onLess: () => void;
+  /** Those of these nodes that are connected here, as they are listed. */
+  readonly list: (names: readonly string[]) => readonly Node[];
 }
 
 export class ClusterMember {
@@ -48,6 +52,7 @@ export class ClusterMember {
   readonly presence: SharedPresence;
   readonly #leases: BrokerLeases;
   readonly #places: NodePlaces;
+  readonly #lists: NodeLists;
   readonly #options: ClusterMemberOptions;
   readonly #ceiling: CeilingShare | undefined;
   #retired = false;
@@ -61,7 +66,9 @@ export class ClusterMember {
     const { state, broker, warn, ceilingBytesPerSecond } = options;
     const leases = new BrokerLeases(state, broker);
     this.#leases = leases;
-    this.#places = new NodePlaces(state);
+    const places = new NodePlaces(state);
+    this.#places = places;
+    this.#lists = new NodeLists({ connection: options.link.asking, cluster: options.cluster, broker, places });
     const relay = new CommitRelay({ connection: options.link.asking, cluster: options.cluster, broker });
     this.presence = new SharedPresence({ state, leases, broker, relay, onFailure: (cause) => this.#onFailure(cause) });
     const now = () => performance.now();
@@ -74,6 +81,11 @@ export class ClusterMember {
   /** Number of other brokers that take agents and subscribers now. */
   get others(): number {
     return this.#leases.others();
+  }
+
+  /** How nodes are that are connected to other brokers, as far as these answer in time. */
+  nodes(names: readonly string[]): Promise<ReadonlyMap<string, Node>> {
+    return this.#lists.of(names);
   }
 
   /** All brokers that are alive, this one too, if it has begun. */
@@ -109,13 +121,14 @@ export class ClusterMember {
   }
 
   /** From now on the others know that this broker takes agents and subscribers. */
-  begin({ address, version, demand, onLess }: MemberParts): void {
+  begin({ address, version, demand, onLess, list }: MemberParts): void {
+    this.#lists.serve(list);
     this.#beat = () => this.#leases.beat({ ...demand(), address, version, retired: this.#retired });
     const beat = () => this.#beat().catch(this.#onFailure);
     const heart = setInterval(beat, BROKER_HEARTBEAT_MS).unref();
     this.#stopHeart = () => clearInterval(heart);
     const unlisten = this.#leases.listen(() => this.#deal(onLess));
-    this.#ends.push(unlisten, this.#stopHeart);
+    this.#ends.push(() => this.#lists.close(), unlisten, this.#stopHeart);
     void beat();
   }
 
@@ -132,9 +145,14 @@ export class ClusterMember {
     await Promise.race([left, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]);
   }
 
-  /** Why what brokers share is not read, in a sentence. */
+  get name(): string {
+    return this.#options.broker;
+  }
+
+  /** Why nothing of NATS is read, in a sentence; undefined while it is. */
   get trouble(): string | undefined {
-    return this.#options.state.trouble;
+    const { link, state } = this.#options;
+    return link.connected ? state.trouble : 'there is no connection to NATS: nothing is acknowledged';
   }
 
   async close(): Promise<void> {

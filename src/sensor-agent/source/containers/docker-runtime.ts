@@ -1,9 +1,9 @@
 /** Asks Docker's daemon (or Podman's service, which answers alike) by HTTP on its socket. */
 import { request } from 'node:http';
 import * as z from 'zod';
+import { answeredText } from '../../../answered-text.js';
 import { within } from '../../../flow/within.js';
 import { CONTAINER_ANSWER_MS_MAX, CONTAINERS_MAX, RUNTIME_ANSWER_BYTES_MAX } from '../../../limits/containers.js';
-import { answeredText } from '../../answered-text.js';
 import type { RecordedContainer } from '../../recorder/recording.js';
 import { type Runtime, recordedContainer } from './runtime.js';
 
