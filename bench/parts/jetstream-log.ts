@@ -1,15 +1,17 @@
 /**
- * Frames a second that the log on JetStream takes, beside publishing without the expected sequence: the same bytes and
- * headers, by the same publisher, on subjects of nodes, as many under way in all, on the same servers in turn.
+ * What the log on JetStream takes, beside publishing without the expected sequence: the same bytes and headers, by the same
+ * publisher, on subjects of nodes, as many under way in all, on the same servers in turn. Frames a second, and what each costs
+ * of a processor, in this process and in the servers: that tells more where others use the machine, too.
  *
  *   plain        published
- *   read back    published, and taken for done when a consumer has brought its headers back: what the log does besides the
- *                expected sequence
+ *   expected     published with the sequence of the subject's last message
+ *   read back    likewise, and done when a consumer has brought the headers back
  *   nobody       the log, whose broker has no subscriber and reads headers back
  *   subscriber   the log, whose broker has one of everything and reads all of it back
  *
  *   node dist/bench/parts/jetstream-log.js [seconds [replicas [bytes [nodes [rounds]]]]]
  */
+import { readFileSync } from 'node:fs';
 import { coverHeaders } from '../../src/broker/log/jetstream/frame-headers.js';
 import { OrderedReader } from '../../src/broker/nats/ordered-reader.js';
 import type { StoredMessage } from '../../src/broker/nats/stream-pull.js';
@@ -19,23 +21,54 @@ import { frameOf } from '../../test/contract/partition-log.js';
 import { JetStreamLogs } from '../../test/harness/nats/jetstream-log.js';
 import { NatsServers } from '../../test/harness/nats/nats-servers.js';
 import { linkTo } from '../../test/harness/nats/state-under-test.js';
-import { median, report, round } from '../measuring/report.js';
+import { median, report } from '../measuring/report.js';
 
 const [seconds, onlyReplicas, onlyBytes, onlyNodes, rounds] = [4, 0, 0, 0, 3].map((usual, at) =>
   Number(process.argv[2 + at] ?? usual),
 ) as [number, number, number, number, number];
 const STREAM_BYTES_MAX = 1024 * MiB;
 
-/** Runs `send` from so many at once. Returns how many a second came to their end. */
-async function rate(atOnce: number, send: (who: number, count: number) => Promise<unknown>): Promise<number> {
+interface Measured {
+  readonly perSecond: number;
+  /** Microseconds of a processor for each frame. */
+  readonly ownUs: number;
+  readonly serverUs: number;
+}
+
+/** Clock ticks of the kernel are a hundredth of a second. */
+const TICK_US = 10_000;
+
+function serverUs({ servers }: NatsServers): number {
+  const ticks = servers.map(({ pid }) => {
+    const [user, system] = readFileSync(`/proc/${pid}/stat`, 'utf8')
+      .split(') ')[1]!
+      .split(' ')
+      .slice(11, 13)
+      .map(Number);
+    return user! + system!;
+  });
+  return ticks.reduce((sum, each) => sum + each, 0) * TICK_US;
+}
+
+/** Runs `send` from so many at once. */
+async function measure(
+  servers: NatsServers,
+  atOnce: number,
+  send: (who: number, count: number) => Promise<unknown>,
+): Promise<Measured> {
   let done = 0;
-  const endMs = performance.now() + seconds * 1000;
+  const [own, theirs, beganMs] = [process.cpuUsage(), serverUs(servers), performance.now()];
+  const endMs = beganMs + seconds * 1000;
   const one = async (who: number) => {
     for (let count = 0; performance.now() < endMs; count++, done++) await send(who, count);
   };
-  const beganMs = performance.now();
   await Promise.all(Array.from({ length: atOnce }, (_, who) => one(who)));
-  return done / ((performance.now() - beganMs) / 1000);
+  const { user, system } = process.cpuUsage(own);
+  return {
+    perSecond: done / ((performance.now() - beganMs) / 1000),
+    ownUs: (user + system) / done,
+    serverUs: (serverUs(servers) - theirs) / done,
+  };
 }
 
 /** Frames of one node, one after the other. */
@@ -49,7 +82,7 @@ function framesOf(bytes: number): (count: number) => readonly [Frame, Buffer] {
   };
 }
 
-async function appended(servers: NatsServers, bytes: number, nodes: number, isFollowed: boolean): Promise<number> {
+async function appended(servers: NatsServers, bytes: number, nodes: number, isFollowed: boolean): Promise<Measured> {
   const logs = new JetStreamLogs(servers);
   const times = { tickMs: 1_000, silenceMs: 3_000 };
   const log = await logs.open(STREAM_BYTES_MAX, { times, onLost: () => undefined });
@@ -57,14 +90,19 @@ async function appended(servers: NatsServers, bytes: number, nodes: number, isFo
   if (isFollowed) log.follow(() => told++);
   const frames = framesOf(bytes);
   try {
-    return await rate(nodes, (who, count) => log.append(`n${who}`, ...frames(count)));
+    return await measure(servers, nodes, (who, count) => log.append(`n${who}`, ...frames(count)));
   } finally {
     await logs.link(log).manager.streams.delete(`BP_${logs.cluster}_0`);
     await logs.destroy();
   }
 }
 
-async function published(servers: NatsServers, bytes: number, nodes: number, readsBack: boolean): Promise<number> {
+interface Does {
+  readonly expect?: boolean;
+  readonly readBack?: boolean;
+}
+
+async function published(servers: NatsServers, bytes: number, nodes: number, does: Does): Promise<Measured> {
   const link = await linkTo(servers);
   const stream = { name: 'PLAIN', subjects: ['plain.>'], num_replicas: servers.servers.length };
   await link.manager.streams.add({ ...stream, max_bytes: STREAM_BYTES_MAX });
@@ -83,16 +121,30 @@ async function published(servers: NatsServers, bytes: number, nodes: number, rea
     trouble: () => undefined,
     gone: () => undefined,
   };
-  const reader = readsBack ? new OrderedReader(link, stream.name, listener) : undefined;
+  const reader = does.readBack ? new OrderedReader(link, stream.name, listener) : undefined;
   try {
     // Until its leader is there.
     await link.client.publish('plain.begin', '', { retries: 20 });
     const frames = framesOf(bytes);
-    return await rate(nodes, async (who, count) => {
+    const last = new Map<string, number>();
+    return await measure(servers, nodes, async (who, count) => {
       const [frame, body] = frames(count);
       const subject = `plain.f.process.n${who}`;
-      const sequence = await link.publisher.publish(stream.name, subject, body, coverHeaders(frame));
-      if (readsBack && sequence >= next) await new Promise<void>((resolve) => waiting.set(sequence, resolve));
+      const send = () => {
+        const headers = coverHeaders(frame);
+        if (does.expect) headers.set('Nats-Expected-Last-Subject-Sequence', String(last.get(subject) ?? 0));
+        return link.publisher.publish(stream.name, subject, body, headers);
+      };
+      let sequence = await send().catch(() => undefined);
+      while (sequence === undefined) {
+        // On a busy machine an answer may be late.
+        const found = await link.manager.streams.getMessage(stream.name, { last_by_subj: subject }).catch(() => null);
+        if (found !== null) last.set(subject, found.seq);
+        sequence = await send().catch(() => undefined);
+      }
+      last.set(subject, sequence);
+      const stored = sequence;
+      if (does.readBack && stored >= next) await new Promise<void>((resolve) => waiting.set(stored, resolve));
     });
   } finally {
     await reader?.close();
@@ -101,8 +153,13 @@ async function published(servers: NatsServers, bytes: number, nodes: number, rea
   }
 }
 
-const shareOf = (ours: readonly number[], all: readonly number[]) =>
-  round(100 * median(ours.map((each, at) => each / all[at]!)), 0);
+const WAYS: Readonly<Record<string, (servers: NatsServers, bytes: number, nodes: number) => Promise<Measured>>> = {
+  plain: (...of) => published(...of, {}),
+  expected: (...of) => published(...of, { expect: true }),
+  'read back': (...of) => published(...of, { expect: true, readBack: true }),
+  nobody: (...of) => appended(...of, false),
+  subscriber: (...of) => appended(...of, true),
+};
 
 const rows = [];
 for (const [replicas, syncsAlways] of [
@@ -116,27 +173,32 @@ for (const [replicas, syncsAlways] of [
   try {
     for (const bytes of onlyBytes > 0 ? [onlyBytes] : [1_000, 50_000]) {
       for (const nodes of onlyNodes > 0 ? [onlyNodes] : [1, 8, 200]) {
-        const [plain, readBack, nobody, subscriber]: [number[], number[], number[], number[]] = [[], [], [], []];
+        const rates: Record<string, Measured[]> = {};
         for (let turn = 0; turn < rounds; turn++) {
-          nobody.push(await appended(servers, bytes, nodes, false));
-          plain.push(await published(servers, bytes, nodes, false));
-          readBack.push(await published(servers, bytes, nodes, true));
-          subscriber.push(await appended(servers, bytes, nodes, true));
+          for (const [way, run] of Object.entries(WAYS)) {
+            rates[way] ??= [];
+            rates[way].push(await run(servers, bytes, nodes));
+          }
         }
-        rows.push({
-          replicas,
-          sync: syncsAlways ? 'always' : 'default',
-          'bytes a frame': bytes,
-          nodes,
-          'plain, frames/s': Math.round(median(plain)),
-          'read back': Math.round(median(readBack)),
-          nobody: Math.round(median(nobody)),
-          subscriber: Math.round(median(subscriber)),
-          'nobody, % of plain': shareOf(nobody, plain),
-          'nobody, % of read back': shareOf(nobody, readBack),
-          'subscriber, % of plain': shareOf(subscriber, plain),
-        });
-        console.error(JSON.stringify(rows.at(-1)));
+        for (const [way, measured] of Object.entries(rates)) {
+          const shares = measured.map(({ perSecond }, at) => (100 * perSecond) / rates.plain![at]!.perSecond);
+          const [ownUs, theirUs] = [
+            median(measured.map((each) => each.ownUs)),
+            median(measured.map((each) => each.serverUs)),
+          ];
+          rows.push({
+            replicas,
+            sync: syncsAlways ? 'always' : 'default',
+            ...{ bytes, nodes, way },
+            'frames/s': Math.round(median(measured.map(({ perSecond }) => perSecond))),
+            '% of plain': Math.round(median(shares)),
+            least: Math.round(Math.min(...shares)),
+            most: Math.round(Math.max(...shares)),
+            'own µs': Math.round(ownUs),
+            'servers µs': Math.round(theirUs),
+          });
+          console.error(JSON.stringify(rows.at(-1)));
+        }
       }
     }
   } finally {

@@ -102,7 +102,7 @@ async function measure(): Promise<void> {
     rows.push(row('nothing', 1, [ofNodes.take()], [ofReaders.take()]));
     for (const how of ['kill -9', 'retire'] as const) {
       const late: { nodes: number[][]; readers: number[][] } = { nodes: [], readers: [] };
-      for (let round = 0; round < times; round += 1) {
+      for (let time = 0; time < times; time += 1) {
         await sleep(BETWEEN_MS);
         ofNodes.take();
         ofReaders.take();
@@ -111,6 +111,7 @@ async function measure(): Promise<void> {
         await everybodyBeyond(readers, bootMs());
         late.nodes.push(ofNodes.take());
         late.readers.push(ofReaders.take());
+        console.log(`${how}: ${JSON.stringify(row(how, 1, late.nodes.slice(-1), late.readers.slice(-1)))}`);
         if (how === 'retire') await broker.end('SIGTERM');
         broker.start();
         await broker.serving();

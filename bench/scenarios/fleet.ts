@@ -22,7 +22,7 @@ const LINGER_MS = 100;
 /** As an agent that has had nothing to tell for a while. */
 const COVERAGE_MS = 4_000;
 const WINDOW_MS = 5_000;
-const CLAIMS = 60;
+const CLAIMS = 30;
 const CONNECT_AT_ONCE = 25;
 
 interface Task {
@@ -261,10 +261,13 @@ async function main(plan: Plan): Promise<void> {
     const cameMs = performance.now();
     agents = await Agents.come(tasksOf(plan, site.brokers, baseMs));
     const arrivalSeconds = (performance.now() - cameMs) / 1000;
+    console.error({ arrivalSeconds });
     await sleep(10_000);
     const connected = site.resident();
     const idle = await usedOver(site, () => sleep(plan.silent * 1000));
+    console.error({ idle });
     const claimedMs = await claims(grpc, token);
+    console.error({ claims: quantiles(claimedMs) });
     const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token));
     const row = {
       agents: plan.agents,

@@ -41,13 +41,21 @@ export const ROUTE_TAKEOVER_MS = 2_000;
 /** Answers that one broker gives to others at once. */
 export const ROUTE_ANSWERS_MAX = 4_096;
 
+/**
+ * From where a node's frames are complete is kept and told in so many steps, whatever the number of predicates; and how many
+ * predicates may be named that do not hold, because the node cannot evaluate them.
+ */
+export const HOLD_STEPS_MAX = 8;
+export const HOLDS_REFUSED_MAX = 64;
+/** A silent node's coverage is held back for no longer: so much of its recording it may have to read again. */
+export const IDLE_HELD_MS_MAX = 30_000;
+/** What a broker says of its nodes' silence in one tick; the rest comes with the next one. */
+export const TICK_BYTES_MAX = 256 * KiB;
 /** What a broker says of its nodes' answers to a new interest it says together. */
 export const HOLDS_LINGER_MS = 50;
 /** What a broker says of itself holds for so long; it says it three times as often. */
 export const BROKER_LEASE_MS = 15_000;
 export const BROKER_HEARTBEAT_MS = 5_000;
-/** How often each broker deletes what is left of brokers that are gone: each start of one has a name of its own. */
-export const BROKERS_FORGOTTEN_MS = 60_000;
 /** A broker that ends says so, and waits so long at most until that is written. */
 export const BROKER_LEAVE_MS = 2_000;
 /** Brokers of one cluster. */

@@ -92,12 +92,17 @@ export function runFaults(cluster: Cluster, run: Run): Promise<Outcome> {
   return runSchedule(cluster, { ...run, kinds }, FAULT_ACTS, history);
 }
 
-/** Likewise of any system, with its own kinds of faults. @param history of what was done before */
+/**
+ * Likewise of any system, with its own kinds of faults.
+ * @param history of what was done before
+ * @param last what else has to be so before all are ended; returns violations
+ */
 export async function runSchedule<S extends System, Name extends string>(
   cluster: S,
   { seed, durationMs, kinds }: Run<Name>,
   doing: Readonly<Record<Name, Fault<S>>>,
   history: string[] = [],
+  last: (note: (text: string) => void) => Promise<readonly string[]> = async () => [],
 ): Promise<Outcome> {
   const beganMs = performance.now();
   const note = (text: string) => history.push(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${text}`);
@@ -124,6 +129,7 @@ export async function runSchedule<S extends System, Name extends string>(
   note('everybody has caught up');
   await refilled(cluster, untilNs);
   note('what can be refilled is');
+  shared.failures.push(...(await last(note)));
   await endAll(cluster, shared.failures);
   const said = cluster.parties.map(({ name, stderr }) => `${name} said: ${stderr.slice(-STDERR_CHARACTERS_SHOWN)}`);
   for (const agent of cluster.agents) await shared.recorded.read(agent);

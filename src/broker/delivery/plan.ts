@@ -77,7 +77,7 @@ export class Planner {
     if (!fromCursor) this.#markSeen(fresh);
     if (this.#start.sinceNs === undefined) {
       // Each topic starts at the end of its last frame. The furthest of these ends could lie within a coming frame.
-      fresh.reached(this.#begin(node, hold));
+      fresh.reached(this.#begin(node, fromCursor ? this.#heldFrom(node, hold) : hold));
       if (!this.#reachesBack(fresh, hold)) {
         return { view: fresh, query: this.#query(fresh, meeting, undefined), skipAfter: meeting };
       }
@@ -93,6 +93,14 @@ export class Planner {
   #begin(node: string, hold: Position): Position {
     const unchanged = this.#start.resumed?.unchanged;
     return (unchanged && this.#registry.firstHold(node, unchanged.predicateIds)) ?? hold;
+  }
+
+  /**
+   * Of a node that came later nothing may be missing from where its frames are complete. That position may not be known any
+   * more, only that it lies between this one and `hold`: then the recorder is asked for what lies between.
+   */
+  #heldFrom(node: string, hold: Position): Position {
+    return this.#registry.heldFrom(node, this.#selectors.predicateIds) ?? hold;
   }
 
   /**
@@ -118,7 +126,7 @@ export class Planner {
     for (const [topic, to] of this.#inLog(node)) view.seenTo(topic, to);
     // Without a past to ask for, the node is served from the log at once.
     const fresh = restored === undefined && this.#start.joinSinceNs === undefined;
-    if (fresh) view.reached(this.#begin(node, hold));
+    if (fresh) view.reached(this.#begin(node, this.#heldFrom(node, hold)));
     if (!fresh || !this.#reachesBack(view, hold)) view.wentLate();
     this.#position.add(view);
     return view;

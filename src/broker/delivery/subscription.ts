@@ -176,10 +176,13 @@ export class Subscription {
     const { nodes } = this.checked;
     const { predicateIds } = this.selectors;
     const deadlineMs = Date.now() + INTEREST_DEADLINE_MS;
+    const lacks = (node: string) =>
+      registry.record(node)?.connection !== undefined && registry.hold(node, predicateIds) === undefined;
+    let missing = registry.connected(nodes.matches);
     for (;;) {
-      const missing = registry
-        .connected(nodes.matches)
-        .filter((node) => registry.hold(node, predicateIds) === undefined);
+      // Of thousands that answer one by one all are looked at again only when none seems to be missing.
+      missing = missing.filter(lacks);
+      if (missing.length === 0) missing = registry.connected(nodes.matches).filter(lacks);
       const leftMs = deadlineMs - Date.now();
       if (missing.length === 0 || leftMs <= 0 || this.#signal.aborted) return missing;
       // A node that answered with an error will not acknowledge later, so it is not waited for.
@@ -299,8 +302,7 @@ export class Subscription {
     if (timeNs === undefined) return later;
     for (const node of registry.connected(this.checked.nodes.matches)) {
       const record = registry.record(node);
-      const { recordedFrom: from, recordedAll: all = false } = record?.report ?? {};
-      if (from && record?.recordedAfter(timeNs)) later.set(node, { from, all });
+      if (record?.recorded !== undefined && record.recordedAfter(timeNs)) later.set(node, record.recorded);
     }
     return later;
   }

@@ -134,6 +134,10 @@ export class LiveGroup {
     }
     if (isOtherFilter(record, known)) this.#follow(record, (write) => this.#change(write));
     else if (isReset(record, known)) this.#follow(record, (write) => this.#restart(write));
+    // It was reset at another broker, whose clock may be another.
+    const isAloneAnew = record.aloneSinceMs !== undefined && record.aloneSinceMs !== known.aloneSinceMs;
+    if (isAloneAnew && this.group.size === 0 && this.aloneSinceMs !== record.aloneSinceMs)
+      this.aloneSinceMs = Date.now();
     // Another broker's last member left, while it did not know of this one's.
     const isNotAlone = record.aloneSinceMs !== undefined && known.aloneSinceMs === undefined;
     if (isNotAlone && this.group.members.length > 0) this.#note((now) => ({ ...now, aloneSinceMs: undefined }));

@@ -16,11 +16,13 @@ import { Lanes } from '../../flow/one-at-a-time.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { decodeFrame, encodeFrame, type Frame, refusedFrame, stretchOf } from '../../wire/frame/frame.js';
 import { checkEvents } from '../../wire/frame/frame-columns.js';
-import { type Position, positionText } from '../../wire/position.js';
+import { comparePositions, type Position, positionText } from '../../wire/position.js';
 import { follows } from '../log/chain.js';
 import type { LogStore } from '../log/log-store.js';
+import type { PartitionLog } from '../log/partition-log.js';
 import type { NodeRecord, Refusal } from '../nodes/node-record.js';
 import { type HeldFrames, isDiskTrouble } from './held-frames.js';
+import { type Due, IdleCoverage } from './idle-coverage.js';
 
 export interface IngestCounters {
   frames: number;
@@ -47,10 +49,11 @@ export interface Accepted {
   readonly topic: string;
   readonly coveredTo: Position;
   /**
-   * Resolves when the frame may be acknowledged. Rejects with failed_precondition when it overlaps what is covered, and
-   * with cancelled when the session ended before the log took it.
+   * Resolves when the frame is durable, with false where it is held back: then it is acknowledged with a later one. Rejects
+   * with failed_precondition when it overlaps what is covered, and with cancelled when the session ended before the log took
+   * it.
    */
-  readonly durable: Promise<void>;
+  readonly durable: Promise<boolean>;
   /** Why a gap was taken in place of events; undefined for an ordinary frame. */
   readonly refusal: Refusal | undefined;
 }
@@ -67,6 +70,7 @@ export class Ingest {
 
   /** By node and topic, the frames that are not durable yet, also those of earlier sessions. */
   readonly #lanes = new Lanes();
+  readonly #idle = new IdleCoverage();
 
   readonly #store: LogStore;
   readonly #held: HeldFrames;
@@ -98,17 +102,21 @@ export class Ingest {
     await this.#lanes.settled(Object.keys(TOPICS).map((topic) => laneKey(node, topic)));
   }
 
-  async #take({ record, closed }: Sender, { frame, frameBytes }: Taken, onHeld: OnHeld): Promise<void> {
+  async #take(sender: Sender, taken: Taken, onHeld: OnHeld): Promise<boolean> {
+    const { record, closed } = sender;
+    const { frame } = taken;
     // The agent did not get an acknowledgement, so it sends the frame again in its next session.
     if (closed.aborted) throw new BackplaneError('cancelled', 'the session has ended');
     const node = record.name;
     const { topic, coveredFrom } = frame;
     const log = this.#store.of(node);
-    const covered = log.coveredTo(node, topic);
+    const appended = log.coveredTo(node, topic);
+    const ahead = this.#idle.coveredTo(sender, topic);
+    const covered = ahead ?? appended;
     const followed = follows(frame, covered);
     if (followed === 'duplicate') {
       this.totals.duplicates++;
-      return;
+      return ahead === undefined;
     }
     if (followed === 'overlap') {
       throw new BackplaneError(
@@ -117,8 +125,22 @@ export class Ingest {
           `covered, got ${positionText(coveredFrom)}`,
       );
     }
+    if (log.tellSilence === undefined) {
+      await this.#append(log, sender, taken, onHeld);
+      return true;
+    }
+    // Behind an answer to a new interest the log must reach further, so that cursors need not name the node.
+    const { heldTo } = record;
+    const mayWait = appended !== undefined && (heldTo === undefined || comparePositions(appended, heldTo) >= 0);
+    const due = this.#idle.take(sender, taken, mayWait);
+    for (const each of due) await this.#append(log, sender, each, onHeld);
+    if (due.length === 0) log.tellSilence({ node, topic, watermarkNs: frame.watermarkNs });
+    return due.length > 0;
+  }
+
+  async #append(log: PartitionLog, { record, closed }: Sender, { frame, frameBytes }: Due, onHeld: OnHeld) {
     const append = async () => {
-      await log.append(node, frame, frameBytes);
+      await log.append(record.name, frame, frameBytes);
     };
     try {
       await append();

@@ -223,9 +223,10 @@ export class UplinkService {
         this.#onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
       }
       durable.then(
-        () => {
+        (isDurable) => {
           taken();
           pace.goOn();
+          if (!isDurable) return;
           this.#registry.delivered(record);
           acknowledgements.add(topic, coveredTo, frameBytes.length);
         },

@@ -91,6 +91,7 @@ export class FanOut {
     fed.unfollow = fed.log.follow(
       (entry) => this.#take(fed, entry),
       (loss) => this.#lose(fed, loss),
+      (silence, offset) => fed.ends.silent(silence, offset, fed.log.coveredTo(silence.node, silence.topic)),
     );
   }
 

@@ -38,6 +38,13 @@ export type LogLoss =
   /** Everything from this offset on is lost, and other frames come there. Frames that were told before may come again. */
   | { readonly kind: 'rewound'; readonly offset: number };
 
+export interface Silence {
+  readonly node: string;
+  readonly topic: string;
+  /** Wall nanoseconds: no older event follows. */
+  readonly watermarkNs: bigint;
+}
+
 export interface PartitionReader {
   /** The next offset to be read. */
   readonly offset: number;
@@ -69,6 +76,11 @@ export interface PartitionLog {
    * the frame must then not be acknowledged.
    */
   append(node: string, frame: Frame, frameBytes: Buffer): Promise<number>;
+  /**
+   * Tells all who follow, in whichever broker, within seconds that the node's topic has no event up to that time beyond those
+   * of frames that were appended before. It may be lost. Undefined where a frame that says so costs no more.
+   */
+  tellSilence?(silence: Silence): void;
   /** Stores a note for cursors that name its offset; readers pass it over. Rejects as append does. */
   appendNote(bytes: Buffer): Promise<number>;
   /** Undefined when the log has no note (any more) at this offset. */
@@ -98,10 +110,15 @@ export interface PartitionLog {
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader;
   /**
    * Calls `listener` with every frame from deliverableOffset on, in order of offsets, as soon as the frame can be
-   * delivered, and `lost` with what is lost between them, until the returned function is called. While nobody follows, a log
-   * that other machines keep is read without the frames' bodies.
+   * delivered, `lost` with what is lost between them, and `silent` with what is told of silence, with an offset behind all
+   * frames to which it applies, until the returned function is called. While nobody follows, a log that other machines keep
+   * is read without the frames' bodies.
    */
-  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): () => void;
+  follow(
+    listener: (entry: LogEntry) => void,
+    lost?: (loss: LogLoss) => void,
+    silent?: (silence: Silence, offset: number) => void,
+  ): () => void;
   /** Calls `listener` with the size of every later frame, whether anybody follows or not. */
   onGrown(listener: (bytes: number) => void): void;
   close(): Promise<void>;

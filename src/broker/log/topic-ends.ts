@@ -6,7 +6,7 @@ import { TOPIC_ENDS_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame/frame.js';
 import type { Position } from '../../wire/position.js';
 import { follows } from './chain.js';
-import type { LogEntry } from './partition-log.js';
+import type { LogEntry, Silence } from './partition-log.js';
 
 /** Never changes: all who are told of it keep the same one. */
 export interface TopicEnd {
@@ -48,12 +48,24 @@ export class TopicEnds {
     this.#toFront(known);
   }
 
-  /** Those that have frames at or after the offset. */
+  /**
+   * There was nothing up to a time.
+   * @param to how far the frames before the offset reach; undefined: there are none
+   */
+  silent({ node, topic, watermarkNs }: Silence, offset: number, to: Position | undefined): void {
+    if (to === undefined) return;
+    const known = this.#of(node, { topic, coveredFrom: to });
+    if (watermarkNs > known.end.watermarkNs) known.end = { ...known.end, watermarkNs };
+    known.offset = offset;
+    this.#toFront(known);
+  }
+
+  /** Those that have frames at or after the offset, or of which something was told there. */
   *since(offset: number): Generator<TopicEnd, void, undefined> {
     for (let known = this.#newest; known !== undefined && known.offset >= offset; known = known.older) yield known.end;
   }
 
-  #of(node: string, { topic, coveredFrom }: Frame): Linked {
+  #of(node: string, { topic, coveredFrom }: Pick<Frame, 'topic' | 'coveredFrom'>): Linked {
     let topics = this.#byNode.get(node);
     if (topics === undefined) {
       topics = new Map();

@@ -6,8 +6,8 @@
 import { BackplaneError } from '../../errors.js';
 import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { type Wanted, WantedByNode } from './asked/wanted.js';
 import { claimKey, type SavedClaim, type SavedInterest } from './node-state.js';
-import { type Wanted, WantedByNode } from './wanted.js';
 
 /** What nodes are asked for by the subscriptions of one broker, or of all of a cluster. */
 export interface Interest {
@@ -31,6 +31,7 @@ export interface Interest {
 }
 
 interface Claim extends SavedClaim {
+  readonly since: number;
   readonly matches: (node: string) => boolean;
   subscribers: number;
   /** End of the grace period in milliseconds since 1970; undefined while the claim has a subscriber. */
@@ -55,6 +56,7 @@ export class InterestBook implements Interest {
     for (const [key, claim] of saved.claims) {
       const restored = {
         ...claim,
+        since: claim.since ?? 0,
         matches: compileGlobs(claim.globs),
         subscribers: 0,
         expiresMs: nowMs + INTEREST_GRACE_MS,
@@ -82,7 +84,8 @@ export class InterestBook implements Interest {
     const isNew = claim === undefined;
     if (claim === undefined) {
       this.#checkRoom(predicate, globs);
-      claim = { ...predicate, globs, matches, subscribers: 0, expiresMs: undefined };
+      // Told with the next generation, at the earliest.
+      claim = { ...predicate, globs, matches, since: this.generation + 1, subscribers: 0, expiresMs: undefined };
       this.#add(key, claim);
     }
     claim.subscribers++;
@@ -123,8 +126,8 @@ export class InterestBook implements Interest {
 
   saved(): SavedInterest {
     const claims = new Map<string, SavedClaim>();
-    for (const [key, { id, topics, filter, includeSelf, fields, globs }] of this.#claims) {
-      claims.set(key, { id, topics, filter, includeSelf, fields, globs });
+    for (const [key, { id, topics, filter, includeSelf, fields, globs, since }] of this.#claims) {
+      claims.set(key, { id, topics, filter, includeSelf, fields, globs, since });
     }
     return { generation: this.generation, claims };
   }

@@ -7,10 +7,11 @@
 import type { TokenBucket } from '../../flow/token-bucket.js';
 import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
-import type { Position } from '../../wire/position.js';
+import { laterPosition, type Position } from '../../wire/position.js';
+import { type Hold, HoldSteps, type KeptHolds } from './asked/holds.js';
+import { NOTHING_WANTED, type Wanted, type WantedChange } from './asked/wanted.js';
 import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './node-state.js';
-import { NOTHING_WANTED, type Wanted, type WantedChange } from './wanted.js';
 
 /** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
 const PENDING_MAX = 64;
@@ -22,6 +23,12 @@ export type Asked =
   | { readonly kind: 'change'; readonly base: number; readonly change: WantedChange };
 /** Time for which a node is shown as degraded after a refused frame. A frame that recurs keeps it degraded. */
 const REFUSAL_SHOWN_MS = 60_000;
+
+/** From when a node has a recording, by its own clock; `all`: nothing was recorded before. */
+export interface Recorded {
+  readonly from: { readonly seconds: string; readonly nanos: number };
+  readonly all: boolean;
+}
 
 export interface Connection {
   readonly session: string;
@@ -42,7 +49,9 @@ export class NodeRecord {
   hello: Hello__Output | undefined;
   /** Of its latest connection. */
   bootId = '';
-  report: NodeReport__Output | undefined;
+  #report: NodeReport__Output | undefined;
+  /** As it said last, here or to another broker. */
+  recorded: Recorded | undefined;
   connection: Connection | undefined;
   /** Its connection is to another broker of the cluster. */
   isElsewhere = false;
@@ -66,7 +75,13 @@ export class NodeRecord {
   refusal: Refusal | undefined;
   /** Why the agent could not evaluate a predicate, by predicate id. */
   readonly errors = new Map<bigint, string>();
-  readonly holds = new Map<bigint, Position>();
+  /** By predicate, of a node that is, or was last, connected here. */
+  readonly holds = new Map<bigint, Hold>();
+  /** Of one that another broker has, what that says; else undefined. */
+  steps: HoldSteps | undefined;
+  /** The latest position from which it answered that something holds. */
+  heldTo: Position | undefined;
+  #steps: { readonly wanted: Wanted; readonly steps: HoldSteps } | undefined;
   /** What the node was told last in this session. */
   #asked: { readonly generation: number; readonly wanted: Wanted } | undefined;
   /** What was told and is not acknowledged, and what each added that is still asked. */
@@ -78,7 +93,6 @@ export class NodeRecord {
     const record = new NodeRecord(saved.name);
     record.recorderId = saved.recorderId;
     record.epoch = saved.epoch;
-    for (const [id, position] of saved.holds) record.holds.set(id, position);
     const nowMs = Date.now();
     record.lastSeenMs = Math.min(saved.seenMs, nowMs);
     record.delivered = saved.delivered;
@@ -88,13 +102,22 @@ export class NodeRecord {
   }
 
   saved(): SavedNode {
-    const { name, recorderId, epoch, holds, delivered, peer } = this;
+    const { name, recorderId, epoch, delivered, peer } = this;
     const connected = this.connection !== undefined;
     const nowMs = Date.now();
     // Renewed in good time, and not at every save: what did not change need not be written.
     if (connected && this.#seenSavedMs < nowMs + NODE_SEEN_SAVE_MS / 2) this.#seenSavedMs = nowMs + NODE_SEEN_SAVE_MS;
     const seenMs = connected ? this.#seenSavedMs : this.lastSeenMs;
-    return { name, recorderId, epoch, holds, seenMs, connected, delivered, peer };
+    return { name, recorderId, epoch, holds: HoldSteps.NONE, seenMs, connected, delivered, peer };
+  }
+
+  get report(): NodeReport__Output | undefined {
+    return this.#report;
+  }
+
+  set report(report: NodeReport__Output | undefined) {
+    this.#report = report;
+    this.recorded = report?.recordedFrom ? { from: report.recordedFrom, all: report.recordedAll } : undefined;
   }
 
   /** It is connected to this broker. */
@@ -113,9 +136,9 @@ export class NodeRecord {
     return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
-  /** When the node's recording begins, wall time of the broker; undefined until it has reported that. */
+  /** When the node's recording begins, wall time of the broker; undefined until that is known. */
   get recordedFromNs(): bigint | undefined {
-    const from = this.report?.recordedFrom;
+    const from = this.recorded?.from;
     return from ? timestampToNs('recorded_from', from) - this.clock.windowOffsetNs : undefined;
   }
 
@@ -150,15 +173,38 @@ export class NodeRecord {
   narrow(wanted: Wanted): boolean {
     let dropped = false;
     for (const id of this.holds.keys()) if (!wanted.has(id)) dropped = this.holds.delete(id) || dropped;
+    if (dropped) this.#steps = undefined;
     for (const id of this.errors.keys()) if (!wanted.has(id)) this.errors.delete(id);
     return dropped;
+  }
+
+  /** From where the log has the predicate's matches; undefined while that is not known. */
+  hold(id: bigint, wanted: Wanted): Hold | undefined {
+    return this.steps === undefined ? this.holds.get(id) : this.steps.get(id, wanted.since(id));
+  }
+
+  /** What is held of the node, from here on by predicate. */
+  keepHolds(kept: KeptHolds, wanted: Wanted): void {
+    this.steps = undefined;
+    this.holds.clear();
+    for (const { id } of wanted.predicates) {
+      const hold = kept.get(id, wanted.since(id));
+      if (hold !== undefined) this.holds.set(id, hold);
+    }
+    this.#steps = undefined;
+  }
+
+  /** What is held of what is wanted, for others. */
+  stepsOf(wanted: Wanted): HoldSteps {
+    if (this.#steps?.wanted !== wanted) this.#steps = { wanted, steps: HoldSteps.of(this.holds, wanted) };
+    return this.#steps.steps;
   }
 
   /** Returns what the node must be told; undefined when it was told the same in this session. */
   ask(wanted: Wanted, generation: number): Asked | undefined {
     const before = this.#asked;
     if (before?.wanted === wanted) return undefined;
-    const change = wanted.since(before?.wanted ?? NOTHING_WANTED);
+    const change = wanted.changeFrom(before?.wanted ?? NOTHING_WANTED);
     // It was told this before, or it has not been told that nothing is asked of it.
     if (before !== undefined && change.added.length + change.removed.length === 0) {
       this.#asked = { ...before, wanted };
@@ -187,6 +233,8 @@ export class NodeRecord {
     const isNewer = (id: bigint) => this.#pending.some(({ added }) => added.has(id));
     // What was answered before counts again only where the answer was, or is now, that it cannot be evaluated.
     const again = [...this.errors.keys(), ...errors.keys()].filter((id) => this.#asked!.wanted.has(id) && !isNewer(id));
+    const hold = { position, first: position };
+    this.heldTo = laterPosition(position, this.heldTo);
     for (const id of new Set([...answered.flatMap(({ added }) => [...added]), ...again])) {
       const error = errors.get(id);
       if (error !== undefined) {
@@ -194,10 +242,11 @@ export class NodeRecord {
         if (this.holds.delete(id)) changed.add(id);
       } else if (!this.holds.has(id)) {
         this.errors.delete(id);
-        this.holds.set(id, position);
+        this.holds.set(id, hold);
         changed.add(id);
       }
     }
+    if (changed.size > 0) this.#steps = undefined;
     return changed;
   }
 }

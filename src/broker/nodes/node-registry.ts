@@ -15,29 +15,20 @@ import {
   NODES_PER_PEER_MAX,
 } from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
-import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { TOPICS } from '../../wire/event/event.js';
 import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { comparePositions, laterPosition, type Position } from '../../wire/position.js';
 import type { SharedState } from '../cluster/shared-state.js';
 import { StateMirror } from '../cluster/state-mirror.js';
 import type { LogStore } from '../log/log-store.js';
+import { type CoveredTopic, coveredTopics } from './asked/covered-topics.js';
+import type { Hold, HoldSteps } from './asked/holds.js';
 import type { Interest } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
-import { NodeRecord, type Refusal } from './node-record.js';
+import { NodeRecord, type Recorded, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import { interestEntries, nodeEntries, savedNodes } from './node-state.js';
 import { ReportedEvents } from './reported-events.js';
-
-/** Position up to which the log needs nothing more of one topic; the agent is told it in the welcome. */
-export interface CoveredTopic {
-  readonly topic: string;
-  readonly to: Position;
-  /** True when interest in the topic was in force without a break, so that the agent continues from `to`. */
-  readonly resume: boolean;
-  /** True when the log's last frame of the topic ended exactly at `to`. */
-  readonly frameEnd: boolean;
-}
 
 export interface Admission {
   readonly record: NodeRecord;
@@ -56,8 +47,8 @@ export interface NodeElsewhere {
   readonly epoch: number;
   /** Empty: it is not connected. */
   readonly session: string;
-  /** See NodeRecord.holds. */
-  readonly holds: ReadonlyMap<bigint, Position>;
+  readonly holds: HoldSteps;
+  readonly recorded?: Recorded | undefined;
 }
 
 /**
@@ -111,7 +102,11 @@ export class NodeRegistry {
     this.#state = state;
     this.#mirror = new StateMirror(state, ['generation', 'claim.', 'node.', 'holds.']);
     this.#onSaveFailure = onSaveFailure;
-    for (const saved of savedNodes(state)) this.#records.set(saved.name, NodeRecord.restored(saved));
+    for (const saved of savedNodes(state)) {
+      const record = NodeRecord.restored(saved);
+      record.keepHolds(saved.holds, book.forNode(saved.name));
+      this.#records.set(saved.name, record);
+    }
     book.listen(() => this.#reconcile());
   }
 
@@ -142,15 +137,19 @@ export class NodeRegistry {
   }
 
   /** Takes what is known of a node from other brokers. One that is connected here is as this broker knows it. */
-  learn(node: string, { recorderId, bootId, epoch, session, holds }: NodeElsewhere): void {
+  learn(node: string, { recorderId, bootId, epoch, session, holds, recorded }: NodeElsewhere): void {
     if (this.#sessions.has(node)) return;
     const record = this.#records.get(node) ?? this.#newRecord(node, '');
     const before = this.#elsewhere.get(node) ?? '';
+    // Mostly it has answered to a new predicate, which concerns few.
+    const isSame = session === before && record.epoch === epoch && record.steps !== undefined;
+    const acknowledged = isSame ? holds.newSince(record.steps!, this.#book.forNode(node)) : undefined;
     record.recorderId = recorderId;
     record.bootId = bootId;
     record.epoch = Math.max(record.epoch, epoch);
     record.holds.clear();
-    for (const [id, position] of holds) record.holds.set(id, position);
+    record.steps = holds;
+    record.recorded = recorded;
     if (session !== before) {
       const nowMs = Date.now();
       record.lastSeenMs = nowMs;
@@ -159,25 +158,35 @@ export class NodeRegistry {
       if (session === '') this.#elsewhere.delete(node);
       else this.#elsewhere.set(node, session);
     }
-    this.#changed(node);
+    this.#changed(node, acknowledged);
   }
 
   /** Position from which a node's frames are complete for all of the predicates; undefined while they are not. */
   hold(node: string, predicateIds: readonly bigint[]): Position | undefined {
-    const holds = this.#records.get(node)?.holds;
     let latest: Position | undefined;
     for (const id of predicateIds) {
-      const hold = holds?.get(id);
+      const hold = this.#holdOf(node, id);
       if (hold === undefined) return undefined;
-      latest = laterPosition(hold, latest);
+      latest = laterPosition(hold.position, latest);
     }
+    return latest;
+  }
+
+  /** Position before which the log lacks nothing of any of the predicates that came later; see Hold.first. */
+  heldFrom(node: string, predicateIds: readonly bigint[]): Position | undefined {
+    let latest: Position | undefined;
+    for (const id of predicateIds) latest = laterPosition(this.#holdOf(node, id)?.first, latest);
     return latest;
   }
 
   /** Position from which a node's frames are complete for one of the predicates; undefined when they are for none. */
   firstHold(node: string, predicateIds: readonly bigint[]): Position | undefined {
-    const holds = predicateIds.flatMap((id) => this.#records.get(node)?.holds.get(id) ?? []);
+    const holds = predicateIds.flatMap((id) => this.#holdOf(node, id)?.first ?? []);
     return holds.sort(comparePositions)[0];
+  }
+
+  #holdOf(node: string, id: bigint): Hold | undefined {
+    return this.#records.get(node)?.hold(id, this.#book.forNode(node));
   }
 
   listen(listener: NodeListener): () => void {
@@ -229,6 +238,8 @@ export class NodeRegistry {
     record.bootId = hello.bootId;
     record.peer = peer;
     if (hello.wallTime) record.clock.measured(timestampToNs('hello.wall_time', hello.wallTime));
+    // What the broker says that had it before counts as long as what is asked of it goes on.
+    if (record.steps !== undefined) record.keepHolds(record.steps, this.#book.forNode(record.name));
     this.#narrow(record);
     const session = randomUUID();
     record.lastSeenMs = Date.now();
@@ -236,7 +247,13 @@ export class NodeRegistry {
     this.#scheduleSave();
     // A known recorder may still have unsent frames of earlier epochs, so these are accepted from it.
     const frameEpochMin = sameRecorder ? 0 : epochMin;
-    return { record, session, covered: this.#covered(record), epochMin, frameEpochMin };
+    return {
+      record,
+      session,
+      covered: coveredTopics(record, this.#book.forNode(record.name), this.#store),
+      epochMin,
+      frameEpochMin,
+    };
   }
 
   /** Registers a session that can be written to, and tells the node its interest. */
@@ -342,9 +359,12 @@ export class NodeRegistry {
     const { made } = this.#drops;
     // Others keep what they know of the nodes that they have.
     const own = [...this.#records.values()].filter(({ name }) => !this.#elsewhere.has(name));
-    const nodes = own.map((record) => record.saved());
+    const nodes = own.flatMap((record) => {
+      const steps = record.steps ?? record.stepsOf(this.#book.forNode(record.name));
+      return nodeEntries(record.saved(), steps);
+    });
     try {
-      await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes.flatMap(nodeEntries)]);
+      await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes]);
       this.#drops.saved = made;
       this.saveTrouble = undefined;
       return true;
@@ -405,21 +425,6 @@ export class NodeRegistry {
     } else if (asked !== undefined) session.sendInterest(generation, wanted.predicates);
   }
 
-  #covered(record: NodeRecord): CoveredTopic[] {
-    const { predicates } = this.#book.forNode(record.name);
-    const covered: CoveredTopic[] = [];
-    for (const topic of Object.keys(TOPICS)) {
-      const to = this.#store.coveredTo(record.name, topic);
-      const promised = earliestHold(record, predicates, topic);
-      const resume = promised !== undefined;
-      // If the hold begins after the last frame, the log needs frames from the hold on only.
-      const from = to && promised ? laterPosition(to, promised) : (to ?? promised);
-      if (from)
-        covered.push({ topic, to: from, resume, frameEnd: to !== undefined && comparePositions(to, from) === 0 });
-    }
-    return covered;
-  }
-
   #knownEpoch(record: NodeRecord): number {
     return Math.max(record.epoch, this.coveredTo(record.name, Object.keys(TOPICS))?.epoch ?? 0);
   }
@@ -478,13 +483,4 @@ function tooMany(what: string): BackplaneError {
     'resource_exhausted',
     `at most ${what} can be known at once, and none of them is gone: take some away, or start a broker for them`,
   );
-}
-
-function earliestHold(record: NodeRecord, wanted: readonly PredicateSpec[], topic: string): Position | undefined {
-  let earliest: Position | undefined;
-  for (const { id, topics } of wanted) {
-    const hold = topics.includes(topic) ? record.holds.get(id) : undefined;
-    if (hold && (!earliest || comparePositions(hold, earliest) < 0)) earliest = hold;
-  }
-  return earliest;
 }

@@ -17,11 +17,11 @@ import {
   positionToMessage,
 } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
+import type { WantedChange } from './asked/wanted.js';
 import { HistoryQueries } from './history/history-queries.js';
 import { checkEpoch } from './node-checks.js';
 import type { NodeRecord } from './node-record.js';
 import type { Admission, NodeRegistry } from './node-registry.js';
-import type { WantedChange } from './wanted.js';
 
 export type UplinkCall = ServerReadableStream<Buffer, Buffer>;
 type Respond = (error: CallFailure | null, response?: Buffer) => void;

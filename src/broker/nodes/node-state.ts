@@ -4,7 +4,7 @@
  * generation         -> { generation }                 of the interest that nodes were told last
  * claim.ID.GLOBS     -> SavedClaim                     a predicate, and the nodes that are asked for it
  * node.NAME          -> SavedNode
- * holds.NAME         -> { holds: [id, position][] }    after which position all matches of a predicate are in the log
+ * holds.NAME         -> { steps, not }                 after which position all matches of predicates are in the log
  * budget.NAME        -> SavedBudget                    what an operator set
  */
 import { createHash } from 'node:crypto';
@@ -12,13 +12,15 @@ import * as z from 'zod';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { checkName } from '../../subscriptions/request/names.js';
 import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
-import type { Position } from '../../wire/position.js';
 import type { SharedState, StateValue } from '../cluster/shared-state.js';
+import { HoldSteps, holdStepsSchema, type KeptHolds } from './asked/holds.js';
 
 export const BUDGET_PREFIX = 'budget.';
 
 export interface SavedClaim extends PredicateSpec {
   readonly globs: readonly string[];
+  /** The generation that brought it; 0: an earlier version did not say. */
+  readonly since?: number | undefined;
 }
 
 export interface SavedInterest {
@@ -38,8 +40,7 @@ export interface SavedNode {
   readonly delivered: boolean;
   /** Address of its latest connection, without the port. */
   readonly peer: string;
-  /** Predicate id to the position after which all its matches are in the log. */
-  readonly holds: ReadonlyMap<bigint, Position>;
+  readonly holds: KeptHolds;
 }
 
 /** A missing field leaves the node's own setting in force. */
@@ -69,6 +70,7 @@ const claim = z.object({
   includeSelf: z.boolean(),
   fields: z.array(z.string()).default([]),
   globs,
+  since: whole.default(0),
 });
 const node = z.object({
   name,
@@ -80,7 +82,9 @@ const node = z.object({
   delivered: z.boolean().default(true),
   peer: z.string().default(''),
 });
-const holds = z.object({ holds: z.array(hold) });
+/** By predicate, as version 0.1 wrote it. */
+const holdsById = z.object({ holds: z.array(hold) });
+const holds = z.union([holdStepsSchema, holdsById]);
 const budget = z.object({ liveBytesPerSecond: rate, liveEventsPerSecond: rate, historyBytesPerSecond: rate });
 
 const KINDS = { generation, claim, node, holds, budget } as const;
@@ -89,7 +93,7 @@ const interestOfVersion1 = z.object({
   version: z.literal(1),
   generation: whole,
   claims: z.array(claim),
-  nodes: z.array(node.extend(holds.shape)),
+  nodes: z.array(node.extend(holdsById.shape)),
 });
 const budgetsOfVersion1 = z.object({ version: z.literal(1), nodes: z.record(z.string(), budget) });
 
@@ -107,7 +111,13 @@ export function interestEntriesOfVersion1(file: unknown): Entry[] {
   const { claims, nodes, generation } = interestOfVersion1.parse(file);
   return [
     ...interestEntries({ generation, claims: new Map(claims.map((each) => [claimKey(each.id, each.globs), each])) }),
-    ...nodes.flatMap((each) => nodeEntries({ ...each, holds: new Map(each.holds.map(holdOf)) })),
+    ...nodes.flatMap(({ holds, ...each }): Entry[] => [
+      [`node.${each.name}`, each],
+      [
+        `holds.${each.name}`,
+        { holds: holds.map(([id, epoch, time, ...rest]) => [`${id}`, epoch, `${time}`, ...rest]) },
+      ],
+    ]),
   ];
 }
 
@@ -129,19 +139,12 @@ export function claimKey(id: bigint, globs: readonly string[]): string {
   return `claim.${id}.${createHash('sha256').update(sorted).digest('hex').slice(0, 32)}`;
 }
 
-export function nodeEntries({ holds, ...node }: SavedNode): Entry[] {
+/** @param steps what is held of it now */
+export function nodeEntries({ holds: _, ...node }: SavedNode, steps: HoldSteps): Entry[] {
   return [
     [`node.${node.name}`, node],
-    [`holds.${node.name}`, holdsValue(holds)],
+    [`holds.${node.name}`, steps.toValue()],
   ];
-}
-
-export function holdsValue(held: ReadonlyMap<bigint, Position>): StateValue {
-  return { holds: [...held].map(([id, p]) => [id.toString(), p.epoch, p.timeNs.toString(), p.lane, p.tie]) };
-}
-
-export function savedHolds(value: StateValue): Map<bigint, Position> {
-  return new Map(holds.parse(value).holds.map(holdOf));
 }
 
 export function budgetKey(name: string): string {
@@ -170,10 +173,17 @@ export function savedNodes(state: SharedState): SavedNode[] {
   return state.entries('node.').map(({ value }) => {
     const saved = node.parse(value);
     const held = state.get(`holds.${saved.name}`);
-    return { ...saved, holds: held === undefined ? new Map() : savedHolds(held.value) };
+    return { ...saved, holds: held === undefined ? HoldSteps.NONE : savedHolds(held.value) };
   });
 }
 
-function holdOf([id, epoch, timeNs, lane, tie]: z.output<typeof hold>): [bigint, Position] {
-  return [id, { epoch, timeNs, lane, tie }];
+function savedHolds(value: StateValue): KeptHolds {
+  if (!('holds' in value)) return HoldSteps.read(value);
+  const byId = new Map(
+    holdsById.parse(value).holds.map(([id, epoch, timeNs, lane, tie]) => {
+      const position = { epoch, timeNs, lane, tie };
+      return [id, { position, first: position }];
+    }),
+  );
+  return { get: (id) => byId.get(id) };
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
+import { decodeFrame, encodeFrame, type Frame } from '../../../src/wire/frame/frame.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import { openLogs } from '../../harness/broker/stores.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
@@ -37,6 +37,24 @@ test('a hole in the log is stated, and its events come from the recorder, each o
   assert.deepEqual(
     gaps.map(({ node, topic, reason }) => [node, topic, reason]),
     [['a', 'process', 'damaged']],
+  );
+});
+
+test('where a node was not asked for a while, though a subscriber was there, its recorder has what it did not send', async () => {
+  const { agent, subscriber } = await harness.delivered(range(0, 5));
+  publish(agent, range(5, 10), true);
+  // As if interest had just begun.
+  agent.mangle = (bytes) => encodeFrame({ ...decodeFrame(bytes), continues: false });
+  publish(agent, [10]);
+  agent.mangle = (bytes) => bytes;
+  publish(agent, range(11, 15));
+  await subscriber.has(15);
+  publish(agent, range(15, 20));
+  await subscriber.has(20);
+  assert.deepEqual(subscriber.pids, range(0, 20));
+  assert.deepEqual(
+    subscriber.responses.flatMap(({ gap }) => gap ?? []),
+    [],
   );
 });
 

@@ -35,7 +35,7 @@ const STATE_DAMAGES: Record<string, (file: string) => void> = {
     writeFileSync(file, readFileSync(file, 'utf8').replace('"globs":[]', '"globs":["-;"]'));
   },
   'wrong in a lane': (file) => {
-    writeFileSync(file, readFileSync(file, 'utf8').replace(/,\d+,0\]\]/, ',70000,0]]'));
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/,\d+,0\]\}/, ',70000,0]}'));
   },
 };
 

@@ -48,3 +48,21 @@ test('a hole, an overlap and a duplicate go on from nothing; a duplicate does no
   ends.take(entry(1, 'a', 'process', 0, 5, true));
   assert.deepEqual([...ends.since(1)][0]!.to, at(10));
 });
+
+test('silence moves the time, not the end, also of a node that had frames before anybody followed', () => {
+  const ends = new TopicEnds();
+  ends.take(entry(0, 'a', 'process', 0, 10, false));
+  ends.take(entry(1, 'b', 'process', 0, 10, false));
+  ends.silent({ node: 'a', topic: 'process', watermarkNs: 30n }, 2, at(10));
+  ends.silent({ node: 'c', topic: 'process', watermarkNs: 40n }, 2, at(7));
+  ends.silent({ node: 'd', topic: 'process', watermarkNs: 40n }, 2, undefined);
+  const told = [...ends.since(2)].map(({ node, to, watermarkNs }) => [node, to.timeNs, watermarkNs]);
+  assert.deepEqual(told, [
+    ['c', 7n, 40n],
+    ['a', 10n, 30n],
+  ]);
+  ends.silent({ node: 'a', topic: 'process', watermarkNs: 20n }, 3, at(10));
+  assert.equal([...ends.since(3)][0]!.watermarkNs, 30n);
+  assert.ok(ends.continuedBy(entry(4, 'a', 'process', 10, 50, true)));
+  assert.ok(ends.continuedBy(entry(4, 'c', 'process', 7, 50, true)));
+});

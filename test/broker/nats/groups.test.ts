@@ -22,7 +22,7 @@ beforeEach(async () => {
   brokers = [new Harness(), new Harness()];
   for (const harness of brokers) {
     harness.nats = { servers: servers.urls.split(','), cluster: 'test', onLost: assert.fail };
-    harness.groups = { memberMs: 1_000, commitMs: 300_000, revokeMs: 500, interestMs: 600_000, cursorsMs: 86_400_000 };
+    harness.groups = { memberMs: 10_000, commitMs: 300_000, revokeMs: 500, interestMs: 600_000, cursorsMs: 86_400_000 };
     await harness.startBroker();
   }
 });
@@ -37,7 +37,12 @@ const slicesOf = (member: TestMember) => [...member.slices.keys()].sort((a, b) =
 async function shown({ broker }: Harness, name = 'g') {
   const answer = await fetch(`http://${broker.httpAddress}/v1/groups/${name}`);
   return (await answer.json()) as {
-    group: { members: { member: string; slices?: number[] }[]; lagEvents?: string; since: string };
+    group: {
+      members: { member: string; slices?: number[] }[];
+      lagEvents?: string;
+      since: string;
+      cursorsUntil?: string;
+    };
     slices: { slice?: number; epoch: string; member: string }[];
   };
 }
@@ -119,9 +124,14 @@ test('members of two brokers share a group, go on where another left, and are fe
 /** A group without members, that has 60 events. */
 async function changedElsewhere(one: Harness, other: Harness): Promise<void> {
   const { group } = await shown(one);
-  await until('it has no members', async () => (await shown(one)).group.members.length === 0);
+  await until('it has no members', async () => {
+    const all = await Promise.all([one, other].map((each) => shown(each)));
+    return all.every(({ group: its }) => its.members.length === 0);
+  });
+  const { cursorsUntil } = (await shown(other)).group;
   assert.equal(await answerOf(one, 'POST', '/reset', { to: 'oldest' }), 200);
   assert.notEqual((await shown(one)).group.since, group.since);
+  await until('its cursors last anew', async () => (await shown(other)).group.cursorsUntil !== cursorsUntil);
   const d = new TestMember(other, 'g', { group: {} });
   await d.has(8);
   await until('all came again', () => new Set(d.subscriber.events).size === 60);
@@ -207,6 +217,9 @@ test('a name that connects to another broker keeps its slices, and a member that
     [['m', 8]],
   );
   // One that hangs, at the other broker, loses its slices.
+  await one.broker.abort();
+  one.groups = { ...one.groups!, memberMs: 1_500 };
+  await one.startBroker();
   const relay = await Relay.start([one.broker.grpcAddress]);
   const hung = new TestMember(one, 'g', { group: {} }, '', relay.address);
   await Promise.all([hung.has(4), second.has(4)]);

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import type { LogStore } from '../../../src/broker/log/log-store.js';
+import { HoldSteps } from '../../../src/broker/nodes/asked/holds.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import { checkNodeState, nodeEntries, type SavedNode, savedNodes } from '../../../src/broker/nodes/node-state.js';
 import { NODE_KEPT_MS, NODE_UNPROVEN_KEPT_MS, NODES_MAX, NODES_PER_PEER_MAX } from '../../../src/limits.js';
@@ -23,12 +24,14 @@ const stateIn = (dir: string) => openState(dir, { name: 'interest', check: check
 
 async function registryOf(nodes: readonly SavedNode[]): Promise<NodeRegistry> {
   const state = stateIn(dir);
-  await Promise.all(nodes.flatMap(nodeEntries).map(([key, value]) => state.put(key, value)));
+  await Promise.all(
+    nodes.flatMap((each) => nodeEntries(each, HoldSteps.NONE)).map(([key, value]) => state.put(key, value)),
+  );
   return new NodeRegistry(newBook(NOW_MS), store, state, (cause) => assert.fail(String(cause)));
 }
 
 const saved = (name: string, node: Partial<SavedNode> = {}): SavedNode => {
-  const holds = new Map();
+  const holds = HoldSteps.NONE;
   const seenMs = NOW_MS;
   return {
     name,
@@ -104,5 +107,17 @@ test('at the bound over all addresses, names that never delivered do not push ou
   for (const at of range(0, 100)) registry.admit(helloOf(`g${at}`), `10.2.0.${at}`);
   assert.equal(names(registry).length, NODES_MAX);
   assert.ok(registry.record('real'));
+  registry.close();
+});
+
+test('from when a node of another broker has a recording is as that broker says', async () => {
+  const registry = await registryOf([]);
+  const place = { recorderId: 'r', bootId: 'b', epoch: 1, session: 's', holds: HoldSteps.NONE };
+  registry.learn('a', { ...place, recorded: { from: { seconds: '100', nanos: 5 }, all: true } });
+  registry.learn('b', place);
+  const [a, b] = [registry.record('a')!, registry.record('b')!];
+  const second = 1_000_000_000n;
+  assert.deepEqual([a.recordedAfter(100n * second), a.recordedAfter(101n * second)], [true, false]);
+  assert.deepEqual([b.recordedFromNs, b.recordedAfter(0n)], [undefined, false]);
   registry.close();
 });

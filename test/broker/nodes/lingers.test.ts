@@ -1,6 +1,7 @@
 /** Nodes are told how soon subscribers want live events: the shortest wish, and only while it is there. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { HoldSteps } from '../../../src/broker/nodes/asked/holds.js';
 import { LeastLinger } from '../../../src/broker/nodes/least-linger.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import type { NodeSession } from '../../../src/broker/nodes/node-session.js';
@@ -63,7 +64,7 @@ test('the more nodes are connected, to whichever broker, the longer each gathers
   const lasts = [...told.values()].map((heard) => heard.at(-1)!);
   assert.ok(Math.min(...lasts) >= 30 && lasts.every((ms) => ms === lasts[0]), `${lasts}`);
   assert.ok([...told.values()].every((heard) => heard.length < 20));
-  const elsewhere = { recorderId: 'r', bootId: 'b', epoch: 1, session: 's', holds: new Map() };
+  const elsewhere = { recorderId: 'r', bootId: 'b', epoch: 1, session: 's', holds: HoldSteps.NONE };
   for (let node = 0; node < 60; node++) registry.learn(`e${node}`, elsewhere);
   assert.equal(least.ms, 100);
   assert.ok([...told.values()].every((heard) => heard.at(-1)! >= 75));

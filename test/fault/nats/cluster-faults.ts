@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { partitionStream } from '../../../src/broker/log/jetstream/subjects.js';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
-import { CLUSTER, type NatsCluster, type NatsMachine } from '../../harness/nats/nats-cluster.js';
+import type { Relay } from '../../harness/cluster/relay.js';
+import { CLUSTER, type NatsCluster, type NatsMachine, SLOW_MS } from '../../harness/nats/nats-cluster.js';
 import { until } from '../../harness/until.js';
 import * as party from '../party-faults.js';
-import { type FaultContext, type linked, taking } from '../party-faults.js';
+import { type FaultContext, taking } from '../party-faults.js';
 
 type Context = FaultContext<NatsCluster>;
 type Fault = party.Fault<NatsCluster>;
@@ -25,6 +26,10 @@ export const CLUSTER_FAULTS = [
   'broker-cut',
   'node-moves',
   'subscriber-moves',
+  'member-kill',
+  'member-freeze',
+  'member-slow',
+  'member-moves',
   'kill',
   'freeze',
   'terminate',
@@ -240,8 +245,41 @@ const brokerCut: Fault = (context) =>
     for (const machine of from) namespace!.joined(machine.namespace);
   });
 
+const memberKill: Fault = (context) =>
+  taking(context, context.cluster.members, async ({ name, process }) => {
+    const downMs = context.random.between(0, 1_000);
+    context.note(`kill -9 ${name}, down ${downMs} ms`);
+    await process.end('SIGKILL');
+    await sleep(downMs);
+    process.start();
+  });
+
+/** For longer or shorter than brokers wait for it. */
+const memberFreeze: Fault = (context) =>
+  taking(context, context.cluster.members, async ({ name, process }) => {
+    const ms = context.random.between(300, 12_000);
+    context.note(`SIGSTOP ${name}, ${ms} ms`);
+    process.signal('SIGSTOP');
+    await sleep(ms);
+    process.signal('SIGCONT');
+  });
+
+const memberSlow: Fault = (context) =>
+  taking(context, context.cluster.members, async ({ name, process }) => {
+    context.note(`${name} is slow for ${SLOW_MS} ms`);
+    process.signal('SIGUSR2');
+    await sleep(SLOW_MS);
+  });
+
+/** Whoever has a way to both brokers. */
+interface Moving {
+  readonly name: string;
+  readonly relay: Relay;
+  busy: boolean;
+}
+
 /** From one broker to the other, every second. */
-function moves(of: (cluster: NatsCluster) => readonly ReturnType<typeof linked>[number][]): Fault {
+function moves(of: (cluster: NatsCluster) => readonly Moving[]): Fault {
   return (context) =>
     taking(context, of(context.cluster), async ({ name, relay }) => {
       const times = context.random.between(3, 10);
@@ -267,6 +305,10 @@ export const CLUSTER_ACTS: Readonly<Record<ClusterFaultName, Fault>> = {
   'broker-cut': brokerCut,
   'node-moves': moves(({ agents }) => agents),
   'subscriber-moves': moves(({ subscribers }) => subscribers),
+  'member-kill': memberKill,
+  'member-freeze': memberFreeze,
+  'member-slow': memberSlow,
+  'member-moves': moves(({ members }) => members),
   kill: party.kill,
   freeze: party.freeze,
   terminate: party.terminate,

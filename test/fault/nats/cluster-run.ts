@@ -1,8 +1,10 @@
 /** One run: brokers on NATS under load, a schedule of faults, and then the invariants. */
 import { refused } from '../../harness/cluster/namespace.js';
 import { cannotMount } from '../../harness/cluster/small-disk.js';
+import { type Findings, findings } from '../../harness/groups/processed.js';
 import { NatsCluster } from '../../harness/nats/nats-cluster.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
+import { until } from '../../harness/until.js';
 import { bootNs, caughtUp, type Outcome, type Run, runSchedule } from '../run.js';
 import { CLUSTER_ACTS, type ClusterFaultName } from './cluster-faults.js';
 
@@ -16,10 +18,14 @@ export function cannotCluster(): string | false {
   return needsNats() || namespaces || rates || cannotMount;
 }
 
+/** Its agent meets no faults; a group has its nodes. */
+const STEADY = 'steady';
+const SLICES = 16;
+
 /**
  * Five nodes on four agents, the clocks of two of which are an hour apart, and one of which is over its budget all the
- * time; subscribers to everything, to one node, and of what is shed one that gets it later and one that is only told.
- * Returned when all are delivering.
+ * time; subscribers to everything, to one node, and of what is shed one that gets it later and one that is only told; and
+ * three members of a group, of two nodes whose agent is left alone. Returned when all are delivering.
  */
 export async function standardNatsCluster(): Promise<NatsCluster> {
   const cluster = await NatsCluster.start();
@@ -28,8 +34,11 @@ export async function standardNatsCluster(): Promise<NatsCluster> {
     await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 50, clockMs: -HALF_AN_HOUR_MS });
     await cluster.agent({ name: 'gamma', nodes: 1, eventsPerSecond: 80, budgetEventsPerSecond: 40 });
     await cluster.agent({ name: 'delta', nodes: 1, eventsPerSecond: 50 });
+    const steady = await cluster.agent({ name: STEADY, nodes: 2, eventsPerSecond: 50 });
+    // Members know events by their number, which begins anew with an agent.
+    steady.busy = true;
     const exec = ['--filter', 'event.type == "process.exec"'];
-    const nodes = (node: string) => node !== 'gamma';
+    const nodes = (node: string) => node !== 'gamma' && !node.startsWith(STEADY);
     const where = ['--node', 'alpha,beta-*,delta'];
     await cluster.subscribe('all', { args: [...exec, ...where], nodes, timed: true, since: SINCE });
     await cluster.subscribe('one', {
@@ -44,6 +53,8 @@ export async function standardNatsCluster(): Promise<NatsCluster> {
       numbers: (number) => number % 5 === 4,
       ...gamma,
     });
+    for (const name of ['0', '1', '2']) await cluster.member(name, [`${STEADY}-*`], SINCE);
+    await membersReach(cluster, 0);
     const behind = await caughtUp(cluster, bootNs());
     if (behind.length > 0) throw new Error(behind.join('; '));
     return cluster;
@@ -55,7 +66,52 @@ export async function standardNatsCluster(): Promise<NatsCluster> {
 
 /** Ends all processes but the nats-servers. */
 export async function runClusterFaults(cluster: NatsCluster, run: Run<ClusterFaultName>): Promise<Outcome> {
-  const outcome = await runSchedule(cluster, run, CLUSTER_ACTS);
+  const outcome = await runSchedule(cluster, run, CLUSTER_ACTS, [], async (note) => {
+    const { violations, ...sums } = await endMembers(cluster);
+    note(`the group: ${JSON.stringify(sums)}`);
+    for (const { name, process } of cluster.members) note(`${name}: ${process.starts} starts`);
+    return violations;
+  });
   for (const { name, inVain } of cluster.brokers) outcome.history.push(`${name}: ${inVain} starts found no NATS`);
   return outcome;
+}
+
+function steadyNodes({ agents }: NatsCluster): string[] {
+  return agents.filter(({ name }) => name === STEADY).flatMap(({ recorders }) => [...recorders.keys()]);
+}
+
+/** The last number of the node that any member has processed; -1 before the first. */
+function reached({ members }: NatsCluster, node: string): number {
+  return Math.max(...members.map(({ process }) => process.reached(node)));
+}
+
+/** Resolves when of each node some member has processed that number. */
+async function membersReach(cluster: NatsCluster, number: number | ReadonlyMap<string, number>): Promise<void> {
+  const behind = () =>
+    steadyNodes(cluster)
+      .map((node) => ({
+        node,
+        has: reached(cluster, node),
+        of: typeof number === 'number' ? number : number.get(node)!,
+      }))
+      .filter(({ has, of }) => has < of);
+  await until('the group to have caught up', () => behind().length === 0, behind);
+}
+
+/** Once they have caught up; returns what the group did, and what of it is wrong. */
+async function endMembers(cluster: NatsCluster): Promise<Findings> {
+  const upTo = new Map(steadyNodes(cluster).map((node) => [node, reached(cluster, node) + 1]));
+  const late = await membersReach(cluster, upTo).then(
+    () => [],
+    (cause) => [String(cause)],
+  );
+  const processes = cluster.members.map(({ process }) => process);
+  await Promise.all(processes.map((process) => process.end('SIGTERM')));
+  const found = findings(
+    processes.map((process) => ({ name: process.name, lines: process.lines() })),
+    SLICES,
+    upTo,
+  );
+  const unexpected = processes.flatMap((process) => process.unexpected);
+  return { ...found, violations: [...late, ...found.violations, ...unexpected] };
 }

@@ -150,7 +150,7 @@ export class Harness {
 
   /** Until the saved interest says from where some node holds it: then a broker that is killed knows it again. */
   async interestIsSaved(): Promise<void> {
-    await until('the saved interest', () => /"holds":\[\[/.test(readFileSync(this.interestFile, 'utf8')));
+    await until('the saved interest', () => /"steps":\[\{/.test(readFileSync(this.interestFile, 'utf8')));
   }
 
   /** As HTTP lists them, in the order in which they began. */

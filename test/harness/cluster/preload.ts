@@ -1,14 +1,14 @@
 /**
  * Loaded into a process before its own code (`--import`): its wall clock is
  * stepped, and its machine seems booted anew, by what the file that
- * BACKPLANE_FAULT_WORLD names says: {"clockMs": ..., "bootId": ...}.
+ * FAULT_WORLD names says: {"clockMs": ..., "bootId": ...}.
  */
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const LOOK_MS = 100;
-const path = process.env.BACKPLANE_FAULT_WORLD ?? '';
+const path = process.env.FAULT_WORLD ?? '';
 const realNow = Date.now;
 const realRead = fs.readFileSync;
 let world: { clockMs?: number; bootId?: string } = {};

@@ -11,6 +11,7 @@ export const cannotMount: string | false =
 export class SmallDisk {
   readonly dir = mkdtempSync(join(tmpdir(), 'backplane-disk-'));
   readonly #removeAtExit = () => this.remove();
+  #removed = false;
 
   constructor(bytes: number) {
     execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', this.dir]);
@@ -39,6 +40,8 @@ export class SmallDisk {
   }
 
   remove(): void {
+    if (this.#removed) return;
+    this.#removed = true;
     process.off('exit', this.#removeAtExit);
     execFileSync('umount', ['-l', this.dir]);
     rmSync(this.dir, { recursive: true, force: true });

@@ -42,7 +42,7 @@ export abstract class System {
   async agent(options: AgentOptions): Promise<AgentParty> {
     const dataDir = options.dataDir ?? join(this.dir, options.name);
     mkdirSync(dataDir, { recursive: true });
-    const { relay, namespace } = await this.#link();
+    const { relay, namespace } = await this.link();
     const agent = new AgentParty(
       relay,
       { ...options, dataDir, tokenFile: tokenFile(this.brokerDir) },
@@ -55,7 +55,7 @@ export abstract class System {
   }
 
   async subscribe(name: string, asks: Asks): Promise<Subscriber> {
-    const { relay, namespace } = await this.#link();
+    const { relay, namespace } = await this.link();
     const subscriber = new Subscriber(name, relay, tokenFile(this.brokerDir), asks);
     subscriber.namespace = namespace;
     subscriber.received.periodNs = (node) => this.agents.find(({ recorders }) => recorders.has(node))?.periodNs ?? 1;
@@ -88,7 +88,7 @@ export abstract class System {
   }
 
   /** The way of one party to the brokers. */
-  async #link(): Promise<{ relay: Relay; namespace: Namespace | undefined }> {
+  protected async link(): Promise<{ relay: Relay; namespace: Namespace | undefined }> {
     const namespace = this.namespaceOfNext();
     return { relay: await Relay.start(this.targets, namespace?.hostAddress), namespace };
   }

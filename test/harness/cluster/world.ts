@@ -23,7 +23,7 @@ export class World {
   }
 
   get env(): NodeJS.ProcessEnv {
-    return { BACKPLANE_FAULT_WORLD: this.#file };
+    return { FAULT_WORLD: this.#file };
   }
 
   /** The wall clock goes forward by so much, or back. */

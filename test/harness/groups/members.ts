@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 
 export interface MembersOptions {
+  /** One or several, comma-separated. */
   readonly broker: string;
   readonly brokerDir: string;
   readonly group: string;
@@ -16,6 +17,12 @@ export interface MembersOptions {
   readonly commitMs: number;
   /** How long a slow member does nothing. */
   readonly slowMs: number;
+  /** Nodes whose events it asks for; all by default. */
+  readonly nodes?: readonly string[];
+  /** How far back the group begins; 1h by default. */
+  readonly since?: string;
+  /** What stands before its command. */
+  readonly enter?: readonly string[];
 }
 
 export type Line =
@@ -54,11 +61,13 @@ export class MemberProcess {
   }
 
   start(): void {
-    const { broker, brokerDir, group, commitMs, slowMs } = this.#options;
+    const { broker, brokerDir, group, commitMs, slowMs, nodes = [], since = '1h', enter = [] } = this.#options;
     this.#ending = false;
     this.starts++;
-    const args = [WORKER, broker, brokerDir, group, this.file, String(commitMs), String(slowMs)];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const times = [commitMs, slowMs].map(String);
+    const args = [WORKER, broker, brokerDir, group, this.file, ...times, since, nodes.join(',')];
+    const [command, ...before] = [...enter, process.execPath];
+    const child = spawn(command!, [...before, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr = (this.stderr + text).slice(-4096);
     });

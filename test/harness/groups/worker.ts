@@ -2,7 +2,7 @@
  * A member of a group as a process: it notes in a file what it is given and what it has committed, as if noting were the
  * work. Killed or stopped anywhere, the file says what was done before.
  *
- *   node worker.js BROKER BROKER_DIR GROUP FILE COMMIT_MS SLOW_MS
+ *   node worker.js BROKER[,BROKER] BROKER_DIR GROUP FILE COMMIT_MS SLOW_MS SINCE [NODE,...]
  *
  * File := line*, each a JSON list of a letter, milliseconds since 1970 and:
  *   "a", slice, epoch                              assigned
@@ -23,8 +23,9 @@ import type { SubscribeRequest } from '../../../src/wire/messages.js';
 import { sequenceNumber } from '../bus/numbered.js';
 import { credentialIn } from '../bus/token.js';
 
-const [broker = '', brokerDir = '', group = '', file = '', commitMs = '', slowMs = ''] = process.argv.slice(2);
-const client = new Client([broker], credentialIn(brokerDir));
+const [broker = '', brokerDir = '', group = '', file = '', commitMs = '', slowMs = '', since = '', nodes = ''] =
+  process.argv.slice(2);
+const client = new Client(broker.split(','), credentialIn(brokerDir));
 const fd = openSync(file, 'a');
 const ends = new AbortController();
 let slowUntilMs = 0;
@@ -136,7 +137,10 @@ async function* items(request: SubscribeRequest): AsyncGenerator<SubscribeItem> 
 }
 
 try {
-  const request = { topics: ['process'], since: '1h', follow: true, group: { name: group, slices: 16 } };
+  const request = {
+    ...{ topics: ['process'], nodes: nodes.split(',').filter(Boolean) },
+    ...{ since, follow: true, group: { name: group, slices: 16 } },
+  };
   for await (const item of items(request)) {
     while (Date.now() < slowUntilMs && !ends.signal.aborted) await sleep(50);
     await take(item);

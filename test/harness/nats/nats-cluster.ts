@@ -13,9 +13,11 @@ import { run } from '../bus/command.js';
 import { credentialIn, tokenFile } from '../bus/token.js';
 import { Bridge, Namespace } from '../cluster/namespace.js';
 import { BrokerParty, type Exit } from '../cluster/party.js';
+import type { Relay } from '../cluster/relay.js';
 import { SmallDisk } from '../cluster/small-disk.js';
 import { System } from '../cluster/system.js';
 import { World } from '../cluster/world.js';
+import { MemberProcess } from '../groups/members.js';
 import { settled, until } from '../until.js';
 import type { NatsVersion } from './nats-package.js';
 import { type NatsServer, NatsServers } from './nats-servers.js';
@@ -30,6 +32,10 @@ const LOG_BYTES_MAX = '32MiB';
 const GRPC_PORT = 7600;
 const HTTP_PORT = 7680;
 const ANSWER_MS = 2_000;
+const COMMIT_MS = 150;
+const COMMIT_TIMEOUT_MS = 5_000;
+/** How long a slow member does nothing: longer than brokers allow. */
+export const SLOW_MS = COMMIT_TIMEOUT_MS + 1_500;
 
 /** A nats-server with its machine. */
 export interface NatsMachine {
@@ -90,9 +96,18 @@ export class ClusterBroker extends BrokerParty {
 /** What a broker says that finds no NATS, or one without a leader. */
 const NO_NATS = /nats: none of .* can be used|cannot be (read|looked at|asked)|unavailable|timeout/i;
 
+/** A member of a group, with its way to the brokers. */
+export interface ClusterMember {
+  readonly name: string;
+  readonly process: MemberProcess;
+  readonly relay: Relay;
+  busy: boolean;
+}
+
 export class NatsCluster extends System {
   declare readonly brokers: ClusterBroker[];
   readonly machines: NatsMachine[] = [];
+  readonly members: ClusterMember[] = [];
   readonly #bridge = Bridge.create();
   readonly #namespaces: Namespace[] = [];
 
@@ -123,6 +138,16 @@ export class NatsCluster extends System {
     return new Client(this.targets, credentialIn(this.brokerDir));
   }
 
+  /** A member of the one group of the cluster, which asks for these nodes. */
+  async member(name: string, nodes: readonly string[], since: string): Promise<void> {
+    const { relay, namespace } = await this.link();
+    const options = { broker: relay.address, brokerDir: this.brokerDir, group: 'work', dir: this.dir };
+    const times = { commitMs: COMMIT_MS, slowMs: SLOW_MS, since };
+    const process = new MemberProcess(name, { ...options, ...times, nodes, enter: namespace!.enter });
+    this.members.push({ name: `member ${name}`, process, relay, busy: false });
+    process.start();
+  }
+
   /** Who leads the stream, by what the servers say of it; undefined: nobody, or nobody says so. */
   async leader(stream: string): Promise<NatsMachine | undefined> {
     for (const { server } of this.machines) {
@@ -149,6 +174,8 @@ export class NatsCluster extends System {
   }
 
   override async destroy(): Promise<void> {
+    await Promise.all(this.members.map(({ process }) => process.end('SIGKILL')));
+    for (const { relay } of this.members) relay.close();
     await Promise.all(this.machines.map(({ server }) => server.kill()));
     await super.destroy();
   }
@@ -201,6 +228,7 @@ export class NatsCluster extends System {
         BACKPLANE_DATA_DIR: dir,
         BACKPLANE_NATS_SERVERS: this.urls,
         BACKPLANE_NATS_CLUSTER: CLUSTER,
+        BACKPLANE_GROUP_COMMIT_TIMEOUT: `${COMMIT_TIMEOUT_MS}ms`,
         ...settings,
       };
       this.brokers.push(new ClusterBroker(`broker-${at + 1}`, this.namespaceOfNext(), env));

@@ -7,7 +7,7 @@ import { wallNowNs } from '../../../nanoseconds.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { Selection } from '../../../wire/frame/splice.js';
-import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
+import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
 import { follows } from '../../log/chain.js';
 import type { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogPlace } from '../../log/fan-out.js';
@@ -154,6 +154,12 @@ export class LogDelivery {
       this.#missing(view, [topic], () => frame.coveredFrom);
       return;
     }
+    if (followed === 'next' && chained && beginsAnew(frame, laterPosition(chained, view.floor(topic)))) {
+      // The node was asked anew, as brokers forgot that it was asked all along: its recorder has what it did not send.
+      view.lostFrames(position.topics);
+      this.#watch.changed(node);
+      return;
+    }
     if (followed === 'overlap') view.reachedOf(topic, chained!);
     const taken = this.#take(place, entry, view, this.#skips(place, entry));
     if (taken === undefined) return;
@@ -275,4 +281,9 @@ export class LogDelivery {
     const taken = after && hadOf(frame, view.ahead(topic));
     view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken });
   }
+}
+
+/** Whether a frame that follows none leaves something out behind a position. */
+function beginsAnew({ coveredFrom }: Frame, reached: Position | undefined): boolean {
+  return reached !== undefined && comparePositions(coveredFrom, reached) > 0;
 }

@@ -16,7 +16,7 @@ import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS, type StreamForm, streamInfo } from '../../nats/stream-form.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
-import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
+import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
 import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
@@ -25,6 +25,7 @@ import { markOf } from './marks.js';
 import { frameItem, PartitionFold, takeCover } from './partition-fold.js';
 import { PartitionTail } from './partition-tail.js';
 import { scanStream } from './scan.js';
+import { readSilences, Silences } from './silences.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
 
@@ -47,6 +48,7 @@ export interface JetStreamLogOptions {
 interface Follower {
   readonly listener: (entry: LogEntry) => void;
   readonly lost: ((loss: LogLoss) => void) | undefined;
+  readonly silent: ((silence: Silence, offset: number) => void) | undefined;
 }
 
 /** So many checkpoints fit into what a partition may hold, at least. */
@@ -64,6 +66,7 @@ export class JetStreamLog implements PartitionLog {
   readonly #tail: PartitionTail;
   readonly #appender: Appender;
   readonly #followers = new Set<Follower>();
+  readonly #silences = new Silences();
   readonly #growing: ((bytes: number) => void)[] = [];
   /** Whether frames are read with their bodies: while somebody follows, and for some time after. */
   #withBodies = false;
@@ -103,6 +106,7 @@ export class JetStreamLog implements PartitionLog {
       check: (info) => this.#check(info),
       withBodies: () => this.#withBodies,
       stored: (message) => this.#stored(message),
+      ticked: (message) => this.#ticked(message),
       tell: (item) => this.#tell(item),
       rewound: (offset) => this.#rewound(offset),
       lost: options.onLost,
@@ -244,8 +248,12 @@ export class JetStreamLog implements PartitionLog {
     );
   }
 
-  follow(listener: (entry: LogEntry) => void, lost?: (loss: LogLoss) => void): () => void {
-    const follower: Follower = { listener, lost };
+  tellSilence(silence: Silence): void {
+    this.#silences.add(silence);
+  }
+
+  follow(listener: Follower['listener'], lost?: Follower['lost'], silent?: Follower['silent']): () => void {
+    const follower: Follower = { listener, lost, silent };
     this.#followers.add(follower);
     clearTimeout(this.#lingering);
     this.#readBodies(true);
@@ -308,7 +316,11 @@ export class JetStreamLog implements PartitionLog {
   #tick(): void {
     const { link, broker } = this.#options;
     // While there is no connection the client would keep them all.
-    if (link.connected) link.publishing.publish(this.#subjects.tick(broker));
+    if (link.connected) link.publishing.publish(this.#subjects.tick(broker), this.#silences.take());
+  }
+
+  #ticked({ data, sequence }: StoredMessage): void {
+    for (const silence of readSilences(data)) for (const { silent } of this.#followers) silent?.(silence, sequence);
   }
 
   #lookAgain(): void {

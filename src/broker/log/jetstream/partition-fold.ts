@@ -26,6 +26,8 @@ export interface FoldListener {
   readonly withBodies: boolean;
   /** Told of each frame. */
   stored(message: StoredMessage): void;
+  /** Told of each tick, where bodies are read. */
+  ticked(message: StoredMessage): void;
   /** Told of frames, where their bodies are read, and of sequences that are missing. */
   tell(item: LogItem): void;
 }
@@ -72,7 +74,7 @@ export class PartitionFold {
    * Takes the next message. What a frame covers is in its headers, so that it counts the same for those who read bodies and
    * those who do not, and also where its body is damaged.
    */
-  take(message: StoredMessage, { withBodies, stored, tell }: FoldListener): void {
+  take(message: StoredMessage, { withBodies, stored, ticked, tell }: FoldListener): void {
     const { sequence, subject, timeNs } = message;
     // A new consumer begins where the one before it may have gone on.
     if (sequence < this.next) return;
@@ -90,6 +92,7 @@ export class PartitionFold {
       this.checkpoints.take(sequence, message.headers);
       if (this.checkpoints.newest !== newest) this.bytesSince = 0;
     }
+    if (read.kind === 'tick' && withBodies) ticked(message);
     if (read.kind !== 'frame') return;
     this.lastOf.set(read.topic, sequence);
     takeCover(this.covered, read.node, read.topic, message.headers);

@@ -25,6 +25,8 @@ export interface TailOptions {
   readonly withBodies: () => boolean;
   /** Told of each frame, also again of those before. */
   readonly stored: (message: StoredMessage) => void;
+  /** Told of each tick, where bodies are read. */
+  readonly ticked: (message: StoredMessage) => void;
   /** Told of frames, with bodies, and of what is missing, in order; not of what was told before. */
   readonly tell: (item: LogItem) => void;
   /** The stream has lost all from a sequence on: what was told of it is void, other messages come in its place. */
@@ -68,7 +70,12 @@ export class PartitionTail {
 
   constructor(options: TailOptions) {
     this.#options = options;
-    this.#folding = { withBodies: false, stored: options.stored, tell: (item) => this.#tell(item) };
+    this.#folding = {
+      withBodies: false,
+      stored: options.stored,
+      ticked: options.ticked,
+      tell: (item) => this.#tell(item),
+    };
   }
 
   /** All below it can be delivered. */

@@ -4,14 +4,20 @@
  *   f.TOPIC.NODE   a frame, with what it covers in its headers; the body is the frame as the node sent it
  *   c              a part of a checkpoint: how far the frames of all nodes reach
  *   n              a note that cursors name
- *   t.BROKER       a tick
+ *   t.BROKER       a tick, with what its nodes' silence says (silences.ts)
  *   p.BROKER       promises of nodes
  *
  * The last sequence of a frame's subject is where its node's next frame of the topic is appended.
  */
 export type LoggedSubject =
   | { readonly kind: 'frame'; readonly topic: string; readonly node: string }
-  | { readonly kind: 'checkpoint' | 'note' | 'other' };
+  | { readonly kind: 'checkpoint' | 'note' | 'tick' | 'other' };
+
+const KINDS = new Map([
+  ['c', 'checkpoint'],
+  ['n', 'note'],
+  ['t', 'tick'],
+] as const) as ReadonlyMap<string | undefined, 'checkpoint' | 'note' | 'tick'>;
 
 export function partitionStream(cluster: string, partition: number): string {
   return `BP_${cluster}_${partition}`;
@@ -48,7 +54,7 @@ export class PartitionSubjects {
     if (kind === 'f' && topic !== undefined && node !== undefined) {
       return { kind: 'frame', topic, node: node.replaceAll('%2E', '.') };
     }
-    return { kind: kind === 'c' ? 'checkpoint' : kind === 'n' ? 'note' : 'other' };
+    return { kind: KINDS.get(kind) ?? 'other' };
   }
 }
 

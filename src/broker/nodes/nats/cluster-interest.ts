@@ -13,9 +13,9 @@ import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../../
 import type { PredicateSpec } from '../../../subscriptions/predicate.js';
 import { keptNodeGlobs } from '../../../subscriptions/request/node-globs.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
+import { type Wanted, WantedByNode } from '../asked/wanted.js';
 import { claimBytes, type Interest } from '../interest-book.js';
 import { checkNodeState, claimKey, type SavedClaim, type SavedInterest, savedClaim } from '../node-state.js';
-import { type Wanted, WantedByNode } from '../wanted.js';
 
 const PREFIX = 'claim.';
 const brokerSchema = z.object({ broker: z.string().min(1) });
@@ -25,6 +25,8 @@ const EXCESS = 2;
 interface Claim extends SavedClaim {
   readonly key: string;
   readonly revision: number;
+  /** That revision: claims that ended are not known any more, so it may have been asked for longer. */
+  readonly since: number;
   readonly broker: string;
   readonly matches: (node: string) => boolean;
 }
@@ -58,8 +60,6 @@ export function checkClaim(key: string, value: unknown): void {
 export class ClusterInterest implements Interest {
   /** Grows with every change of the claims; the state's revision, unless that went back in time. */
   generation = 0;
-  /** Of the claim that changed last. */
-  revision = 0;
   readonly #claims = new Map<string, Claim>();
   readonly #wanted = new WantedByNode<Claim>();
   /** What is claimed, by claimKey(), and by how many brokers; and the bytes of that. */
@@ -113,16 +113,6 @@ export class ClusterInterest implements Interest {
       own.subscribers--;
       if (own.subscribers === 0) own.endsMs = this.#options.now() + INTEREST_GRACE_MS;
     };
-  }
-
-  /**
-   * Since which revision the node has been asked for the predicate without a break; undefined while it is not. Claims that
-   * ended are not known any more, so it may have been longer.
-   */
-  since(node: string, id: bigint): number | undefined {
-    let since: number | undefined;
-    for (const { revision } of this.#wanted.claims(node, id)) since = Math.min(since ?? revision, revision);
-    return since;
   }
 
   /** Claims are in the state, which all brokers keep together. */
@@ -222,14 +212,13 @@ export class ClusterInterest implements Interest {
         );
         return;
       }
-      const made = { ...claim, key, revision, broker, matches: keptNodeGlobs(claim.globs).matches };
+      const made = { ...claim, key, revision, since: revision, broker, matches: keptNodeGlobs(claim.globs).matches };
       if (known !== undefined) this.#wanted.remove(key, known);
       this.#claims.set(key, made);
       this.#wanted.add(key, made);
       this.#count(claim, 1);
     }
     if (known !== undefined) this.#count(known, -1);
-    this.revision = revision;
     this.generation = Math.max(this.generation + 1, revision);
     void this.#onChange();
   }

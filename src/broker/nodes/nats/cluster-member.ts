@@ -1,7 +1,7 @@
 /** One broker among those of its cluster: what all ask of nodes, which brokers are alive, and where nodes are. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
-import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS, BROKERS_FORGOTTEN_MS } from '../../../limits.js';
+import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
 import type { Node } from '../../../wire/messages.js';
 import { checkVersions } from '../../../wire/protocol.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
@@ -111,14 +111,12 @@ export class ClusterMember {
     const keeper = new PlaceKeeper({ registry, places, broker, onFailure });
     const nodes = new ClusterNodes({ state, broker, registry, interest: this.interest, places, leases, onFailure });
     const endLooks = everySecond(() => this.#look());
-    const forgetting = setInterval(() => void nodes.forget(), BROKERS_FORGOTTEN_MS).unref();
     this.#ends.push(
       () => nodes.close(),
       () => keeper.close(),
       () => server.close(),
       () => route.close(),
       endLooks,
-      () => clearInterval(forgetting),
     );
     return route;
   }

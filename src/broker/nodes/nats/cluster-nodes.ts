@@ -1,30 +1,47 @@
 /**
  * What the brokers of a cluster tell each other of their nodes: where each is (node-places.ts), and from which position its
- * frames in the log are complete for a predicate.
+ * frames in the log are complete for what it is asked.
  *
- * holds.NAME     -> { holds, broker }  as in node-state.ts, by the broker that has the node
- * told.BROKER    -> { revision }       what the broker said of its nodes' holds counts as of the claims of this revision
+ * holds.NAME     -> { steps, not, broker, recorded }     by the broker that has the node; `recorded`: from when it has what
  *
- * A hold is worth something only while the node is asked for the predicate without a break. All brokers read claims in one
- * order, so each knows since when; a hold counts if its broker has said so since then. A broker says it after it has taken
- * back what it said of predicates that nobody asked for at that time.
+ * A hold is worth something only while the node is asked for the predicate without a break. All brokers read claims, and this,
+ * in one order: a step says what it says of predicates that have been asked for since a change of the claims, which its
+ * writer had read; of one that nobody asked for meanwhile the claim is a later one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import { everyOne } from '../../../flow/every-step.js';
 import { HOLDS_LINGER_MS } from '../../../limits.js';
-import type { Position } from '../../../wire/position.js';
-import type { SharedState, StateValue } from '../../cluster/shared-state.js';
+import type { SharedState, StateChange, StateValue } from '../../cluster/shared-state.js';
+import { HoldSteps, holdStepsSchema } from '../asked/holds.js';
+import type { Recorded } from '../node-record.js';
 import type { NodeRegistry } from '../node-registry.js';
-import { holdsValue, savedHolds } from '../node-state.js';
 import type { BrokerLeases } from './broker-leases.js';
 import type { ClusterInterest } from './cluster-interest.js';
-import type { NodePlaces } from './node-places.js';
+import type { NodePlace, NodePlaces } from './node-places.js';
 
 const HOLDS = 'holds.';
-const TOLD = 'told.';
-const toldSchema = z.object({ revision: z.number().int().nonnegative() });
-const bySchema = z.object({ broker: z.string().default('') });
+const timestamp = z.object({
+  seconds: z.string().regex(/^\d{1,12}$/),
+  nanos: z.number().int().min(0).max(999_999_999),
+});
+const schema = holdStepsSchema.extend({
+  broker: z.string(),
+  recorded: z.object({ from: timestamp, all: z.boolean() }).optional(),
+});
+
+interface Said {
+  readonly broker: string;
+  readonly steps: HoldSteps;
+  readonly recorded: Recorded | undefined;
+}
+
+/** What the registry was told last of a node: it tells all who follow it. */
+interface Learnt {
+  readonly place: NodePlace;
+  readonly alive: boolean;
+  readonly said: Said | undefined;
+}
 
 export interface ClusterNodesOptions {
   readonly state: SharedState;
@@ -37,19 +54,17 @@ export interface ClusterNodesOptions {
 }
 
 /** Throws for what no broker writes. */
-export function checkTold(_key: string, value: unknown): void {
-  toldSchema.parse(value);
+export function checkHolds(_key: string, value: unknown): void {
+  schema.parse(value);
 }
 
 export class ClusterNodes {
   /** By node, as it was written last. */
-  readonly #holds = new Map<string, { readonly broker: string; readonly holds: ReadonlyMap<bigint, Position> }>();
-  /** By broker: the revision of the claims as of which its nodes' holds count. */
-  readonly #told = new Map<string, number>();
-  /** By node, what this broker wrote last of which session, as JSON. */
-  readonly #written = new Map<string, string>();
-  /** By node, what the registry was told last, as text: it tells all who follow a node. */
-  readonly #learnt = new Map<string, string>();
+  readonly #said = new Map<string, Said>();
+  /** By node, what this broker wrote last in which session. */
+  readonly #written = new Map<string, { readonly session: string; readonly text: string }>();
+  readonly #learnt = new Map<string, Learnt>();
+  #starts = true;
   #dirty = false;
   #learning = false;
   #writing: Promise<void> | undefined;
@@ -61,10 +76,9 @@ export class ClusterNodes {
     this.#options = options;
     const { state, registry, places, leases } = options;
     this.#ends = [
-      state.watch(HOLDS, ({ key, value }) => this.#heldChanged(key.slice(HOLDS.length), value)),
-      state.watch(TOLD, ({ key, value }) => this.#toldChanged(key.slice(TOLD.length), value)),
-      // After the interest itself has read it: it watches since before.
-      state.watch('claim.', () => this.#claimed()),
+      state.watch(HOLDS, (change) => this.#heldChanged(change)),
+      // After the interest itself has read it: it watches since before. What held may count from a later claim on only.
+      state.watch('claim.', () => this.#write()),
       places.listen((node) => this.#learn(node)),
       leases.listen(() => this.#learnAll()),
       registry.listen((node) => {
@@ -75,6 +89,7 @@ export class ClusterNodes {
       }),
     ];
     this.#learnAll();
+    this.#starts = false;
   }
 
   async close(): Promise<void> {
@@ -83,72 +98,44 @@ export class ClusterNodes {
     await this.#writing;
   }
 
-  /** Deletes what brokers have said that are gone and whose nodes are elsewhere since; any broker may. Never rejects. */
-  async forget(): Promise<void> {
-    const { state, places, leases, broker } = this.#options;
-    const used = new Set([broker]);
-    for (const [, place] of places.all()) used.add(place.broker);
-    const over = [...this.#told.keys()].filter((name) => !used.has(name) && !leases.alive(name));
-    await Promise.allSettled(over.map((name) => state.delete(TOLD + name)));
-  }
-
-  #heldChanged(node: string, value: StateValue | undefined): void {
-    if (value === undefined) this.#holds.delete(node);
-    else this.#holds.set(node, { broker: bySchema.parse(value).broker, holds: savedHolds(value) });
+  #heldChanged({ key, value, revision }: StateChange): void {
+    const node = key.slice(HOLDS.length);
+    if (value === undefined) this.#said.delete(node);
+    else {
+      const { broker, recorded } = schema.parse(value);
+      this.#said.set(node, { broker, steps: HoldSteps.read(value, revision), recorded });
+    }
     this.#learn(node);
   }
 
-  #toldChanged(broker: string, value: StateValue | undefined): void {
-    if (value === undefined) this.#told.delete(broker);
-    else this.#told.set(broker, toldSchema.parse(value).revision);
-    if (broker !== this.#options.broker) this.#learnAll(broker);
-  }
-
-  /** What counted before may not count any more. */
-  #claimed(): void {
-    this.#learnAll();
-    this.#write();
-  }
-
-  /** @param broker of whose nodes; of all by default */
-  #learnAll(broker?: string): void {
-    for (const [node, place] of this.#options.places.all()) {
-      if (broker === undefined || place.broker === broker) this.#learn(node);
-    }
+  #learnAll(): void {
+    for (const [node] of this.#options.places.all()) this.#learn(node);
   }
 
   #learn(node: string): void {
     const { places, leases, registry, broker } = this.#options;
     const place = places.of(node);
-    if (place === undefined || place.broker === broker) return;
+    // What this broker said itself it needs only where it was started again.
+    if (place === undefined || (place.broker === broker && !this.#starts)) return;
+    const alive = leases.alive(place.broker) && place.broker !== broker;
+    // What the broker before said of it, the one that has it now has not looked at yet.
+    const last = this.#said.get(node);
+    const said = last?.broker === place.broker ? last : undefined;
+    const before = this.#learnt.get(node);
+    const isKnown = before?.place === place && before.alive === alive && before.said === said;
+    if (isKnown || registry.session(node) !== undefined) return;
+    this.#learnt.set(node, { place, alive, said });
     const { recorderId, bootId, epoch } = place;
-    const session = leases.alive(place.broker) ? place.session : '';
-    const holds = this.#counting(node, place.broker);
-    const text = JSON.stringify([recorderId, bootId, epoch, session, holdsValue(holds)]);
-    if (this.#learnt.get(node) === text || registry.session(node) !== undefined) return;
-    this.#learnt.set(node, text);
+    const { steps: holds = HoldSteps.NONE, recorded } = said ?? {};
     this.#learning = true;
     try {
-      registry.learn(node, { recorderId, bootId, epoch, session, holds });
+      registry.learn(node, { recorderId, bootId, epoch, session: alive ? place.session : '', holds, recorded });
     } catch (cause) {
       // There are too many nodes.
       this.#options.onFailure(cause);
     } finally {
       this.#learning = false;
     }
-  }
-
-  #counting(node: string, broker: string): ReadonlyMap<bigint, Position> {
-    const counting = new Map<bigint, Position>();
-    const told = this.#told.get(broker) ?? 0;
-    const said = this.#holds.get(node);
-    // What the broker before said of it, the one that has it now has not looked at yet.
-    if (said?.broker !== broker) return counting;
-    for (const [id, position] of said.holds) {
-      const since = this.#options.interest.since(node, id);
-      if (since !== undefined && told >= since) counting.set(id, position);
-    }
-    return counting;
   }
 
   /** Soon, as answers of many nodes come together. */
@@ -173,22 +160,23 @@ export class ClusterNodes {
   }
 
   async #writeOnce(): Promise<void> {
-    const { state, interest, registry, broker } = this.#options;
-    const { revision } = interest;
+    const { interest, registry } = this.#options;
     const writes: Promise<void>[] = [];
     for (const node of registry.connected((name) => registry.session(name) !== undefined)) {
-      const wanted = interest.forNode(node);
-      const holds = [...registry.record(node)!.holds].filter(([id]) => wanted.has(id));
-      const value = { ...holdsValue(new Map(holds)), broker };
-      const text = JSON.stringify([registry.session(node)!.id, value]);
-      if (this.#written.get(node) !== text) writes.push(this.#put(node, value, text));
+      const record = registry.record(node)!;
+      const value = record.stepsOf(interest.forNode(node)).toValue();
+      const session = registry.session(node)!.id;
+      const text = JSON.stringify([value, record.recorded !== undefined]);
+      const written = this.#written.get(node);
+      if (written?.session === session && written.text === text) continue;
+      writes.push(this.#put(node, { ...value, recorded: record.recorded }, { session, text }));
     }
     await everyOne(writes);
-    if (this.#told.get(broker) !== revision) await state.put(TOLD + broker, { revision });
   }
 
-  async #put(node: string, value: StateValue, text: string): Promise<void> {
-    await this.#options.state.put(HOLDS + node, value);
-    this.#written.set(node, text);
+  async #put(node: string, value: StateValue, written: { session: string; text: string }): Promise<void> {
+    const { state, broker } = this.#options;
+    await state.put(HOLDS + node, { ...value, broker });
+    this.#written.set(node, written);
   }
 }

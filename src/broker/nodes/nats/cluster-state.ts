@@ -3,7 +3,7 @@ import { checkMembers, MEMBERS_PREFIX } from '../../groups/presence/shared-prese
 import { checkNodeState } from '../node-state.js';
 import { checkBrokerState } from './broker-leases.js';
 import { checkClaim } from './cluster-interest.js';
-import { checkTold } from './cluster-nodes.js';
+import { checkHolds } from './cluster-nodes.js';
 import { checkNodePlace } from './node-places.js';
 
 /** Throws when the entry is not what a broker writes. */
@@ -12,6 +12,6 @@ export function checkClusterState(key: string, value: unknown): void {
   else if (key.startsWith('claim.')) checkClaim(key, value);
   else if (key.startsWith(MEMBERS_PREFIX)) checkMembers(key, value);
   else if (key.startsWith('node.')) checkNodePlace(key, value);
-  else if (key.startsWith('told.')) checkTold(key, value);
+  else if (key.startsWith('holds.')) checkHolds(key, value);
   else checkNodeState(key, value);
 }

@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { StateMirror } from '../../../../src/broker/cluster/state-mirror.js';
+import { HoldSteps } from '../../../../src/broker/nodes/asked/holds.js';
 import {
   budgetEntriesOfVersion1,
   checkNodeState,
@@ -73,10 +74,12 @@ test('files of version 0.1 are read: claims, nodes with what holds for them, and
   );
   const state = openState(dir, { name: 'interest', upgrade: interestEntriesOfVersion1 });
   const { generation, claims } = savedInterest(state);
-  assert.deepEqual([generation, [...claims.values()]], [12, [{ ...claim, id: 7n, fields: [] }]]);
+  assert.deepEqual([generation, [...claims.values()]], [12, [{ ...claim, id: 7n, fields: [], since: 0 }]]);
   const nodes = savedNodes(state);
   const position = { epoch: 2, timeNs: 1234567890123n, lane: 1, tie: 4 };
-  assert.deepEqual(nodes[0], { ...node, holds: new Map([[7n, position]]) });
+  const { holds: held, ...first } = nodes[0]!;
+  assert.deepEqual({ ...first, holds }, node);
+  assert.deepEqual([held.get(7n, 0), held.get(8n, 0)], [{ position, first: position }, undefined]);
   assert.deepEqual([nodes[1]?.name, nodes[1]?.connected], ['old', true]);
   writeFileSync(join(dir, 'budgets.json'), JSON.stringify({ version: 1, nodes: { a: { liveBytesPerSecond: 5000 } } }));
   const budgets = openState(dir, { name: 'budgets', upgrade: budgetEntriesOfVersion1 });
@@ -95,16 +98,19 @@ test('a mirror writes what differs, and deletes what is no longer wanted', async
   const state = openState(dir);
   await state.put('budget.a', {});
   const node = (name: string, seenMs: number) =>
-    nodeEntries({
-      name,
-      recorderId: '',
-      epoch: 1,
-      seenMs,
-      connected: true,
-      delivered: true,
-      peer: '',
-      holds: new Map(),
-    });
+    nodeEntries(
+      {
+        name,
+        recorderId: '',
+        epoch: 1,
+        seenMs,
+        connected: true,
+        delivered: true,
+        peer: '',
+        holds: HoldSteps.NONE,
+      },
+      HoldSteps.NONE,
+    );
   const mirror = new StateMirror(state, ['node.', 'holds.']);
   await mirror.write([...node('a', 1), ...node('b', 1)]);
   const revisions = new Map(state.entries('').map(({ key, revision }) => [key, revision]));

@@ -70,6 +70,23 @@ if (skip === false) {
   partitionLogContract('jetstream', async () => new JetStreamLogs(servers));
 }
 
+test('what a broker says of silence all who follow hear with its tick, behind the frames before it', { skip }, () =>
+  withLogs(async (logs) => {
+    const times = { times: { tickMs: 200 } };
+    const [one, other] = [await logs.open(64 * MiB, times), await logs.open()];
+    const heard: string[] = [];
+    other.follow(
+      ({ offset }) => heard.push(`frame ${offset}`),
+      undefined,
+      ({ node, topic, watermarkNs }, offset) => heard.push(`${node} ${topic} ${watermarkNs} behind ${offset > last}`),
+    );
+    const last = await append(one, 0, 10);
+    for (const watermarkNs of [20n, 40n, 30n]) one.tellSilence({ node: 'a.b', topic: 'process', watermarkNs });
+    await until('the tick', () => heard.length > 1);
+    assert.deepEqual(heard, [`frame ${last}`, 'a.b process 40 behind true']);
+  }),
+);
+
 test('a server is killed while frames are appended: none is lost, and none is there twice', { skip }, async () => {
   await withLogs(async (logs) => {
     const log = await logs.open(64 * MiB, { times: { tickMs: 200, silenceMs: 1_000 } });

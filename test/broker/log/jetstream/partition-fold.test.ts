@@ -51,7 +51,12 @@ const coveredOf = (covered: CoveredPositions) =>
 
 function foldOf(messages: readonly StoredMessage[], fold = new PartitionFold(subjects)) {
   const items: LogItem[] = [];
-  const listener = { withBodies: true, stored: () => undefined, tell: (item: LogItem) => void items.push(item) };
+  const listener = {
+    withBodies: true,
+    stored: () => undefined,
+    ticked: () => undefined,
+    tell: (item: LogItem) => void items.push(item),
+  };
   for (const message of messages) fold.take(message, listener);
   return { fold, items };
 }
@@ -91,9 +96,19 @@ test('what is covered only grows, and the headers alone say the same', () => {
       const untold: LogItem[] = [];
       const reached = new Map<string, Position>();
       for (const [at, message] of messages.entries()) {
-        fold.take(message, { withBodies: true, stored: () => undefined, tell: () => undefined });
+        fold.take(message, {
+          withBodies: true,
+          stored: () => undefined,
+          ticked: () => undefined,
+          tell: () => undefined,
+        });
         const bare = { ...message, data: Buffer.alloc(0) };
-        byHeaders.take(bare, { withBodies: false, stored: () => undefined, tell: (item) => untold.push(item) });
+        byHeaders.take(bare, {
+          withBodies: false,
+          stored: () => undefined,
+          ticked: () => undefined,
+          tell: (item) => untold.push(item),
+        });
         const { node, topic } = stretches[at]!;
         const to = fold.covered.to(node, topic)!;
         const before = reached.get(`${node} ${topic}`);

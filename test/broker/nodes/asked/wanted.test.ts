@@ -2,21 +2,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { NodeRecord } from '../../../src/broker/nodes/node-record.js';
-import { NOTHING_WANTED, Wanted, WantedByNode } from '../../../src/broker/nodes/wanted.js';
-import { keptNodeGlobs } from '../../../src/subscriptions/request/node-globs.js';
-import type { Position } from '../../../src/wire/position.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
-import { runs } from '../../harness/runs.js';
-import { until } from '../../harness/until.js';
+import { NOTHING_WANTED, Wanted, WantedByNode } from '../../../../src/broker/nodes/asked/wanted.js';
+import { NodeRecord } from '../../../../src/broker/nodes/node-record.js';
+import { keptNodeGlobs } from '../../../../src/subscriptions/request/node-globs.js';
+import type { Position } from '../../../../src/wire/position.js';
+import { Harness, range } from '../../../harness/broker/harness.js';
+import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { runs } from '../../../harness/runs.js';
+import { until } from '../../../harness/until.js';
 
 const GLOBS = [[], ['*'], ['a*'], ['b'], ['a1', 'b']];
 const NODES = ['a1', 'a2', 'b', 'c'];
 
-const claimOf = (id: number, globs: readonly string[]) => {
+const claimOf = (id: number, globs: readonly string[], since = 0) => {
   const { matches } = keptNodeGlobs(globs);
-  return { id: BigInt(id), topics: ['process'], filter: `${id}`, includeSelf: false, fields: [], globs, matches };
+  const spec = { id: BigInt(id), topics: ['process'], filter: `${id}`, includeSelf: false, fields: [] };
+  return { ...spec, globs, since, matches };
 };
 const idsOf = ({ predicates }: Wanted) => predicates.map(({ id }) => Number(id));
 
@@ -31,13 +32,13 @@ test('each node is asked what any claim asks of it, once, and nodes that are ask
       const wanted = new WantedByNode<ReturnType<typeof claimOf>>();
       const claims = new Map<string, ReturnType<typeof claimOf>>();
       const told = new Map<string, { last: Wanted; ids: Set<bigint> }>();
-      for (const { id, globs, comes } of changes) {
+      for (const [index, { id, globs, comes }] of changes.entries()) {
         const key = `${id} ${globs}`;
         const known = claims.get(key);
         if (known) wanted.remove(key, known);
         claims.delete(key);
         if (comes) {
-          const claim = claimOf(id, GLOBS[globs]!);
+          const claim = claimOf(id, GLOBS[globs]!, index);
           claims.set(key, claim);
           wanted.add(key, claim);
         }
@@ -48,11 +49,11 @@ test('each node is asked what any claim asks of it, once, and nodes that are ask
             idsOf(of),
             [...new Set(own.map((each) => Number(each.id)))].sort((a, b) => a - b),
           );
-          const same = [...wanted.claims(node, BigInt(id))];
-          assert.deepEqual(new Set(same), new Set(own.filter((each) => Number(each.id) === id)));
+          const since = own.filter((each) => Number(each.id) === id).map((each) => each.since);
+          assert.equal(of.since(BigInt(id)), since.length === 0 ? undefined : Math.min(...since));
           // Who is told every change knows the whole.
           const { last, ids } = told.get(node) ?? { last: NOTHING_WANTED, ids: new Set<bigint>() };
-          const { added, removed } = of.since(last);
+          const { added, removed } = of.changeFrom(last);
           for (const each of removed) assert.ok(ids.delete(each));
           for (const each of added) assert.ok(!ids.has(each.id) && ids.add(each.id));
           told.set(node, { last: of, ids });
@@ -81,7 +82,10 @@ test('a predicate holds from the answer to a generation that had it, if all sinc
       const holds = new Map<number, bigint>();
       let answered = 0;
       for (const [index, { ids, answers, refused }] of steps.entries()) {
-        const wanted = new Wanted(ids.map((id) => claimOf(id, [])));
+        const wanted = new Wanted(
+          ids.map((id) => claimOf(id, [])),
+          new Map(ids.map((id) => [BigInt(id), 0])),
+        );
         record.narrow(wanted);
         for (const id of holds.keys()) if (!ids.includes(id)) holds.delete(id);
         if (record.ask(wanted, index + 1) !== undefined) asked.push({ generation: index + 1, ids });
@@ -96,7 +100,7 @@ test('a predicate holds from the answer to a generation that had it, if all sinc
             else if (!holds.has(id)) holds.set(id, at(10 * index + answer).timeNs);
           }
         }
-        const held = Array.from(record.holds, ([id, { timeNs }]) => [Number(id), timeNs] as const);
+        const held = Array.from(record.holds, ([id, { position }]) => [Number(id), position.timeNs] as const);
         assert.deepEqual(new Map(held), holds);
       }
     }),
