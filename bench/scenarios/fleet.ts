@@ -153,13 +153,13 @@ class Reader {
   }
 }
 
-/** How long a subscription with a filter of its own takes until it is accepted, one after the other. */
-async function claims(address: string, token: string): Promise<number[]> {
+/** How long a subscription with a filter that nobody has had takes until it is accepted, one after the other. */
+async function claims(address: string, token: string, when: string): Promise<number[]> {
   const client = createBackplaneClient(address, token);
   const tookMs: number[] = [];
   for (let at = 0; at < CLAIMS; at++) {
     const beganMs = performance.now();
-    const filter = `process.executable.path == "/opt/nothing/that-runs-${at}"`;
+    const filter = `process.executable.path == "/opt/${when}/program-${at}"`;
     const call = client.subscribe({ topics: ['process'], filter, follow: true }, {});
     call.on('error', () => undefined);
     await once(call, 'data');
@@ -275,9 +275,9 @@ async function main(plan: Plan): Promise<void> {
     const connected = site.resident();
     const idle = await usedOver(site, () => sleep(plan.silent * 1000));
     console.error({ idle });
-    const claimedMs = await claims(grpc, token);
+    const claimedMs = await claims(grpc, token, 'idle');
     console.error({ claims: quantiles(claimedMs) });
-    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token));
+    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token, 'loaded'));
     const row = {
       agents: plan.agents,
       ...loaded,

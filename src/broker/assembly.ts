@@ -156,7 +156,18 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
-  return { ...opened, book: nodes.book, registry, leastLinger, trail, budgets, subscriptions, groups, watch, ...serving };
+  return {
+    ...opened,
+    book: nodes.book,
+    registry,
+    leastLinger,
+    trail,
+    budgets,
+    subscriptions,
+    groups,
+    watch,
+    ...serving,
+  };
 }
 
 function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {

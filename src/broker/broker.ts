@@ -214,7 +214,8 @@ function running(
   release: () => Promise<void>,
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, leastLinger, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } = parts;
+  const { book, registry, leastLinger, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } =
+    parts;
   const endLooks = everySecond(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
