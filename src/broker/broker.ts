@@ -215,10 +215,12 @@ function running(
   release: () => Promise<void>,
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } = parts;
+  const { book, registry, leastLinger, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } =
+    parts;
   const endLooks = everySecond(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
+    leastLinger.look();
     keepNote(note);
     watch.look();
     parts.cutOff.look();
