@@ -160,7 +160,7 @@ async function openOnNats(
   const documents = await openJetStreamDocuments({ cluster, link, ids: publishing, logger, onLost });
   releases.push(() => documents.close());
   const warn = (message: string) => logger.warn(message);
-  const member = new ClusterMember({ link, cluster, broker, state, ceilingBytesPerSecond, warn });
+  const member = new ClusterMember({ link, cluster, broker, state, kept, ceilingBytesPerSecond, warn });
   const durability = new DurabilityWatch({ monitors, ca: options.ca });
   releases.push(() => durability.close());
   const store = await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound });

@@ -27,6 +27,8 @@ export interface ClusterMemberOptions {
   readonly broker: string;
   /** What the brokers share. */
   readonly state: NatsState;
+  /** Where they keep what nobody could tell again: who has which slices of groups. */
+  readonly kept: Pick<NatsState, 'caughtUp'>;
   /** That all nodes of the cluster together may send live, a second; the same at each broker. Undefined: there is none. */
   readonly ceilingBytesPerSecond: number | undefined;
   readonly warn: (message: string) => void;
@@ -64,8 +66,8 @@ export class ClusterMember {
 
   constructor(options: ClusterMemberOptions) {
     this.#options = options;
-    const { state, broker, warn, ceilingBytesPerSecond } = options;
-    const leases = new BrokerLeases(state, broker);
+    const { state, kept, broker, warn, ceilingBytesPerSecond } = options;
+    const leases = new BrokerLeases(state, broker, undefined, undefined, () => kept.caughtUp());
     this.#leases = leases;
     const places = new NodePlaces(state);
     this.#places = places;
