@@ -54,6 +54,7 @@ export class ClusterMember {
   /** Members of groups, and which broker has them. */
   readonly presence: SharedPresence;
   readonly #leases: BrokerLeases;
+  #nodes: ClusterNodes | undefined;
   readonly #places: NodePlaces;
   readonly #lists: NodeLists;
   readonly #options: ClusterMemberOptions;
@@ -91,6 +92,11 @@ export class ClusterMember {
     return this.#lists.of(names);
   }
 
+  /** Has all brokers forget a node that none of them has. Rejects where that cannot be written. */
+  async forget(node: string): Promise<void> {
+    await this.#nodes?.forget(node);
+  }
+
   /** All brokers that are alive, this one too, if it has begun. */
   brokers(): readonly KnownBroker[] {
     return this.#leases.all();
@@ -112,6 +118,7 @@ export class ClusterMember {
     const server = new RouteServer({ connection, cluster, registry, settled, onRefusal });
     const keeper = new PlaceKeeper({ registry, places, broker, onFailure });
     const nodes = new ClusterNodes({ state, broker, registry, interest: this.interest, places, leases, onFailure });
+    this.#nodes = nodes;
     const endLooks = everySecond(() => this.#look());
     this.#ends.push(
       () => nodes.close(),
@@ -143,7 +150,14 @@ export class ClusterMember {
   begin({ address, version, demand, onLess, list }: MemberParts): void {
     this.#lists.serve(list);
     this.#beat = () => this.#leases.beat({ ...demand(), address, version, retired: this.#retired });
-    const beat = () => this.#beat().catch(this.#onFailure);
+    let beats = false;
+    const beat = async () => {
+      // While NATS is away one tries for longer than the next takes to come: they would line up.
+      if (beats) return;
+      beats = true;
+      await this.#beat().catch(this.#onFailure);
+      beats = false;
+    };
     const heart = setInterval(beat, BROKER_HEARTBEAT_MS).unref();
     this.#stopHeart = () => clearInterval(heart);
     const unlisten = this.#leases.listen(() => this.#deal(onLess));
