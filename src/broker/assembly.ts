@@ -160,18 +160,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
-  return {
-    ...opened,
-    book: nodes.book,
-    registry,
-    leastLinger,
-    trail,
-    budgets,
-    subscriptions,
-    groups,
-    watch,
-    ...serving,
-  };
+  const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch };
+  return { ...opened, book: nodes.book, ...parts, ...serving };
 }
 
 function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {

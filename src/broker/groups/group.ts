@@ -9,6 +9,7 @@ import type { GroupRequest } from '../../subscriptions/request/group-request.js'
 import type { GroupRecord, SliceRecord } from './group-record.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
+import { SliceEpochs } from './places/slice-epochs.js';
 import { type GroupPresence, type RemoteMember, withoutReplaced } from './presence/group-presence.js';
 import { isOtherwiseHeld, type Plan, planFor, wasBefore } from './presence/plan.js';
 import { type SliceCommit, SliceCommits, type SliceCommitsParts } from './slice-commits.js';
@@ -47,8 +48,7 @@ export class Group {
   /** Of the others. */
   #others: readonly RemoteMember[] = [];
   readonly #commits: SliceCommits;
-  /** By slice, the latest epoch that is known of it: the next is later, also where the state lost some. */
-  readonly #epochs: number[];
+  readonly #epochs: SliceEpochs;
   /** The slices of the record that was looked at last. */
   #known: readonly SliceRecord[] | undefined;
   /** Other brokers do not know all of this one's members. */
@@ -70,7 +70,7 @@ export class Group {
     gatherMs = 0,
   ) {
     this.#slots = new Slots(count);
-    this.#epochs = Array.from({ length: count }, () => 0);
+    this.#epochs = new SliceEpochs(count);
     this.#gatherMs = gatherMs;
     this.#commits = new SliceCommits(name, this.#slots, parts, {
       settled: (slice) => {
@@ -104,7 +104,7 @@ export class Group {
 
   /** The latest epoch of any slice. */
   get epochMax(): number {
-    return Math.max(...this.#epochs);
+    return this.#epochs.max;
   }
 
   /** Members of all brokers. */
@@ -124,8 +124,8 @@ export class Group {
     }
     const slices = this.#slices;
     for (const { slice, epoch } of had) {
-      const latest = Math.max(slices[slice]?.epoch ?? 0, this.#epochs[slice] ?? 0);
-      if (epoch <= latest + GROUP_EPOCHS_AHEAD_MAX) this.#raise(slice, epoch);
+      const latest = Math.max(slices[slice]?.epoch ?? 0, this.#epochs.of(slice));
+      if (epoch <= latest + GROUP_EPOCHS_AHEAD_MAX) this.#epochs.raise(slice, epoch);
     }
     if (known !== undefined) {
       known.returned(stream);
@@ -182,7 +182,7 @@ export class Group {
   isAhead(commits: readonly SliceCommit[]): boolean {
     const slices = this.#slices;
     return commits.some(({ slice, epoch }) => {
-      return slice < this.#slots.count && epoch > Math.max(slices[slice]?.epoch ?? 0, this.#epochs[slice]!);
+      return slice < this.#slots.count && epoch > Math.max(slices[slice]?.epoch ?? 0, this.#epochs.of(slice));
     });
   }
 
@@ -198,7 +198,7 @@ export class Group {
 
   /** The state has another record of the group, written by whichever broker. */
   changed({ slices }: GroupRecord): void {
-    for (const [slice, { epoch }] of slices.entries()) this.#raise(slice, epoch);
+    for (const [slice, { epoch }] of slices.entries()) this.#epochs.raise(slice, epoch);
     const known = this.#known;
     this.#known = slices;
     for (const { slice, owner, lease } of this.#slots.held) {
@@ -349,7 +349,7 @@ export class Group {
         if (isOtherwiseHeld(each, planned[slice])) return each;
         const { holder, ordinal, ...rest } = each;
         if (member === undefined) return releases.has(slice) ? rest : each;
-        return { ...rest, epoch: this.#nextEpoch(slice, each.epoch), holder: { broker, member: member.id } };
+        return { ...rest, epoch: this.#epochs.next(slice, each.epoch), holder: { broker, member: member.id } };
       });
       if (slices.every((each, slice) => each === before.slices[slice])) return before;
       return { ...before, aloneSinceMs: gives.size > 0 ? undefined : before.aloneSinceMs, slices };
@@ -379,17 +379,8 @@ export class Group {
   inNewEpochs(slices: readonly SliceRecord[]): SliceRecord[] {
     return slices.map(({ ordinal, holder, ...rest }, slice) => ({
       ...rest,
-      epoch: this.#nextEpoch(slice, rest.epoch),
+      epoch: this.#epochs.next(slice, rest.epoch),
     }));
-  }
-
-  #nextEpoch(slice: number, epoch: number): number {
-    return Math.max(epoch, this.#epochs[slice]!) + 1;
-  }
-
-  #raise(slice: number, epoch: number): void {
-    const known = this.#epochs[slice];
-    if (known !== undefined && epoch > known) this.#epochs[slice] = epoch;
   }
 
   #membersChanged(): void {
