@@ -11,7 +11,7 @@ import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { Relay } from '../../harness/cluster/relay.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
-import { makeTestCluster } from '../../harness/nats/state-under-test.js';
+import { linkTo, makeTestCluster, openNatsState } from '../../harness/nats/state-under-test.js';
 
 const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const skip = needsNats();
@@ -142,6 +142,36 @@ test('a broker that is one minor version newer takes part, one of two is refused
     );
     return error.message.includes(`${apart(0)},`) && error.message.includes(`${apart(2)}:`);
   });
+});
+
+test('a node that one broker forgets all forget, and nothing is left of it in the state', { skip }, async () => {
+  const [one, other] = brokers;
+  const agent = await other.agent('gone');
+  const subscriber = one.subscribe({ topics: ['process'], follow: true });
+  await subscriber.isAccepted();
+  const clients = brokers.map(({ broker }) => new Client([broker.grpcAddress]));
+  const link = await linkTo(servers);
+  const state = await openNatsState(link, 'test');
+  const left = () => state.entries('').flatMap(({ key }) => (key.endsWith('.gone') ? [key] : []));
+  const listed = () =>
+    Promise.all(clients.map(async (client) => (await client.listNodes()).nodes.map(({ state }) => state)));
+  try {
+    await until('it is written down', () => left().length === 2, left);
+    assert.deepEqual(await listed(), [['NODE_STATE_CONNECTED'], ['NODE_STATE_CONNECTED']]);
+    agent.kill();
+    await until('all know that it is gone', async () =>
+      (await listed()).flat().every((state) => state === 'NODE_STATE_GONE'),
+    );
+    assert.deepEqual(await clients[0]!.forgetNodes(['gone']), { nodes: ['gone'] });
+    await until('no broker lists it', async () => (await listed()).flat().length === 0);
+    assert.deepEqual(left(), []);
+    await other.agent('gone', agent.recorder);
+    await until('it is known again', async () => (await listed()).flat().length === 2);
+  } finally {
+    for (const client of clients) client.close();
+    await state.close();
+    await link.close();
+  }
 });
 
 async function readiness({ broker }: Harness): Promise<string> {

@@ -220,6 +220,11 @@ export class TestAgent {
     this.#client.close();
   }
 
+  /** Live messages that the connection has not taken yet. */
+  get unsent(): number {
+    return this.#live.writableLength;
+  }
+
   /** The number of queries that it has not ended. */
   get runningQueries(): number {
     return this.#queries.size;
