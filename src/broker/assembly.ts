@@ -81,7 +81,9 @@ export interface Opened {
   /** This broker among those of its cluster. */
   readonly member: ClusterMember | undefined;
   /** Its cluster's name, and what a power cut may lose of it. */
-  readonly cluster: { readonly name: string; readonly durability: { readonly text: string } } | undefined;
+  readonly cluster:
+    | { readonly name: string; readonly durability: { readonly text: string; readonly summary: string } }
+    | undefined;
 }
 
 export type Parts = ReturnType<typeof assemble>;
@@ -125,7 +127,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     () => totals.sums.events,
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);
+  const uplink = new UplinkService(
+    ...([registry, budgets, ingest, refused, new AgentAccess(control), options.version, takeOver] as const),
+  );
   endWhatIsGrantedNoMore(access, subscriptions, uplink);
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
@@ -134,7 +138,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const api = {
     ...{ subscriptions, registry, listings, access: control, retirement },
     budgets: new BudgetService(registry, budgets, trail),
-    forgetting: new ForgetService(registry, trail),
+    forgetting: new ForgetService(registry, trail, member && ((node) => member.forget(node))),
   };
   const grpc = grpcServer({
     Uplink: uplink.handlers(),
@@ -152,7 +156,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     }),
     origins: options.httpOrigins ?? [],
     bounds: options.httpBounds,
-    durability: cluster && (() => cluster.durability.text),
+    durability: cluster && (() => cluster.durability.summary),
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };

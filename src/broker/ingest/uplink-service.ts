@@ -15,7 +15,7 @@ import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
 import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
+import { checkProtocol, checkVersions, PROTOCOL } from '../../wire/protocol.js';
 import type { AgentAccess, GreetedNode } from '../access/agent-access.js';
 import { addressOf } from '../access/peer-address.js';
 import { partitionOf } from '../log/partition-log.js';
@@ -39,6 +39,8 @@ export class UplinkService {
   readonly #ingest: Ingest;
   readonly #onRefusal: (what: string, error: BackplaneError) => void;
   readonly #access: UplinkAccess;
+  /** Of this broker. */
+  readonly #version: string;
   /** Ends the session that the node has at another broker. */
   readonly #takeOver: (node: string) => Promise<void>;
 
@@ -48,9 +50,11 @@ export class UplinkService {
     ingest: Ingest,
     onRefusal: (what: string, error: BackplaneError) => void,
     access: UplinkAccess,
+    version: string,
     takeOver: (node: string) => Promise<void> = async () => undefined,
   ) {
     this.#access = access;
+    this.#version = version;
     this.#takeOver = takeOver;
     this.#registry = registry;
     this.#budgets = budgets;
@@ -163,7 +167,9 @@ export class UplinkService {
     const greeted = this.#access.greet(call, said.node);
     const hello = { ...said, node: greeted.node };
     checkName('hello.node', hello.node);
-    checkProtocol(`the agent of node ${hello.node}`, hello.protocol);
+    const agent = `the agent of node ${hello.node}`;
+    checkProtocol(agent, hello.protocol);
+    checkVersions(agent, hello.version, this.#version);
     this.#registry.makeWay(hello);
     await this.#takeOver(hello.node);
     // Frames of the earlier session may still be pending. The welcome must state where the log ends after them.
@@ -191,6 +197,7 @@ export class UplinkService {
       covered: covered.map(({ to, ...rest }) => ({ ...rest, to: positionToMessage(to) })),
       epochMin,
       protocol: PROTOCOL,
+      version: this.#version,
     };
   }
 

@@ -62,7 +62,8 @@ export class CheckpointIndex {
   take(sequence: number, received: MsgHdrs | undefined): void {
     const before = Number(received?.get(BEFORE));
     const [, part, parts] = /^(\d{1,4})\/(\d{1,4})$/.exec(received?.get(PART) ?? '') ?? [];
-    if (!Number.isSafeInteger(before) || parts === undefined) return;
+    // What no broker writes, such as one about what comes behind it, would hide all that follow.
+    if (!Number.isSafeInteger(before) || before < 1 || before > sequence || parts === undefined) return;
     if (part === '1') this.#parts = [];
     else if (before !== this.#before || this.#parts.length !== Number(part) - 1) return;
     this.#before = before;
@@ -74,6 +75,11 @@ export class CheckpointIndex {
   /** The last one that is about a sequence not after this one. */
   upTo(sequence: number): CheckpointPlace | undefined {
     return this.#places.findLast(({ before }) => before <= sequence);
+  }
+
+  /** Forgets one that cannot be read. */
+  drop(place: CheckpointPlace): void {
+    this.#places = this.#places.filter((each) => each !== place);
   }
 
   get newest(): CheckpointPlace | undefined {

@@ -10,7 +10,7 @@ import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
-import { readCheckpointPart, type Standing } from './checkpoint.js';
+import { type CheckpointPlace, readCheckpointPart, type Standing } from './checkpoint.js';
 import { readFromLeader } from './leader-read.js';
 import { lostFrom } from './marks.js';
 import type { FoldListener, PartitionFold } from './partition-fold.js';
@@ -254,16 +254,28 @@ export class PartitionTail {
 
   /** What the newest checkpoint up to a sequence says; undefined where there is none. */
   async standingAt(sequence: number): Promise<Standing | undefined> {
-    const { link, stream, fold } = this.#options;
-    const place = fold.checkpoints.upTo(sequence);
-    if (place === undefined) return undefined;
+    const { checkpoints } = this.#options.fold;
+    for (let place = checkpoints.upTo(sequence); place !== undefined; place = checkpoints.upTo(sequence)) {
+      try {
+        return await this.#standing(place);
+      } catch (cause) {
+        if (!(cause instanceof BackplaneError && cause.code === 'damaged')) throw cause;
+        // It is as good as none: an older one serves, by reading on from there.
+        checkpoints.drop(place);
+      }
+    }
+    return undefined;
+  }
+
+  async #standing({ before, sequences }: CheckpointPlace): Promise<Standing | undefined> {
+    const { link, stream } = this.#options;
     const standing = { covered: new CoveredPositions(), lastOf: new Map<string, number>() };
-    for (const seq of place.sequences) {
+    for (const seq of sequences) {
       const part = await link.manager.streams.getMessage(stream, { seq });
       // Retention was faster.
       if (part === null) return undefined;
       readCheckpointPart(part, standing);
     }
-    return { before: place.before, ...standing };
+    return { before, ...standing };
   }
 }
