@@ -5,7 +5,7 @@
  * due to when the subscriber has decoded it, so that how long it was gathered counts.
  *
  *   node dist/bench/scenarios/fleet.js [agents] [events a second of each] [seconds of load] [seconds of silence] [processes] \
- *     [servers of NATS: 0, 1 or 3]
+ *     [servers of NATS: 0, 1 or 3] [subscriptions that are begun, idle and under load]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -24,7 +24,6 @@ const COVERAGE_MS = 4_000;
 /** Messages of an agent that its connection has not taken: beyond it events gather. */
 const UNSENT_MAX = 4;
 const WINDOW_MS = 5_000;
-const CLAIMS = 30;
 const CONNECT_AT_ONCE = 25;
 
 interface Task {
@@ -154,10 +153,10 @@ class Reader {
 }
 
 /** How long a subscription with a filter that nobody has had takes until it is accepted, one after the other. */
-async function claims(address: string, token: string, when: string): Promise<number[]> {
+async function claims(address: string, token: string, count: number, when: string): Promise<number[]> {
   const client = createBackplaneClient(address, token);
   const tookMs: number[] = [];
-  for (let at = 0; at < CLAIMS; at++) {
+  for (let at = 0; at < count; at++) {
     const beganMs = performance.now();
     const filter = `process.executable.path == "/opt/${when}/program-${at}"`;
     const call = client.subscribe({ topics: ['process'], filter, follow: true }, {});
@@ -186,6 +185,7 @@ interface Plan {
   readonly silent: number;
   readonly processes: number;
   readonly servers: 0 | 1 | 3;
+  readonly claims: number;
 }
 
 /** What is used meanwhile, in percent of a core, and the messages of NATS a second. */
@@ -275,9 +275,9 @@ async function main(plan: Plan): Promise<void> {
     const connected = site.resident();
     const idle = await usedOver(site, () => sleep(plan.silent * 1000));
     console.error({ idle });
-    const claimedMs = await claims(grpc, token, 'idle');
+    const claimedMs = await claims(grpc, token, plan.claims, 'idle');
     console.error({ claims: quantiles(claimedMs) });
-    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token, 'loaded'));
+    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token, plan.claims, 'loaded'));
     const row = {
       agents: plan.agents,
       ...loaded,
@@ -298,6 +298,7 @@ async function main(plan: Plan): Promise<void> {
 const [, , role, ...given] = process.argv;
 if (role === 'agents') await beAgents(JSON.parse(given[0]!) as Task);
 else {
-  const [rate = 20, seconds = 600, silent = 30, processes = 4, servers = 0] = given.map(Number);
-  await main({ agents: Number(role ?? 1_000), rate, seconds, silent, processes, servers: servers as 0 | 1 | 3 });
+  const [rate = 20, seconds = 600, silent = 30, processes = 4, servers = 0, claims = 30] = given.map(Number);
+  const plan = { rate, seconds, silent, processes, servers: servers as 0 | 1 | 3, claims };
+  await main({ agents: Number(role ?? 1_000), ...plan });
 }
