@@ -61,7 +61,8 @@ export class CheckpointIndex {
   take(sequence: number, received: MsgHdrs | undefined): void {
     const before = Number(received?.get(BEFORE));
     const [, part, parts] = /^(\d{1,4})\/(\d{1,4})$/.exec(received?.get(PART) ?? '') ?? [];
-    if (!Number.isSafeInteger(before) || parts === undefined) return;
+    // What no broker writes, such as one about what comes behind it, would hide all that follow.
+    if (!Number.isSafeInteger(before) || before < 1 || before > sequence || parts === undefined) return;
     if (part === '1') this.#parts = [];
     else if (before !== this.#before || this.#parts.length !== Number(part) - 1) return;
     this.#before = before;
