@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { GROUP_MEMBERS_MAX, RETRY_AFTER_MS } from '../../limits.js';
+import { GROUP_EPOCHS_AHEAD_MAX, GROUP_MEMBERS_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
 import type { GroupRecord, SliceRecord } from './group-record.js';
 import { Member } from './member.js';
@@ -122,7 +122,11 @@ export class Group {
       const message = `member ${name} of group ${this.name} is connected: two cannot have one name`;
       throw new BackplaneError('already_exists', message, { field: 'member' });
     }
-    for (const { slice, epoch } of had) this.#raise(slice, epoch);
+    const slices = this.#slices;
+    for (const { slice, epoch } of had) {
+      const latest = Math.max(slices[slice]?.epoch ?? 0, this.#epochs[slice] ?? 0);
+      if (epoch <= latest + GROUP_EPOCHS_AHEAD_MAX) this.#raise(slice, epoch);
+    }
     if (known !== undefined) {
       known.returned(stream);
       for (const slice of this.#slots.of(known)) {
@@ -137,7 +141,7 @@ export class Group {
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
     const orders = [...this.#members.values(), ...this.#others].map(({ order }) => order);
-    const member = new Member(name, stream, 1 + Math.max(0, ...orders));
+    const member = new Member(name, stream, Math.min(Number.MAX_SAFE_INTEGER, 1 + Math.max(0, ...orders)));
     member.replaces(wasBefore(name, had, this.#slices, this.parts.presence.broker));
     this.#members.set(member.id, member);
     const gatherMs = this.#gatherMs;
@@ -160,13 +164,26 @@ export class Group {
     this.#drop(member);
   }
 
-  /** The other broker whose members have all these slices in these epochs; undefined where it is none, or several. */
+  /**
+   * The other broker that gave all these slices in these epochs; undefined where it is none, or several. Whether it is
+   * alive, and which members it has, may not have been read yet.
+   */
   brokerOf(commits: readonly SliceCommit[]): string | undefined {
     const slices = this.#slices;
+    const own = this.parts.presence.broker;
     const brokers = commits.map(({ slice, epoch }) => {
-      return slices[slice]?.epoch === epoch && this.isOthers(slice) ? slices[slice].holder?.broker : undefined;
+      const { epoch: latest, holder } = slices[slice] ?? {};
+      return latest === epoch && holder?.broker !== own ? holder?.broker : undefined;
     });
     return brokers.every((broker) => broker === brokers[0]) ? brokers[0] : undefined;
+  }
+
+  /** Whether any of it is of an epoch that this broker has not read of yet. */
+  isAhead(commits: readonly SliceCommit[]): boolean {
+    const slices = this.#slices;
+    return commits.some(({ slice, epoch }) => {
+      return slice < this.#slots.count && epoch > Math.max(slices[slice]?.epoch ?? 0, this.#epochs[slice]!);
+    });
   }
 
   /** See SliceCommits. */
@@ -184,10 +201,13 @@ export class Group {
     for (const [slice, { epoch }] of slices.entries()) this.#raise(slice, epoch);
     const known = this.#known;
     this.#known = slices;
-    if (this.#pauses > 0) return;
-    for (const { slice, lease } of this.#slots.held) {
-      if (slices[slice]?.epoch !== lease.epoch) this.#lose(slice);
+    for (const { slice, owner, lease } of this.#slots.held) {
+      if (slices[slice]?.epoch === lease.epoch) continue;
+      // While the group is being changed its streams are about to end; others may have the slice already.
+      if (this.#pauses > 0) owner.stream?.stop(slice);
+      else this.#lose(slice);
     }
+    if (this.#pauses > 0) return;
     if (known === undefined || slices.some((each, slice) => isOtherwiseHeld(each, known[slice]))) {
       if (this.#members.size > 0) this.rebalance();
     }

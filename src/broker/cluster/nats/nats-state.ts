@@ -122,6 +122,16 @@ export class NatsState implements SharedState {
     return () => this.#watchers.delete(watcher);
   }
 
+  /** Resolves when all has been read that the stream has now. Rejects with unavailable when that does not come in time. */
+  async caughtUp(): Promise<void> {
+    const { link, stream, times } = this.#options;
+    const failed = (why: string) => new BackplaneError('unavailable', `${this.place} is not read to its end: ${why}`);
+    if (link.asking.info === undefined) throw failed('there is no connection to NATS');
+    const deadline = AbortSignal.timeout(times?.writeMs ?? STATE_WRITE_MS);
+    const { state } = await link.manager.streams.info(stream);
+    await this.#reached(state.last_seq, deadline, () => failed(this.trouble ?? 'nothing came'));
+  }
+
   async close(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     await this.#reader?.close();
@@ -255,6 +265,10 @@ export class NatsState implements SharedState {
       deadline,
     );
     this.#changes.set(attempt.id, attempt);
+    const undecided = () => {
+      attempt.trouble = this.trouble ?? 'it was not read back';
+      return attempt.undecided();
+    };
     const { epoch } = this;
     try {
       let after: number | undefined;
@@ -265,11 +279,11 @@ export class NatsState implements SharedState {
         if (value === undefined && current === 0) return this.#contents.revision;
         const outcome = await attempt.run(after ?? slot?.revision ?? 0, slot?.ids);
         if (outcome.kind === 'stored') {
-          await this.#reached(outcome.readTo, attempt, deadline);
+          await this.#reached(outcome.readTo, deadline, undecided);
           this.#checkKept(key, outcome.sequence, epoch);
           return outcome.sequence;
         }
-        await this.#reached(outcome.last?.sequence ?? 0, attempt, deadline);
+        await this.#reached(outcome.last?.sequence ?? 0, deadline, undecided);
         after = this.#afterOvertaken(key, outcome.last);
         // Else the leader refused what it should have taken: it has just been elected.
         if (after === undefined && this.#contents.slots.get(key) === slot) await attempt.pause();
@@ -289,14 +303,13 @@ export class NatsState implements SharedState {
     return undefined;
   }
 
-  /** Resolves when the state has been read up to there. */
-  async #reached(sequence: number, attempt: GuardedPublish, deadline: AbortSignal): Promise<void> {
+  /** Resolves when the state has been read up to there. Rejects with what `late` makes when it is not in time. */
+  async #reached(sequence: number, deadline: AbortSignal, late: () => BackplaneError): Promise<void> {
     if (this.#contents.sequence >= sequence) return;
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        attempt.trouble = this.trouble ?? 'it was not read back';
-        reject(attempt.undecided());
+        reject(late());
       };
       const waiter = { sequence, resolve, giveUp };
       this.#waiters.push(waiter);

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
 import type { Node } from '../../../wire/messages.js';
+import { checkVersions } from '../../../wire/protocol.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
 import { CommitRelay } from '../../groups/presence/commit-relay.js';
 import { SharedPresence } from '../../groups/presence/shared-presence.js';
@@ -26,6 +27,8 @@ export interface ClusterMemberOptions {
   readonly broker: string;
   /** What the brokers share. */
   readonly state: NatsState;
+  /** Where they keep what nobody could tell again: who has which slices of groups. */
+  readonly kept: Pick<NatsState, 'caughtUp'>;
   /** That all nodes of the cluster together may send live, a second; the same at each broker. Undefined: there is none. */
   readonly ceilingBytesPerSecond: number | undefined;
   readonly warn: (message: string) => void;
@@ -64,8 +67,8 @@ export class ClusterMember {
 
   constructor(options: ClusterMemberOptions) {
     this.#options = options;
-    const { state, broker, warn, ceilingBytesPerSecond } = options;
-    const leases = new BrokerLeases(state, broker);
+    const { state, kept, broker, warn, ceilingBytesPerSecond } = options;
+    const leases = new BrokerLeases(state, broker, undefined, undefined, () => kept.caughtUp());
     this.#leases = leases;
     const places = new NodePlaces(state);
     this.#places = places;
@@ -125,6 +128,22 @@ export class ClusterMember {
       endLooks,
     );
     return route;
+  }
+
+  /**
+   * Rejects with failed_precondition where a broker of the cluster is of a version that does not work with this one. One
+   * that was killed is known as long as its lease lasts: until then this waits for a sign of life.
+   */
+  async fits(version: string): Promise<void> {
+    for (const { broker, address, version: theirs } of this.#leases.all()) {
+      try {
+        checkVersions(`the broker at ${address} in this cluster`, theirs, version);
+      } catch (cause) {
+        const { message } = cause as Error;
+        this.#options.warn(`${message}; waiting for a sign of life of it`);
+        if (await this.#leases.stillBeats(broker)) throw cause;
+      }
+    }
   }
 
   /** From now on the others know that this broker takes agents and subscribers. */
