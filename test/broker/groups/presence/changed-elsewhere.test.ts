@@ -55,10 +55,7 @@ function oneBroker(slices = RECORD.slices) {
       ...{ isOver: false, stop: (slice: number) => stopped.push(slice), tell: () => undefined, fail: () => undefined },
       ...{ asked: { client }, caller: { peer: '', identity: { name: '' } } },
     };
-    return group.join(
-      { name: 'g', member: '', slices: 0, had, whatItHas: true },
-      stream as unknown as MemberStream,
-    );
+    return group.join({ name: 'g', member: '', slices: 0, had, whatItHas: true }, stream as unknown as MemberStream);
   };
   const has = (count: number) =>
     until(`${count} slices`, () => {
@@ -71,10 +68,15 @@ function oneBroker(slices = RECORD.slices) {
 
 test('epochs that a member makes up do not use up those of its group', async () => {
   const { group, join, has, record } = oneBroker();
-  join([{ slice: 0, epoch: GROUP_EPOCH_MAX }, { slice: 1, epoch: 500_000 }]);
+  join([
+    { slice: 0, epoch: GROUP_EPOCH_MAX },
+    { slice: 1, epoch: 500_000 },
+  ]);
   await has(SLICES);
   assert.deepEqual(
-    record().slices.slice(0, 3).map(({ epoch }) => epoch),
+    record()
+      .slices.slice(0, 3)
+      .map(({ epoch }) => epoch),
     [2, 500_001, 2],
   );
   group.close();
@@ -88,7 +90,10 @@ test('a commit goes to the broker that gave the slice, whether or not its member
   assert.equal(group.brokerOf([commit(0, 7), commit(1, 7)]), 'b');
   assert.equal(group.brokerOf([commit(0, 7), commit(2, 1)]), undefined);
   assert.equal(group.brokerOf([commit(0, 6)]), undefined);
-  assert.deepEqual([6, 7, 8].map((epoch) => group.isAhead([commit(0, epoch)])), [false, false, true]);
+  assert.deepEqual(
+    [6, 7, 8].map((epoch) => group.isAhead([commit(0, epoch)])),
+    [false, false, true],
+  );
   assert.equal(group.isAhead([commit(SLICES, 9)]), false, 'there is no such slice');
   group.close();
 });
@@ -101,11 +106,16 @@ test('nothing more is given of slices that another broker took while the group i
   const slices = record().slices.map((each) => ({ ...each, epoch: each.epoch + 1, holder: undefined }));
   streams[0].append(KEY, JSON.parse(JSON.stringify(groupValue({ ...record(), slices }))));
   readAll();
-  assert.deepEqual(stopped, Array.from({ length: SLICES }, (_, slice) => slice));
+  assert.deepEqual(
+    stopped,
+    Array.from({ length: SLICES }, (_, slice) => slice),
+  );
   group.resume();
   await until('they are given anew', () => {
     readAll();
-    return group.slots.held.every(({ lease }) => lease.epoch === slices[0]!.epoch + 1) && group.slots.held.length === SLICES;
+    return (
+      group.slots.held.every(({ lease }) => lease.epoch === slices[0]!.epoch + 1) && group.slots.held.length === SLICES
+    );
   });
   group.close();
 });
@@ -139,7 +149,10 @@ test('a broker says again what a stream lost of its members, or kept of those th
 });
 
 test('what a broker says of as many members as a group may have fits one entry', async () => {
-  const holders = Array.from({ length: SLICES }, (_, at) => ({ broker: `b${at}`.padEnd(12, '0'), member: 'm'.repeat(64) }));
+  const holders = Array.from({ length: SLICES }, (_, at) => ({
+    broker: `b${at}`.padEnd(12, '0'),
+    member: 'm'.repeat(64),
+  }));
   const { group, join, readAll, shared, failures } = oneBroker(
     RECORD.slices.map((each, at) => ({ ...each, epoch: 7, holder: holders[at]! })),
   );

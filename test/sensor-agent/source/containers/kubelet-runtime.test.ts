@@ -112,7 +112,14 @@ test('a kubelet names the containers of its pods to who has a token, and what it
 test('its address has a host and a port, and nothing else', () => {
   for (const right of ['https://node-1:10250', 'http://[::1]:10255', '/run/crio/crio.sock', 'auto'])
     assert.equal(isRuntime(right), true, right);
-  for (const wrong of ['https://node-1:10250/pods', 'https://user@node-1', 'http://', 'https://a b', 'ftp://a', 'crio.sock'])
+  for (const wrong of [
+    'https://node-1:10250/pods',
+    'https://user@node-1',
+    'http://',
+    'https://a b',
+    'ftp://a',
+    'crio.sock',
+  ])
     assert.equal(isRuntime(wrong), false, wrong);
 });
 
