@@ -17,6 +17,7 @@ import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import type { HistoryFrame } from '../../../src/wire/frame/history-frame.js';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
+import { FILTERS } from '../../harness/history-filters.js';
 import { CHANGING, changingStep, formatText, RecordingDriver } from '../../harness/recording-driver.js';
 import { runs } from '../../harness/runs.js';
 
@@ -47,28 +48,6 @@ const happening = fc.oneof(
 );
 type Happening = typeof happening extends fc.Arbitrary<infer T> ? T : never;
 
-const FILTERS = [
-  '',
-  'process.command_args[1] == "--sequence=7"',
-  'process.command_args.exists(a, a.startsWith("--sequence=1"))',
-  '"--sequence=12" in process.command_args',
-  'process.command_args[1] in ["--sequence=3", "--sequence=9"] || process.executable.path == "/bin/nowhere"',
-  'process.executable.path == "/bin/p5"',
-  'process.executable.path.endsWith("/x11")',
-  'process.executable.name.contains("x1") && event.type == "process.exit"',
-  'process.comm == "child" || process.comm.startsWith("child-")',
-  'event.type == "process.exec" && !(process.command_args[1] == "--sequence=3")',
-  'process.command_line.contains("--sequence=4")',
-  'process.working_directory == "/w5"',
-  'process.cgroup.path.contains("docker")',
-  'process.parent.command_args[1] == "--sequence=2"',
-  'process.pid == 7',
-  'syscall.id == 1 && process.command_args[1] == "--sequence=5"',
-  'syscall.id == 2',
-  'file.path == "/etc/p3"',
-  'event.type == "file.open" && process.executable.path == "/bin/p2"',
-  'event.type == "host.loss"',
-];
 const asked = fc.record({
   filter: fc.constantFrom(...FILTERS),
   topics: fc.constantFrom<string[][]>(['process'], ['process', 'syscall'], ['syscall'], ['file'], ['host'], []),
