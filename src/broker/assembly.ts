@@ -1,9 +1,11 @@
 /** Puts the parts of a broker together, around what was opened for it. */
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
+  BROKER_LEAVE_MS,
   FRAMES_PER_SECOND_EMBEDDED,
   FRAMES_PER_SECOND_NATS,
   GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
@@ -160,18 +162,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
-  return {
-    ...opened,
-    book: nodes.book,
-    registry,
-    leastLinger,
-    trail,
-    budgets,
-    subscriptions,
-    groups,
-    watch,
-    ...serving,
-  };
+  const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch };
+  return { ...opened, book: nodes.book, ...parts, ...serving };
 }
 
 function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {
@@ -198,8 +190,11 @@ export async function closeParts({
   registry.close();
   await http.listener.close();
   grpc.forceShutdown();
-  // Who read what is noted when its stream ends.
-  await trail.close();
+  // Who read what is noted when its stream ends. While NATS is away it is only logged, as a broker has ten seconds to end.
+  const noted = trail.close();
+  await (member?.trouble === undefined
+    ? noted
+    : Promise.race([noted, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]));
 }
 
 /** What this broker keeps on its disk. */

@@ -41,6 +41,9 @@ for (const version of ['newest', 'floor'] as const) {
       const again = await cluster('init');
       assert.equal(again.code, 1);
       assert.match(again.err, /cluster prod exists: stream BP_prod_0 is there/);
+      const there = await cluster('init', '--if-missing', '--log-bytes-max', '1GiB');
+      assert.deepEqual(there, { code: 0, out: 'cluster prod is there\n', err: '' });
+      assert.match((await cluster('check')).out, /^BP_prod_7: 0 of 64MiB/m, 'nothing is changed');
       assert.match((await cluster('set')).err, /needs what is to change: --log-bytes-max, --log-age-max or --replicas/);
       assert.equal((await cluster('set', '--log-bytes-max', '1GiB')).code, 0);
       const checked = await cluster('check');

@@ -8,6 +8,11 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { after, test } from 'node:test';
+import { crc32 } from 'node:zlib';
+import type { StreamConfig } from '@nats-io/jetstream';
+import { TopicEnds } from '../../src/broker/log/documents/topic-ends.js';
+import { differences } from '../../src/broker/nats/stream-form.js';
+import { decodeSegmentHeader, encodeSegmentHeader, HEADER_BYTES } from '../../src/storage/segment-log/format.js';
 import { Bus, Command } from '../harness/bus/bus.js';
 
 const DATA = 'test/upgrades/data-of-2b51aed8.tar.gz';
@@ -65,4 +70,23 @@ test('recording, logs, state and cursors of the build before brokers on NATS are
     files.filter((name) => /damaged|version-/.test(name)),
     [],
   );
+});
+
+test('what another version wrote is known by its number', () => {
+  const header = encodeSegmentHeader({ identity: 1n, salt: 2, firstOrdinal: 3, createdNs: 4n, headRecords: 5 });
+  assert.equal((decodeSegmentHeader(header) as { readonly firstOrdinal: number }).firstOrdinal, 3);
+  header.writeUInt16LE(2, 8);
+  header.writeUInt32LE(crc32(header.subarray(0, HEADER_BYTES - 4)), HEADER_BYTES - 4);
+  assert.equal(decodeSegmentHeader(header), 'version 2, expected 1');
+  const ends = TopicEnds.before(7, 8n).encode();
+  assert.notEqual(TopicEnds.decode(ends), undefined);
+  // The first element of an array of two.
+  assert.equal(ends[1], 1);
+  ends[1] = 2;
+  assert.equal(TopicEnds.decode(ends), undefined);
+  const form = { name: 'BP_prod_0', max_bytes: 1 };
+  const metadata = { 'backplane.identity': '0123456789abcdef', 'backplane.version': '2' };
+  assert.deepEqual(differences(form, { ...form, metadata } as unknown as StreamConfig), [
+    'its backplane.version is 2, this is 1',
+  ]);
 });

@@ -4,13 +4,14 @@
  */
 import type { Logger } from 'pino';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { GROUP_EPOCHS_AHEAD_MAX, GROUP_MEMBERS_MAX, RETRY_AFTER_MS } from '../../limits.js';
+import { GROUP_MEMBERS_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
 import type { GroupRecord, SliceRecord } from './group-record.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
 import { type GroupPresence, type RemoteMember, withoutReplaced } from './presence/group-presence.js';
 import { isOtherwiseHeld, type Plan, planFor, wasBefore } from './presence/plan.js';
+import { SliceEpochs } from './presence/slice-epochs.js';
 import { type SliceCommit, SliceCommits, type SliceCommitsParts } from './slice-commits.js';
 import { SliceLease } from './slice-lease.js';
 import { Slots } from './slots.js';
@@ -47,8 +48,7 @@ export class Group {
   /** Of the others. */
   #others: readonly RemoteMember[] = [];
   readonly #commits: SliceCommits;
-  /** By slice, the latest epoch that is known of it: the next is later, also where the state lost some. */
-  readonly #epochs: number[];
+  readonly #epochs: SliceEpochs;
   /** The slices of the record that was looked at last. */
   #known: readonly SliceRecord[] | undefined;
   /** Other brokers do not know all of this one's members. */
@@ -70,7 +70,7 @@ export class Group {
     gatherMs = 0,
   ) {
     this.#slots = new Slots(count);
-    this.#epochs = Array.from({ length: count }, () => 0);
+    this.#epochs = new SliceEpochs(count);
     this.#gatherMs = gatherMs;
     this.#commits = new SliceCommits(name, this.#slots, parts, {
       settled: (slice) => {
@@ -104,7 +104,7 @@ export class Group {
 
   /** The latest epoch of any slice. */
   get epochMax(): number {
-    return Math.max(...this.#epochs);
+    return this.#epochs.max;
   }
 
   /** Members of all brokers. */
@@ -122,11 +122,7 @@ export class Group {
       const message = `member ${name} of group ${this.name} is connected: two cannot have one name`;
       throw new BackplaneError('already_exists', message, { field: 'member' });
     }
-    const slices = this.#slices;
-    for (const { slice, epoch } of had) {
-      const latest = Math.max(slices[slice]?.epoch ?? 0, this.#epochs[slice] ?? 0);
-      if (epoch <= latest + GROUP_EPOCHS_AHEAD_MAX) this.#raise(slice, epoch);
-    }
+    this.#epochs.had(had, this.#slices);
     if (known !== undefined) {
       known.returned(stream);
       for (const slice of this.#slots.of(known)) {
@@ -180,10 +176,7 @@ export class Group {
 
   /** Whether any of it is of an epoch that this broker has not read of yet. */
   isAhead(commits: readonly SliceCommit[]): boolean {
-    const slices = this.#slices;
-    return commits.some(({ slice, epoch }) => {
-      return slice < this.#slots.count && epoch > Math.max(slices[slice]?.epoch ?? 0, this.#epochs[slice]!);
-    });
+    return this.#epochs.isAhead(commits, this.#slices);
   }
 
   /** See SliceCommits. */
@@ -198,7 +191,7 @@ export class Group {
 
   /** The state has another record of the group, written by whichever broker. */
   changed({ slices }: GroupRecord): void {
-    for (const [slice, { epoch }] of slices.entries()) this.#raise(slice, epoch);
+    this.#epochs.read(slices);
     const known = this.#known;
     this.#known = slices;
     for (const { slice, owner, lease } of this.#slots.held) {
@@ -349,7 +342,7 @@ export class Group {
         if (isOtherwiseHeld(each, planned[slice])) return each;
         const { holder, ordinal, ...rest } = each;
         if (member === undefined) return releases.has(slice) ? rest : each;
-        return { ...rest, epoch: this.#nextEpoch(slice, each.epoch), holder: { broker, member: member.id } };
+        return { ...rest, epoch: this.#epochs.next(slice, each.epoch), holder: { broker, member: member.id } };
       });
       if (slices.every((each, slice) => each === before.slices[slice])) return before;
       return { ...before, aloneSinceMs: gives.size > 0 ? undefined : before.aloneSinceMs, slices };
@@ -379,17 +372,8 @@ export class Group {
   inNewEpochs(slices: readonly SliceRecord[]): SliceRecord[] {
     return slices.map(({ ordinal, holder, ...rest }, slice) => ({
       ...rest,
-      epoch: this.#nextEpoch(slice, rest.epoch),
+      epoch: this.#epochs.next(slice, rest.epoch),
     }));
-  }
-
-  #nextEpoch(slice: number, epoch: number): number {
-    return Math.max(epoch, this.#epochs[slice]!) + 1;
-  }
-
-  #raise(slice: number, epoch: number): void {
-    const known = this.#epochs[slice];
-    if (known !== undefined && epoch > known) this.#epochs[slice] = epoch;
   }
 
   #membersChanged(): void {

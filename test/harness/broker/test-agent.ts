@@ -318,17 +318,14 @@ export class TestAgent {
         comparePositions(event.position, to) <= 0 &&
         this.#predicates.some((predicate) => predicate.matches(event)),
     );
-    const matches = matchesOf(
-      due,
-      this.#predicates.map((predicate) => ({ id: predicate.id, predicate })),
-    );
+    const asked = this.#predicates.map((predicate) => ({ id: predicate.id, predicate }));
     this.#covered.set(topic, to);
     const shed = this.shedding ? shedOf(due, this.#predicates) : [];
     const sent = this.shedding ? [] : due;
     const frame = frameOver(from, to, {
       topic,
       count: sent.length,
-      matches: this.shedding ? [] : matches,
+      matches: this.shedding ? [] : matchesOf(due, asked),
       shed,
       continues: this.#continued.has(topic),
       namedFields: false,

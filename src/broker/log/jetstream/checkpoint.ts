@@ -8,7 +8,6 @@
  * Whichever broker is first writes it: each part wants to be the last message of its subject.
  */
 import type { MsgHdrs } from 'nats';
-import { BackplaneError } from '../../../errors.js';
 import { LOG_CHECKPOINT_NODES_MAX } from '../../../limits.js';
 import { headers } from '../../nats/nats-library.js';
 import { CoveredPositions } from '../covered-positions.js';
@@ -77,11 +76,6 @@ export class CheckpointIndex {
     return this.#places.findLast(({ before }) => before <= sequence);
   }
 
-  /** Forgets one that cannot be read. */
-  drop(place: CheckpointPlace): void {
-    this.#places = this.#places.filter((each) => each !== place);
-  }
-
   get newest(): CheckpointPlace | undefined {
     return this.#places.at(-1);
   }
@@ -102,18 +96,19 @@ export class CheckpointIndex {
   }
 }
 
-/** Reads one part into what is known. Throws damaged where it is none. */
+/** Reads one part into what is known; false where it is none. */
 export function readCheckpointPart(
   { header, data }: { readonly header: MsgHdrs; readonly data: Uint8Array },
   into: { readonly covered: CoveredPositions; readonly lastOf: Map<string, number> },
-): void {
+): boolean {
   try {
     decodeCheckpoint(Buffer.from(data), into.covered);
-  } catch (cause) {
-    throw new BackplaneError('damaged', `a checkpoint cannot be read: ${(cause as Error).message}`);
+  } catch {
+    return false;
   }
   for (const entry of header.get(LAST).split(',')) {
     const [topic, sequence] = entry.split('=');
     if (topic && sequence) into.lastOf.set(topic, Number(sequence));
   }
+  return true;
 }

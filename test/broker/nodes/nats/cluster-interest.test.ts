@@ -170,13 +170,19 @@ test('a lease holds from when it was read; while nothing is read no broker is ta
     { broker: 'b2', ...signs(4, 700), retired: true },
   ]);
   assert.deepEqual([one.others(), other.others()], [0, 1], 'one that is retired takes nobody');
-  clock.ms += BROKER_LEASE_MS - 1;
+  const quiet = (ms: number) => {
+    for (const endMs = clock.ms + ms; clock.ms < endMs; ) {
+      clock.ms = Math.min(clock.ms + 1_000, endMs);
+      if (clock.ms < endMs) assert.deepEqual(one.expire(true), []);
+    }
+  };
+  quiet(BROKER_LEASE_MS - 1);
   assert.deepEqual(one.expire(true), []);
   await one.beat(signs(3, 500));
   clock.ms += 1;
   // Its reader stands still: whatever the others said since, it has not read it.
   assert.deepEqual(one.expire(false), []);
-  clock.ms += BROKER_LEASE_MS - 1;
+  quiet(BROKER_LEASE_MS - 1);
   assert.deepEqual(one.expire(true), []);
   clock.ms += 1;
   const before = changes;
