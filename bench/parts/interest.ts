@@ -10,7 +10,7 @@ import { controlResponseCodec } from '../../src/wire/messages.js';
 import { newBook } from '../../test/harness/broker/stores.js';
 import { median, report, round } from '../measuring/report.js';
 
-const [nodeCount = 500, predicates = 1_000] = process.argv.slice(2).map(Number);
+const [nodeCount = 100, predicates = 1_000] = process.argv.slice(2).map(Number);
 const CHANGES = 10;
 
 const specOf = (number: number) => {

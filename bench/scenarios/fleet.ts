@@ -70,7 +70,7 @@ async function beAgents(task: Task): Promise<void> {
       else if (nowMs - lastMs < COVERAGE_MS) continue;
       lastMs = nowMs;
       // As a real agent gathers while its connection takes nothing.
-      if (agent.unsent > UNSENT_MAX) continue;
+      if (agent.unsent() > UNSENT_MAX) continue;
       const untilMs = Date.now() - task.baseMs;
       // Each happened when it was due, and then was gathered.
       for (; owed >= 1; owed--, made++) {

@@ -221,9 +221,7 @@ export class TestAgent {
   }
 
   /** Live messages that the connection has not taken yet. */
-  get unsent(): number {
-    return this.#live.writableLength;
-  }
+  readonly unsent = () => this.#live.writableLength;
 
   /** The number of queries that it has not ended. */
   get runningQueries(): number {

@@ -1,0 +1,23 @@
+/** Filters over what recordings of tests have, of each kind that a query may pass over stretches for. */
+export const FILTERS = [
+  '',
+  'process.command_args[1] == "--sequence=7"',
+  'process.command_args.exists(a, a.startsWith("--sequence=1"))',
+  '"--sequence=12" in process.command_args',
+  'process.command_args[1] in ["--sequence=3", "--sequence=9"] || process.executable.path == "/bin/nowhere"',
+  'process.executable.path == "/bin/p5"',
+  'process.executable.path.endsWith("/x11")',
+  'process.executable.name.contains("x1") && event.type == "process.exit"',
+  'process.comm == "child" || process.comm.startsWith("child-")',
+  'event.type == "process.exec" && !(process.command_args[1] == "--sequence=3")',
+  'process.command_line.contains("--sequence=4")',
+  'process.working_directory == "/w5"',
+  'process.cgroup.path.contains("docker")',
+  'process.parent.command_args[1] == "--sequence=2"',
+  'process.pid == 7',
+  'syscall.id == 1 && process.command_args[1] == "--sequence=5"',
+  'syscall.id == 2',
+  'file.path == "/etc/p3"',
+  'event.type == "file.open" && process.executable.path == "/bin/p2"',
+  'event.type == "host.loss"',
+];
