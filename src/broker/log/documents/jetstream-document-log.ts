@@ -248,7 +248,7 @@ export class JetStreamDocumentLog implements DocumentLog {
       // Where it has less than was read, the next consumer finds out what it lost.
       hasRead: ({ state }: StreamInfo) => {
         const isAll = state.last_seq === this.#fold.next - 1;
-        if (!isAll) this.#leader!.missed();
+        this.#leader!.missed(!isAll);
         return isAll;
       },
       trouble: (reason: string | undefined) => {

@@ -29,10 +29,8 @@ export interface LeaderReadOptions {
 export class LeaderReader {
   readonly #options: LeaderReadOptions;
   readonly #timer: NodeJS.Timeout;
-  /** When a consumer brought something last, when the leader was asked last, and when it had something. */
+  /** When a consumer brought something last. */
   #heardMs = performance.now();
-  #askedMs = 0;
-  #foundMs = Number.NEGATIVE_INFINITY;
   #isAsking = false;
   /** The consumer did not bring what there was. */
   #hasMissed = false;
@@ -51,9 +49,9 @@ export class LeaderReader {
     this.#hasMissed = false;
   }
 
-  /** The stream has something that the consumer has not brought. */
-  missed(): void {
-    this.#hasMissed = true;
+  /** Whether the stream was found to have something that the consumer has not brought. */
+  missed(hasMissed: boolean): void {
+    this.#hasMissed = hasMissed;
   }
 
   get isBeginning(): boolean {
@@ -75,7 +73,6 @@ export class LeaderReader {
   look(): void {
     if (this.#isAsking || !this.#isDue()) return;
     this.#isAsking = true;
-    this.#askedMs = performance.now();
     this.#ask(this.#heardMs)
       .catch((cause: Error) => this.#options.failed(cause))
       .finally(() => {
@@ -88,13 +85,9 @@ export class LeaderReader {
   }
 
   #isDue(): boolean {
-    const nowMs = performance.now();
-    const silentMs = nowMs - this.#heardMs;
-    if (this.#options.isAwaited()) return silentMs > LEADER_READ_AFTER_MS;
-    if (!this.#options.hasTicks && !this.#hasMissed) return false;
-    // Where there was nothing, nothing is missed: it may wait for as long again.
-    const isFinding = nowMs - this.#foundMs <= LEADER_READ_LATE_MS;
-    return silentMs > LEADER_READ_LATE_MS && (isFinding || nowMs - this.#askedMs > LEADER_READ_LATE_MS);
+    const silentMs = performance.now() - this.#heardMs;
+    if (this.#hasMissed || this.#options.isAwaited()) return silentMs > LEADER_READ_AFTER_MS;
+    return this.#options.hasTicks && silentMs > LEADER_READ_LATE_MS;
   }
 
   /** Reads on until there is no more, or the consumer says something. */
@@ -108,7 +101,6 @@ export class LeaderReader {
       // Those that the consumer brought meanwhile are passed over.
       for (const message of messages) take(message);
       if (place().next === next) return;
-      this.#foundMs = performance.now();
     }
   }
 }

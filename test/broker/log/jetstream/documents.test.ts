@@ -233,6 +233,38 @@ test('a server that lost its end: the log goes back, followers are told, marks s
   );
 });
 
+test('where no consumer can be made, documents are read from their leader, also where nobody appends', { skip }, () =>
+  withDocuments(async (documents) => {
+    let isInVain = false;
+    const open = async () => {
+      const link = await linkTo(servers);
+      const add = async (...given: Parameters<NatsLink['manager']['consumers']['add']>) => {
+        if (isInVain) throw new Error('the servers have no leader');
+        return link.manager.consumers.add(...given);
+      };
+      const consumers = Object.create(link.manager.consumers, { add: { value: add } });
+      const manager = Object.create(link.manager, { consumers: { value: consumers } });
+      const own = Object.create(link, { manager: { value: manager } });
+      return documents.another({ link: own, times: { silenceMs: 400 } });
+    };
+    const [one, other] = [await open(), await open()];
+    const heard: number[] = [];
+    other.follow({
+      stored: ({ offset }) => heard.push(offset),
+      rewound: (offset) => assert.fail(`rewound to ${offset}`),
+    });
+    await one.append(batchOf('app.a', ['1']));
+    isInVain = true;
+    const stream = documentStream(documents.cluster, 'app');
+    const { consumers } = documents.link.manager;
+    for await (const { name } of consumers.list(stream)) {
+      await consumers.pause(stream, name, new Date(Date.now() + 3_600_000));
+    }
+    const { offset } = await one.append(batchOf('app.a', ['2']));
+    await until('the other hears of it', () => heard.includes(offset));
+  }),
+);
+
 /** As a client does: again until it is acknowledged. */
 async function append(log: JetStreamDocumentLog, id: string): Promise<void> {
   await until(`${id} is stored`, async () => {
