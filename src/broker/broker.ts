@@ -87,6 +87,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     const parts = assemble({ dir, store, kept, member, cluster, documents, held, delays, token, tls }, options);
     registry = parts.registry;
     releases.push(() => closeParts(parts));
+    await member?.fits(options.version);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen);
     parts.facts.grpcListen = grpcAddress;
@@ -214,10 +215,12 @@ function running(
   release: () => Promise<void>,
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } = parts;
+  const { book, registry, leastLinger, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } =
+    parts;
   const endLooks = everySecond(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
+    leastLinger.look();
     keepNote(note);
     watch.look();
     parts.cutOff.look();

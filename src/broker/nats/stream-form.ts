@@ -17,7 +17,6 @@ const VERSIONED = 'backplane.version';
 /** What `cluster set` may change. */
 const BOUNDS = ['max_bytes', 'max_age', 'num_replicas'] as const;
 const NO_CONSTANTS: ReadonlySet<string> = new Set([...BOUNDS, 'name', 'metadata']);
-const STREAM_NOT_FOUND = 10059;
 
 /** Rejects where there is another of that name. @param identity of the cluster, 16 hex digits */
 export async function makeStream(manager: JetStreamManager, form: StreamForm, identity: string): Promise<void> {
@@ -65,14 +64,4 @@ export function differences(form: StreamForm, config: StreamConfig): string[] {
 /** What a broker says before it ends. */
 export function goneText(stream: string): string {
   return `stream ${stream} is gone. It is not made again: what it held is lost, unless it is restored`;
-}
-
-/** Undefined where there is no such stream. Throws unavailable where NATS cannot say. */
-export async function streamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
-  try {
-    return await manager.streams.info(name);
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code === STREAM_NOT_FOUND) return undefined;
-    throw new BackplaneError('unavailable', `stream ${name} cannot be looked at: ${(cause as Error).message}`);
-  }
 }

@@ -19,6 +19,7 @@ import {
 } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import { streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { SharedState, StateChange, StateEntry, StateValue } from '../shared-state.js';
 import { GuardedPublish, type LastMessage } from './guarded-publish.js';
@@ -128,8 +129,9 @@ export class NatsState implements SharedState {
     const failed = (why: string) => new BackplaneError('unavailable', `${this.place} is not read to its end: ${why}`);
     if (link.asking.info === undefined) throw failed('there is no connection to NATS');
     const deadline = AbortSignal.timeout(times?.writeMs ?? STATE_WRITE_MS);
-    const { state } = await link.manager.streams.info(stream);
-    await this.#reached(state.last_seq, deadline, () => failed(this.trouble ?? 'nothing came'));
+    const info = await streamInfo(link.manager, stream);
+    if (info === undefined) throw failed('the stream is gone');
+    await this.#reached(info.state.last_seq, deadline, () => failed(this.trouble ?? 'nothing came'));
   }
 
   async close(): Promise<void> {

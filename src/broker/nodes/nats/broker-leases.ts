@@ -43,6 +43,7 @@ export interface KnownBroker extends BrokerSigns {
 
 interface Heard {
   readonly known: KnownBroker;
+  readonly beat: number;
   untilMs: number;
 }
 
@@ -123,6 +124,22 @@ export class BrokerLeases {
     return known.sort((a, b) => (a.broker < b.broker ? -1 : 1));
   }
 
+  /**
+   * Whether a broker lives, rather than that it left a lease. Resolves when it says something anew, or its lease is over.
+   * @param broker one of `all()`
+   */
+  stillBeats(broker: string): Promise<boolean> {
+    const before = this.#heard.get(broker)?.beat;
+    return new Promise((resolve) => {
+      const unlisten = this.listen(() => {
+        const beat = this.#heard.get(broker)?.beat;
+        if (beat === before) return;
+        unlisten();
+        resolve(beat !== undefined);
+      });
+    });
+  }
+
   /** Number of other brokers that take agents and subscribers. */
   others(): number {
     return this.all().filter(({ broker, retired }) => broker !== this.#own && !retired).length;
@@ -164,9 +181,9 @@ export class BrokerLeases {
     const broker = key.slice(PREFIX.length);
     if (value === undefined) this.#heard.delete(broker);
     else if (this.#heard.has(broker) || this.#heard.size < CLUSTER_BROKERS_MAX) {
-      const { beat: _, ...signs } = schema.parse(value);
+      const { beat, ...signs } = schema.parse(value);
       const untilMs = this.#now() + this.#leaseMs;
-      this.#heard.set(broker, { known: { broker, ...signs }, untilMs });
+      this.#heard.set(broker, { known: { broker, ...signs }, beat, untilMs });
     }
     this.#tell();
   }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
 import type { Node } from '../../../wire/messages.js';
+import { checkVersions } from '../../../wire/protocol.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
 import { CommitRelay } from '../../groups/presence/commit-relay.js';
 import { SharedPresence } from '../../groups/presence/shared-presence.js';
@@ -53,6 +54,7 @@ export class ClusterMember {
   /** Members of groups, and which broker has them. */
   readonly presence: SharedPresence;
   readonly #leases: BrokerLeases;
+  #nodes: ClusterNodes | undefined;
   readonly #places: NodePlaces;
   readonly #lists: NodeLists;
   readonly #options: ClusterMemberOptions;
@@ -90,6 +92,11 @@ export class ClusterMember {
     return this.#lists.of(names);
   }
 
+  /** Has all brokers forget a node that none of them has. Rejects where that cannot be written. */
+  async forget(node: string): Promise<void> {
+    await this.#nodes?.forget(node);
+  }
+
   /** All brokers that are alive, this one too, if it has begun. */
   brokers(): readonly KnownBroker[] {
     return this.#leases.all();
@@ -111,6 +118,7 @@ export class ClusterMember {
     const server = new RouteServer({ connection, cluster, registry, settled, onRefusal });
     const keeper = new PlaceKeeper({ registry, places, broker, onFailure });
     const nodes = new ClusterNodes({ state, broker, registry, interest: this.interest, places, leases, onFailure });
+    this.#nodes = nodes;
     const endLooks = everySecond(() => this.#look());
     this.#ends.push(
       () => nodes.close(),
@@ -122,11 +130,34 @@ export class ClusterMember {
     return route;
   }
 
+  /**
+   * Rejects with failed_precondition where a broker of the cluster is of a version that does not work with this one. One
+   * that was killed is known as long as its lease lasts: until then this waits for a sign of life.
+   */
+  async fits(version: string): Promise<void> {
+    for (const { broker, address, version: theirs } of this.#leases.all()) {
+      try {
+        checkVersions(`the broker at ${address} in this cluster`, theirs, version);
+      } catch (cause) {
+        const { message } = cause as Error;
+        this.#options.warn(`${message}; waiting for a sign of life of it`);
+        if (await this.#leases.stillBeats(broker)) throw cause;
+      }
+    }
+  }
+
   /** From now on the others know that this broker takes agents and subscribers. */
   begin({ address, version, demand, onLess, list }: MemberParts): void {
     this.#lists.serve(list);
     this.#beat = () => this.#leases.beat({ ...demand(), address, version, retired: this.#retired });
-    const beat = () => this.#beat().catch(this.#onFailure);
+    let beats = false;
+    const beat = async () => {
+      // While NATS is away one tries for longer than the next takes to come: they would line up.
+      if (beats) return;
+      beats = true;
+      await this.#beat().catch(this.#onFailure);
+      beats = false;
+    };
     const heart = setInterval(beat, BROKER_HEARTBEAT_MS).unref();
     this.#stopHeart = () => clearInterval(heart);
     const unlisten = this.#leases.listen(() => this.#deal(onLess));

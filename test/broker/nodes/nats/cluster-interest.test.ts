@@ -105,6 +105,35 @@ test('the claims of a broker that is gone end a grace after its lease; one that 
   release();
 });
 
+test('what a broker claims is claimed again where others deleted it, or the state lost it', async () => {
+  const state = openState(scratchDirectory('interest'), { check: checkClusterState });
+  const { clock, start } = brokersOn(state);
+  const [one, other] = [start('b1'), start('b2')];
+  const release = await one.interest.claim(EXEC, ['a*']);
+  const lose = async () => {
+    for (const { key } of state.entries('claim.')) await state.delete(key);
+    assert.deepEqual(ids(other.interest, 'a1'), []);
+  };
+  await lose();
+  await one.interest.expire();
+  await until('it is asked for again', () => ids(other.interest, 'a1').length === 1);
+  // Who asks for the same meanwhile does not take it for claimed.
+  await lose();
+  const second = await one.interest.claim(EXEC, ['a*']);
+  assert.deepEqual(ids(other.interest, 'a1'), [EXEC.id]);
+  release();
+  clock.ms += 2 * INTEREST_GRACE_MS;
+  await one.interest.expire();
+  assert.deepEqual(ids(other.interest, 'a1'), [EXEC.id]);
+  // What nobody holds any more is not made again.
+  second();
+  await lose();
+  await one.interest.expire();
+  clock.ms += 2 * INTEREST_GRACE_MS;
+  await one.interest.expire();
+  assert.deepEqual(state.entries('claim.'), []);
+});
+
 test('there is a bound on all claims together, also on those of brokers that do not see each other', async () => {
   const state = openState(scratchDirectory('interest'), { check: checkClusterState });
   const { start } = brokersOn(state);
