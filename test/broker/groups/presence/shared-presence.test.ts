@@ -95,7 +95,7 @@ test('a broker is asked for commits, and neither what is asked nor what is answe
     assert.match(answer.string(), /"code":"invalid_argument".*that no broker asks for/);
   }
   const odd = nats.links[1].asking.subscribe('bp.relay.commit.odd', {
-    callback: (_error, message) => message.respond('[]'),
+    callback: (_error, message) => void message.respond('[]'),
   });
   await nats.links[1].asking.flush();
   await assert.rejects(asking.send('odd', 'g', commits), { code: 'unavailable', message: /none that a broker gives/ });
