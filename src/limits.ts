@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import {
+  CLIENT_ANSWER_MS,
   CLUSTER_CURSOR_CHARACTERS_MAX,
   CLUSTERS_MAX,
   RECONNECT_MS_MAX,
@@ -18,10 +19,10 @@ import {
   HISTORY_MATCH_INDICES_MAX,
   HISTORY_OVERDRAFT_BYTES,
 } from './limits/history.js';
-import { APPEND_HEADER_BYTES_MAX, NATS_PAYLOAD_BYTES_MIN } from './limits/jetstream.js';
+import { APPEND_HEADER_BYTES_MAX, APPEND_MS_MAX, NATS_PAYLOAD_BYTES_MIN } from './limits/jetstream.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
-import { ROUTE_OUTSTANDING_BYTES_MAX } from './limits/state.js';
+import { ROUTE_OUTSTANDING_BYTES_MAX, STATE_WRITE_MS } from './limits/state.js';
 import { SUBSCRIPTIONS_MAX } from './limits/subscribers.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
@@ -537,6 +538,7 @@ assert(
   'an agent has three',
 );
 assert(HELLO_MS < FIRST_MESSAGE_MS);
+assert(Math.max(APPEND_MS_MAX, STATE_WRITE_MS) < CLIENT_ANSWER_MS, 'a broker on NATS says why it could not');
 assert(2 * NODES_PER_PEER_MAX <= NODES_MAX);
 assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);

@@ -1,9 +1,11 @@
 /** Puts the parts of a broker together, around what was opened for it. */
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
+  BROKER_LEAVE_MS,
   FRAMES_PER_SECOND_EMBEDDED,
   FRAMES_PER_SECOND_NATS,
   GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
@@ -188,8 +190,11 @@ export async function closeParts({
   registry.close();
   await http.listener.close();
   grpc.forceShutdown();
-  // Who read what is noted when its stream ends.
-  await trail.close();
+  // Who read what is noted when its stream ends. While NATS is away it is only logged, as a broker has ten seconds to end.
+  const noted = trail.close();
+  await (member?.trouble === undefined
+    ? noted
+    : Promise.race([noted, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]));
 }
 
 /** What this broker keeps on its disk. */

@@ -4,14 +4,14 @@
  */
 import type { Logger } from 'pino';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { GROUP_EPOCHS_AHEAD_MAX, GROUP_MEMBERS_MAX, RETRY_AFTER_MS } from '../../limits.js';
+import { GROUP_MEMBERS_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import type { GroupRequest } from '../../subscriptions/request/group-request.js';
 import type { GroupRecord, SliceRecord } from './group-record.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
-import { SliceEpochs } from './places/slice-epochs.js';
 import { type GroupPresence, type RemoteMember, withoutReplaced } from './presence/group-presence.js';
 import { isOtherwiseHeld, type Plan, planFor, wasBefore } from './presence/plan.js';
+import { SliceEpochs } from './presence/slice-epochs.js';
 import { type SliceCommit, SliceCommits, type SliceCommitsParts } from './slice-commits.js';
 import { SliceLease } from './slice-lease.js';
 import { Slots } from './slots.js';
@@ -122,11 +122,7 @@ export class Group {
       const message = `member ${name} of group ${this.name} is connected: two cannot have one name`;
       throw new BackplaneError('already_exists', message, { field: 'member' });
     }
-    const slices = this.#slices;
-    for (const { slice, epoch } of had) {
-      const latest = Math.max(slices[slice]?.epoch ?? 0, this.#epochs.of(slice));
-      if (epoch <= latest + GROUP_EPOCHS_AHEAD_MAX) this.#epochs.raise(slice, epoch);
-    }
+    this.#epochs.had(had, this.#slices);
     if (known !== undefined) {
       known.returned(stream);
       for (const slice of this.#slots.of(known)) {
@@ -180,10 +176,7 @@ export class Group {
 
   /** Whether any of it is of an epoch that this broker has not read of yet. */
   isAhead(commits: readonly SliceCommit[]): boolean {
-    const slices = this.#slices;
-    return commits.some(({ slice, epoch }) => {
-      return slice < this.#slots.count && epoch > Math.max(slices[slice]?.epoch ?? 0, this.#epochs.of(slice));
-    });
+    return this.#epochs.isAhead(commits, this.#slices);
   }
 
   /** See SliceCommits. */
@@ -198,7 +191,7 @@ export class Group {
 
   /** The state has another record of the group, written by whichever broker. */
   changed({ slices }: GroupRecord): void {
-    for (const [slice, { epoch }] of slices.entries()) this.#epochs.raise(slice, epoch);
+    this.#epochs.read(slices);
     const known = this.#known;
     this.#known = slices;
     for (const { slice, owner, lease } of this.#slots.held) {

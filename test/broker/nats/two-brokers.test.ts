@@ -114,12 +114,19 @@ test('status, nodes and readiness are told by any broker of all', { skip }, asyn
       assert.match(statusText(status, 0n), /^cluster: +test$/m);
     }
     assert.match(await readiness(one), /^ok\ndurability: unknown: a power cut may lose these/);
+    const reader = other.subscribe({ topics: ['process'], follow: true, since: '1h' });
+    await reader.isAccepted();
     await servers.first.kill();
     await until('it says that NATS is away', async () => /no connection to NATS/.test(await readiness(one)));
     const metrics = await (await fetch(`http://${one.broker.httpAddress}/metrics`)).text();
     assert.match(metrics, /^backplane_cluster_cut_off 1$/m);
     assert.match(metrics, /^backplane_cluster_brokers 2$/m);
     assert.equal((await clients[0]!.listNodes()).nodes.length, 2, 'as it is known here');
+    // Who read what cannot be written. Ending does not wait until that is given up, but until it is logged.
+    await other.broker.drain();
+    const logged = () => other.logged.map(({ msg }) => msg).join('\n');
+    await until('it is logged', () => logged().includes('cannot be written'), logged);
+    assert.match(logged(), /the log of the audit cannot be written \(the log is closed\)/);
   } finally {
     for (const client of clients) client.close();
   }

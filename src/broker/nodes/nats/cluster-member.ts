@@ -171,9 +171,10 @@ export class ClusterMember {
     this.#beat().catch(this.#onFailure);
   }
 
-  /** Says that this broker ends, so that the others need not wait for its lease to be over. Resolves in any case. */
+  /** Says that this broker ends, so that the others need not wait for its lease to be over, if NATS is there. Resolves in any case. */
   async leave(): Promise<void> {
     this.#stopHeart();
+    if (this.trouble !== undefined) return;
     const left = this.#leases.leave().catch(this.#onFailure);
     await Promise.race([left, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]);
   }

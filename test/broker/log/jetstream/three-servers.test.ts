@@ -223,11 +223,8 @@ test('a broker that is cut off from NATS acknowledges nothing, stays small, and 
       () => [cut.deliverableOffset, cut.trouble],
     );
     const readsText = sinceText();
-    await until(
-      'it goes on',
-      () => count(1) > atCut + 500,
-      () => [count(1), cut.deliverableOffset],
-    );
+    const goesOn = () => count(1) > atCut + 500;
+    await until('it goes on', goesOn, () => [count(1), cut.deliverableOffset]);
     const stepsText = sinceText();
     over = true;
     await running;
