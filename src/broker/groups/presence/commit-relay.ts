@@ -19,6 +19,9 @@ import {
 } from '../../../limits.js';
 import type { SliceCommit } from '../slice-commits.js';
 
+/** Of what an answer says that is refused. */
+const ANSWER_CHARACTERS_MAX = 2_048;
+
 /** Resolves when all of it is durable. Rejects as SliceCommits does. */
 export type TakeCommit = (group: string, slices: readonly SliceCommit[]) => Promise<void>;
 
@@ -76,7 +79,7 @@ export class CommitRelay {
       .catch((cause) => {
         throw unreached((cause as Error).message);
       });
-    const { code, message = '', field } = answered.parse(JSON.parse(reply.string()));
+    const { code, message = '', field } = answerOf(reply);
     if (code !== undefined) throw new BackplaneError(isErrorCode(code) ? code : 'internal', message, { field });
   }
 
@@ -85,21 +88,40 @@ export class CommitRelay {
     this.#taken++;
     try {
       if (this.#taken > GROUP_RELAYED_MAX) throw unreached(`it makes at most ${GROUP_RELAYED_MAX} at once for others`);
-      const { group, slices } = asked.parse(JSON.parse(message.string()));
+      const { group, slices } = requestOf(message);
       await take(group, slices);
     } catch (cause) {
       const { code, message: text, details } = asBackplaneError(cause);
-      answer = { code, message: text, field: details.field };
+      answer = { code, message: text.slice(0, ANSWER_CHARACTERS_MAX), field: details.field };
     } finally {
       this.#taken--;
     }
-    const { connection } = this.#options;
-    // A commit may take longer than the broker lives: on a closed connection the answer would be an error.
-    if (connection.info !== undefined && !connection.isClosed()) message.respond(JSON.stringify(answer));
+    try {
+      if (this.#options.connection.info !== undefined) message.respond(JSON.stringify(answer));
+    } catch {
+      // The connection is being closed: whoever asked is told that nothing was confirmed.
+    }
   }
 
   #subject(broker: string): string {
     return `bp.${this.#options.cluster}.commit.${broker}`;
+  }
+}
+
+/** Throws invalid_argument, in a sentence, for what no broker asks. */
+function requestOf(message: Msg): z.infer<typeof asked> {
+  try {
+    return asked.parse(JSON.parse(message.string()));
+  } catch {
+    throw new BackplaneError('invalid_argument', 'another broker asked for a commit that no broker asks for');
+  }
+}
+
+function answerOf(reply: Msg): z.infer<typeof answered> {
+  try {
+    return answered.parse(JSON.parse(reply.string()));
+  } catch {
+    throw unreached('its answer is none that a broker gives');
   }
 }
 

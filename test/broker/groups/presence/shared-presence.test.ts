@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Delivery, Sink } from '../../../../src/broker/delivery/outlet.js';
 import { MemberStream } from '../../../../src/broker/groups/member-stream.js';
+import { CommitRelay } from '../../../../src/broker/groups/presence/commit-relay.js';
 import { type MemberFacts, withoutReplaced } from '../../../../src/broker/groups/presence/group-presence.js';
 import { SharedPresence } from '../../../../src/broker/groups/presence/shared-presence.js';
 import { SliceLease } from '../../../../src/broker/groups/slice-lease.js';
@@ -75,6 +76,31 @@ test('members are there as long as the lease of their broker, and are told again
     presence.close();
     await state.close();
   }
+});
+
+test('a broker is asked for commits, and neither what is asked nor what is answered is trusted', { skip }, async () => {
+  const [asking, serving] = nats.links.map(({ asking: connection }, at) => {
+    return new CommitRelay({ connection, cluster: 'relay', broker: `b${at}` });
+  }) as [CommitRelay, CommitRelay];
+  const taken: unknown[] = [];
+  serving.serve(async (group, slices) => void taken.push([group, slices]));
+  await nats.links[1].asking.flush();
+  const commits = [{ slice: 1, epoch: 2, cursor: 'c' }];
+  await asking.send('b1', 'g', commits);
+  assert.deepEqual(taken, [['g', commits]]);
+  await assert.rejects(asking.send('b9', 'g', commits), { code: 'unavailable' });
+  const many = JSON.stringify({ group: 'g', slices: Array.from({ length: 200_000 }, () => 1) });
+  for (const text of ['', 'null', many]) {
+    const answer = await nats.links[0].asking.request('bp.relay.commit.b1', text, { timeout: 10_000 });
+    assert.match(answer.string(), /"code":"invalid_argument".*that no broker asks for/);
+  }
+  const odd = nats.links[1].asking.subscribe('bp.relay.commit.odd', {
+    callback: (_error, message) => void message.respond('[]'),
+  });
+  await nats.links[1].asking.flush();
+  await assert.rejects(asking.send('odd', 'g', commits), { code: 'unavailable', message: /none that a broker gives/ });
+  odd.unsubscribe();
+  serving.close();
 });
 
 test('a broker that others took for dead is current only once it has read what they decided since', async () => {
