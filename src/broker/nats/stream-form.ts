@@ -2,7 +2,7 @@
  * What a stream of a cluster must be, and whether it is. Only `backplane cluster init` makes streams. One that was lost is
  * never made again by itself: brokers would take the loss of everything for an empty log.
  */
-import type { JetStreamManager, StreamConfig, StreamInfo } from '@nats-io/jetstream';
+import type { JetStreamManager, StoredMsg, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../errors.js';
 
 /** As `cluster init` makes it. */
@@ -65,6 +65,15 @@ export function differences(form: StreamForm, config: StreamConfig): string[] {
 /** What a broker says before it ends. */
 export function goneText(stream: string): string {
   return `stream ${stream} is gone. It is not made again: what it held is lost, unless it is restored`;
+}
+
+/** Asked of the leader; null where there is none. Throws unavailable where NATS cannot say. */
+export async function messageAt(manager: JetStreamManager, stream: string, seq: number): Promise<StoredMsg | null> {
+  try {
+    return await manager.streams.getMessage(stream, { seq });
+  } catch (cause) {
+    throw new BackplaneError('unavailable', `${stream} cannot be read: ${(cause as Error).message}`);
+  }
 }
 
 /** Undefined where there is no such stream. Throws unavailable where NATS cannot say. */

@@ -13,7 +13,7 @@ import type { Position } from '../../../wire/position.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { ReaderTimes } from '../../nats/ordered-reader.js';
-import { checkStream, NATS_NS_PER_MS, type StreamForm, streamInfo } from '../../nats/stream-form.js';
+import { checkStream, messageAt, NATS_NS_PER_MS, type StreamForm, streamInfo } from '../../nats/stream-form.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
@@ -56,6 +56,7 @@ const CHECKPOINTS_MIN = 8;
 
 export class JetStreamLog implements PartitionLog {
   readonly partition: number;
+  readonly readsAreCostly = true;
   /** Of the cluster: cursors carry it. */
   identity = '';
   readonly #options: JetStreamLogOptions;
@@ -190,10 +191,10 @@ export class JetStreamLog implements PartitionLog {
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
     const { offset: end, covered } = this.snapshot();
-    if (offset > this.deliverableOffset) {
-      throw cursorInvalid(`cursor names offset ${offset} ${where}, which does not exist`);
-    }
+    if (offset > this.deliverableOffset) await this.#await(offset);
     if (offset === end) return covered;
+    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
+    if (recent !== undefined) return recent;
     await this.look();
     if (offset < this.firstOffset) {
       throw cursorExpired(
@@ -210,6 +211,20 @@ export class JetStreamLog implements PartitionLog {
       if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
     });
     return before;
+  }
+
+  lostBefore(offset: number, mark: number): Snapshot | undefined {
+    const lost = this.#fold.lostBefore(offset, mark);
+    return lost === undefined || lost.offset < this.firstOffset ? undefined : lost;
+  }
+
+  /** Another broker may have read further than this one. Rejects where there is no such offset. */
+  async #await(offset: number): Promise<void> {
+    await this.look();
+    if (offset > (this.#state?.last_seq ?? 0) + 1) {
+      throw cursorInvalid(`cursor names offset ${offset} of partition ${this.partition}, which does not exist`);
+    }
+    await this.#tail.readUpTo(offset - 1, performance.now() + 3 * NATS_REQUEST_MS);
   }
 
   markBefore(offset: number): number | undefined {
@@ -401,12 +416,7 @@ export class JetStreamLog implements PartitionLog {
     }
   }
 
-  /** Asked of the leader. */
-  async #message(offset: number) {
-    try {
-      return await this.#options.link.manager.streams.getMessage(this.#stream, { seq: offset });
-    } catch (cause) {
-      throw new BackplaneError('unavailable', `${this.#stream} cannot be read: ${(cause as Error).message}`);
-    }
+  #message(offset: number) {
+    return messageAt(this.#options.link.manager, this.#stream, offset);
   }
 }

@@ -7,6 +7,7 @@ import { BackplaneError } from '../../../errors.js';
 import { LEADER_READ_AFTER_MS, LEADER_READ_BATCH, LEADER_READ_LATE_MS } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import { messageAt } from '../../nats/stream-form.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
@@ -259,7 +260,7 @@ export class PartitionTail {
     if (place === undefined) return undefined;
     const standing = { covered: new CoveredPositions(), lastOf: new Map<string, number>() };
     for (const seq of place.sequences) {
-      const part = await link.manager.streams.getMessage(stream, { seq });
+      const part = await messageAt(link.manager, stream, seq);
       // Retention was faster.
       if (part === null) return undefined;
       readCheckpointPart(part, standing);
