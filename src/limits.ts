@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import {
+  CLIENT_ANSWER_MS,
   CLUSTER_CURSOR_CHARACTERS_MAX,
   CLUSTERS_MAX,
   RECONNECT_MS_MAX,
@@ -18,10 +19,10 @@ import {
   HISTORY_MATCH_INDICES_MAX,
   HISTORY_OVERDRAFT_BYTES,
 } from './limits/history.js';
-import { APPEND_HEADER_BYTES_MAX, NATS_PAYLOAD_BYTES_MIN } from './limits/jetstream.js';
+import { APPEND_HEADER_BYTES_MAX, APPEND_MS_MAX, NATS_PAYLOAD_BYTES_MIN } from './limits/jetstream.js';
 import { DRAIN_MS_MAX, FRAME_LOSSES_MAX, INSTANCE_LOOK_MS, PAGE_BYTES_MAX } from './limits/kernel.js';
 import { NODE_RETURN_MS, NODES_PER_PEER_MAX } from './limits/records.js';
-import { ROUTE_OUTSTANDING_BYTES_MAX } from './limits/state.js';
+import { ROUTE_OUTSTANDING_BYTES_MAX, STATE_WRITE_MS } from './limits/state.js';
 import { SUBSCRIPTIONS_MAX } from './limits/subscribers.js';
 import { GiB, KiB, MiB } from './limits/units.js';
 
@@ -31,6 +32,7 @@ export * from './limits/client.js';
 export * from './limits/groups.js';
 export * from './limits/guard.js';
 export * from './limits/history.js';
+export * from './limits/intake.js';
 export * from './limits/jetstream.js';
 export * from './limits/kernel.js';
 export * from './limits/records.js';
@@ -55,6 +57,12 @@ export const FRAME_SHED_IDS_MAX = 8_192;
 export const MESSAGE_BYTES_MAX = 1 * MiB;
 /** HTTP/2 receive window per stream on the broker: one frame in flight and one being read. */
 export const UPLINK_WINDOW_BYTES = 1 * MiB;
+/**
+ * What all connections together may have sent that was not read, about: where there are more of them each stream of a new
+ * one has its part, yet enough for a full frame in a few milliseconds.
+ */
+export const UPLINK_WINDOWS_BYTES_MAX = 256 * MiB;
+export const UPLINK_WINDOW_BYTES_MIN = 64 * KiB;
 /** HTTP/2 receive window per connection on the broker. */
 export const SESSION_WINDOW_BYTES = 4 * MiB;
 /**
@@ -459,9 +467,10 @@ export const LINGER_BEHIND_MS = 8;
 export const LINGER_PATHS_MS = 8;
 /**
  * Frames of all nodes that a log may be asked to take in a second, by which brokers say how long nodes gather at least: one
- * broker's own, and one on NATS, of which three servers on two cores took 7,275 and needed both cores whole.
+ * broker's own, whose broker needs 0.1 to 0.2 ms for each with a subscriber; and one on NATS, of which three servers on two
+ * cores took 7,275 and needed both cores whole.
  */
-export const FRAMES_PER_SECOND_EMBEDDED = 10_000;
+export const FRAMES_PER_SECOND_EMBEDDED = 2_500;
 export const FRAMES_PER_SECOND_NATS = 2_000;
 /** The longest that a broker may ask for: subscribers see what happens in time. */
 export const LEAST_LINGER_MS_MAX = 5_000;
@@ -529,6 +538,7 @@ assert(
   'an agent has three',
 );
 assert(HELLO_MS < FIRST_MESSAGE_MS);
+assert(Math.max(APPEND_MS_MAX, STATE_WRITE_MS) < CLIENT_ANSWER_MS, 'a broker on NATS says why it could not');
 assert(2 * NODES_PER_PEER_MAX <= NODES_MAX);
 assert(RECONNECT_MS_MAX < NODE_RETURN_MS);
 assert(NODES_MAX + SUBSCRIPTIONS_MAX <= GRPC_CONNECTIONS_MAX);

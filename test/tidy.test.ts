@@ -35,6 +35,7 @@ const RULES = {
   'no any, nothing left to do': rules.forbiddenWords,
   'generated code is imported by src/wire only': rules.generatedOutsideWire,
   'no file of tracefs is truncated': rules.truncatedDefinitions,
+  'leaders of streams are asked in one place': rules.rawQuestions,
   'dependencies point one way': rules.wrongDirection,
   'no import cycles': rules.importCycles,
   'no heavy starts': rules.heavyStarts,
@@ -134,6 +135,14 @@ const BROKEN: readonly (readonly [keyof typeof RULES, Readonly<Record<string, st
       'src/wire/gen/a.ts': '',
     },
     ['src/broker/a.ts:1'],
+  ],
+  [
+    'leaders of streams are asked in one place',
+    {
+      'src/broker/log/a.ts': 'await manager.streams.info(name);\nawait storedMessage(manager, name, query);',
+      'src/broker/nats/stream-leader.ts': 'await manager.streams.getMessage(name, query);',
+    },
+    ['src/broker/log/a.ts:1: leaders of streams are asked by'],
   ],
   [
     'no file of tracefs is truncated',

@@ -4,6 +4,7 @@
  *
  *   node dist/bench/scenarios/first-exec.js [containers, 1000] [at a time, 4]
  */
+import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus } from '../../test/harness/bus/bus.js';
 import { Containerd, cannotRunPods, type Pod } from '../../test/harness/containers/containerd.js';
@@ -85,6 +86,7 @@ try {
     {
       atOnce,
       seconds: round(tookMs / 1000, 1),
+      load: loadavg().map((each) => round(each, 1)),
       gaps: observer.gaps.map(({ reason, events }) => `${events} ${reason}`),
     },
   );

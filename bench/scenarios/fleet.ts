@@ -2,10 +2,10 @@
  * A fleet on one log: many agents without a kernel, a few hundred a process, each with some events a second, and one
  * subscriber that follows them all, on one broker or two on NATS. What the brokers take while they come, under load, while others subscribe, and while
  * nothing happens. The agents use the real protocol and gather events as the broker says; latency is from when an event was
- * recorded to when the subscriber has decoded it.
+ * due to when the subscriber has decoded it, so that how long it was gathered counts.
  *
  *   node dist/bench/scenarios/fleet.js [agents] [events a second of each] [seconds of load] [seconds of silence] [processes] \
- *     [servers of NATS: 0, 1 or 3]
+ *     [servers of NATS: 0, 1 or 3] [subscriptions that are begun, idle and under load]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -21,8 +21,9 @@ import { Site, type SiteBroker } from '../measuring/site.js';
 const LINGER_MS = 100;
 /** As an agent that has had nothing to tell for a while. */
 const COVERAGE_MS = 4_000;
+/** Messages of an agent that its connection has not taken: beyond it events gather. */
+const UNSENT_MAX = 4;
 const WINDOW_MS = 5_000;
-const CLAIMS = 30;
 const CONNECT_AT_ONCE = 25;
 
 interface Task {
@@ -68,7 +69,14 @@ async function beAgents(task: Task): Promise<void> {
       if (phase === 'load') owed += ((nowMs - lastMs) * task.eventsPerSecond) / 1000;
       else if (nowMs - lastMs < COVERAGE_MS) continue;
       lastMs = nowMs;
-      for (; owed >= 1; owed--, made++) agent.recorder.record('process.exec', Date.now() - task.baseMs, 'bench');
+      // As a real agent gathers while its connection takes nothing.
+      if (agent.unsent > UNSENT_MAX) continue;
+      const untilMs = Date.now() - task.baseMs;
+      // Each happened when it was due, and then was gathered.
+      for (; owed >= 1; owed--, made++) {
+        const pid = Math.max(0, Math.round(untilMs - ((owed - 1) * 1000) / task.eventsPerSecond));
+        agent.recorder.record('process.exec', pid, 'bench');
+      }
       // Nobody asks for it: frames then say that there was nothing.
       if (phase !== 'load') agent.recorder.record('network.tcp.connect', 1);
       agent.publish();
@@ -144,13 +152,13 @@ class Reader {
   }
 }
 
-/** How long a subscription with a filter of its own takes until it is accepted, one after the other. */
-async function claims(address: string, token: string): Promise<number[]> {
+/** How long a subscription with a filter that nobody has had takes until it is accepted, one after the other. */
+async function claims(address: string, token: string, count: number, when: string): Promise<number[]> {
   const client = createBackplaneClient(address, token);
   const tookMs: number[] = [];
-  for (let at = 0; at < CLAIMS; at++) {
+  for (let at = 0; at < count; at++) {
     const beganMs = performance.now();
-    const filter = `process.executable.path == "/opt/nothing/that-runs-${at}"`;
+    const filter = `process.executable.path == "/opt/${when}/program-${at}"`;
     const call = client.subscribe({ topics: ['process'], filter, follow: true }, {});
     call.on('error', () => undefined);
     await once(call, 'data');
@@ -177,6 +185,7 @@ interface Plan {
   readonly silent: number;
   readonly processes: number;
   readonly servers: 0 | 1 | 3;
+  readonly claims: number;
 }
 
 /** What is used meanwhile, in percent of a core, and the messages of NATS a second. */
@@ -266,9 +275,9 @@ async function main(plan: Plan): Promise<void> {
     const connected = site.resident();
     const idle = await usedOver(site, () => sleep(plan.silent * 1000));
     console.error({ idle });
-    const claimedMs = await claims(grpc, token);
+    const claimedMs = await claims(grpc, token, plan.claims, 'idle');
     console.error({ claims: quantiles(claimedMs) });
-    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token));
+    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token, plan.claims, 'loaded'));
     const row = {
       agents: plan.agents,
       ...loaded,
@@ -289,6 +298,7 @@ async function main(plan: Plan): Promise<void> {
 const [, , role, ...given] = process.argv;
 if (role === 'agents') await beAgents(JSON.parse(given[0]!) as Task);
 else {
-  const [rate = 20, seconds = 600, silent = 30, processes = 4, servers = 0] = given.map(Number);
-  await main({ agents: Number(role ?? 1_000), rate, seconds, silent, processes, servers: servers as 0 | 1 | 3 });
+  const [rate = 20, seconds = 600, silent = 30, processes = 4, servers = 0, claims = 30] = given.map(Number);
+  const plan = { rate, seconds, silent, processes, servers: servers as 0 | 1 | 3, claims };
+  await main({ agents: Number(role ?? 1_000), ...plan });
 }

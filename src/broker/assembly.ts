@@ -1,9 +1,11 @@
 /** Puts the parts of a broker together, around what was opened for it. */
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
 import {
+  BROKER_LEAVE_MS,
   FRAMES_PER_SECOND_EMBEDDED,
   FRAMES_PER_SECOND_NATS,
   GROUP_COMMIT_TIMEOUT_MS_DEFAULT,
@@ -81,7 +83,9 @@ export interface Opened {
   /** This broker among those of its cluster. */
   readonly member: ClusterMember | undefined;
   /** Its cluster's name, and what a power cut may lose of it. */
-  readonly cluster: { readonly name: string; readonly durability: { readonly text: string } } | undefined;
+  readonly cluster:
+    | { readonly name: string; readonly durability: { readonly text: string; readonly summary: string } }
+    | undefined;
 }
 
 export type Parts = ReturnType<typeof assemble>;
@@ -109,7 +113,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const joining = openJoin(dir, options.tls, control, trail, (message) => logger.warn(message), kept);
   const publisher = new Publisher(documents, options.publishing ?? PUBLISHING);
   const { ingest, takeOver, ...nodes } = nodesOf(opened, interest, kept ?? setBudgets, options);
-  const { registry, budgets } = nodes;
+  const { registry, budgets, leastLinger } = nodes;
   const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all());
@@ -125,7 +129,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     () => totals.sums.events,
   );
   const refused = (what: string, { code, message }: BackplaneError) => logger.warn({ code }, `${what}: ${message}`);
-  const uplink = new UplinkService(registry, budgets, ingest, refused, new AgentAccess(control), takeOver);
+  const uplink = new UplinkService(
+    ...([registry, budgets, ingest, refused, new AgentAccess(control), options.version, takeOver] as const),
+  );
   endWhatIsGrantedNoMore(access, subscriptions, uplink);
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
@@ -134,7 +140,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const api = {
     ...{ subscriptions, registry, listings, access: control, retirement },
     budgets: new BudgetService(registry, budgets, trail),
-    forgetting: new ForgetService(registry, trail),
+    forgetting: new ForgetService(registry, trail, member && ((node) => member.forget(node))),
   };
   const grpc = grpcServer({
     Uplink: uplink.handlers(),
@@ -152,11 +158,12 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     }),
     origins: options.httpOrigins ?? [],
     bounds: options.httpBounds,
-    durability: cluster && (() => cluster.durability.text),
+    durability: cluster && (() => cluster.durability.summary),
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
-  return { ...opened, book: nodes.book, registry, trail, budgets, subscriptions, groups, watch, ...serving };
+  const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch };
+  return { ...opened, book: nodes.book, ...parts, ...serving };
 }
 
 function troubleOf(...parts: readonly ({ readonly trouble: string | undefined } | undefined)[]): string | undefined {
@@ -183,8 +190,11 @@ export async function closeParts({
   registry.close();
   await http.listener.close();
   grpc.forceShutdown();
-  // Who read what is noted when its stream ends.
-  await trail.close();
+  // Who read what is noted when its stream ends. While NATS is away it is only logged, as a broker has ten seconds to end.
+  const noted = trail.close();
+  await (member?.trouble === undefined
+    ? noted
+    : Promise.race([noted, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]));
 }
 
 /** What this broker keeps on its disk. */
@@ -226,8 +236,9 @@ function nodesOf(
   const takeOver = async (node: string) => {
     if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
   };
-  new LeastLinger(registry, member === undefined ? FRAMES_PER_SECOND_EMBEDDED : FRAMES_PER_SECOND_NATS);
-  return { book, registry, ingest, route, takeOver, budgets, lingers: new Lingers(registry, route) };
+  const perSecond = member === undefined ? FRAMES_PER_SECOND_EMBEDDED : FRAMES_PER_SECOND_NATS;
+  const leastLinger = new LeastLinger(registry, perSecond, ingest.intake);
+  return { book, registry, ingest, route, takeOver, budgets, leastLinger, lingers: new Lingers(registry, route) };
 }
 
 /** Subscriptions, and the groups whose slices are some of them. */

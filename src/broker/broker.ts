@@ -87,6 +87,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     const parts = assemble({ dir, store, kept, member, cluster, documents, held, delays, token, tls }, options);
     registry = parts.registry;
     releases.push(() => closeParts(parts));
+    await member?.fits(options.version);
     const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen);
     parts.facts.grpcListen = grpcAddress;
@@ -159,7 +160,7 @@ async function openOnNats(
   const documents = await openJetStreamDocuments({ cluster, link, ids: publishing, logger, onLost });
   releases.push(() => documents.close());
   const warn = (message: string) => logger.warn(message);
-  const member = new ClusterMember({ link, cluster, broker, state, ceilingBytesPerSecond, warn });
+  const member = new ClusterMember({ link, cluster, broker, state, kept, ceilingBytesPerSecond, warn });
   const durability = new DurabilityWatch({ monitors, ca: options.ca });
   releases.push(() => durability.close());
   const store = await JetStreamLogStore.open({ cluster, broker, link, onLost, onRewound });
@@ -214,10 +215,12 @@ function running(
   release: () => Promise<void>,
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
 ): Broker {
-  const { book, registry, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } = parts;
+  const { book, registry, leastLinger, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } =
+    parts;
   const endLooks = everySecond(() => {
     book.expire(Date.now());
     registry.expire(Date.now());
+    leastLinger.look();
     keepNote(note);
     watch.look();
     parts.cutOff.look();

@@ -8,7 +8,13 @@ import { type Column, fittedTable, wrapText } from './render/columns.js';
 import { safeText } from './render/text.js';
 import { addSettingFlags, commandConfig } from './setting-flags.js';
 
-const KEYS: readonly SettingKey[] = ['redaction.rules', 'redaction.off', 'agent.containers'];
+const KEYS: readonly SettingKey[] = [
+  'redaction.rules',
+  'redaction.off',
+  'agent.containers',
+  'agent.kubelet.token',
+  'agent.kubelet.ca',
+];
 
 const COLUMNS: readonly Column[] = [{ title: 'STATE' }, { title: 'WHAT' }, { title: 'FOUND', wraps: true }];
 const MEND_INDENT = 2;
@@ -21,6 +27,7 @@ export function define(command: Command): void {
     const checks = await runDoctor(
       compileRules({ rules: settings['redaction.rules'], off: settings['redaction.off'] }),
       settings['agent.containers'],
+      { token: settings['agent.kubelet.token'], ca: settings['agent.kubelet.ca'] },
     );
     const { output } = command.opts<{ output: string }>();
     const text =

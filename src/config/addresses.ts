@@ -18,4 +18,7 @@ export function isKeysPlace(text: string): boolean {
   return /^https:\/\/./.test(text) || /^http:\/\/(127\.\d+\.\d+\.\d+|localhost|\[::1\])[:/]/.test(text);
 }
 
-export const isRuntime = (text: string): boolean => /^(auto|off|(unix:(\/\/)?)?\/[^\s,]{1,90})$/.test(text);
+/** A socket, or a kubelet's address: that wants no password, and no path. */
+export const isRuntime = (text: string): boolean =>
+  /^(auto|off|(unix:(\/\/)?)?\/[^\s,]{1,90}|https?:\/\/[^/?#@*\s,]{1,253})$/.test(text) &&
+  (!text.startsWith('http') || URL.canParse(text));

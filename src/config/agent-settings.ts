@@ -4,7 +4,7 @@ import * as limits from '../limits.js';
 import { PROFILES, type Profile } from '../subscriptions/pushdown/catalogue.js';
 import { isNodeLabel } from '../subscriptions/request/node-labels.js';
 import { isRuntime } from './addresses.js';
-import { choice, itemsOf, list, refuse, setting, size, span, whole } from './setting.js';
+import { anyText, choice, itemsOf, list, refuse, setting, size, span, whole } from './setting.js';
 
 /** In the order of PROFILES, each once, `lite` among them. */
 function profiles(text: string): readonly Profile[] {
@@ -13,7 +13,14 @@ function profiles(text: string): readonly Profile[] {
   return PROFILES.filter((known) => known === 'lite' || items.includes(known));
 }
 
-const runtimes = list(isRuntime, [1, 16], 'auto, off, or sockets, like unix:///run/containerd/containerd.sock');
+const runtimes = list(
+  isRuntime,
+  [1, 16],
+  'auto, off, or sockets and kubelets, like unix:///run/containerd/containerd.sock, https://10.0.0.7:10250',
+);
+
+/** Where Kubernetes puts what each pod may use. */
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 export const AGENT_SETTINGS = {
   'agent.profiles': {
@@ -38,8 +45,18 @@ export const AGENT_SETTINGS = {
     },
     fallback: 'auto',
     summary:
-      'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets (comma-separated)',
+      'container runtimes that are asked for the names of containers and pods: those at the usual places (auto), none (off), or their sockets, or kubelets (https://HOST:10250) where no socket may be read (comma-separated)',
   },
+  'agent.kubelet.token': setting(
+    anyText,
+    `${SERVICE_ACCOUNT}/token`,
+    'file with the token for a kubelet in agent.containers: it must be allowed to get nodes/proxy',
+  ),
+  'agent.kubelet.ca': setting(
+    anyText,
+    `${SERVICE_ACCOUNT}/ca.crt`,
+    "file with the CA of that kubelet's certificate, or the certificate itself where the kubelet signed it",
+  ),
   'agent.labels': {
     ...list(isNodeLabel, [0, NODE_LABELS_MAX], 'labels, like zone=b'),
     fallback: '',

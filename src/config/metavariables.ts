@@ -72,6 +72,8 @@ const METAVARIABLES: Readonly<Record<Exclude<SettingKey, 'insecure' | 'broker.to
   'agent.profiles': 'profiles',
   'agent.arguments': 'way',
   'agent.containers': 'sockets',
+  'agent.kubelet.token': 'file',
+  'agent.kubelet.ca': 'file',
   'agent.labels': 'labels',
   'agent.kubernetesLabels': 'on|off',
   'agent.live.linger': 'duration',

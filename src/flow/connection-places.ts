@@ -21,12 +21,16 @@ export class ConnectionPlaces<T extends Connection> {
     this.#connectionsMax = connectionsMax;
   }
 
+  get size(): number {
+    return this.#idle.size + this.#kept.size;
+  }
+
   /**
    * Adds a new connection. If all places are taken, the longest idle one is closed for it, or the new one itself if all
    * are kept.
    */
   add(connection: T): void {
-    if (this.#idle.size + this.#kept.size >= this.#connectionsMax) {
+    if (this.size >= this.#connectionsMax) {
       const [longestIdle = connection] = this.#idle;
       this.#remove(longestIdle);
       longestIdle.destroy();

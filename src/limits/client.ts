@@ -9,8 +9,8 @@ export const BROKERS_MAX = 16;
 export const BROKER_SUSPECT_MS = 30_000;
 /** Clients of a broker that died go to others spread over this time. */
 export const RECONNECT_MOVE_MS_MAX = 200;
-/** How long a client waits for a broker's first answer. */
-export const CLIENT_ANSWER_MS = 10_000;
+/** How long a client waits for a broker's first answer: longer than a broker tries, so that it hears why that failed. */
+export const CLIENT_ANSWER_MS = 12_000;
 /** Reconnects back off between these, with jitter. */
 export const RECONNECT_MS_MIN = 100;
 export const RECONNECT_MS_MAX = 2_000;

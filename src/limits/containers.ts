@@ -28,13 +28,20 @@ export const CONTAINER_WAITS_BURST_MS = 1_000;
 export const CONTAINER_ANSWER_MS_MAX = 1_000;
 /** Unknown containers that are asked about at a time; above, the one that was asked for first is given up. */
 export const CONTAINERS_WANTED_MAX = 1_024;
-/** Up to so many are asked for one by one; above, the runtime is asked for its whole list. */
-export const CONTAINERS_ASKED_SINGLY_MAX = 8;
+/**
+ * Questions to the runtimes that are under way at a time. One that hangs does not keep others from being asked; what comes up
+ * while all are taken is asked for by the next, together.
+ */
+export const CONTAINER_QUESTIONS_MAX = 4;
+/** Containers of one answer whose images' names are asked for at a time. */
+export const IMAGES_ASKED_AT_ONCE_MAX = 8;
 /** A runtime knows a pod a moment after the pod's first process has begun: asked again after this, doubling. */
 export const CONTAINER_RETRY_MS_MIN = 20;
 export const CONTAINER_RETRY_MS_MAX = 60_000;
 /** One that did not answer is asked again after this. */
 export const RUNTIME_PAUSE_MS = 1_000;
+/** A kubelet, which always answers with all of its pods and looks at them once a second, is asked no sooner again. */
+export const KUBELET_PAUSE_MS = 500;
 /** By then no runtime here knows it: it was made by something else. */
 export const CONTAINER_TRIES_MAX = 12;
 /** How often sockets of runtimes are looked for, which may be started, or removed, later than the agent. */
@@ -47,5 +54,9 @@ export const NODE_LABELS_MAX = 64;
 export const KUBERNETES_ANSWER_BYTES_MAX = 2 * MiB;
 /** Recording waits for it when an agent starts. */
 export const KUBERNETES_ANSWER_MS_MAX = 3_000;
+/** Pods whose names are kept beside their ids, several times what a kubelet runs. */
+export const PODS_SEEN_MAX = 1_024;
+/** Some 64 of an id, 253 of a name, 63 of a namespace and 36 of an uid each. */
+export const PODS_SEEN_CHARACTERS_MAX = PODS_SEEN_MAX * 512;
 /** Images whose names are kept beside their ids. */
 export const IMAGE_NAMES_MAX = 512;

@@ -1,4 +1,6 @@
 /** Bounds of groups: subscribers that share the nodes of one subscription. */
+import assert from 'node:assert/strict';
+import { STATE_ENTRY_BYTES_MAX } from './state.js';
 import { KiB } from './units.js';
 
 /** Group and member names, in characters: they are labels of metrics and stand in tables. */
@@ -9,12 +11,22 @@ export const GROUP_SLICES_DEFAULT = 16;
 export const GROUP_SLICES_MAX = 64;
 /** What a member may say of its last epochs: there are later ones as long as slices move less than 2^52 times. */
 export const GROUP_EPOCH_MAX = 2 ** 52;
+/**
+ * Of what a member says of its epochs, those further than that ahead of what is known do not count: a power cut takes
+ * back the moves of minutes, and nobody may use up the epochs.
+ */
+export const GROUP_EPOCHS_AHEAD_MAX = 2 ** 20;
 /** Groups of a broker, or of the brokers of a cluster together: each has at most GROUP_SLICES_MAX cursors of 4 KiB in the state. */
 export const GROUPS_MAX = 128;
 /** Members of one group, active or standing by. */
 export const GROUP_MEMBERS_MAX = 256;
-/** What brokers tell each other of a member's client, address and identity, in characters each. */
+/** What brokers tell each other of a member's client, address and identity, in bytes of JSON each. */
 export const GROUP_MEMBER_TEXT_MAX = 256;
+/** Members of other brokers that one member says it was before. */
+export const GROUP_REPLACED_MAX = 4;
+/** What brokers tell each other of one member: its texts, its name, those whom it replaces, and numbers. */
+const GROUP_MEMBER_BYTES_MAX =
+  3 * GROUP_MEMBER_TEXT_MAX + (1 + 2 * GROUP_REPLACED_MAX) * (GROUP_NAME_CHARACTERS_MAX + 24) + 256;
 /** A member that did not answer, or a named one without connection, keeps its slices for so long. */
 export const GROUP_MEMBER_TIMEOUT_MS_DEFAULT = 10_000;
 /** Events that a member was given and has not committed for so long go to others. */
@@ -59,3 +71,5 @@ export const GROUP_PARKED_BYTES_MAX = 512 * KiB;
 export const GROUP_GIVEN_PLACES_MAX = 8_192;
 /** Commits of one slice at a time whose places are kept written down, besides the one that is in force. */
 export const GROUP_PLACES_KEPT_MAX = 8;
+
+assert(GROUP_MEMBERS_MAX * GROUP_MEMBER_BYTES_MAX < STATE_ENTRY_BYTES_MAX);

@@ -44,6 +44,8 @@ export const READER_LOOKS = 3;
 export const LEADER_READ_AFTER_MS = 500;
 export const LEADER_READ_LATE_MS = 2 * TICK_MS;
 export const LEADER_READ_BATCH = 16;
+/** While a leader is away it is asked for so often: servers take 4 s or more to elect one. */
+export const LEADER_ASK_MS = 250;
 /** Where the last subscriber has left, frames are read with their bodies for so long. */
 export const LOG_BODIES_LINGER_MS = 30_000;
 /** A consumer that nobody asks ends by itself after this. */

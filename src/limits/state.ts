@@ -6,6 +6,8 @@ import { GiB, KiB, MiB } from './units.js';
 export const STATE_WRITE_MS = 10_000;
 /** Between two tries of one change. */
 export const STATE_RETRY_MS = 100;
+/** Before what a broker tells the others is tried again where it was refused. */
+export const STATE_AGAIN_MS = 5_000;
 /** Changes of one broker that are under way. */
 export const STATE_WRITES_MAX = 16_384;
 /** One entry, with room for headers in a message of 1 MiB: the longest is a group's, 64 cursors of 4 KiB. */

@@ -1,7 +1,7 @@
 /**
- * Finds out what containers are: asks the machine's runtimes when a new id comes up in a cgroup, several at once where
- * several came up, and records what they say. Nothing of it is in the way of events: they wait in the timeline, for a
- * bounded time, after which it is recorded that nobody said in time.
+ * Finds out what containers are: asks the machine's runtimes when a new id comes up in a cgroup, with one question for all
+ * that came up meanwhile, and records what they say. Nothing of it is in the way of events: they wait in the timeline, for
+ * a bounded time, after which it is recorded that nobody said in time.
  *
  *   Timeline ── unknown ids ──▶ ContainerNames ── ask() ──▶ Runtimes
  *   Recorder ◀── containers() ──┘  ▲──────────── answers ──────┘
@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { asBackplaneError } from '../errors.js';
 import { Pacer } from '../flow/pacer.js';
 import {
+  CONTAINER_QUESTIONS_MAX,
   CONTAINER_RETRY_MS_MAX,
   CONTAINER_RETRY_MS_MIN,
   CONTAINER_TRIES_MAX,
@@ -26,13 +27,16 @@ import type { RuntimePlace } from './source/containers/runtime-places.js';
 import { type RuntimeLog, Runtimes } from './source/containers/runtimes.js';
 
 interface Wanted {
-  /** By then it is recorded that nobody said in time; Infinity: that is recorded. */
-  lateMs: number;
-  /** When it is asked for next. */
+  /** When it is asked for next; Infinity: a question is under way. */
   dueMs: number;
+  /** An event waits for it, or did. */
+  awaited: boolean;
   /** Answers of all runtimes that did not have it. */
   tries: number;
 }
+
+/** Events that were read within so long count as read together. */
+const READS_APART_MS = 5;
 
 export interface ContainerLog extends RuntimeLog {
   error(message: string): void;
@@ -42,12 +46,16 @@ export class ContainerNames {
   readonly #runtimes: Runtimes;
   readonly #wanted = new Map<string, Wanted>();
   #timer: NodeJS.Timeout | undefined;
-  #asking = false;
+  #questions = 0;
   #lookedMs = Number.NEGATIVE_INFINITY;
   /** All events wait for what nobody names, and who may make cgroups makes as many ids as he likes: so long in all. */
   readonly #waits = new Pacer(CONTAINER_WAITS_SHARE, CONTAINER_WAITS_BURST_MS);
   /** Until then nothing waits. */
   #waitsFromMs = 0;
+  /** What was waited until then is counted. */
+  #countedMs = 0;
+  /** When events were read, by the ordinal below which all records were by then; only those that may still wait. */
+  #read: { ordinal: number; ms: number }[] = [];
   #stopped = false;
 
   readonly #recorder: Recorder;
@@ -75,7 +83,7 @@ export class ContainerNames {
     const { containersKnown, waitingContainer } = this.#recorder.timeline;
     const ids = containersKnown.takeUnknown();
     for (const id of ids) this.#want(id, nowMs);
-    if (waitingContainer) this.#want(waitingContainer.id, nowMs);
+    this.#noteRead(nowMs, waitingContainer?.ordinal);
     if (ids.length > 0 || waitingContainer) this.#work();
     if (nowMs - this.#lookedMs >= RUNTIME_LOOK_MS) this.#look(nowMs);
   }
@@ -98,14 +106,23 @@ export class ContainerNames {
     this.#record(found);
   }
 
-  #want(id: string, nowMs: number): void {
-    const lateMs = this.#waitsFromMs <= nowMs ? nowMs + CONTAINER_WAIT_MS : nowMs;
+  #want(id: string, nowMs: number): Wanted {
     const known = this.#wanted.get(id);
-    // What was recorded of it had to make room: an event waits anew.
-    if (known?.lateMs === Number.POSITIVE_INFINITY) known.lateMs = lateMs;
-    if (known !== undefined) return;
+    if (known !== undefined) return known;
     if (this.#wanted.size >= CONTAINERS_WANTED_MAX) this.#wanted.delete(this.#wanted.keys().next().value!);
-    this.#wanted.set(id, { lateMs, dueMs: nowMs, tries: 0 });
+    const wanted = { dueMs: nowMs, awaited: false, tries: 0 };
+    this.#wanted.set(id, wanted);
+    return wanted;
+  }
+
+  /** `waiting`: the record of the event that holds back all later ones. */
+  #noteRead(nowMs: number, waiting: number | undefined): void {
+    const ordinal = this.#recorder.log.nextOrdinal;
+    const oldestMs = nowMs - CONTAINER_WAIT_MS;
+    this.#read = this.#read.filter((read) => (waiting === undefined ? read.ms > oldestMs : read.ordinal > waiting));
+    const last = this.#read.at(-1);
+    if (last && nowMs - last.ms < READS_APART_MS) last.ordinal = ordinal;
+    else this.#read.push({ ordinal, ms: nowMs });
   }
 
   /** Does what is due, and sets the timer for what is due next. */
@@ -113,38 +130,47 @@ export class ContainerNames {
     clearTimeout(this.#timer);
     if (this.#stopped) return;
     const nowMs = performance.now();
-    const late: string[] = [];
-    const due: string[] = [];
-    let nextMs = Number.POSITIVE_INFINITY;
-    for (const [id, wanted] of this.#wanted) {
-      if (wanted.lateMs <= nowMs) late.push(id);
-      else nextMs = Math.min(nextMs, wanted.lateMs);
-      if (this.#asking) continue;
-      if (wanted.dueMs <= nowMs) due.push(id);
-      else nextMs = Math.min(nextMs, wanted.dueMs);
+    let nextMs = this.#letGo(nowMs);
+    if (this.#questions < CONTAINER_QUESTIONS_MAX) {
+      const due = [...this.#wanted].filter(([, { dueMs }]) => dueMs <= nowMs).map(([id]) => id);
+      if (due.length > 0) void this.#ask(due);
+      for (const { dueMs } of this.#wanted.values()) nextMs = Math.min(nextMs, dueMs);
     }
-    this.#tooLate(late, nowMs);
-    if (due.length > 0) void this.#ask(due);
     if (nextMs < Number.POSITIVE_INFINITY)
       this.#timer = setTimeout(() => this.#work(), Math.ceil(nextMs - nowMs)).unref();
   }
 
-  /** Lets events go on that wait for them. */
-  #tooLate(ids: readonly string[], nowMs: number): void {
-    if (ids.length === 0) return;
-    // Those that came up together were waited for together.
-    if (this.#waitsFromMs <= nowMs) this.#waitsFromMs = nowMs + this.#waits.spend(CONTAINER_WAIT_MS);
-    for (const id of ids) this.#wanted.get(id)!.lateMs = Number.POSITIVE_INFINITY;
-    this.#record(ids.map((id) => ({ id, unresolved: true })));
+  /**
+   * Lets events go on that have waited for long enough since they were read, for whichever containers: one behind others
+   * waits no longer than they do. Returns when the next will have.
+   */
+  #letGo(nowMs: number): number {
+    for (;;) {
+      const waiting = this.#recorder.timeline.waitingContainer;
+      if (waiting === undefined) return Number.POSITIVE_INFINITY;
+      const wanted = this.#want(waiting.id, nowMs);
+      awaitNow(wanted, nowMs);
+      const readMs = this.#read.find(({ ordinal }) => ordinal > waiting.ordinal)?.ms ?? nowMs;
+      const lateMs = this.#waitsFromMs <= nowMs ? readMs + CONTAINER_WAIT_MS : nowMs;
+      if (lateMs > nowMs) return lateMs;
+      if (this.#waitsFromMs <= nowMs) {
+        const waitedMs = nowMs - Math.max(readMs, this.#countedMs);
+        this.#waitsFromMs = nowMs + this.#waits.spend(waitedMs);
+        this.#countedMs = nowMs;
+      }
+      this.#record([{ id: waiting.id, unresolved: true }]);
+      // It could not be recorded.
+      if (this.#recorder.timeline.waitingContainer?.id === waiting.id) return nowMs + CONTAINER_WAIT_MS;
+    }
   }
 
   async #ask(ids: readonly string[]): Promise<void> {
-    this.#asking = true;
+    this.#questions += 1;
+    for (const id of ids) this.#wanted.get(id)!.dueMs = Number.POSITIVE_INFINITY;
     const { found, whole } = await this.#runtimes.ask(ids);
-    this.#asking = false;
+    this.#questions -= 1;
     const nowMs = performance.now();
     const asked = new Set(ids);
-    // Of a whole list only those: the others are recorded, or were not asked for because nobody runs in them.
     const named = new Map(found.filter(({ id }) => asked.has(id)).map((each) => [each.id, each]));
     for (const id of ids) {
       const wanted = this.#wanted.get(id);
@@ -169,4 +195,12 @@ export class ContainerNames {
       this.#log.error(`containers cannot be recorded: ${asBackplaneError(cause).message}`);
     }
   }
+}
+
+/** Its cgroup may have been seen long before its first program ran, and asked for so often that the next time is far. */
+function awaitNow(wanted: Wanted, nowMs: number): void {
+  if (wanted.awaited) return;
+  wanted.awaited = true;
+  wanted.tries = 0;
+  if (wanted.dueMs < Number.POSITIVE_INFINITY) wanted.dueMs = nowMs;
 }

@@ -1,8 +1,15 @@
-/** The version of the protocol between agents and brokers (uplink.proto), which each says in its first message. */
+/** What agents and brokers say of themselves in their first messages (uplink.proto), so that none misreads the other. */
 import { BackplaneError } from '../errors.js';
+import { shown } from '../text/shown.js';
 
-/** Raised by every change after which an older agent or broker would misread the other. Before 2 nobody said one. */
+/**
+ * The version of the protocol. Raised by a change after which an older agent or broker would misread the other, which
+ * only a new major version of Backplane may make. Before 2 nobody said one.
+ */
 export const PROTOCOL = 2;
+
+/** Of those who say none: brokers of 0.1 before they said one to agents. */
+const UNSAID = '0.1';
 
 /** Throws failed_precondition unless the other side speaks exactly this version. `other`: who that is, for people. */
 export function checkProtocol(other: string, protocol: number): void {
@@ -11,5 +18,21 @@ export function checkProtocol(other: string, protocol: number): void {
   throw new BackplaneError(
     'failed_precondition',
     `${other} speaks protocol version ${theirs}, this side version ${PROTOCOL}: upgrade both to the same version of Backplane`,
+  );
+}
+
+/**
+ * Throws failed_precondition, in one sentence that names both, unless two versions of Backplane (MAJOR.MINOR.PATCH) work
+ * together: of one major version, their minor versions at most one apart.
+ * @param other who is of the version `theirs`, for people
+ */
+export function checkVersions(other: string, theirs: string, ours: string): void {
+  const [their = '', our = ''] = [theirs, ours].map((version) => version || UNSAID);
+  const [a, b] = [their, our].map((version) => /^(\d+)\.(\d+)/.exec(version));
+  if (a && b && a[1] === b[1] && Math.abs(Number(a[2]) - Number(b[2])) <= 1) return;
+  throw new BackplaneError(
+    'failed_precondition',
+    `${other} is of version ${a ? their : shown(their)}, this side of ${our}: ` +
+      'only versions that are at most one minor version apart work together',
   );
 }

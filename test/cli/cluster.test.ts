@@ -1,7 +1,7 @@
 /** `backplane cluster`: the streams of brokers on NATS, against real servers. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -9,6 +9,7 @@ import { DiscardPolicy } from '@nats-io/jetstream';
 import { nkeys } from 'nats';
 import { JetStreamLogStore } from '../../src/broker/log/jetstream/jetstream-log-store.js';
 import { fitCluster, makeCluster } from '../../src/broker/nats/cluster-streams.js';
+import { connectNats } from '../../src/broker/nats/connect.js';
 import { openLink } from '../../src/broker/nats/nats-link.js';
 import { StreamWatch } from '../../src/broker/nats/stream-watch.js';
 import { natsLogOptions } from '../../src/cli/process/broker-options.js';
@@ -40,6 +41,9 @@ for (const version of ['newest', 'floor'] as const) {
       const again = await cluster('init');
       assert.equal(again.code, 1);
       assert.match(again.err, /cluster prod exists: stream BP_prod_0 is there/);
+      const there = await cluster('init', '--if-missing', '--log-bytes-max', '1GiB');
+      assert.deepEqual(there, { code: 0, out: 'cluster prod is there\n', err: '' });
+      assert.match((await cluster('check')).out, /^BP_prod_7: 0 of 64MiB/m, 'nothing is changed');
       assert.match((await cluster('set')).err, /needs what is to change: --log-bytes-max, --log-age-max or --replicas/);
       assert.equal((await cluster('set', '--log-bytes-max', '1GiB')).code, 0);
       const checked = await cluster('check');
@@ -152,8 +156,10 @@ test('a server that wants TLS and an nkey gets both', { skip: needsNats() }, asy
   writeFileSync(seed, user.getSeed());
   const authority = await TestAuthority.make('nats');
   const { ca } = authority;
-  const settings = async (host: string) => {
-    const { cert, key } = await authority.broker([host]);
+  let [host, cert, key] = ['', '', ''];
+  const settings = async (own: string) => {
+    host = own;
+    ({ cert, key } = await authority.broker([host]));
     const tls = `tls { cert_file: "${cert}", key_file: "${key}" }`;
     return `${tls}\nauthorization { users: [ { nkey: "${user.getPublicKey()}" } ] }`;
   };
@@ -170,6 +176,20 @@ test('a server that wants TLS and an nkey gets both', { skip: needsNats() }, asy
     assert.match(await check('--nats-ca', ca), /nats: none of .* can be used: .*[Aa]uthorization/);
     assert.match(await check('--nats-nkey', seed), /nats: none of .* can be used: .*certificate/);
     assert.match(await check('--nats-nkey', join(dir, 'none')), /nats\.nkey .*none cannot be read/);
+    // Whoever renews certificates replaces files: a connection that is lost comes back by the new ones.
+    const caFile = join(dir, 'ca.crt');
+    copyFileSync(ca, caFile);
+    const connection = await connectNats({ servers: servers.urls.split(','), ca: caFile, nkey: seed }, 'test');
+    const renewed = await TestAuthority.make('renewed');
+    const pem = await renewed.brokerPem([host]);
+    await servers.first.kill();
+    await until('it is noticed', () => connection.info === undefined);
+    writeFileSync(cert, pem.cert);
+    writeFileSync(key, pem.key);
+    copyFileSync(renewed.ca, caFile);
+    servers.first.start();
+    await until('it is connected again', () => connection.info !== undefined);
+    await connection.close();
   } finally {
     await servers.destroy();
   }

@@ -20,6 +20,7 @@ const START_MS_MAX = 120_000;
 const STOP_MS_MAX = 30_000;
 const LOG_BYTES = '512MiB';
 const CLUSTER = 'local';
+const LAST_CHARACTERS_MAX = 2_000;
 
 export interface PlainClusterOptions {
   /** Removed at the beginning and at the end. */
@@ -246,13 +247,18 @@ export class PlainCluster {
     });
     const log = createWriteStream(this.#log(name));
     for (const output of [child.stdout, child.stderr]) output.pipe(log, { end: false });
+    // Its log is removed with the rest: what it said last is told.
+    let last = '';
+    child.stderr.on('data', (bytes: Buffer) => {
+      last = (last + bytes.toString()).slice(-LAST_CHARACTERS_MAX);
+    });
     const over = new Promise<void>((ended) => {
       child.once('error', () => ended());
       child.once('close', () => ended());
     });
     void over.then(() => {
       log.end();
-      if (!this.#stopping) this.#options.onEnd(`${name} ended: see ${this.#log(name)}`);
+      if (!this.#stopping) this.#options.onEnd(`${name} ended: ${last.trim().split('\n').at(-1) || child.exitCode}`);
     });
     this.#processes.push({ name, child, over });
   }

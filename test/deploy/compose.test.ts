@@ -10,6 +10,8 @@ import { after, test } from 'node:test';
 import { parse } from 'yaml';
 import { Command, MAIN } from '../harness/bus/bus.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
+import { serverAddresses, startConfigured } from '../harness/nats/configured-servers.js';
+import { needsNats } from '../harness/nats/nats-package.js';
 import { ownAddress } from '../harness/own-address.js';
 import { until } from '../harness/until.js';
 import { misspeltOnce } from './misspelt.js';
@@ -45,7 +47,7 @@ test('docker-compose takes the file without a word, and no misspelt key', { skip
   assert.deepEqual([status, stdout, stderr], [0, '', '']);
   // Free: what variables, volumes and services are called, and extensions.
   const isFree = (path: readonly (string | number)[]) => {
-    return /^(services|volumes|x-[^.]*|services\.[^.]+\.environment)$/.test(path.join('.'));
+    return /^(services|volumes|x-.*|services\.[^.]+\.environment)$/.test(path.join('.'));
   };
   const seen = new Set<string>();
   for (const { path, document: wrong } of misspeltOnce(document, isFree)) {
@@ -99,36 +101,82 @@ const skip =
     ? 'needs root'
     : spawnSync('promtool', ['--version']).status !== 0
       ? 'needs prometheus and promtool (package prometheus)'
-      : IS_LONG
-        ? false
-        : 'takes seconds: npm run check';
+      : needsNats() || (IS_LONG ? false : 'takes seconds: npm run check');
 
-test('what it starts runs as plain processes, with its commands, certificates and settings', { skip }, async () => {
+test('what it starts runs as plain processes, with its commands, certificates and settings', { skip }, async (t) => {
   const volumes = new Volumes();
   makeCertificates(volumes);
-  const { broker, agent, prometheus } = document.services as Record<'broker' | 'agent' | 'prometheus', Service>;
-  // The certificates are for 127.0.0.1, too.
-  const args = broker.command!.map((word) => volumes.placed(word.replace(/0\.0\.0\.0:\d+/, '127.0.0.1:0'), broker));
-  const said = await new Command(args, volumes.environment(broker)).says(/^listening on .* and /m);
-  const [, grpc = '', http = ''] = /listening on (\S+) \(gRPC\) and https:\/\/(\S+)/.exec(said) ?? [];
-  const brokerEnv = { ...volumes.environment(broker), BACKPLANE_BROKERS: grpc };
-  const agentEnv = { ...volumes.environment(agent), BACKPLANE_BROKERS: grpc, BACKPLANE_SOURCE: 'synthetic' };
+  const { services } = document;
+  const { agent, prometheus } = services as Record<'agent' | 'prometheus', Service>;
+  const placeNats = await startNats(volumes, (stop) => t.after(stop));
+  const brokers: { readonly grpc: string; readonly http: string; readonly env: Record<string, string> }[] = [];
+  const init = services['cluster-init']!;
+  const words = placeNats(init.command!.map((word) => volumes.placed(word, init)));
+  for (const said of ['is made', 'is there']) {
+    const made = new Command(words.slice(1), {});
+    assert.equal(await made.exited, 0, made.said);
+    assert.equal(made.stdout, `cluster compose ${said}\n`);
+  }
+  for (const name of ['broker-1', 'broker-2']) {
+    const broker = services[name]!;
+    // The certificates are for 127.0.0.1, too.
+    const args = broker.command!.map((word) => volumes.placed(word.replace(/0\.0\.0\.0:\d+/, '127.0.0.1:0'), broker));
+    const said = await new Command(placeNats(args), volumes.environment(broker)).says(/^listening on .* and /m);
+    const [, grpc = '', http = ''] = /listening on (\S+) \(gRPC\) and https:\/\/(\S+)/.exec(said) ?? [];
+    brokers.push({ grpc, http, env: { ...volumes.environment(broker), BACKPLANE_BROKERS: grpc } });
+    const status = new Command(broker.healthcheck!.test.slice(2), brokers.at(-1)!.env);
+    assert.equal(await status.exited, 0, status.said);
+    await until('that a power cut loses nothing', async () => {
+      const again = new Command(['status'], brokers.at(-1)!.env);
+      await again.exited;
+      return /^durability: +always$/m.test(again.stdout);
+    });
+  }
+  const all = brokers.map(({ grpc }) => grpc).join(',');
+  assert.equal(agent.environment!['BACKPLANE_BROKERS'], 'broker-1:8484,broker-2:8484');
+  const agentEnv = { ...volumes.environment(agent), BACKPLANE_BROKERS: all, BACKPLANE_SOURCE: 'synthetic' };
   const node = volumes.environment(agent)['BACKPLANE_NODE_NAME'];
   const running = new Command([...agent.command!], agentEnv);
-  const within = (words: readonly string[]) => new Command(words, brokerEnv);
-  const status = within(broker.healthcheck!.test.slice(2));
-  assert.equal(await status.exited, 0, status.said);
-  await until(
-    'the node',
-    async () => {
-      const nodes = within(['nodes']);
-      await nodes.exited;
-      return new RegExp(`^${node} `, 'm').test(nodes.stdout) || running.goesOn();
-    },
-    () => running.said,
+  for (const { env } of brokers) {
+    await until(
+      'the node',
+      async () => {
+        const nodes = new Command(['nodes'], env);
+        await nodes.exited;
+        return new RegExp(`^${node} `, 'm').test(nodes.stdout) || running.goesOn();
+      },
+      () => running.said,
+    );
+    const observe = new Command(['observe', '--follow', '--limit', '1'], env);
+    assert.equal(await observe.exited, 0, observe.said);
+  }
+  await scraped(
+    volumes,
+    prometheus,
+    brokers.map(({ http }) => http),
+    await ownAddress(),
   );
-  await scraped(volumes, prometheus, http, await ownAddress());
 });
+
+/** Returns what puts the addresses of the servers into a command. */
+async function startNats(volumes: Volumes, onStop: (stop: () => Promise<void>) => void) {
+  const addresses = await serverAddresses('127.0.0.1');
+  const service = document.services['nats-1']!;
+  const files = Object.fromEntries(
+    ['ca.crt', 'own.crt', 'own.key'].map((name) => [`/certs/${name}`, volumes.placed(`/certs/${name}`, service)]),
+  );
+  const text = readFileSync('deploy/docker/nats.conf', 'utf8');
+  const names = ['nats-1', 'nats-2', 'nats-3'];
+  const configuration = { text, names, variable: 'SERVER_NAME', dir: scratchDirectory('nats'), addresses, files };
+  onStop(await startConfigured(configuration, files['/certs/ca.crt']!));
+  return (words: readonly string[]) =>
+    words.map((word) =>
+      names.reduce((so, name, at) => {
+        const { client, monitor } = addresses[at]!;
+        return so.replace(`${name}:4222`, client).replace(`${name}:8222`, monitor);
+      }, word),
+    );
+}
 
 function makeCertificates(volumes: Volumes): void {
   const { certificates } = document.services as Record<'certificates', Service>;
@@ -155,6 +203,8 @@ function makeCertificates(volumes: Volumes): void {
   assert.equal(readFileSync(join(dir, 'authority/ca.crt'), 'utf8'), authority, 'the authority stays');
   for (const [folder, uid] of [
     ['broker', 1000],
+    ['nats', 1000],
+    ['broker/nats', 1000],
     ['agent', 0],
     ['prometheus', 65_534],
     ['grafana', 472],
@@ -165,12 +215,14 @@ function makeCertificates(volumes: Volumes): void {
 }
 
 /** The real Prometheus with the files of docker-compose.yml finds the broker, and answers who shows Grafana's certificate. */
-async function scraped(volumes: Volumes, service: Service, broker: string, address: string): Promise<void> {
+async function scraped(volumes: Volumes, service: Service, brokers: readonly string[], address: string): Promise<void> {
   const dir = scratchDirectory('prometheus');
   const file = (name: string, text = readFileSync(`deploy/docker/${name}.yaml`, 'utf8')) => {
     writeFileSync(
       join(dir, `${name}.yaml`),
-      volumes.placed(text, service).replace('broker:8485', broker).replaceAll('15s', '500ms'),
+      brokers
+        .reduce((so, broker, at) => so.replace(`broker-${at + 1}:8485`, broker), volumes.placed(text, service))
+        .replaceAll('15s', '500ms'),
     );
     return join(dir, `${name}.yaml`);
   };
@@ -191,7 +243,9 @@ async function scraped(volumes: Volumes, service: Service, broker: string, addre
       readFileSync(join(certs, name)),
     );
     const up = async () =>
-      /"value":\[[^\]]*"1"\]/.test(await asked(address, '/api/v1/query?query=up', { ca, cert, key }).catch(() => ''));
+      /"value":\[[^\]]*"2"\]/.test(
+        await asked(address, '/api/v1/query?query=sum(up)', { ca, cert, key }).catch(() => ''),
+      );
     await until('a scrape', up, () => log);
     await assert.rejects(asked(address, '/api/v1/query?query=up', { ca }), /alert|reset|ECONN/i);
   } finally {

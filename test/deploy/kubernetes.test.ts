@@ -15,6 +15,8 @@ import { parse } from 'yaml';
 import { TestAuthority } from '../harness/access/certificates.js';
 import { Command } from '../harness/bus/bus.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
+import { type Configuration, serverAddresses, startConfigured } from '../harness/nats/configured-servers.js';
+import { needsNats } from '../harness/nats/nats-package.js';
 import { ownAddress } from '../harness/own-address.js';
 import { until } from '../harness/until.js';
 import { MISSPELT } from './misspelt.js';
@@ -23,8 +25,9 @@ import { programOfTrixie } from './trixie.js';
 
 const FOLDER = 'deploy/kubernetes';
 /** What people apply. */
-const APPLIED = ['single', 'nats', 'prometheus-operator'];
+const APPLIED = ['single', 'cluster', 'nats', 'prometheus-operator', 'prometheus-adapter'];
 const NODE = 'worker-1';
+const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const kustomize = programOfTrixie('kustomize');
 const skip = kustomize.missing;
 
@@ -43,7 +46,7 @@ before(async () => {
   [own, grpc, http] = await Promise.all([TestAuthority.make('kubernetes'), ownAddress(), ownAddress()]);
   const hosts = [grpc, http].map((address) => address.split(':')[0]!);
   const { cert, key } = await own.brokerPem(hosts);
-  for (const folder of ['single', 'nats']) {
+  for (const folder of ['single', 'cluster', 'nats']) {
     const certs = join(copy, folder, 'certs');
     mkdirSync(certs);
     for (const name of ['broker', 'nats']) {
@@ -55,7 +58,8 @@ before(async () => {
   }
   const { publicKey, privateKey } = await generateKeyPair('RS256');
   const jwk = { ...(await exportJWK(publicKey)), alg: 'RS256', kid: 'k' };
-  writeFileSync(join(copy, 'single/jwks.json'), JSON.stringify({ keys: [jwk] }));
+  for (const folder of ['single', 'cluster'])
+    writeFileSync(join(copy, folder, 'jwks.json'), JSON.stringify({ keys: [jwk] }));
   sign = (audience, account) =>
     new SignJWT({ 'kubernetes.io': { namespace: 'backplane', node: { name: NODE } } })
       .setProtectedHeader({ alg: 'RS256', kid: 'k' })
@@ -87,12 +91,14 @@ test('kustomize builds what is applied, and refuses a misspelt key in each of it
 
 test('the image is of this version', () => {
   const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
-  const text = readFileSync(join(FOLDER, 'single/kustomization.yaml'), 'utf8');
-  const { images } = parse(text) as { images: readonly { newTag: string }[] };
-  assert.deepEqual(
-    images.map(({ newTag }) => newTag),
-    [version],
-  );
+  for (const folder of ['single', 'cluster']) {
+    const text = readFileSync(join(FOLDER, folder, 'kustomization.yaml'), 'utf8');
+    const { images } = parse(text) as { images: readonly { newTag: string }[] };
+    assert.deepEqual(
+      images.map(({ newTag }) => newTag),
+      [version],
+    );
+  }
 });
 
 test('all reach the brokers by the name that their certificate is made for', { skip }, () => {
@@ -131,6 +137,80 @@ test('a broker runs with its files, and an agent joins by the token of its pod',
   assert.equal(await listed.exited, 0, listed.stderr);
   assert.match(listed.stdout, new RegExp(`^${NODE} `, 'm'));
 });
+
+const skipLong = skip || needsNats() || (IS_LONG ? false : 'takes seconds: npm run check');
+
+test('brokers of a cluster run with their files on the servers, after its job, and an agent is seen by both', {
+  skip: skipLong,
+}, async (t) => {
+  const built = build('cluster');
+  assert.equal(built.status, 0, built.stderr);
+  const all = manifestsIn(built.stdout);
+  const certificate = await natsFor(own);
+  t.after(await startConfigured(certificate, own.ca));
+  const given = (of: string) => {
+    const dir = scratchDirectory(of);
+    return { dir, replaced: (text: string) => placedAddresses(text, certificate) };
+  };
+  const client = await own.client('broker');
+  // What operators make for brokers; here of the same authority.
+  for (const manifest of all) {
+    if (manifest.metadata.name !== 'backplane-nats-client') continue;
+    const base64 = (file: string) => readFileSync(file).toString('base64');
+    Object.assign(manifest.data!, { 'broker.crt': base64(client.cert), 'broker.key': base64(client.key) });
+  }
+  for (const said of ['is made', 'is there']) {
+    const job = (await Pod.of(all, 'Job', 'backplane-cluster-init', given('init'))).start();
+    assert.equal(await job.exited, 0, job.said);
+    assert.equal(job.stdout, `cluster backplane ${said}\n`);
+  }
+  const brokers: { readonly at: string; readonly pod: Pod }[] = [];
+  for (const _ of [1, 2]) {
+    const at = `${grpc.split(':')[0]}:${(await ownAddress()).split(':')[1]}`;
+    const flags = { '--grpc-listen': at, '--http-listen': `${at.split(':')[0]}:0` };
+    const env = { BACKPLANE_BROKERS: at };
+    const pod = await Pod.of(all, 'Deployment', 'backplane-broker', { ...given('broker'), flags, env });
+    await pod.start().says(/^listening on /m);
+    brokers.push({ at, pod });
+  }
+  const agent = await Pod.of(all, 'DaemonSet', 'backplane-agent', {
+    dir: scratchDirectory('agent'),
+    fields: { 'spec.nodeName': NODE },
+    token: ({ audience = 'https://kubernetes.default.svc' }, account) => sign(audience, account),
+    env: { BACKPLANE_BROKERS: brokers[1]!.at, BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '10' },
+  });
+  const running = agent.start();
+  for (const { pod } of brokers) {
+    const observe = pod.exec('observe', '--follow', '--limit', '1');
+    assert.equal(await observe.exited, 0, observe.said + running.said);
+  }
+  const nodes = brokers[0]!.pod.exec('nodes');
+  await nodes.exited;
+  assert.match(nodes.stdout, new RegExp(`^${NODE} `, 'm'));
+});
+
+const NATS_NAMES = [0, 1, 2].map((at) => `backplane-nats-${at}.backplane-nats.backplane.svc`);
+
+async function natsFor(authority: TestAuthority): Promise<Configuration> {
+  const addresses = await serverAddresses();
+  const hosts = addresses.flatMap((server) => Object.values(server) as string[]).map((at) => at.split(':')[0]!);
+  const holder = { kind: 'nats', name: 'nats', hosts } as const;
+  const { cert, key } = authority.write(await authority.authority.issue(holder, 3_600_000, Date.now()));
+  const folder = '/etc/nats';
+  const files = {
+    [`${folder}/certificate/nats.crt`]: cert,
+    [`${folder}/certificate/nats.key`]: key,
+    [`${folder}/authority/ca.crt`]: authority.ca,
+  };
+  const text = readFileSync(`${FOLDER}/nats/nats.conf`, 'utf8');
+  return { text, names: NATS_NAMES, variable: 'POD_NAME', dir: scratchDirectory('nats'), addresses, files };
+}
+
+function placedAddresses(text: string, { addresses }: Configuration): string {
+  return addresses.reduce((so, { client, monitor }, at) => {
+    return so.replace(`${NATS_NAMES[at]}:4222`, client).replace(`${NATS_NAMES[at]}:8222`, monitor);
+  }, text);
+}
 
 async function statusOf(path: string): Promise<number | undefined> {
   const asked = get(`https://${http}${path}`, { ca: readFileSync(own.ca), agent: false });

@@ -60,6 +60,8 @@ export interface Given {
   readonly env?: Readonly<Record<string, string>>;
   /** What flags say instead, by their names. */
   readonly flags?: Readonly<Record<string, string>>;
+  /** Puts addresses of this machine in place of names of the cluster. */
+  readonly replaced?: (text: string) => string;
 }
 
 /** The first container of a workload. */
@@ -83,7 +85,8 @@ export class Pod {
       places.set(mountPath, folder);
       await fill(folder, all, manifest, volume, given);
     }
-    const placed = (text: string) => [...places].reduce((so, [from, to]) => so.replace(`${from}/`, `${to}/`), text);
+    const placed = (text: string) =>
+      [...places].reduce((so, [from, to]) => so.replace(`${from}/`, `${to}/`), given.replaced?.(text) ?? text);
     const variables = env.map(({ name: variable, value, valueFrom }) => {
       const text = value ?? given.fields?.[valueFrom!.fieldRef.fieldPath];
       if (text === undefined) throw new Error(`${variable} has no value`);

@@ -1,7 +1,7 @@
 /** The units of systemd, held to systemd itself; and nothing that is deployed goes without TLS. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
@@ -10,27 +10,30 @@ const FOLDER = 'deploy/systemd';
 const missing =
   spawnSync('systemd-analyze', ['--version']).status === 0 ? false : 'needs systemd-analyze (package systemd)';
 
+/** A copy of the units and their drop-ins, which lie where systemd looks for them. */
+function changed(change: (text: string) => string) {
+  const dir = scratchDirectory('units');
+  cpSync(FOLDER, dir, { recursive: true });
+  const names = readdirSync(dir, { recursive: true, encoding: 'utf8' });
+  const files = names.map((name) => join(dir, name)).filter((file) => statSync(file).isFile());
+  for (const file of files) writeFileSync(file, change(readFileSync(file, 'utf8')));
+  return { files, units: files.filter((file) => file.endsWith('.service')) };
+}
+
 function verified(units: readonly string[]) {
   return spawnSync('systemd-analyze', ['verify', ...units], { encoding: 'utf8' });
 }
 
-test('systemd takes the units without a word', { skip: missing }, () => {
-  const units = readdirSync(FOLDER).map((name) => `${FOLDER}/${name}`);
-  const { status, stdout, stderr } = verified(units);
+test('systemd takes the units and their drop-ins without a word', { skip: missing }, () => {
+  const { status, stdout, stderr } = verified(changed((text) => text).units);
   assert.deepEqual([status, stdout, stderr], [0, '', '']);
 });
 
-test('a misspelt key of a unit is told, though with success', { skip: missing }, () => {
-  const dir = scratchDirectory('units');
-  const units = readdirSync(FOLDER).map((name) => {
-    writeFileSync(
-      join(dir, name),
-      readFileSync(join(FOLDER, name), 'utf8').replace('\nTimeoutStopSec=', '\nTimeoutStopsSec='),
-    );
-    return join(dir, name);
-  });
+test('a misspelt key of a unit or a drop-in is told, though with success', { skip: missing }, () => {
+  const { files, units } = changed((text) => text.replace('\nTimeoutStopSec=', '\nTimeoutStopsSec='));
   const { stderr } = verified(units);
-  for (const unit of units) assert.match(stderr, new RegExp(`${unit}:\\d+: Unknown key.* 'TimeoutStopsSec'`));
+  assert.equal(files.length, units.length + 1);
+  for (const file of files) assert.match(stderr, new RegExp(`${file}:\\d+: Unknown key.* 'TimeoutStopsSec'`));
 });
 
 test('nothing that is deployed says "insecure"', () => {

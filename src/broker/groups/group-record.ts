@@ -8,7 +8,7 @@
  * A group is one entry, so that the slices of one commit are changed together or not at all.
  */
 import * as z from 'zod';
-import { GROUP_PARKED_BYTES_MAX, GROUP_PLACES_KEPT_MAX, GROUP_SLICES } from '../../limits.js';
+import { GROUP_EPOCH_MAX, GROUP_PARKED_BYTES_MAX, GROUP_PLACES_KEPT_MAX, GROUP_SLICES } from '../../limits.js';
 import { compileNamed, type Predicate } from '../../subscriptions/predicate.js';
 import { checkGroupName } from '../../subscriptions/request/group-request.js';
 import { keptNodeGlobs } from '../../subscriptions/request/node-globs.js';
@@ -66,7 +66,7 @@ export interface ParkedCursor {
 const whole = z.number().int().nonnegative();
 const holder = z.object({ broker: z.string(), member: z.string() });
 const slice = z.object({
-  ...{ epoch: whole, cursor: z.string(), committedMs: whole },
+  ...{ epoch: whole.max(GROUP_EPOCH_MAX), cursor: z.string(), committedMs: whole },
   ...{ ordinal: whole.optional(), holder: holder.optional() },
 });
 const record = z.object({
@@ -127,8 +127,11 @@ export function parkedCursors(value: unknown): readonly ParkedCursor[] {
 
 /** Throws when the entry is not what a broker writes. */
 export function checkGroupState(key: string, value: unknown): void {
-  if (key.startsWith(GROUP_PREFIX)) predicateOf(groupRecord(value));
-  else if (key.startsWith(PARKED_PREFIX)) parkedCursors(value);
+  if (key.startsWith(GROUP_PREFIX)) {
+    const record = groupRecord(value);
+    if (key !== groupKey(record.name)) throw new Error(`${key} is of the group ${record.name}`);
+    predicateOf(record);
+  } else if (key.startsWith(PARKED_PREFIX)) parkedCursors(value);
   else throw new Error(`no group has the key ${key}`);
 }
 

@@ -11,6 +11,7 @@ import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
 import { type GroupPresence, type RemoteMember, withoutReplaced } from './presence/group-presence.js';
 import { isOtherwiseHeld, type Plan, planFor, wasBefore } from './presence/plan.js';
+import { SliceEpochs } from './presence/slice-epochs.js';
 import { type SliceCommit, SliceCommits, type SliceCommitsParts } from './slice-commits.js';
 import { SliceLease } from './slice-lease.js';
 import { Slots } from './slots.js';
@@ -47,8 +48,7 @@ export class Group {
   /** Of the others. */
   #others: readonly RemoteMember[] = [];
   readonly #commits: SliceCommits;
-  /** By slice, the latest epoch that is known of it: the next is later, also where the state lost some. */
-  readonly #epochs: number[];
+  readonly #epochs: SliceEpochs;
   /** The slices of the record that was looked at last. */
   #known: readonly SliceRecord[] | undefined;
   /** Other brokers do not know all of this one's members. */
@@ -70,7 +70,7 @@ export class Group {
     gatherMs = 0,
   ) {
     this.#slots = new Slots(count);
-    this.#epochs = Array.from({ length: count }, () => 0);
+    this.#epochs = new SliceEpochs(count);
     this.#gatherMs = gatherMs;
     this.#commits = new SliceCommits(name, this.#slots, parts, {
       settled: (slice) => {
@@ -104,7 +104,7 @@ export class Group {
 
   /** The latest epoch of any slice. */
   get epochMax(): number {
-    return Math.max(...this.#epochs);
+    return this.#epochs.max;
   }
 
   /** Members of all brokers. */
@@ -122,7 +122,7 @@ export class Group {
       const message = `member ${name} of group ${this.name} is connected: two cannot have one name`;
       throw new BackplaneError('already_exists', message, { field: 'member' });
     }
-    for (const { slice, epoch } of had) this.#raise(slice, epoch);
+    this.#epochs.had(had, this.#slices);
     if (known !== undefined) {
       known.returned(stream);
       for (const slice of this.#slots.of(known)) {
@@ -137,7 +137,7 @@ export class Group {
       throw new BackplaneError('resource_exhausted', message, { retryAfterMs: RETRY_AFTER_MS });
     }
     const orders = [...this.#members.values(), ...this.#others].map(({ order }) => order);
-    const member = new Member(name, stream, 1 + Math.max(0, ...orders));
+    const member = new Member(name, stream, Math.min(Number.MAX_SAFE_INTEGER, 1 + Math.max(0, ...orders)));
     member.replaces(wasBefore(name, had, this.#slices, this.parts.presence.broker));
     this.#members.set(member.id, member);
     const gatherMs = this.#gatherMs;
@@ -160,13 +160,23 @@ export class Group {
     this.#drop(member);
   }
 
-  /** The other broker whose members have all these slices in these epochs; undefined where it is none, or several. */
+  /**
+   * The other broker that gave all these slices in these epochs; undefined where it is none, or several. Whether it is
+   * alive, and which members it has, may not have been read yet.
+   */
   brokerOf(commits: readonly SliceCommit[]): string | undefined {
     const slices = this.#slices;
+    const own = this.parts.presence.broker;
     const brokers = commits.map(({ slice, epoch }) => {
-      return slices[slice]?.epoch === epoch && this.isOthers(slice) ? slices[slice].holder?.broker : undefined;
+      const { epoch: latest, holder } = slices[slice] ?? {};
+      return latest === epoch && holder?.broker !== own ? holder?.broker : undefined;
     });
     return brokers.every((broker) => broker === brokers[0]) ? brokers[0] : undefined;
+  }
+
+  /** Whether any of it is of an epoch that this broker has not read of yet. */
+  isAhead(commits: readonly SliceCommit[]): boolean {
+    return this.#epochs.isAhead(commits, this.#slices);
   }
 
   /** See SliceCommits. */
@@ -181,13 +191,16 @@ export class Group {
 
   /** The state has another record of the group, written by whichever broker. */
   changed({ slices }: GroupRecord): void {
-    for (const [slice, { epoch }] of slices.entries()) this.#raise(slice, epoch);
+    this.#epochs.read(slices);
     const known = this.#known;
     this.#known = slices;
-    if (this.#pauses > 0) return;
-    for (const { slice, lease } of this.#slots.held) {
-      if (slices[slice]?.epoch !== lease.epoch) this.#lose(slice);
+    for (const { slice, owner, lease } of this.#slots.held) {
+      if (slices[slice]?.epoch === lease.epoch) continue;
+      // While the group is being changed its streams are about to end; others may have the slice already.
+      if (this.#pauses > 0) owner.stream?.stop(slice);
+      else this.#lose(slice);
     }
+    if (this.#pauses > 0) return;
     if (known === undefined || slices.some((each, slice) => isOtherwiseHeld(each, known[slice]))) {
       if (this.#members.size > 0) this.rebalance();
     }
@@ -329,7 +342,7 @@ export class Group {
         if (isOtherwiseHeld(each, planned[slice])) return each;
         const { holder, ordinal, ...rest } = each;
         if (member === undefined) return releases.has(slice) ? rest : each;
-        return { ...rest, epoch: this.#nextEpoch(slice, each.epoch), holder: { broker, member: member.id } };
+        return { ...rest, epoch: this.#epochs.next(slice, each.epoch), holder: { broker, member: member.id } };
       });
       if (slices.every((each, slice) => each === before.slices[slice])) return before;
       return { ...before, aloneSinceMs: gives.size > 0 ? undefined : before.aloneSinceMs, slices };
@@ -359,17 +372,8 @@ export class Group {
   inNewEpochs(slices: readonly SliceRecord[]): SliceRecord[] {
     return slices.map(({ ordinal, holder, ...rest }, slice) => ({
       ...rest,
-      epoch: this.#nextEpoch(slice, rest.epoch),
+      epoch: this.#epochs.next(slice, rest.epoch),
     }));
-  }
-
-  #nextEpoch(slice: number, epoch: number): number {
-    return Math.max(epoch, this.#epochs[slice]!) + 1;
-  }
-
-  #raise(slice: number, epoch: number): void {
-    const known = this.#epochs[slice];
-    if (known !== undefined && epoch > known) this.#epochs[slice] = epoch;
   }
 
   #membersChanged(): void {

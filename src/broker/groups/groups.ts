@@ -168,6 +168,8 @@ export class Groups {
     const { group } = this.get(name);
     const { relay } = this.#options.presence;
     const broker = relay && group.brokerOf(commits);
+    // It is not fenced for that: whoever is told so drops what it has, and is not given it again.
+    if (relay && group.isAhead(commits)) throw notReadYet(name);
     if (broker === undefined) await group.commit(commits);
     else await relay!.send(broker, name, commits);
   }
@@ -327,8 +329,12 @@ export class Groups {
     const live = this.#live.get(name);
     if (record === undefined) {
       if (live !== undefined) this.#forget(live);
-    } else if (live === undefined) this.#restore(record, true);
-    else live.changed(record);
+    } else if (live?.isOf(record)) live.changed(record);
+    else {
+      // Deleted and made anew: what was between may not be told.
+      if (live !== undefined) this.#forget(live);
+      this.#restore(record, true);
+    }
   }
 
   /** Members of a broker that cannot reach the others get nothing here any more: they may find another one. */
@@ -399,6 +405,11 @@ function checkSame(record: GroupRecord, live: LiveGroup, checked: CheckedSubscri
 
 function other(field: string, message: string): BackplaneError {
   return new BackplaneError('failed_precondition', message, { field });
+}
+
+function notReadYet(name: string): BackplaneError {
+  const message = `this broker has not read yet who has these slices of group ${name}: commit again`;
+  return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
 }
 
 function cutOff(): BackplaneError {

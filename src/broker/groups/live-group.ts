@@ -125,6 +125,12 @@ export class LiveGroup {
     return this.#changes.run(() => this.#change(write));
   }
 
+  /** Whether a record is of this group, and not of a later one of its name. */
+  isOf({ createdMs, slices, globs }: GroupRecord): boolean {
+    const known = this.#known;
+    return createdMs === known.createdMs && slices.length === this.#count && globs.join() === known.globs.join();
+  }
+
   /** The state has another record of the group, written by whichever broker. */
   changed(record: GroupRecord): void {
     const known = this.#known;
@@ -264,12 +270,8 @@ export class LiveGroup {
   }
 
   #passed(slice: number, cursor: string): void {
-    try {
-      const offset = offsetOf(cursor, slice);
-      if (offset !== undefined) this.lag.committed(slice, offset);
-    } catch {
-      // A newer broker's: how far it is cannot be said here.
-    }
+    const offset = offsetOf(cursor, slice);
+    if (offset !== undefined) this.lag.committed(slice, offset);
   }
 
   #includes(node: string, watermarkNs: bigint): boolean {

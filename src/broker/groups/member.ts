@@ -73,5 +73,7 @@ export class Member {
 
 /** What other brokers are told of each of some hundred members must fit one entry. */
 function shortened(text = ''): string {
-  return text.slice(0, GROUP_MEMBER_TEXT_MAX);
+  let short = text.slice(0, GROUP_MEMBER_TEXT_MAX);
+  while (Buffer.byteLength(JSON.stringify(short)) > GROUP_MEMBER_TEXT_MAX + 2) short = short.slice(0, -1);
+  return short;
 }

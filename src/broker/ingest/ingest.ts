@@ -23,6 +23,7 @@ import type { PartitionLog } from '../log/partition-log.js';
 import type { NodeRecord, Refusal } from '../nodes/node-record.js';
 import { type HeldFrames, isDiskTrouble } from './held-frames.js';
 import { type Due, IdleCoverage } from './idle-coverage.js';
+import { Intake } from './intake.js';
 
 export interface IngestCounters {
   frames: number;
@@ -67,6 +68,8 @@ interface Taken {
 export class Ingest {
   readonly totals: IngestCounters = { frames: 0, events: 0, bytes: 0, duplicates: 0, refused: 0 };
   readonly byTopic = new Map<string, { frames: number; events: number; bytes: number }>();
+  /** What calls accept() takes its turn there. */
+  readonly intake = new Intake();
 
   /** By node and topic, the frames that are not durable yet, also those of earlier sessions. */
   readonly #lanes = new Lanes();

@@ -15,9 +15,10 @@ import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
 import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
-import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
+import { checkProtocol, checkVersions, PROTOCOL } from '../../wire/protocol.js';
 import type { AgentAccess, GreetedNode } from '../access/agent-access.js';
 import { addressOf } from '../access/peer-address.js';
+import { partitionOf } from '../log/partition-log.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from '../nodes/node-registry.js';
 import { NodeSession, type UplinkCall } from '../nodes/node-session.js';
@@ -38,6 +39,8 @@ export class UplinkService {
   readonly #ingest: Ingest;
   readonly #onRefusal: (what: string, error: BackplaneError) => void;
   readonly #access: UplinkAccess;
+  /** Of this broker. */
+  readonly #version: string;
   /** Ends the session that the node has at another broker. */
   readonly #takeOver: (node: string) => Promise<void>;
 
@@ -47,9 +50,11 @@ export class UplinkService {
     ingest: Ingest,
     onRefusal: (what: string, error: BackplaneError) => void,
     access: UplinkAccess,
+    version: string,
     takeOver: (node: string) => Promise<void> = async () => undefined,
   ) {
     this.#access = access;
+    this.#version = version;
     this.#takeOver = takeOver;
     this.#registry = registry;
     this.#budgets = budgets;
@@ -162,7 +167,9 @@ export class UplinkService {
     const greeted = this.#access.greet(call, said.node);
     const hello = { ...said, node: greeted.node };
     checkName('hello.node', hello.node);
-    checkProtocol(`the agent of node ${hello.node}`, hello.protocol);
+    const agent = `the agent of node ${hello.node}`;
+    checkProtocol(agent, hello.protocol);
+    checkVersions(agent, hello.version, this.#version);
     this.#registry.makeWay(hello);
     await this.#takeOver(hello.node);
     // Frames of the earlier session may still be pending. The welcome must state where the log ends after them.
@@ -190,6 +197,7 @@ export class UplinkService {
       covered: covered.map(({ to, ...rest }) => ({ ...rest, to: positionToMessage(to) })),
       epochMin,
       protocol: PROTOCOL,
+      version: this.#version,
     };
   }
 
@@ -199,54 +207,76 @@ export class UplinkService {
     const acknowledgements = new Acknowledgements(session);
     let pendingBytes = 0;
     let heldFrames = 0;
+    /** Messages that have not had their turn. */
+    let waiting = 0;
     const pace = new Pace(call, this.#budgets.meter(session.record, 'live'), session.closed, () => {
-      return heldFrames === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX;
+      return heldFrames === 0 && waiting === 0 && pendingBytes <= UNACKNOWLEDGED_BYTES_MAX;
     });
-    // A stream with a held frame is not read either, so that held frames stay bounded.
-    const onHeld = (held: boolean) => {
-      heldFrames += held ? 1 : -1;
-      if (held) call.pause();
-      else pace.goOn();
-    };
-    const take = (frameBytes: Buffer, taken: () => void) => {
-      const { record } = session;
-      const { topic, coveredTo, durable, refusal } = this.#ingest.accept(session, frameBytes, onHeld);
-      if (refusal) {
-        const told = `${refusal.message}; it is stated as a gap`;
-        this.#onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
-      }
-      durable.then(
-        (isDurable) => {
-          taken();
-          pace.goOn();
-          if (!isDurable) return;
-          this.#registry.delivered(record);
-          acknowledgements.add(topic, coveredTo, frameBytes.length);
-        },
-        (cause) => this.#end(session, cause),
-      );
-    };
-    call.on('data', (bytes: Buffer) => {
-      if (!session.open) return;
+    const takeMessage = (bytes: Buffer, free: () => void) => {
+      // A stream with a held frame is not read either, so that held frames stay bounded; others need not wait for it.
+      const onHeld = (held: boolean) => {
+        heldFrames += held ? 1 : -1;
+        if (held) {
+          call.pause();
+          free();
+        } else pace.goOn();
+      };
+      let left = 1;
+      const settled = () => {
+        left -= 1;
+        if (left > 0) return;
+        pendingBytes -= bytes.length;
+        free();
+        pace.goOn();
+      };
       try {
-        session.record.uplinkBytes += bytes.length;
-        const frames = decodeLiveMessage(bytes);
-        let left = frames.length;
-        // By message: each of its frames keeps all of it in memory.
-        pendingBytes += bytes.length;
-        for (const frameBytes of frames) {
-          take(frameBytes, () => {
-            left -= 1;
-            if (left === 0) pendingBytes -= bytes.length;
-          });
+        for (const frameBytes of session.open ? decodeLiveMessage(bytes) : []) {
+          this.#take(session, frameBytes, onHeld, acknowledgements).then(settled);
+          left += 1;
         }
-        // A correct agent respects this bound by itself; one that does not is not read until frames are durable.
-        if (pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
-        pace.took(bytes.length);
       } catch (cause) {
         this.#end(session, cause);
       }
+      settled();
+    };
+    call.on('data', (bytes: Buffer) => {
+      if (!session.open) return;
+      session.record.uplinkBytes += bytes.length;
+      // By message: each of its frames keeps all of it in memory.
+      pendingBytes += bytes.length;
+      waiting += 1;
+      this.#ingest.intake.take(partitionOf(session.record.name), bytes.length, (free) => {
+        waiting -= 1;
+        takeMessage(bytes, free);
+        pace.goOn();
+      });
+      // A correct agent respects this bound by itself; one that does not is not read until frames are durable.
+      if (waiting > 0 || pendingBytes > UNACKNOWLEDGED_BYTES_MAX) call.pause();
+      pace.took(bytes.length);
     });
+  }
+
+  /** Resolves when the frame is in the log, or the session has ended over it. Throws what Ingest.accept throws. */
+  #take(
+    session: NodeSession,
+    frameBytes: Buffer,
+    onHeld: (held: boolean) => void,
+    acknowledgements: Acknowledgements,
+  ): Promise<void> {
+    const { record } = session;
+    const { topic, coveredTo, durable, refusal } = this.#ingest.accept(session, frameBytes, onHeld);
+    if (refusal) {
+      const told = `${refusal.message}; it is stated as a gap`;
+      this.#onRefusal(`node ${record.name}`, new BackplaneError('invalid_argument', told));
+    }
+    return durable.then(
+      (isDurable) => {
+        if (!isDurable) return;
+        this.#registry.delivered(record);
+        acknowledgements.add(topic, coveredTo, frameBytes.length);
+      },
+      (cause) => this.#end(session, cause),
+    );
   }
 
   #history(call: UplinkCall, respond: sendUnaryData<Buffer>): void {

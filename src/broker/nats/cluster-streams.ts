@@ -15,8 +15,8 @@ import {
   makeStream,
   NATS_NS_PER_MS,
   type StreamForm,
-  streamInfo,
 } from './stream-form.js';
+import { streamInfo } from './stream-leader.js';
 
 function forms(cluster: string, bounds: LogBounds): StreamForm[] {
   return [...partitionForms(cluster, bounds), ...otherForms(cluster, bounds.replicas)];

@@ -31,10 +31,12 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
   const nats = await import('./nats-library.js');
   const servers = [...options.servers];
   const { ca, cert, key } = options;
+  for (const [field, file] of Object.entries({ ca, cert, key })) if (file !== undefined) read(`nats.${field}`, file);
+  // The client reads them at each connection, so that a renewed certificate is used.
   const tls = {
-    ...(ca === undefined ? {} : { ca: read('nats.ca', ca).toString() }),
-    ...(cert === undefined ? {} : { cert: read('nats.cert', cert).toString() }),
-    ...(key === undefined ? {} : { key: read('nats.key', key).toString() }),
+    ...(ca === undefined ? {} : { caFile: ca }),
+    ...(cert === undefined ? {} : { certFile: cert }),
+    ...(key === undefined ? {} : { keyFile: key }),
     checkServerIdentity: identityCheck(servers),
   };
   const wanted: ConnectionOptions = {

@@ -36,8 +36,10 @@ export interface DurabilityOptions {
 }
 
 export class DurabilityWatch {
-  /** `always`, or what is known and that a power cut may lose something. */
-  text = `unknown: ${LOSES}`;
+  /** `always`, or that a power cut may lose something. */
+  summary = `unknown: ${LOSES}`;
+  /** Why no more is known: it has addresses of servers. */
+  #reason: string | undefined;
   readonly #options: DurabilityOptions;
   readonly #timer: NodeJS.Timeout | undefined;
 
@@ -48,6 +50,11 @@ export class DurabilityWatch {
     void this.look();
   }
 
+  /** The summary, and why no more is known. */
+  get text(): string {
+    return this.#reason === undefined ? this.summary : `${this.summary}; ${this.#reason}`;
+  }
+
   close(): void {
     clearInterval(this.#timer);
   }
@@ -56,11 +63,10 @@ export class DurabilityWatch {
   async look(): Promise<void> {
     if (this.#options.monitors.length === 0) return;
     const answers = await Promise.allSettled(this.#options.monitors.map((url) => this.#read(url)));
-    this.text = textOf(
-      answers.map((answer, at) =>
-        answer.status === 'fulfilled' ? answer.value : `${this.#options.monitors[at]}: ${answer.reason?.message}`,
-      ),
+    const told = answers.map((answer, at) =>
+      answer.status === 'fulfilled' ? answer.value : `${this.#options.monitors[at]}: ${problemOf(answer.reason)}`,
     );
+    [this.summary, this.#reason] = summaryOf(told);
   }
 
   async #read(url: string): Promise<Read> {
@@ -78,14 +84,24 @@ export class DurabilityWatch {
   }
 }
 
-/** @param answers of each address what was read, or why nothing was */
-function textOf(answers: readonly (Read | string)[]): string {
+/** In one line. */
+function problemOf(cause: unknown): string {
+  return cause instanceof z.ZodError || cause instanceof SyntaxError
+    ? 'that is no monitoring of a nats-server with JetStream'
+    : (cause as Error).message;
+}
+
+/**
+ * What is known, and why no more is.
+ * @param answers of each address what was read, or why nothing was
+ */
+function summaryOf(answers: readonly (Read | string)[]): readonly [summary: string, reason: string | undefined] {
   const read = answers.filter((answer) => typeof answer !== 'string');
   const late = read.find(({ always }) => !always);
-  if (late !== undefined) return `every ${durationMsText(late.intervalMs)}: ${LOSES}`;
+  if (late !== undefined) return [`every ${durationMsText(late.intervalMs)}: ${LOSES}`, undefined];
   const failed = answers.find((answer) => typeof answer === 'string');
   const known = new Set(read.map(({ server }) => server)).size;
   const servers = Math.max(1, ...read.map(({ servers }) => servers));
-  if (failed === undefined && known >= servers) return 'always';
-  return `unknown: ${LOSES}; ${failed ?? `nats.monitor names ${known} of ${servers} servers`}`;
+  if (failed === undefined && known >= servers) return ['always', undefined];
+  return [`unknown: ${LOSES}`, failed ?? `nats.monitor names ${known} of ${servers} servers`];
 }

@@ -35,14 +35,15 @@ export async function openLink(options: NatsOptions, name: string): Promise<Nats
   try {
     for (const purpose of ['publishes', 'reads', 'asks']) open.push(await connectNats(options, `${name} ${purpose}`));
     const [publishing, reading, asking] = open as [NatsConnection, NatsConnection, NatsConnection];
-    const manager = await jetstreamManager(asking, { timeout: NATS_REQUEST_MS, checkAPI: false });
+    const manager = await jetstreamManager(untilLost(asking), { timeout: NATS_REQUEST_MS, checkAPI: false });
+    const publisher = new StreamPublisher(publishing);
     let connected = true;
     void watch(publishing, (is) => {
       connected = is;
+      if (!is) publisher.disconnected();
     });
     return {
-      ...{ publishing, reading, asking, manager, close },
-      publisher: new StreamPublisher(publishing),
+      ...{ publishing, reading, asking, manager, publisher, close },
       client: jetstream(publishing, { timeout: NATS_REQUEST_MS }),
       get connected() {
         return connected;
@@ -52,6 +53,24 @@ export async function openLink(options: NatsOptions, name: string): Promise<Nats
     await close();
     throw cause;
   }
+}
+
+/** The same connection, whose requests end with it: what it was asked has no answer then, and need not be waited for. */
+function untilLost(connection: NatsConnection): NatsConnection {
+  const open = new Set<(cause: Error) => void>();
+  void watch(connection, (connected) => {
+    if (!connected) for (const end of open) end(new Error('the connection to NATS was lost'));
+  });
+  const request: NatsConnection['request'] = (...asked) =>
+    new Promise((resolve, reject) => {
+      open.add(reject);
+      const over = () => open.delete(reject);
+      connection
+        .request(...asked)
+        .then(resolve, reject)
+        .finally(over);
+    });
+  return Object.create(connection, { request: { value: request } });
 }
 
 /** Until the connection is closed. */

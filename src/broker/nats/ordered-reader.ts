@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Status } from 'nats';
 import {
+  LEADER_ASK_MS,
   READER_BATCH,
   READER_BYTES_MAX,
   READER_LOOKS,
@@ -16,7 +17,8 @@ import {
   TICK_SILENCE_MS,
 } from '../../limits.js';
 import type { NatsLink } from './nats-link.js';
-import { goneText, streamInfo } from './stream-form.js';
+import { goneText } from './stream-form.js';
+import { leaderOfAllBack, streamInfo } from './stream-leader.js';
 import { type StoredMessage, StreamPull } from './stream-pull.js';
 
 export interface ReaderListener {
@@ -186,7 +188,7 @@ export class OrderedReader {
     }
   }
 
-  /** Ends earlier when a connection that was lost is there again. */
+  /** Ends earlier when a connection that was lost is there again, or a leader who makes consumers. */
   async #pause(delayMs: number): Promise<void> {
     const ending = new AbortController();
     const end = () => ending.abort();
@@ -194,7 +196,10 @@ export class OrderedReader {
     const { reading, asking } = this.#link;
     const watched = [reading, asking].map((connection) => connection.status() as Statuses);
     for (const statuses of watched) void onStatus(statuses, ['reconnect'], end);
+    // Not all readers at the same moment.
+    void leaderOfAllBack(this.#link.manager, ending.signal).then(() => setTimeout(end, Math.random() * LEADER_ASK_MS));
     await sleep(delayMs, undefined, { signal: ending.signal, ref: false }).catch(() => undefined);
+    end();
     for (const statuses of watched) statuses.stop();
     this.#ending.signal.removeEventListener('abort', end);
   }

@@ -2,7 +2,7 @@
  * What a stream of a cluster must be, and whether it is. Only `backplane cluster init` makes streams. One that was lost is
  * never made again by itself: brokers would take the loss of everything for an empty log.
  */
-import type { JetStreamManager, StoredMsg, StreamConfig, StreamInfo } from '@nats-io/jetstream';
+import type { JetStreamManager, StreamConfig, StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../errors.js';
 
 /** As `cluster init` makes it. */
@@ -17,7 +17,6 @@ const VERSIONED = 'backplane.version';
 /** What `cluster set` may change. */
 const BOUNDS = ['max_bytes', 'max_age', 'num_replicas'] as const;
 const NO_CONSTANTS: ReadonlySet<string> = new Set([...BOUNDS, 'name', 'metadata']);
-const STREAM_NOT_FOUND = 10059;
 
 /** Rejects where there is another of that name. @param identity of the cluster, 16 hex digits */
 export async function makeStream(manager: JetStreamManager, form: StreamForm, identity: string): Promise<void> {
@@ -65,23 +64,4 @@ export function differences(form: StreamForm, config: StreamConfig): string[] {
 /** What a broker says before it ends. */
 export function goneText(stream: string): string {
   return `stream ${stream} is gone. It is not made again: what it held is lost, unless it is restored`;
-}
-
-/** Asked of the leader; null where there is none. Throws unavailable where NATS cannot say. */
-export async function messageAt(manager: JetStreamManager, stream: string, seq: number): Promise<StoredMsg | null> {
-  try {
-    return await manager.streams.getMessage(stream, { seq });
-  } catch (cause) {
-    throw new BackplaneError('unavailable', `${stream} cannot be read: ${(cause as Error).message}`);
-  }
-}
-
-/** Undefined where there is no such stream. Throws unavailable where NATS cannot say. */
-export async function streamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
-  try {
-    return await manager.streams.info(name);
-  } catch (cause) {
-    if ((cause as { code?: unknown }).code === STREAM_NOT_FOUND) return undefined;
-    throw new BackplaneError('unavailable', `stream ${name} cannot be looked at: ${(cause as Error).message}`);
-  }
 }

@@ -65,6 +65,15 @@ export class StreamPublisher {
     });
   }
 
+  /** No acknowledgement comes any more: messages may be stored. */
+  disconnected(): void {
+    for (const [token, { bytes, failed }] of this.#sent) {
+      this.#sent.delete(token);
+      this.#adrift += bytes;
+      failed(new Error('the connection was lost'));
+    }
+  }
+
   #take(message: Msg): void {
     const token = message.subject.slice(this.#inbox.length + 1);
     const sent = this.#sent.get(token);

@@ -1,5 +1,6 @@
 /** Requests to forget nodes that are gone. Each is checked, then written to the audit trail, then carried out. */
 import { asBackplaneError, BackplaneError } from '../../errors.js';
+import { everyOne } from '../../flow/every-step.js';
 import { NODE_GLOBS_MAX } from '../../limits.js';
 import { compileNodeGlobs } from '../../subscriptions/request/node-globs.js';
 import type { Caller } from '../access/gate.js';
@@ -9,10 +10,17 @@ import type { NodeRegistry } from './node-registry.js';
 export class ForgetService {
   readonly #registry: NodeRegistry;
   readonly #trail: AuditTrail;
+  readonly #everywhere: (node: string) => Promise<void>;
 
-  constructor(registry: NodeRegistry, trail: AuditTrail) {
+  /** @param everywhere has the other brokers forget it, too; rejects where that cannot be written */
+  constructor(
+    registry: NodeRegistry,
+    trail: AuditTrail,
+    everywhere: (node: string) => Promise<void> = async () => undefined,
+  ) {
     this.#registry = registry;
     this.#trail = trail;
+    this.#everywhere = everywhere;
   }
 
   /**
@@ -26,7 +34,8 @@ export class ForgetService {
     await this.#trail.record({ action: 'forget_nodes', peer, identity, nodes });
     // A node that reconnected during the write stays known: its record is in use.
     const gone = nodes.filter((node) => this.#registry.record(node)?.connection === undefined);
-    this.#registry.forget(gone);
+    await everyOne(gone.map((node) => this.#everywhere(node)));
+    this.#registry.forget(gone.filter((node) => this.#registry.record(node)?.connection === undefined));
     return gone;
   }
 

@@ -1,8 +1,19 @@
 /**
  * How long nodes gather live events at least: each sends a frame or more in that time, and a log takes only so many a second.
- * So it grows with the nodes that are connected, to all brokers of a log. A node whose settings say more keeps to those.
+ * So it grows with the nodes that are connected, to all brokers of a log; and beyond that, while what they send has to wait
+ * to be taken in, however few they are. A node whose settings say more keeps to those.
  */
-import { LEAST_LINGER_MS_MAX, LINGER_MS_LEAST_DEFAULT } from '../../limits.js';
+import {
+  INTAKE_BEHIND_FACTOR,
+  INTAKE_BEHIND_SHARE,
+  INTAKE_FREE_FACTOR,
+  INTAKE_FREE_SHARE,
+  INTAKE_REVIEW_SECONDS,
+  INTAKE_SMALL_BYTES,
+  LEAST_LINGER_MS_MAX,
+  LINGER_MS_LEAST_DEFAULT,
+} from '../../limits.js';
+import type { Intake } from '../ingest/intake.js';
 import type { NodeRegistry } from './node-registry.js';
 
 /** The nodes are told again when it has changed by more than this share. */
@@ -10,34 +21,59 @@ const TOLERANCE = 0.25;
 
 export class LeastLinger {
   #toldMs = 0;
+  /** By how much nodes gather for longer than their number asks for. */
+  #factor = 1;
+  #seconds = 0;
   /** By node, the session that has heard of it. */
   readonly #told = new Map<string, string>();
 
   readonly #registry: NodeRegistry;
   readonly #framesPerSecond: number;
+  readonly #intake: Pick<Intake, 'takeLoad'>;
 
   /** @param framesPerSecond what the log takes */
-  constructor(registry: NodeRegistry, framesPerSecond: number) {
+  constructor(registry: NodeRegistry, framesPerSecond: number, intake: Pick<Intake, 'takeLoad'>) {
+    this.#intake = intake;
     this.#registry = registry;
     this.#framesPerSecond = framesPerSecond;
     registry.listen((node) => this.#review(node));
   }
 
   get ms(): number {
-    const ms = Math.ceil((this.#registry.connectedEverywhere / this.#framesPerSecond) * 1000);
+    const ms = Math.ceil(this.#ownMs * this.#factor);
     // Less than any node gathers by its own settings need not be said.
     return ms < LINGER_MS_LEAST_DEFAULT ? 0 : Math.min(LEAST_LINGER_MS_MAX, ms);
   }
 
+  /** By the number of nodes. */
+  get #ownMs(): number {
+    return (this.#registry.connectedEverywhere / this.#framesPerSecond) * 1000;
+  }
+
+  /** Call this each second. */
+  look(): void {
+    this.#seconds = (this.#seconds + 1) % INTAKE_REVIEW_SECONDS;
+    if (this.#seconds > 0) return;
+    const { messages, bytes, waited } = this.#intake.takeLoad();
+    const isBehind = waited > messages * INTAKE_BEHIND_SHARE && bytes < messages * INTAKE_SMALL_BYTES;
+    if (isBehind && this.ms < LEAST_LINGER_MS_MAX) this.#factor *= INTAKE_BEHIND_FACTOR;
+    else if (waited <= messages * INTAKE_FREE_SHARE) this.#factor = Math.max(1, this.#factor * INTAKE_FREE_FACTOR);
+    if (this.#hasChanged) this.#tellAll();
+  }
+
+  get #hasChanged(): boolean {
+    return Math.abs(this.ms - this.#toldMs) > TOLERANCE * this.#toldMs;
+  }
+
   #review(node: string): void {
-    const { ms } = this;
-    if (Math.abs(ms - this.#toldMs) > TOLERANCE * this.#toldMs) {
-      this.#toldMs = ms;
-      this.#told.clear();
-      for (const each of this.#registry.connected((name) => this.#registry.session(name) !== undefined)) {
-        this.#tell(each);
-      }
-    } else if (ms > 0) this.#tell(node);
+    if (this.#hasChanged) this.#tellAll();
+    else if (this.#toldMs > 0) this.#tell(node);
+  }
+
+  #tellAll(): void {
+    this.#toldMs = this.ms;
+    this.#told.clear();
+    for (const each of this.#registry.connected((name) => this.#registry.session(name) !== undefined)) this.#tell(each);
   }
 
   #tell(node: string): void {

@@ -139,7 +139,7 @@ export class NodeRegistry {
   /** Takes what is known of a node from other brokers. One that is connected here is as this broker knows it. */
   learn(node: string, { recorderId, bootId, epoch, session, holds, recorded }: NodeElsewhere): void {
     if (this.#sessions.has(node)) return;
-    const record = this.#records.get(node) ?? this.#newRecord(node, '');
+    const record = this.#records.get(node) ?? this.#newRecord(node, undefined);
     const before = this.#elsewhere.get(node) ?? '';
     // Mostly it has answered to a new predicate, which concerns few.
     const isSame = session === before && record.epoch === epoch && record.steps !== undefined;
@@ -150,6 +150,8 @@ export class NodeRegistry {
     record.holds.clear();
     record.steps = holds;
     record.recorded = recorded;
+    // Whoever appended its frames: it is kept for longer.
+    record.delivered ||= this.coveredTo(node, Object.keys(TOPICS)) !== undefined;
     if (session !== before) {
       const nowMs = Date.now();
       record.lastSeenMs = nowMs;
@@ -429,9 +431,10 @@ export class NodeRegistry {
     return Math.max(record.epoch, this.coveredTo(record.name, Object.keys(TOPICS))?.epoch ?? 0);
   }
 
-  #newRecord(name: string, peer: string): NodeRecord {
+  /** @param peer its address; undefined where another broker has the node, and has bounded how many come from there */
+  #newRecord(name: string, peer: string | undefined): NodeRecord {
     let ofPeer = 0;
-    for (const record of this.#records.values()) if (record.peer === peer) ofPeer++;
+    if (peer !== undefined) for (const record of this.#records.values()) if (record.peer === peer) ofPeer++;
     if (ofPeer >= NODES_PER_PEER_MAX && !this.#dropOldest((record) => record.peer === peer)) {
       throw tooMany(`${NODES_PER_PEER_MAX} nodes of one address (${peer})`);
     }
@@ -457,6 +460,7 @@ export class NodeRegistry {
 
   #drop(node: string): void {
     this.#records.delete(node);
+    this.#elsewhere.delete(node);
     this.#changed(node);
   }
 

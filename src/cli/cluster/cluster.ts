@@ -2,7 +2,7 @@
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { Command } from 'commander';
 import type { SettingKey, Settings } from '../../config/settings.js';
-import { invalid } from '../../errors.js';
+import { BackplaneError, invalid } from '../../errors.js';
 import { clusterOf, NATS_KEYS, natsOptions } from '../connection/nats.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 
@@ -18,6 +18,7 @@ export function define(command: Command): void {
 function defineInit(command: Command): void {
   addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
   command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5 (default 3, on one server 1)');
+  command.option('--if-missing', 'succeed where they are there already, and change nothing');
   command.action(async () => {
     const { settings } = await commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
     const { makeCluster } = await import('../../broker/nats/cluster-streams.js');
@@ -26,9 +27,16 @@ function defineInit(command: Command): void {
     await withManager(settings, async (manager, servers) => {
       const replicas = given ?? (servers === 1 ? 1 : 3);
       const bounds = { bytesMax: settings['log.bytesMax'], ageMsMax: settings['log.ageMax'], replicas };
-      await makeCluster(manager, cluster, bounds);
+      const made = await makeCluster(manager, cluster, bounds).then(
+        () => true,
+        (cause: unknown) => {
+          const isThere = cause instanceof BackplaneError && cause.code === 'already_exists';
+          if (isThere && command.opts<{ ifMissing?: boolean }>().ifMissing === true) return false;
+          throw cause;
+        },
+      );
+      process.stdout.write(`cluster ${cluster} ${made ? 'is made' : 'is there'}\n`);
     });
-    process.stdout.write(`cluster ${cluster} is made\n`);
   });
 }
 

@@ -27,6 +27,8 @@ export const AGENT_KEYS: readonly SettingKey[] = [
   'agent.profiles',
   'agent.arguments',
   'agent.containers',
+  'agent.kubelet.token',
+  'agent.kubelet.ca',
   'agent.labels',
   'agent.kubernetesLabels',
   'agent.live.linger',
@@ -101,8 +103,9 @@ function joining(settings: Settings, { token, tokenFile }: Joining): AgentOption
 }
 
 /** What is made up happens in no container. */
-function containerRuntimes({ source, 'agent.containers': given }: Settings): readonly RuntimePlace[] {
-  return source === 'synthetic' ? [] : runtimePlaces(given);
+function containerRuntimes(settings: Settings): readonly RuntimePlace[] {
+  const { source, 'agent.containers': given, 'agent.kubelet.token': token, 'agent.kubelet.ca': ca } = settings;
+  return source === 'synthetic' ? [] : runtimePlaces(given, { token, ca });
 }
 
 /**

@@ -1,14 +1,15 @@
 /** Whether a container runtime says who containers are, by asking those that an agent would ask. */
+import type { KubeletFiles } from '../source/containers/kubelet-runtime.js';
 import { runtimePlaces } from '../source/containers/runtime-places.js';
 import { Runtimes } from '../source/containers/runtimes.js';
 import type { Check } from './doctor-check.js';
 
-/** `given`: the setting agent.containers. */
-export async function containerRuntimes(given: readonly string[]): Promise<Check> {
+/** `given`: the setting agent.containers; `kubelet`: the files of a kubelet in it. */
+export async function containerRuntimes(given: readonly string[], kubelet: KubeletFiles): Promise<Check> {
   const name = 'container runtime';
   const said: string[] = [];
   const say = (message: string) => said.push(message);
-  const places = runtimePlaces(given);
+  const places = runtimePlaces(given, kubelet);
   if (places.length === 0) return { name, state: 'ok', detail: 'none is asked: ids of containers stand alone' };
   const runtimes = new Runtimes(places, { info: say, warn: say });
   const isThere = runtimes.look();

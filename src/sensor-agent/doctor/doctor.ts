@@ -9,6 +9,7 @@ import { BackplaneError } from '../../errors.js';
 import { KERNEL_BUFFER_BYTES_PER_CPU, KiB, MiB } from '../../limits.js';
 import { CATALOGUE, PROFILES, type Profile } from '../../subscriptions/pushdown/catalogue.js';
 import type { CompiledRule } from '../redaction/rule.js';
+import type { KubeletFiles } from '../source/containers/kubelet-runtime.js';
 import { pids } from '../source/process-reader.js';
 import { TraceInstance } from '../source/tracefs/instance.js';
 import { works } from '../source/tracefs/instance-controls.js';
@@ -30,10 +31,14 @@ const RUN_AS_ROOT =
 
 /**
  * Tries everything the agent may use, most basic first, and says which redaction rules hold. Never throws; leaves nothing
- * behind but a mounted tracefs. `containers`: the setting agent.containers.
+ * behind but a mounted tracefs. `containers`: the setting agent.containers, `kubelet`: the files of a kubelet in it.
  */
-export async function runDoctor(redaction: readonly CompiledRule[], containers: readonly string[]): Promise<Check[]> {
-  const runtimes = await containerRuntimes(containers);
+export async function runDoctor(
+  redaction: readonly CompiledRule[],
+  containers: readonly string[],
+  kubelet: KubeletFiles,
+): Promise<Check[]> {
+  const runtimes = await containerRuntimes(containers, kubelet);
   const checks = [privileges(), processes(), cgroups(), runtimes, ...redactionChecks(redaction)];
   let path: string;
   try {

@@ -7,6 +7,7 @@ import { constants } from 'node:os';
 import type { BusEvent, NetworkContext, ProcessContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { Origin, RecordedExec, RecordedQuery } from '../recorder/recording.js';
+import { containerId } from '../source/cgroups.js';
 import type { FieldValues } from '../source/pages/decoder.js';
 import type { FormatTable } from '../source/pages/format.js';
 import { ipv4Text, ipv6Text, isV4Mapped } from './addresses.js';
@@ -74,6 +75,9 @@ const WAITS_FOR_CONTAINER: ReadonlySet<string> = new Set([
 ]);
 /** The process that they are about is in their values. */
 const ABOUT_ANOTHER: ReadonlySet<string> = new Set(['sched_process_exec', 'sched_process_exit', 'task_rename']);
+
+/** A process goes to another cgroup. */
+const MOVES: ReadonlySet<string> = new Set(['cgroup_attach_task', 'cgroup_transfer_tasks']);
 
 /** include/uapi/linux/sched.h */
 const CLONE_PARENT = 0x8000n;
@@ -165,6 +169,14 @@ export class KernelEvents {
     this.paths.switchedOn(types);
     this.calls.switchedOn(types);
     if ([...types].some((type) => DATAGRAM_TYPE.test(type))) this.datagrams.interrupt();
+  }
+
+  /**
+   * Notes the container that a process is moved into, as soon as that is read: runtimes do so before the container's first
+   * program runs, and what is held back must not keep it from being asked about meanwhile.
+   */
+  noteContainer({ name, values }: TraceEvent): void {
+    if (MOVES.has(name)) this.containers.seen(containerId(String(values['dst_path'])));
   }
 
   /** The container of the process that an event is about, where nothing is recorded of it and something will be. */
@@ -299,7 +311,6 @@ export class KernelEvents {
     const process = this.processes.ensure(pid);
     if (pid !== process.pid) return;
     this.processes.moved(process, Number(values['dst_root']), String(values['dst_path']));
-    this.containers.seen(process.containerId);
   }
 
   #rename(event: TraceEvent, place: EventPlace, wants: (type: string) => boolean): BusEvent | undefined {

@@ -205,6 +205,7 @@ export class Timeline {
         const event = decodedEntry(place, format, page.bytes, offset, length);
         this.#opened?.note(event);
         this.#lookNotes?.entry(event);
+        this.#kernel.noteContainer(event);
         this.#add(event);
       });
       if (loss) this.#add({ ...NO_TRACE, ...place, loss });
@@ -339,11 +340,11 @@ export class Timeline {
     return { lane: first.lane, timeNs: first.timeNs, pid: Number(first.values['pid']) };
   }
 
-  /** The container whose event holds back all later events because nothing is recorded of it, if there is one. */
-  get waitingContainer(): { id: string; timeNs: bigint } | undefined {
+  /** The container whose event holds back all later events because nothing is recorded of it, if there is one. `ordinal`: of the record with that event. */
+  get waitingContainer(): { id: string; timeNs: bigint; ordinal: number } | undefined {
     const first = this.#ready[this.#readyAt];
     const id = first && this.#kernel.awaits(first, this.#sideRecord(first)?.record);
-    return id === undefined ? undefined : { id, timeNs: first!.timeNs };
+    return id === undefined ? undefined : { id, timeNs: first!.timeNs, ordinal: first!.ordinal };
   }
 
   /** To be read; records alone change it. */

@@ -30,7 +30,7 @@ import {
   type Welcome__Output,
 } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
-import { checkProtocol, PROTOCOL } from '../../wire/protocol.js';
+import { checkProtocol, checkVersions, PROTOCOL } from '../../wire/protocol.js';
 import type { HistoryResult } from '../history/history-query.js';
 import type { HistoryReply, HistoryTask } from '../history/history-service.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
@@ -137,6 +137,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
       control.write({ hello: { ...hello, protocol: PROTOCOL, interestChanges: true } });
       const welcome = await firstWelcome(control, deadline);
       checkProtocol('the broker', welcome.protocol);
+      checkVersions('the broker', welcome.version, hello.version ?? '');
       const epochMin = checkedEpoch(welcome.epochMin);
       const covered = (welcome.covered ?? []).flatMap(({ topic, to, resume, frameEnd }) =>
         to ? [{ topic, to: positionFromMessage('welcome.covered.to', to), resume, frameEnd }] : [],

@@ -15,6 +15,8 @@ import {
   SESSION_WINDOW_BYTES,
   STREAMS_PER_CONNECTION_MAX,
   UPLINK_WINDOW_BYTES,
+  UPLINK_WINDOW_BYTES_MIN,
+  UPLINK_WINDOWS_BYTES_MAX,
 } from '../../limits.js';
 import { guardMessages } from './message-guard.js';
 import { SignsOfLife } from './signs-of-life.js';
@@ -48,10 +50,15 @@ export function setStreamWindow(server: Server): void {
 }
 
 /**
- * Call after bind: every new connection gets the larger window, and its messages are guarded. Returns a function that
+ * Call after bind: every new connection gets the larger window, or its streams smaller ones where there are many, and its
+ * messages are guarded. Returns a function that
  * ends all connections at once, because the library's shutdown waits for peers that may never close.
  */
-export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIONS_MAX): () => void {
+export function setSessionWindow(
+  server: Server,
+  connectionsMax = GRPC_CONNECTIONS_MAX,
+  windowsBytesMax = UPLINK_WINDOWS_BYTES_MAX,
+): () => void {
   const sockets = new Set<Socket>();
   const places = new ConnectionPlaces<ServerHttp2Session>(connectionsMax);
   const signs = new SignsOfLife();
@@ -61,6 +68,8 @@ export function setSessionWindow(server: Server, connectionsMax = GRPC_CONNECTIO
       places.add(session);
       if (session.destroyed) return;
       session.setLocalWindowSize(SESSION_WINDOW_BYTES);
+      const initialWindowSize = Math.max(UPLINK_WINDOW_BYTES_MIN, Math.floor(windowsBytesMax / places.size));
+      if (initialWindowSize < UPLINK_WINDOW_BYTES) session.settings({ initialWindowSize });
       signs.add(session);
       guardMessages(session, (busy) => (busy ? places.keep(session) : places.release(session)));
     });

@@ -153,7 +153,7 @@ test('with the token, subscribers, agents, reflection and HTTP requests are let 
   const uplink = createUplinkClient(harness.broker.grpcAddress, token());
   const control = uplink.control(new Metadata());
   control.on('error', () => undefined);
-  control.write({ hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL } });
+  control.write({ hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL, version: harness.version } });
   const [welcome] = (await once(control, 'data')) as [{ welcome?: { session: string } }];
   assert.ok(welcome.welcome?.session);
   control.cancel();

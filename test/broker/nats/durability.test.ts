@@ -26,6 +26,10 @@ for (const version of IS_LONG ? (['newest', 'floor'] as const) : (['newest'] as 
       await both[1]!.destroy();
       const away = await said(always, late);
       assert.ok(away.startsWith(`unknown: ${LOSES}; ${late}: `), away);
+      const watch = new DurabilityWatch({ monitors: [late] });
+      await watch.look();
+      watch.close();
+      assert.equal(watch.summary, `unknown: ${LOSES}`, 'without the address: anybody may read it');
     } finally {
       await Promise.all(both.map((servers) => servers.destroy()));
     }

@@ -1,6 +1,7 @@
 /** A group whose members are connected to two brokers on NATS. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { keptStream } from '../../../src/broker/cluster/nats/coordination-streams.js';
 import { connect } from '../../../src/client/library/grpc.js';
 import { commitBy, TestMember } from '../../harness/broker/group-member.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
@@ -8,7 +9,7 @@ import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { Relay } from '../../harness/cluster/relay.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
-import { makeTestCluster } from '../../harness/nats/state-under-test.js';
+import { linkTo, makeTestCluster, openNatsState } from '../../harness/nats/state-under-test.js';
 
 const skip = needsNats();
 const GROUP = { topics: ['process'], since: '1h', group: { slices: 8 } };
@@ -78,6 +79,11 @@ test('members of two brokers share a group, go on where another left, and are fe
   const [first] = a.commits;
   const forged = { ...first!, cursor: `${first!.cursor.slice(0, -1)}!` };
   await assert.rejects(commitBy(elsewhere, 'g', [forged]), /must be one that/);
+  // Of what a broker has not read yet it does not say that it is over.
+  const later = { ...first!, epoch: Number(first!.epoch) + 1 };
+  for (const client of [elsewhere, one.groupsClient()]) {
+    await assert.rejects(commitBy(client, 'g', [later]), /has not read yet/);
+  }
   await Promise.all([a.commit(), b.commit()]);
   // Who joins takes from each as little as is its share.
   const before = [slicesOf(a), slicesOf(b)];
@@ -142,8 +148,33 @@ async function changedElsewhere(one: Harness, other: Harness): Promise<void> {
   });
   d.cancel();
   await until('it has no members', async () => (await shown(one)).group.members.length === 0);
+  await writtenByAnother([one, other]);
   assert.equal(await answerOf(one, 'DELETE', ''), 200);
   await until('it is gone', async () => (await answerOf(other, 'GET', '')) === 404);
+}
+
+/** What a broker reads at once may be of a group that was deleted and made anew, or what no broker writes. */
+async function writtenByAnother(harnesses: readonly Harness[]): Promise<void> {
+  const link = await linkTo(servers);
+  const state = await openNatsState(link, 'test', { ...keptStream('test'), broker: 'another' });
+  const { value } = state.get('group.g')!;
+  const slices = range(0, 16).map(() => ({ epoch: 2_000_000_000, cursor: '', committedMs: 0 }));
+  const odd = slices.map((each) => ({ ...each, cursor: 'of-a-later-broker' }));
+  await state.put('group.x', value);
+  await state.put('group.y', { ...value, name: 'y', slices: odd });
+  await state.put('group.g', { ...value, createdMs: Number(value.createdMs) + 1, slices });
+  for (const harness of harnesses) {
+    const statusOf = async (name: string) =>
+      (await fetch(`http://${harness.broker.httpAddress}/v1/groups/${name}`)).status;
+    await until('it has 16 slices', async () => (await shown(harness)).slices.length === 16);
+    assert.deepEqual([await statusOf('x'), await statusOf('y')], [404, 200]);
+  }
+  const member = new TestMember(harnesses[1]!, 'g', { group: {} });
+  await member.has(16);
+  member.cancel();
+  await until('it has no members', async () => (await shown(harnesses[0]!)).group.members.length === 0);
+  await state.close();
+  await link.close();
 }
 
 test('a member whose broker is killed has its slices at another one at once, and goes on behind its commits', {

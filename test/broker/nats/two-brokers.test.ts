@@ -4,16 +4,20 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { statusText } from '../../../src/cli/lists/status.js';
 import { Client } from '../../../src/client/client.js';
 import { MiB } from '../../../src/limits.js';
+import { packageVersion } from '../../../src/package-files.js';
 import { auditEntries, documentsOf, idsOf, published } from '../../harness/broker/documents.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
 import type { TestAgent } from '../../harness/broker/test-agent.js';
 import { Relay } from '../../harness/cluster/relay.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
-import { makeTestCluster } from '../../harness/nats/state-under-test.js';
+import { linkTo, makeTestCluster, openNatsState } from '../../harness/nats/state-under-test.js';
 
 const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const skip = needsNats();
+/** The version so many minor ones later than this one. */
+const apart = (minors: number) =>
+  packageVersion().replace(/^(\d+)\.(\d+)/, (_, major, minor) => `${major}.${Number(minor) + minors}`);
 let servers: NatsServers;
 let brokers: readonly [Harness, Harness];
 
@@ -84,7 +88,7 @@ test('a subscriber gets all of a node at another broker once, also when it moves
 test('status, nodes and readiness are told by any broker of all', { skip }, async () => {
   const [one, other] = brokers;
   await one.agent('a');
-  await other.agent('b', undefined, { version: 'of b' });
+  await other.agent('b', undefined, { version: apart(1) });
   const clients = brokers.map(({ broker }) => new Client([broker.grpcAddress]));
   try {
     for (const [at, client] of clients.entries()) {
@@ -97,27 +101,83 @@ test('status, nodes and readiness are told by any broker of all', { skip }, asyn
       const own = status.brokers.filter((broker) => broker.own);
       assert.deepEqual(
         own.map(({ address, version }) => [address, version]),
-        [[brokers[at]!.broker.grpcAddress, 'test']],
+        [[brokers[at]!.broker.grpcAddress, apart(0)]],
       );
       const { nodes } = await client.listNodes();
       assert.deepEqual(
         nodes.map(({ name, version, state }) => [name, version, state]),
         [
-          ['a', 'test', 'NODE_STATE_CONNECTED'],
-          ['b', 'of b', 'NODE_STATE_CONNECTED'],
+          ['a', apart(0), 'NODE_STATE_CONNECTED'],
+          ['b', apart(1), 'NODE_STATE_CONNECTED'],
         ],
       );
       assert.match(statusText(status, 0n), /^cluster: +test$/m);
     }
     assert.match(await readiness(one), /^ok\ndurability: unknown: a power cut may lose these/);
+    const reader = other.subscribe({ topics: ['process'], follow: true, since: '1h' });
+    await reader.isAccepted();
     await servers.first.kill();
     await until('it says that NATS is away', async () => /no connection to NATS/.test(await readiness(one)));
     const metrics = await (await fetch(`http://${one.broker.httpAddress}/metrics`)).text();
     assert.match(metrics, /^backplane_cluster_cut_off 1$/m);
     assert.match(metrics, /^backplane_cluster_brokers 2$/m);
     assert.equal((await clients[0]!.listNodes()).nodes.length, 2, 'as it is known here');
+    // Who read what cannot be written. Ending does not wait until that is given up, but until it is logged.
+    await other.broker.drain();
+    const logged = () => other.logged.map(({ msg }) => msg).join('\n');
+    await until('it is logged', () => logged().includes('cannot be written'), logged);
+    assert.match(logged(), /the log of the audit cannot be written \(the log is closed\)/);
   } finally {
     for (const client of clients) client.close();
+  }
+});
+
+test('a broker that is one minor version newer takes part, one of two is refused', {
+  skip: skip || (!IS_LONG && 'only with BACKPLANE_TEST_FACTOR'),
+}, async (t) => {
+  const newer = [new Harness(), new Harness()] as const;
+  t.after(() => Promise.all(newer.map((harness) => harness.destroy())));
+  for (const [at, harness] of newer.entries()) {
+    harness.nats = brokers[0].nats;
+    harness.version = apart(at + 1);
+  }
+  await newer[0].startBroker();
+  await assert.rejects(newer[1].startBroker(), (error: Error) => {
+    assert.match(
+      error.message,
+      /^the broker at 127\.0\.0\.1:\d+ in this cluster is of version .*, this side of .* one minor/,
+    );
+    return error.message.includes(`${apart(0)},`) && error.message.includes(`${apart(2)}:`);
+  });
+});
+
+test('a node that one broker forgets all forget, and nothing is left of it in the state', { skip }, async () => {
+  const [one, other] = brokers;
+  const agent = await other.agent('gone');
+  const subscriber = one.subscribe({ topics: ['process'], follow: true });
+  await subscriber.isAccepted();
+  const clients = brokers.map(({ broker }) => new Client([broker.grpcAddress]));
+  const link = await linkTo(servers);
+  const state = await openNatsState(link, 'test');
+  const left = () => state.entries('').flatMap(({ key }) => (key.endsWith('.gone') ? [key] : []));
+  const listed = () =>
+    Promise.all(clients.map(async (client) => (await client.listNodes()).nodes.map(({ state }) => state)));
+  try {
+    await until('it is written down', () => left().length === 2, left);
+    assert.deepEqual(await listed(), [['NODE_STATE_CONNECTED'], ['NODE_STATE_CONNECTED']]);
+    agent.kill();
+    await until('all know that it is gone', async () =>
+      (await listed()).flat().every((state) => state === 'NODE_STATE_GONE'),
+    );
+    assert.deepEqual(await clients[0]!.forgetNodes(['gone']), { nodes: ['gone'] });
+    await until('no broker lists it', async () => (await listed()).flat().length === 0);
+    assert.deepEqual(left(), []);
+    await other.agent('gone', agent.recorder);
+    await until('it is known again', async () => (await listed()).flat().length === 2);
+  } finally {
+    for (const client of clients) client.close();
+    await state.close();
+    await link.close();
   }
 });
 

@@ -110,6 +110,14 @@ test('at the bound over all addresses, names that never delivered do not push ou
   registry.close();
 });
 
+test('the bound of one address is not on the nodes of other brokers', async () => {
+  const registry = await registryOf([]);
+  const place = { recorderId: 'r', bootId: 'b', epoch: 1, session: 's', holds: HoldSteps.NONE };
+  for (const at of range(0, NODES_PER_PEER_MAX + 1)) registry.learn(`n${at}`, place);
+  assert.equal(registry.connectedEverywhere, NODES_PER_PEER_MAX + 1);
+  registry.close();
+});
+
 test('from when a node of another broker has a recording is as that broker says', async () => {
   const registry = await registryOf([]);
   const place = { recorderId: 'r', bootId: 'b', epoch: 1, session: 's', holds: HoldSteps.NONE };

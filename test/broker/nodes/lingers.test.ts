@@ -1,10 +1,12 @@
 /** Nodes are told how soon subscribers want live events: the shortest wish, and only while it is there. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import type { IntakeLoad } from '../../../src/broker/ingest/intake.js';
 import { HoldSteps } from '../../../src/broker/nodes/asked/holds.js';
 import { LeastLinger } from '../../../src/broker/nodes/least-linger.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import type { NodeSession } from '../../../src/broker/nodes/node-session.js';
+import { INTAKE_REVIEW_SECONDS, KiB, LEAST_LINGER_MS_MAX } from '../../../src/limits.js';
 import type { ControlResponse } from '../../../src/wire/messages.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { helloOf } from '../../harness/broker/hello.js';
@@ -50,7 +52,9 @@ test('the shortest latency that anybody asks of a node is what it hears, until n
 test('the more nodes are connected, to whichever broker, the longer each gathers at least', async () => {
   const store = await openLogs(scratchDirectory('linger'));
   const registry = new NodeRegistry(newBook(), store, openState(scratchDirectory('linger')), assert.fail);
-  const least = new LeastLinger(registry, 1_000);
+  const idle = { messages: 100, bytes: 100 * KiB, waited: 0 };
+  let load: IntakeLoad = idle;
+  const least = new LeastLinger(registry, 1_000, { takeLoad: () => load });
   const told = new Map<string, number[]>();
   const connect = (node: string) => {
     const { record, session: id } = registry.admit(helloOf(node), '10.0.0.1');
@@ -70,6 +74,23 @@ test('the more nodes are connected, to whichever broker, the longer each gathers
   assert.ok([...told.values()].every((heard) => heard.at(-1)! >= 75));
   for (let node = 0; node < 100; node++) registry.learn(`e${node}`, { ...elsewhere, session: node < 60 ? '' : 's' });
   assert.equal(least.ms, 80);
+  const look = (now: IntakeLoad) => {
+    load = now;
+    for (let second = 0; second < INTAKE_REVIEW_SECONDS; second++) least.look();
+    return least.ms;
+  };
+  // What they send has to wait.
+  const behind = { ...idle, waited: 60 };
+  assert.deepEqual([idle, behind, behind].map(look), [80, 160, 320]);
+  assert.equal(told.get('n0')?.at(-1), 320);
+  // Full frames become no fewer, and some that wait are neither too many nor none.
+  assert.equal(look({ ...behind, bytes: 100 * 64 * KiB }), 320);
+  assert.equal(look({ ...idle, waited: 30 }), 320);
+  for (let times = 0; times < 10; times++) look(behind);
+  assert.equal(least.ms, LEAST_LINGER_MS_MAX);
+  for (let times = 0; times < 30; times++) look(idle);
+  assert.equal(least.ms, 80);
+  assert.ok(told.get('n0')!.at(-1)! <= 107);
   registry.close();
   await store.close();
 });

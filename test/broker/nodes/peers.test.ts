@@ -32,7 +32,7 @@ const options = (change: object = {}) => ({
   insecure: false,
   token: false,
   log: { bytesMax: 256 * MiB, ageMsMax: 3_600_000, fsync: 'commit' as const },
-  version: 'test',
+  version: harness.version,
   logger: harness.logger,
   ...change,
 });
@@ -56,6 +56,7 @@ test('a control stream that does not begin with a valid hello is refused with a 
       { hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL + 1 } },
       /speaks protocol version 3, this side version 2/,
     ],
+    [{ hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL, version: 'x\n' } }, /is of version "x\\n", this side/],
     [{ hello: { node: 'a', recorderId: '', protocol: PROTOCOL } }, /recorder_id/],
     [{ hello: { node: 'a', recorderId: 'r', protocol: PROTOCOL, epoch: (1n << 60n).toString() } }, /hello.epoch/],
   ];
@@ -66,6 +67,30 @@ test('a control stream that does not begin with a valid hello is refused with a 
     const [error] = (await once(control, 'error')) as [ServiceError];
     assert.match(error.details, reason);
   }
+});
+
+test('an agent one minor version older or newer works, any other is refused with both versions', async () => {
+  harness.version = '1.4.2';
+  await harness.broker.drain();
+  await harness.startBroker();
+  for (const version of ['1.3.9', '1.4.0', '1.5.0-rc.1']) {
+    const agent = await harness.agent('a', undefined, { version });
+    assert.equal(agent.ended, undefined, version);
+    assert.equal(agent.welcome?.version, '1.4.2');
+  }
+  for (const version of ['1.2.9', '1.6.0', '2.4.2', '0.4.2']) {
+    await assert.rejects(harness.agent('a', undefined, { version }), (error: ServiceError) => {
+      assert.match(
+        error.details,
+        /^the agent of node a is of version \S+, this side of 1\.4\.2: only .* one minor version/,
+      );
+      assert.ok(error.details.includes(version));
+      return true;
+    });
+  }
+  // Who asks says no version.
+  const subscriber = harness.subscribe({ topics: ['process'], follow: true });
+  await subscriber.isAccepted();
 });
 
 test('data streams without an open session are refused', async () => {

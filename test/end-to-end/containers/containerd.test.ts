@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { CriRuntime } from '../../../src/sensor-agent/source/containers/cri-runtime.js';
 import { Bus, cannotTrace, Observer } from '../../harness/bus/bus.js';
 import { Containerd, cannotRunPods, IMAGE, type Pod } from '../../harness/containers/containerd.js';
 import { SocketRelay } from '../../harness/containers/socket-relay.js';
@@ -62,6 +63,23 @@ test('the first exec of new containers comes with its names, selected by namespa
     const [again, live] = [past, observer].map(({ events }) => events.filter(({ container }) => container?.id === id));
     assert.deepEqual(again, live);
   }
+});
+
+test('the older version of the interface names the same, in the bytes of a runtime that serves both', {
+  skip,
+}, async () => {
+  const [now, before] = [new CriRuntime(runtime.socket), new CriRuntime(runtime.socket, ['v1alpha1', 'v1alpha2'])];
+  const pod = await runtime.runPod('both-1', 'shop');
+  const ids = [pod.id, await runtime.run(pod, 'both', ['/bin/busybox', 'sleep', '1000000'])];
+  const found = await before.find(ids);
+  assert.deepEqual(
+    found.map(({ id, name, pod: of, namespace }) => [id, name, of, namespace]),
+    ids.map((id, at) => [id, [undefined, 'both'][at], 'both-1', 'shop']),
+  );
+  assert.deepEqual(found, await now.find(ids));
+  const byId = async (from: CriRuntime) => [...(await from.list())].sort((a, b) => a.id.localeCompare(b.id));
+  assert.deepEqual(await byId(before), await byId(now));
+  for (const each of [now, before]) each.close();
 });
 
 test('while the runtime hangs, events of new containers come without names and pass every filter on them', {

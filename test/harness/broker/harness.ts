@@ -12,6 +12,7 @@ import { type Broker, startBroker } from '../../../src/broker/broker.js';
 import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
 import type { BrokerOptions } from '../../../src/broker/options.js';
 import { MiB } from '../../../src/limits.js';
+import { packageVersion } from '../../../src/package-files.js';
 import { type FileOps, nodeFileOps } from '../../../src/storage/file-ops.js';
 import { type ChannelSecurity, createBackplaneClient, createGroupsClient } from '../../../src/wire/grpc/rpc.js';
 import type {
@@ -43,6 +44,7 @@ export class Harness {
   documents = DOCUMENT_BOUNDS;
   publishing = PUBLISHING;
   groups: BrokerOptions['groups'];
+  version = packageVersion();
   /** Other brokers that it knows of. */
   others: BrokerOptions['others'];
   /** Origins of pages of other sites that HTTP serves. */
@@ -88,7 +90,7 @@ export class Harness {
       ceilingBytesPerSecond: this.ceilingBytesPerSecond,
       groups: this.groups,
       others: this.others,
-      version: 'test',
+      version: this.version,
       logger: this.logger,
     });
   }
@@ -181,7 +183,8 @@ export class Harness {
     for (const agent of this.#agents) agent.kill();
     for (const publisher of this.#publishers) publisher.close();
     for (const client of this.#clients) client.close();
-    await this.broker.abort();
+    // One that was refused never began.
+    await (this.broker as Broker | undefined)?.abort();
     rmSync(this.dataDir, { recursive: true, force: true });
   }
 }

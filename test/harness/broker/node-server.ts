@@ -7,6 +7,7 @@ import { UplinkService } from '../../../src/broker/ingest/uplink-service.js';
 import { SessionRoute } from '../../../src/broker/nodes/embedded/session-route.js';
 import { NodeBudgets } from '../../../src/broker/nodes/node-budgets.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
+import { packageVersion } from '../../../src/package-files.js';
 import { rawService } from '../../../src/wire/grpc/rpc.js';
 import { scratchDirectory } from '../files/scratch-directory.js';
 import { newBook, openLogs, openState } from './stores.js';
@@ -29,11 +30,13 @@ export async function startNodeServer(): Promise<NodeServer> {
   const route = new SessionRoute(registry);
   const held = new HeldFrames((trouble) => assert.equal(trouble.kind, 'over'));
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
-  const uplink = new UplinkService(registry, new NodeBudgets(registry, route, state, undefined), ingest, () => {}, {
+  const budgets = new NodeBudgets(registry, route, state, undefined);
+  const access: ConstructorParameters<typeof UplinkService>[4] = {
     greet: (_call, node) => ({ node, caller: { peer: '', identity: { name: 'local', kind: 'local' } } }),
     isSame: () => true,
     whyOver: () => undefined,
-  });
+  };
+  const uplink = new UplinkService(registry, budgets, ingest, () => {}, access, packageVersion());
   const server = new Server();
   server.addService(rawService('Uplink'), uplink.handlers());
   const port = await new Promise<number>((resolve, reject) => {

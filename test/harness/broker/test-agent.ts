@@ -3,9 +3,11 @@
  * Publishes like a node does: frames cover what was recorded, a resumed topic
  * goes on where the broker says, history is answered from the array.
  */
+
 import { Metadata } from '@grpc/grpc-js';
 import { inTheClear, type SecurityFor } from '../../../src/access/secure-channel.js';
 import { CreditBalance } from '../../../src/flow/credit.js';
+import { packageVersion } from '../../../src/package-files.js';
 import { type AskedInterest, AskedPredicates } from '../../../src/sensor-agent/uplink/asked-predicates.js';
 import { compilePredicate, type Predicate } from '../../../src/subscriptions/predicate.js';
 import { type BusEvent, topicOf } from '../../../src/wire/event/event.js';
@@ -170,7 +172,7 @@ export class TestAgent {
         recorderId: recorder.id,
         bootId: recorder.bootId,
         epoch: recorder.epoch,
-        version: 'test',
+        version: packageVersion(),
         source: 'synthetic',
         profiles: [...recorder.profiles],
         ...(recorder.budget ? { budget: recorder.budget } : {}),
@@ -216,6 +218,11 @@ export class TestAgent {
     this.#live.cancel();
     this.#history.cancel();
     this.#client.close();
+  }
+
+  /** Live messages that the connection has not taken yet. */
+  get unsent(): number {
+    return this.#live.writableLength;
   }
 
   /** The number of queries that it has not ended. */
@@ -313,17 +320,14 @@ export class TestAgent {
         comparePositions(event.position, to) <= 0 &&
         this.#predicates.some((predicate) => predicate.matches(event)),
     );
-    const matches = matchesOf(
-      due,
-      this.#predicates.map((predicate) => ({ id: predicate.id, predicate })),
-    );
+    const asked = this.#predicates.map((predicate) => ({ id: predicate.id, predicate }));
     this.#covered.set(topic, to);
     const shed = this.shedding ? shedOf(due, this.#predicates) : [];
     const sent = this.shedding ? [] : due;
     const frame = frameOver(from, to, {
       topic,
       count: sent.length,
-      matches: this.shedding ? [] : matches,
+      matches: this.shedding ? [] : matchesOf(due, asked),
       shed,
       continues: this.#continued.has(topic),
       namedFields: false,

@@ -238,10 +238,16 @@ export class Bus {
 
   /** @param within a command that runs the command that it is given */
   static async start(env: NodeJS.ProcessEnv = {}, within: readonly string[] = []): Promise<Bus> {
+    const bus = await Bus.prepared();
+    await bus.start(env, within);
+    return bus;
+  }
+
+  /** Not started yet: its data directory may be filled. */
+  static async prepared(): Promise<Bus> {
     const bus = new Bus();
     bus.grpc = await ownAddress();
     bus.http = await ownAddress();
-    await bus.start(env, within);
     return bus;
   }
 

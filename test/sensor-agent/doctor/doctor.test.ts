@@ -12,13 +12,16 @@ import { liveTracefs } from '../../harness/kernel/live-kernel.js';
 
 const live = liveTracefs();
 
+/** Of a kubelet, which is not asked here. */
+const FILES = { token: '', ca: '' };
+
 test('doctor tries everything the agent needs, reports it, and removes it again', { skip: live.skip }, async (t) => {
   const stray = `${probeGroup(`stray-${process.pid}`)}/exec`;
   if (existsSync(join(live.path, 'uprobe_events'))) {
     define(live.path, stray, `${process.execPath}:0x1000`, 'a=+0(%sp):u64');
     t.after(() => undefine(live.path, stray));
   }
-  const checks = await runDoctor(compileRules({ rules: [], off: [] }), ['auto']);
+  const checks = await runDoctor(compileRules({ rules: [], off: [] }), ['auto'], FILES);
   const state = (name: string) => checks.find((check) => check.name === name)?.state;
   for (const name of ['tracefs', 'trace instance', 'boot clock', 'kernel filters', 'kernel buffers']) {
     assert.equal(state(name), 'ok', name);
@@ -47,9 +50,9 @@ test('doctor tries everything the agent needs, reports it, and removes it again'
 });
 
 test('the doctor asks the runtimes that the agent would ask: a socket that is not there is said, and off is off', async () => {
-  const named = await containerRuntimes(['unix:///nowhere/c.sock']);
+  const named = await containerRuntimes(['unix:///nowhere/c.sock'], FILES);
   assert.equal(named.state, 'limited');
   assert.match(named.detail, /^\/nowhere\/c\.sock: not there/);
-  const { state, detail } = await containerRuntimes(['off']);
+  const { state, detail } = await containerRuntimes(['off'], FILES);
   assert.deepEqual([state, detail], ['ok', 'none is asked: ids of containers stand alone']);
 });

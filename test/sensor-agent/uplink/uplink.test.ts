@@ -148,13 +148,25 @@ test('a session that cannot be agreed on is closed, while the channel is still o
   await assert.rejects(open(), /welcome.epoch_min must be at most/);
   broker.welcome = { welcome: { session: 's', protocol: 0 } };
   await assert.rejects(open(), /the broker speaks protocol version one before 2, .*upgrade both/);
+  const hello = { node: 'a', recorderId: 'r', version: '1.4.2' };
+  const openOf = (version: string) => {
+    broker.welcome = { welcome: { session: 's', version } };
+    return UplinkSession.open(client, hello, node, new AbortController().signal);
+  };
+  for (const version of ['1.3.0', '1.5.0']) await assert.rejects(openOf(version), /recording goes on in another epoch/);
+  for (const version of ['1.2.0', '1.6.0', '']) {
+    await assert.rejects(openOf(version), (error: BackplaneError) => {
+      assert.match(error.message, /^the broker is of version \S+, this side of 1\.4\.2: only .* one minor version/);
+      return error.message.includes(version === '' ? '0.1,' : version);
+    });
+  }
   broker.welcome = { lease: {} };
   await assert.rejects(open(), /did not begin with a welcome/);
   await until(
     'the broker sees their ends',
-    () => broker.sessions.length === 4 && broker.sessions.every((s) => s.ended),
+    () => broker.sessions.length === 9 && broker.sessions.every((s) => s.ended),
   );
-  assert.equal(left, 1);
+  assert.equal(left, 3);
 });
 
 test('short frames of history wait for the connection before they are too many for it', async (t) => {

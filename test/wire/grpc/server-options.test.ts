@@ -6,9 +6,10 @@ import { connect, type Socket } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
+import { UPLINK_WINDOW_BYTES } from '../../../src/limits.js';
 import { boundAnswers } from '../../../src/wire/grpc/bound-answers.js';
 import { rawService } from '../../../src/wire/grpc/rpc.js';
-import { serverOptions, setSessionWindow } from '../../../src/wire/grpc/server-options.js';
+import { serverOptions, setSessionWindow, setStreamWindow } from '../../../src/wire/grpc/server-options.js';
 import { nameConnections } from '../../../src/wire/grpc/session-pings.js';
 import { SignsOfLife } from '../../../src/wire/grpc/signs-of-life.js';
 import { until } from '../../harness/until.js';
@@ -24,6 +25,7 @@ let port: number;
 let endConnections: () => void;
 
 before(async () => {
+  setStreamWindow(server);
   new HealthImplementation({ '': 'SERVING' }).addToServer(server);
   const subscribe = (call: ServerWritableStream<Buffer, Buffer>) => {
     call.on('error', () => undefined);
@@ -36,7 +38,7 @@ before(async () => {
       cause ? reject(cause) : resolve(bound),
     );
   });
-  endConnections = setSessionWindow(server, PLACES);
+  endConnections = setSessionWindow(server, PLACES, 2 * UPLINK_WINDOW_BYTES);
 });
 after(() => {
   server.forceShutdown();
@@ -61,6 +63,15 @@ async function call(path: string): Promise<{ answer: Buffer | undefined; end: ()
   });
   return { answer: await first, end: () => session.destroy(), ended: () => stream.closed || session.destroyed };
 }
+
+test('the more connections there are, the less each new one may send unread', async () => {
+  const sessions = [1, 2, 3, 4].map(() => connectHttp2(`http://127.0.0.1:${port}`));
+  const windows = () => sessions.map(({ remoteSettings }) => remoteSettings?.initialWindowSize ?? 0);
+  const parts = [1, 1, 2 / 3, 1 / 2].map((part) => Math.floor(part * UPLINK_WINDOW_BYTES));
+  const each = () => windows().sort((a, b) => b - a);
+  await until('the windows', () => `${each()}` === `${parts}`, each);
+  for (const session of sessions) session.destroy();
+});
 
 test('idle connections, and those with health checks only, keep nobody out, and subscribers stay', async () => {
   const subscribers = [await call(SUBSCRIBE), await call(SUBSCRIBE), await call(SUBSCRIBE)];

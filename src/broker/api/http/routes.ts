@@ -64,7 +64,7 @@ export interface HttpParts {
   readonly metrics: Registry;
   /** Why the broker is not ready: it starts or drains, or its log takes no frames. Undefined when it is ready. */
   readonly notReady: () => string | undefined;
-  /** Of a broker on NATS: what a power cut may lose. */
+  /** Of a broker on NATS: what a power cut may lose. Anybody may read it. */
   readonly durability: (() => string) | undefined;
 }
 

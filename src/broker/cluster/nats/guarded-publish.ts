@@ -12,6 +12,7 @@ import { STATE_RETRY_MS } from '../../../limits.js';
 import { headers, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { failureOf } from '../../nats/publish-error.js';
+import { storedMessage } from '../../nats/stream-leader.js';
 
 /** The header with the id: whoever sent the message recognises it by that. */
 const MESSAGE_ID = 'Backplane-Id';
@@ -106,7 +107,7 @@ export class GuardedPublish {
     let found: StoredMsg | null;
     try {
       // Of the leader: followers answer direct gets, as of whenever.
-      found = await this.#link.manager.streams.getMessage(stream, { last_by_subj: subject });
+      found = await storedMessage(this.#link.manager, stream, { last_by_subj: subject });
     } catch (cause) {
       this.trouble = (cause as Error).message;
       return undefined;

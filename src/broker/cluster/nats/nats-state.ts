@@ -19,6 +19,7 @@ import {
 } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import { streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { SharedState, StateChange, StateEntry, StateValue } from '../shared-state.js';
 import { GuardedPublish, type LastMessage } from './guarded-publish.js';
@@ -120,6 +121,17 @@ export class NatsState implements SharedState {
     this.#watchers.add(watcher);
     for (const entry of this.entries(prefix)) listener(entry);
     return () => this.#watchers.delete(watcher);
+  }
+
+  /** Resolves when all has been read that the stream has now. Rejects with unavailable when that does not come in time. */
+  async caughtUp(): Promise<void> {
+    const { link, stream, times } = this.#options;
+    const failed = (why: string) => new BackplaneError('unavailable', `${this.place} is not read to its end: ${why}`);
+    if (link.asking.info === undefined) throw failed('there is no connection to NATS');
+    const deadline = AbortSignal.timeout(times?.writeMs ?? STATE_WRITE_MS);
+    const info = await streamInfo(link.manager, stream);
+    if (info === undefined) throw failed('the stream is gone');
+    await this.#reached(info.state.last_seq, deadline, () => failed(this.trouble ?? 'nothing came'));
   }
 
   async close(): Promise<void> {
@@ -255,6 +267,10 @@ export class NatsState implements SharedState {
       deadline,
     );
     this.#changes.set(attempt.id, attempt);
+    const undecided = () => {
+      attempt.trouble = this.trouble ?? 'it was not read back';
+      return attempt.undecided();
+    };
     const { epoch } = this;
     try {
       let after: number | undefined;
@@ -265,11 +281,11 @@ export class NatsState implements SharedState {
         if (value === undefined && current === 0) return this.#contents.revision;
         const outcome = await attempt.run(after ?? slot?.revision ?? 0, slot?.ids);
         if (outcome.kind === 'stored') {
-          await this.#reached(outcome.readTo, attempt, deadline);
+          await this.#reached(outcome.readTo, deadline, undecided);
           this.#checkKept(key, outcome.sequence, epoch);
           return outcome.sequence;
         }
-        await this.#reached(outcome.last?.sequence ?? 0, attempt, deadline);
+        await this.#reached(outcome.last?.sequence ?? 0, deadline, undecided);
         after = this.#afterOvertaken(key, outcome.last);
         // Else the leader refused what it should have taken: it has just been elected.
         if (after === undefined && this.#contents.slots.get(key) === slot) await attempt.pause();
@@ -289,14 +305,13 @@ export class NatsState implements SharedState {
     return undefined;
   }
 
-  /** Resolves when the state has been read up to there. */
-  async #reached(sequence: number, attempt: GuardedPublish, deadline: AbortSignal): Promise<void> {
+  /** Resolves when the state has been read up to there. Rejects with what `late` makes when it is not in time. */
+  async #reached(sequence: number, deadline: AbortSignal, late: () => BackplaneError): Promise<void> {
     if (this.#contents.sequence >= sequence) return;
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
-        attempt.trouble = this.trouble ?? 'it was not read back';
-        reject(attempt.undecided());
+        reject(late());
       };
       const waiter = { sequence, resolve, giveUp };
       this.#waiters.push(waiter);

@@ -5,6 +5,8 @@
  */
 
 import type { NatsLink } from '../../nats/nats-link.js';
+import { goneText } from '../../nats/stream-form.js';
+import { storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { Slot, StateContents } from './state-contents.js';
 import { subjectOfKey } from './state-subject.js';
@@ -68,9 +70,10 @@ export class StateSnapshot {
 
   async #lookAgain(): Promise<void> {
     const { link, stream } = this.#options;
-    const { state } = await link.manager.streams.info(stream);
+    const info = await streamInfo(link.manager, stream);
+    if (info === undefined) throw new Error(goneText(stream));
     if (this.#phase !== 'asking') return;
-    this.#until = state.last_seq;
+    this.#until = info.state.last_seq;
     this.#phase = 'second';
     this.#goOn();
   }
@@ -89,7 +92,7 @@ export class StateSnapshot {
   /** An entry whose message is on its way stays as it was until that comes. */
   async #lookFor(slot: Slot): Promise<void> {
     const { link, stream, prefix } = this.#options;
-    const last = await link.manager.streams.getMessage(stream, { last_by_subj: subjectOfKey(prefix, slot.key) });
+    const last = await storedMessage(link.manager, stream, { last_by_subj: subjectOfKey(prefix, slot.key) });
     const { contents } = this;
     if (last !== null && last.seq > contents.sequence && !contents.slots.has(slot.key)) contents.keep(slot);
   }

@@ -26,6 +26,8 @@ const ITEMS_PER_TURN = 8;
 export class LogDelivery {
   /** By place, the offset before which frames are skipped. */
   readonly #skipTo = new Map<LogPlace, number>();
+  /** The place that is read next: a turn may be over before all were, and another one begins behind those that were. */
+  #next = 0;
 
   readonly #subscription: PlannedSubscription;
   readonly #watch: NodeWatch;
@@ -44,8 +46,10 @@ export class LogDelivery {
   /** Reads some items of each partition, until the limit is reached or the turn is over. Returns true when there was none. */
   async readRound(turns: Turns): Promise<boolean> {
     const { position, outlet } = this.#subscription;
+    const { places } = position;
     let idle = true;
-    for (const place of position.places) {
+    for (let read = 0; read < places.length; read++) {
+      const place = places[this.#next++ % places.length]!;
       for (let items = 0; items < ITEMS_PER_TURN && place.lag > 0; items++) {
         if (await this.#advance(place)) break;
         idle = false;

@@ -49,9 +49,17 @@ export function rebound(cursor: string, predicate: Predicate): string {
   return encodeCursor({ ...decodeCursor(cursor), predicateId: predicate.cursorId }) ?? cursor;
 }
 
-/** The offset that a cursor reads next in the slice's partition; undefined while it replays the past. */
+/**
+ * The offset that a cursor reads next in the slice's partition; undefined while it replays the past, and for one of a
+ * newer broker, of which nothing can be said here.
+ */
 export function offsetOf(cursor: string, slice: number): number | undefined {
-  return cursor === '' ? undefined : decodeCursor(cursor).places[partitionOfSlice(slice)]?.offset;
+  if (cursor === '') return undefined;
+  try {
+    return decodeCursor(cursor).places[partitionOfSlice(slice)]?.offset;
+  } catch {
+    return undefined;
+  }
 }
 
 /**

@@ -93,7 +93,9 @@ export class CommitRelay {
     } finally {
       this.#taken--;
     }
-    if (this.#options.connection.info !== undefined) message.respond(JSON.stringify(answer));
+    const { connection } = this.#options;
+    // A commit may take longer than the broker lives: on a closed connection the answer would be an error.
+    if (connection.info !== undefined && !connection.isClosed()) message.respond(JSON.stringify(answer));
   }
 
   #subject(broker: string): string {

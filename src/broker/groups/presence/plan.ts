@@ -3,6 +3,7 @@
  * epoch, and which members are where. Each computes the same assignment of slices to all members, and does of it what
  * concerns its own: it gives to them what is free, and has them give up what is others' share.
  */
+import { GROUP_REPLACED_MAX } from '../../../limits.js';
 import type { SliceEpoch } from '../../../subscriptions/request/group-request.js';
 import { type Holder, planMoves } from '../assignment.js';
 import type { GroupRecord, SliceRecord } from '../group-record.js';
@@ -125,7 +126,8 @@ export function wasBefore(
     const isSame = name === '' ? epochs.get(slice) === epoch : holder.member === name;
     if (isSame) found.set(holderText(holder), holder);
   }
-  return [...found.values()];
+  // It was one of them, or a few where it moved several times while brokers died.
+  return [...found.values()].slice(0, GROUP_REPLACED_MAX);
 }
 
 /** Whether another broker gave the slice to somebody, or took it. */

@@ -5,6 +5,7 @@
  *
  * What a broker said holds as long as its lease. Then any other one deletes it.
  */
+import { isDeepStrictEqual } from 'node:util';
 import * as z from 'zod';
 import { GROUP_MEMBER_TEXT_MAX, GROUP_MEMBERS_MAX } from '../../../limits.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
@@ -32,6 +33,8 @@ interface Leases {
   /** Whether this broker's own lease is in force, as the others see it. */
   readonly holds: boolean;
   alive(broker: string): boolean;
+  /** Whether a broker that was not heard of here has said nothing since: others may have heard of it. */
+  isForgotten(broker: string): boolean;
   listen(listener: () => void): () => void;
 }
 
@@ -53,8 +56,14 @@ export class SharedPresence implements GroupPresence {
   readonly #told = new Map<string, Map<string, readonly RemoteMember[]>>();
   /** What this broker said last, by group. */
   readonly #own = new Map<string, readonly MemberFacts[]>();
+  /** How many changes of what this broker says are on their way, by group. */
+  readonly #writing = new Map<string, number>();
+  /** Groups of which it could not be said again what others do not read any more. */
+  readonly #unsaid = new Set<string>();
   /** Brokers that were alive when that was looked at last. */
   readonly #alive = new Set<string>();
+  /** Brokers whose leases have ended here, and of which what they said is there. */
+  readonly #dead = new Set<string>();
   readonly #listeners = new Set<(group: string) => void>();
   readonly #ends: readonly (() => void)[];
 
@@ -115,11 +124,24 @@ export class SharedPresence implements GroupPresence {
     this.relay?.close();
   }
 
+  /** Throws for what the others would not read. */
   async #write(group: string): Promise<void> {
+    const { state } = this.#options;
     const members = this.#own.get(group);
     const key = keyOf(this.broker, group);
-    if (members === undefined) await this.#options.state.delete(key);
-    else await this.#options.state.put(key, { members });
+    const value = members && schema.parse({ members });
+    const writing = this.#writing.get(group) ?? 0;
+    this.#writing.set(group, writing + 1);
+    try {
+      if (value === undefined) await state.delete(key);
+      else await state.put(key, value);
+    } finally {
+      const left = this.#writing.get(group)! - 1;
+      if (left > 0) this.#writing.set(group, left);
+      else this.#writing.delete(group);
+    }
+    // It may have been deleted as soon as it was written.
+    this.#keepSaid(group);
   }
 
   #changed({ key, value }: StateChange): void {
@@ -130,24 +152,53 @@ export class SharedPresence implements GroupPresence {
     else groups.set(group, members);
     if (groups.size === 0) this.#told.delete(broker);
     else this.#told.set(broker, groups);
-    // Others took this broker for dead, or the stream lost what it had.
-    if (broker === this.broker && value === undefined && this.#own.has(group)) {
-      this.#write(group).catch(this.#options.onFailure);
-    }
-    if (this.#options.leases.alive(broker)) this.#alive.add(broker);
+    if (broker === this.broker) this.#keepSaid(group);
+    if (!this.#told.has(broker)) {
+      this.#alive.delete(broker);
+      this.#dead.delete(broker);
+    } else if (this.#options.leases.alive(broker)) this.#alive.add(broker);
     this.#say(group);
+  }
+
+  /** Says again what others do not read any more: they took this broker for dead, or the stream lost what it had. */
+  #keepSaid(group: string): void {
+    const { broker } = this;
+    const read = this.#told.get(broker)?.get(group) ?? [];
+    const said = this.#own.get(group) ?? [];
+    if (this.#writing.has(group)) return;
+    if (
+      isDeepStrictEqual(
+        read,
+        said.map((each) => ({ ...each, broker })),
+      )
+    )
+      return;
+    this.#write(group).catch((cause) => {
+      this.#unsaid.add(group);
+      this.#options.onFailure(cause);
+    });
   }
 
   /** Some brokers may have come or gone. Each says that it is alive before it says what members it has. */
   #review(): void {
     const { leases } = this.#options;
+    const unsaid = [...this.#unsaid];
+    this.#unsaid.clear();
+    for (const group of unsaid) this.#keepSaid(group);
     for (const [broker, groups] of this.#told) {
       const isAlive = leases.alive(broker);
-      if (isAlive === this.#alive.has(broker)) continue;
-      if (isAlive) this.#alive.add(broker);
-      else this.#alive.delete(broker);
-      for (const group of groups.keys()) this.#say(group);
-      if (!isAlive) void this.#forget(broker, groups);
+      if (isAlive !== this.#alive.has(broker)) {
+        if (isAlive) this.#alive.add(broker);
+        else this.#alive.delete(broker);
+        if (isAlive) this.#dead.delete(broker);
+        else this.#dead.add(broker);
+        for (const group of groups.keys()) this.#say(group);
+      }
+      // Not before: all the others would take its slices, if it was not heard of at this broker only.
+      if (this.#dead.has(broker) && leases.isForgotten(broker)) {
+        this.#dead.delete(broker);
+        void this.#forget(broker, groups);
+      }
     }
   }
 

@@ -66,7 +66,13 @@ export function documentCheckpoint(
   const [before, time] = [BEFORE, TIME].map((name) => received?.get(name) ?? '') as [string, string];
   if (!/^\d{1,15}$/.test(before) || !/^\d{1,20}$/.test(time) || Number(before) > sequence) return undefined;
   // A copy: what was read from the connection belongs to many messages.
-  return { sequence, before: Number(before), lastNs: BigInt(time), body: Buffer.from(body) };
+  const checkpoint = { sequence, before: Number(before), lastNs: BigInt(time), body: Buffer.from(body) };
+  try {
+    readDocumentCheckpoint(checkpoint);
+    return checkpoint;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Throws where it is not what encodeDocumentCheckpoint makes. */

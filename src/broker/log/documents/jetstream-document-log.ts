@@ -6,10 +6,12 @@ import { type DocumentLogName, EVERY_APP_TOPIC } from '../../../wire/event/docum
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
-import { checkStream, NATS_NS_PER_MS, streamInfo } from '../../nats/stream-form.js';
+import { checkStream, NATS_NS_PER_MS } from '../../nats/stream-form.js';
+import { storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { AppendBounds } from '../jetstream/appender.js';
 import type { CatchUpTurns } from '../jetstream/catch-up-turns.js';
+import { LeaderReader } from '../jetstream/leader-read.js';
 import { lostFrom, markAt } from '../jetstream/marks.js';
 import { scanStream } from '../jetstream/scan.js';
 import { DocumentAppender } from './document-appender.js';
@@ -73,6 +75,7 @@ export class JetStreamDocumentLog implements DocumentLog {
   /** Where the stream goes on with other messages, until that is told. */
   #rewoundTo: number | undefined;
   #reader: OrderedReader | undefined;
+  #leader: LeaderReader | undefined;
   #looks: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
   #closed = false;
@@ -191,7 +194,7 @@ export class JetStreamDocumentLog implements DocumentLog {
     if (known !== undefined) return known === mark;
     // A removed message cannot be compared; a reader from there reports that it is gone.
     if (offset <= this.firstOffset) return true;
-    const is = await this.#asked(() => markAt(this.#options.link, this.#stream, offset - 1));
+    const is = await markAt(this.#options.link, this.#stream, offset - 1);
     return is === undefined || is === mark;
   }
 
@@ -218,6 +221,7 @@ export class JetStreamDocumentLog implements DocumentLog {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#looks);
+    this.#leader?.close();
     const cause = new BackplaneError('cancelled', 'the log is closed');
     this.#fail(cause);
     await this.#reader?.close();
@@ -237,15 +241,28 @@ export class JetStreamDocumentLog implements DocumentLog {
     this.#toldTo = info.state.last_seq + 1;
     const listener = {
       begin: (stream: StreamInfo) => this.#begin(stream),
-      message: (message: StoredMessage) => this.#take(message),
+      message: (message: StoredMessage) => {
+        this.#leader!.heard();
+        this.#take(message);
+      },
       // Where it has less than was read, the next consumer finds out what it lost.
-      hasRead: ({ state }: StreamInfo) => state.last_seq === this.#fold.next - 1,
+      hasRead: ({ state }: StreamInfo) => {
+        const isAll = state.last_seq === this.#fold.next - 1;
+        if (!isAll) this.#leader!.missed();
+        return isAll;
+      },
       trouble: (reason: string | undefined) => {
         this.trouble = reason;
         this.#options.onTrouble(reason);
       },
       gone: (reason: string) => this.#gone(new BackplaneError('failed_precondition', reason)),
     };
+    this.#leader = new LeaderReader({
+      ...{ link, stream: this.#stream, place: () => this.#fold, hasTicks: false },
+      isAwaited: () => this.#waiting.size > 0 || this.pending,
+      take: (message) => this.#take(message),
+      failed: (cause) => this.#reader?.restart(cause.message),
+    });
     this.#reader = new OrderedReader(link, this.#stream, listener, times);
     this.#looks = setInterval(() => this.#lookAgain(), LOG_STREAM_LOOK_MS).unref();
     await this.#readUpTo(info.state.last_seq);
@@ -258,20 +275,24 @@ export class JetStreamDocumentLog implements DocumentLog {
     } catch (cause) {
       throw new StreamGone((cause as Error).message);
     }
+    await this.#leader!.beginning(() => this.#goBack(info));
+    return this.#fold.next;
+  }
+
+  async #goBack(info: StreamInfo): Promise<void> {
     const { link } = this.#options;
     const { first_seq: first } = info.state;
     const lost = await lostFrom(link, info, this.#fold.marks, this.#fold.next);
     if (lost === undefined) {
       // Retention took what was not read: what it was is known from a checkpoint only.
       if (this.#fold.next < first) await this.#beginFold(Number.POSITIVE_INFINITY);
-      return this.#fold.next;
+      return;
     }
     await this.#beginFold(lost);
     this.#toldTo = lost;
     this.#rewoundTo = lost;
     this.#fail(new BackplaneError('unavailable', `${this.#stream} has lost what it had from ${lost} on`));
     this.#tellRewound(this.#fold.next);
-    return this.#fold.next;
   }
 
   /** Goes on from what the checkpoints say that are about what is before a sequence. */
@@ -403,14 +424,6 @@ export class JetStreamDocumentLog implements DocumentLog {
 
   /** Asked of the leader. */
   #message(offset: number) {
-    return this.#asked(() => this.#options.link.manager.streams.getMessage(this.#stream, { seq: offset }));
-  }
-
-  async #asked<T>(ask: () => Promise<T>): Promise<T> {
-    try {
-      return await ask();
-    } catch (cause) {
-      throw new BackplaneError('unavailable', `${this.#stream} cannot be read: ${(cause as Error).message}`);
-    }
+    return storedMessage(this.#options.link.manager, this.#stream, { seq: offset });
   }
 }

@@ -13,15 +13,16 @@ import {
   APPEND_HEADER_BYTES_MAX,
   APPEND_MS_MAX,
   APPEND_PENDING_BYTES_MAX,
-  APPEND_RETRY_MS_MAX,
   APPEND_RETRY_MS_MIN,
   APPEND_WINDOW_BYTES_MAX,
+  LEADER_ASK_MS,
   NODES_PER_PARTITION_MAX,
 } from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
-import { positionText } from '../../../wire/position.js';
+import { type Position, positionText } from '../../../wire/position.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { failureOf } from '../../nats/publish-error.js';
+import { leaderThere, storedMessage } from '../../nats/stream-leader.js';
 import { follows } from '../chain.js';
 import { type Cover, coverHeaders, readCover } from './frame-headers.js';
 
@@ -49,6 +50,10 @@ export interface AppenderOptions {
   readonly bounds: AppendBounds;
   /** Resolves once this broker has read up to a sequence, rejects with unavailable where that takes too long. */
   readonly readUpTo: (sequence: number, deadlineMs: number) => Promise<void>;
+  /** Up to where the subject's frames reach, by all that this broker has read of the stream. */
+  readonly coveredTo: (subject: string) => Position | undefined;
+  /** Whether the stream still has the end of what this broker has read of it; rejects with unavailable. */
+  readonly isKept: () => Promise<boolean>;
 }
 
 /** The last message of a subject, as its leader has it. */
@@ -77,6 +82,7 @@ export class Appender {
   /** The last sequence of subjects, where it is known. The one that was used longest ago is first. */
   readonly #last = new Map<string, number>();
   readonly #ending = new AbortController();
+  #leader: Promise<void> | undefined;
 
   constructor(options: AppenderOptions) {
     this.#options = options;
@@ -127,7 +133,7 @@ export class Appender {
         return { sequence: await this.#try(subject, frame, bytes), deadlineMs };
       } catch (cause) {
         if (this.#ending.signal.aborted) throw new BackplaneError('cancelled', 'the log is closed');
-        if (cause instanceof BackplaneError) throw cause;
+        if (cause instanceof BackplaneError && cause.code !== 'unavailable') throw cause;
         const failure = failureOf(cause);
         const { message } = cause as Error;
         if (failure === 'full') {
@@ -138,8 +144,8 @@ export class Appender {
           throw new BackplaneError('unavailable', `NATS takes no frames: ${message}`);
         }
       }
-      await sleep(waitMs, undefined, { signal: this.#ending.signal }).catch(() => undefined);
-      waitMs = Math.min(Math.max(APPEND_RETRY_MS_MIN, 2 * waitMs), APPEND_RETRY_MS_MAX);
+      if (waitMs > 0) await this.#pause(waitMs, deadlineMs);
+      waitMs = Math.min(Math.max(APPEND_RETRY_MS_MIN, 2 * waitMs), LEADER_ASK_MS);
     }
   }
 
@@ -150,7 +156,9 @@ export class Appender {
       const last = await this.#lastOf(subject);
       const followed = follows(frame, last?.cover?.coveredTo);
       if (followed === 'duplicate') return last!.sequence;
-      if (followed === 'overlap' || followed === 'hole') throw notNext(subject, frame, last!.cover!);
+      if (followed === 'overlap' || (followed === 'hole' && !(await this.#isDamage(subject, frame)))) {
+        throw notNext(subject, frame, last!.cover!);
+      }
       expected = last?.sequence ?? 0;
     }
     const sequence = await this.#publish(subject, frame, bytes, expected).catch(async (cause: Error) => {
@@ -162,6 +170,15 @@ export class Appender {
     });
     this.#know(subject, sequence);
     return sequence;
+  }
+
+  /**
+   * Whether what is missing before a frame was lost out of the middle of the stream, which this broker had read and which
+   * goes on: it cannot come again. Where the stream has lost its end, the node sends both again.
+   */
+  async #isDamage(subject: string, frame: Frame): Promise<boolean> {
+    const covered = this.#options.coveredTo(subject);
+    return covered !== undefined && follows(frame, covered) === 'next' && (await this.#options.isKept());
   }
 
   async #publish(subject: string, frame: Frame, bytes: Buffer, lastSubjectSequence: number): Promise<number> {
@@ -180,13 +197,27 @@ export class Appender {
   /** Asked of the leader: others may not have it yet. Undefined where the subject has none. */
   async #lastOf(subject: string): Promise<LastMessage | undefined> {
     const { link, stream } = this.#options;
-    const found = await link.manager.streams.getMessage(stream, { last_by_subj: subject });
+    const found = await storedMessage(link.manager, stream, { last_by_subj: subject });
     if (found === null) return undefined;
     try {
       return { sequence: found.seq, cover: readCover(found.header) };
     } catch {
       return { sequence: found.seq, cover: undefined };
     }
+  }
+
+  /** Ends as soon as the stream's leader answers, for which all frames that wait ask together. */
+  async #pause(waitMs: number, deadlineMs: number): Promise<void> {
+    const { link, stream } = this.#options;
+    const { signal } = this.#ending;
+    this.#leader ??= leaderThere(link.manager, stream, signal).finally(() => {
+      this.#leader = undefined;
+    });
+    const over = new AbortController();
+    const late = sleep(Math.max(0, deadlineMs - performance.now()), undefined, { signal: over.signal, ref: false });
+    await Promise.race([this.#leader, late.catch(() => undefined)]);
+    over.abort();
+    await sleep(waitMs, undefined, { signal }).catch(() => undefined);
   }
 
   #know(subject: string, sequence: number): void {

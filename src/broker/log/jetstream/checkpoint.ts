@@ -8,7 +8,6 @@
  * Whichever broker is first writes it: each part wants to be the last message of its subject.
  */
 import type { MsgHdrs } from 'nats';
-import { BackplaneError } from '../../../errors.js';
 import { LOG_CHECKPOINT_NODES_MAX } from '../../../limits.js';
 import { headers } from '../../nats/nats-library.js';
 import { CoveredPositions } from '../covered-positions.js';
@@ -62,7 +61,8 @@ export class CheckpointIndex {
   take(sequence: number, received: MsgHdrs | undefined): void {
     const before = Number(received?.get(BEFORE));
     const [, part, parts] = /^(\d{1,4})\/(\d{1,4})$/.exec(received?.get(PART) ?? '') ?? [];
-    if (!Number.isSafeInteger(before) || parts === undefined) return;
+    // What no broker writes, such as one about what comes behind it, would hide all that follow.
+    if (!Number.isSafeInteger(before) || before < 1 || before > sequence || parts === undefined) return;
     if (part === '1') this.#parts = [];
     else if (before !== this.#before || this.#parts.length !== Number(part) - 1) return;
     this.#before = before;
@@ -96,18 +96,19 @@ export class CheckpointIndex {
   }
 }
 
-/** Reads one part into what is known. Throws damaged where it is none. */
+/** Reads one part into what is known; false where it is none. */
 export function readCheckpointPart(
   { header, data }: { readonly header: MsgHdrs; readonly data: Uint8Array },
   into: { readonly covered: CoveredPositions; readonly lastOf: Map<string, number> },
-): void {
+): boolean {
   try {
     decodeCheckpoint(Buffer.from(data), into.covered);
-  } catch (cause) {
-    throw new BackplaneError('damaged', `a checkpoint cannot be read: ${(cause as Error).message}`);
+  } catch {
+    return false;
   }
   for (const entry of header.get(LAST).split(',')) {
     const [topic, sequence] = entry.split('=');
     if (topic && sequence) into.lastOf.set(topic, Number(sequence));
   }
+  return true;
 }

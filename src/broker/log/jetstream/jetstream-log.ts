@@ -13,7 +13,8 @@ import type { Position } from '../../../wire/position.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { ReaderTimes } from '../../nats/ordered-reader.js';
-import { checkStream, messageAt, NATS_NS_PER_MS, type StreamForm, streamInfo } from '../../nats/stream-form.js';
+import { checkStream, NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-form.js';
+import { storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
@@ -112,8 +113,15 @@ export class JetStreamLog implements PartitionLog {
       rewound: (offset) => this.#rewound(offset),
       lost: options.onLost,
     });
-    const readUpTo = (sequence: number, deadlineMs: number) => this.#tail.readUpTo(sequence, deadlineMs);
-    this.#appender = new Appender({ link, stream: this.#stream, bounds, readUpTo });
+    this.#appender = new Appender({
+      ...{ link, stream: this.#stream, bounds },
+      readUpTo: (sequence, deadlineMs) => this.#tail.readUpTo(sequence, deadlineMs),
+      coveredTo: (subject) => {
+        const read = this.#subjects.read(subject);
+        return read.kind === 'frame' ? this.coveredTo(read.node, read.topic) : undefined;
+      },
+      isKept: () => this.#tail.isKept(),
+    });
   }
 
   /** Why the log is not read, in a sentence; undefined while it is. */
@@ -389,7 +397,7 @@ export class JetStreamLog implements PartitionLog {
       const parts = checkpointParts(this.#fold.standing);
       const { client, manager } = this.#options.link;
       const { checkpoint } = this.#subjects;
-      let last = (await manager.streams.getMessage(this.#stream, { last_by_subj: checkpoint }))?.seq ?? 0;
+      let last = (await storedMessage(manager, this.#stream, { last_by_subj: checkpoint }))?.seq ?? 0;
       // Another broker was first.
       if (last >= this.#fold.next) return;
       for (const { headers, body } of parts) {
@@ -416,7 +424,8 @@ export class JetStreamLog implements PartitionLog {
     }
   }
 
+  /** Asked of the leader. */
   #message(offset: number) {
-    return messageAt(this.#options.link.manager, this.#stream, offset);
+    return storedMessage(this.#options.link.manager, this.#stream, { seq: offset });
   }
 }

@@ -4,16 +4,120 @@
  * stream's own leader may never have stopped.
  */
 import type { MsgHdrs } from 'nats';
+import { LEADER_READ_AFTER_MS, LEADER_READ_BATCH, LEADER_READ_LATE_MS } from '../../../limits.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { storedMessage } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { type Marks, markAt } from './marks.js';
+
+export interface LeaderReadOptions {
+  readonly link: NatsLink;
+  readonly stream: string;
+  /** What is to be read next, and what was read before it. */
+  readonly place: () => { readonly next: number; readonly marks: Marks };
+  /** Whether somebody waits for what comes next: then a silent consumer is not waited for. */
+  readonly isAwaited: () => boolean;
+  /** Whether the stream has ticks, so that silence alone is a dead consumer; else see missed(). */
+  readonly hasTicks: boolean;
+  /** Takes the next message. What it throws is told to failed(). */
+  readonly take: (message: StoredMessage) => void;
+  readonly failed: (cause: Error) => void;
+}
+
+/** Asks a stream's leader for as long as its consumer is silent. */
+export class LeaderReader {
+  readonly #options: LeaderReadOptions;
+  readonly #timer: NodeJS.Timeout;
+  /** When a consumer brought something last, when the leader was asked last, and when it had something. */
+  #heardMs = performance.now();
+  #askedMs = 0;
+  #foundMs = Number.NEGATIVE_INFINITY;
+  #isAsking = false;
+  /** The consumer did not bring what there was. */
+  #hasMissed = false;
+  /** Grows where what was read is looked at anew, and while that lasts nothing may be taken. */
+  #beginnings = 0;
+  #isBeginning = false;
+
+  constructor(options: LeaderReadOptions) {
+    this.#options = options;
+    this.#timer = setInterval(() => this.look(), LEADER_READ_AFTER_MS / 2).unref();
+  }
+
+  /** The consumer has brought something. */
+  heard(): void {
+    this.#heardMs = performance.now();
+    this.#hasMissed = false;
+  }
+
+  /** The stream has something that the consumer has not brought. */
+  missed(): void {
+    this.#hasMissed = true;
+  }
+
+  get isBeginning(): boolean {
+    return this.#isBeginning;
+  }
+
+  /** A consumer begins: while that lasts nothing of the leader is taken. */
+  async beginning(begin: () => Promise<void>): Promise<void> {
+    this.#beginnings++;
+    this.#isBeginning = true;
+    try {
+      await begin();
+    } finally {
+      this.#isBeginning = false;
+    }
+  }
+
+  /** Asks the leader where that is due. */
+  look(): void {
+    if (this.#isAsking || !this.#isDue()) return;
+    this.#isAsking = true;
+    this.#askedMs = performance.now();
+    this.#ask(this.#heardMs)
+      .catch((cause: Error) => this.#options.failed(cause))
+      .finally(() => {
+        this.#isAsking = false;
+      });
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #isDue(): boolean {
+    const nowMs = performance.now();
+    const silentMs = nowMs - this.#heardMs;
+    if (this.#options.isAwaited()) return silentMs > LEADER_READ_AFTER_MS;
+    if (!this.#options.hasTicks && !this.#hasMissed) return false;
+    // Where there was nothing, nothing is missed: it may wait for as long again.
+    const isFinding = nowMs - this.#foundMs <= LEADER_READ_LATE_MS;
+    return silentMs > LEADER_READ_LATE_MS && (isFinding || nowMs - this.#askedMs > LEADER_READ_LATE_MS);
+  }
+
+  /** Reads on until there is no more, or the consumer says something. */
+  async #ask(heardMs: number): Promise<void> {
+    const { link, stream, place, take } = this.#options;
+    for (let count = 1; this.#heardMs === heardMs && !this.#isBeginning; count = LEADER_READ_BATCH) {
+      const { next, marks } = place();
+      const beginnings = this.#beginnings;
+      const messages = await readFromLeader(link, stream, next, marks, count);
+      if (this.#isBeginning || beginnings !== this.#beginnings) return;
+      // Those that the consumer brought meanwhile are passed over.
+      for (const message of messages) take(message);
+      if (place().next === next) return;
+      this.#foundMs = performance.now();
+    }
+  }
+}
 
 /**
  * So many messages from a sequence on, or those before the first that is not there. None where the stream is not the one
  * that was read before, or cannot be asked.
  */
-export async function readFromLeader(
+async function readFromLeader(
   link: NatsLink,
   stream: string,
   from: number,
@@ -21,8 +125,9 @@ export async function readFromLeader(
   count: number,
 ): Promise<readonly StoredMessage[]> {
   try {
-    const asked = Array.from({ length: count }, (_, at) => link.manager.streams.getMessage(stream, { seq: from + at }));
+    const asked = Array.from({ length: count }, (_, at) => storedMessage(link.manager, stream, { seq: from + at }));
     const found = await Promise.all(asked);
+    if (found[0] === null) return [];
     // Looked at afterwards: a stream that lost its end before it gave these messages has lost this one, too.
     const known = marks.of(from - 1);
     if (known !== undefined && known !== (await markAt(link, stream, from - 1))) return [];

@@ -7,6 +7,7 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import { LOG_MARKS_MAX } from '../../../limits.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
+import { storedMessage } from '../../nats/stream-leader.js';
 
 /** Never 0. @param timeNs when the server stored it */
 export function markOf(subject: string, timeNs: bigint): number {
@@ -54,7 +55,7 @@ export class Marks {
 
 /**
  * The first sequence whose message is another one than was read before `next`, or is gone; undefined where there is none.
- * Rejects where NATS does not answer.
+ * Rejects with unavailable where NATS does not answer.
  */
 export async function lostFrom(
   link: NatsLink,
@@ -79,8 +80,8 @@ export async function lostFrom(
   return low;
 }
 
-/** Asked of the leader; undefined where there is no such message. */
+/** Asked of the leader; undefined where there is no such message. Rejects with unavailable. */
 export async function markAt(link: NatsLink, stream: string, sequence: number): Promise<number | undefined> {
-  const found = await link.manager.streams.getMessage(stream, { seq: sequence });
+  const found = await storedMessage(link.manager, stream, { seq: sequence });
   return found === null ? undefined : markOf(found.subject, timeNsOf(found.timestamp));
 }

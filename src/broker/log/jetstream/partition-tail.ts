@@ -4,15 +4,14 @@
  */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
-import { LEADER_READ_AFTER_MS, LEADER_READ_BATCH, LEADER_READ_LATE_MS } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
-import { messageAt } from '../../nats/stream-form.js';
+import { storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
-import { readCheckpointPart, type Standing } from './checkpoint.js';
-import { readFromLeader } from './leader-read.js';
+import { type CheckpointPlace, readCheckpointPart, type Standing } from './checkpoint.js';
+import { LeaderReader } from './leader-read.js';
 import { lostFrom } from './marks.js';
 import type { FoldListener, PartitionFold } from './partition-fold.js';
 
@@ -61,13 +60,7 @@ export class PartitionTail {
   /** How the consumer's messages are taken. */
   #folding: FoldListener;
   #reader: OrderedReader | undefined;
-  /** When a consumer brought something last. */
-  #heardMs = performance.now();
-  #watching: NodeJS.Timeout | undefined;
-  /** Grows where what was read is looked at anew, and while that lasts nothing else may be taken. */
-  #beginnings = 0;
-  #isBeginning = false;
-  #isAsking = false;
+  #leader: LeaderReader | undefined;
 
   constructor(options: TailOptions) {
     this.#options = options;
@@ -86,11 +79,15 @@ export class PartitionTail {
 
   /** Resolves when it has read all that the stream has. Rejects where it is not what it must be, or NATS is away. */
   async open({ first_seq: first, last_seq: last }: StreamInfo['state']): Promise<void> {
-    const { link, stream, times } = this.#options;
+    const { link, stream, fold, withBodies, times } = this.#options;
     await this.#restore(last + 1, first);
     this.#toldTo = last + 1;
+    this.#leader = new LeaderReader({
+      ...{ link, stream, place: () => fold, hasTicks: true, isAwaited: () => this.#waiting.length > 0 },
+      take: (message) => this.#take(message, { ...this.#folding, withBodies: withBodies() }),
+      failed: (cause) => this.restart(cause.message),
+    });
     this.#reader = new OrderedReader(link, stream, this.#listener(), times);
-    this.#watching = setInterval(() => this.#watch(), LEADER_READ_AFTER_MS / 2).unref();
     await this.readUpTo(last);
   }
 
@@ -102,7 +99,7 @@ export class PartitionTail {
       while (at > 0 && this.#waiting[at - 1]!.sequence > sequence) at--;
       this.#waiting.splice(at, 0, { sequence, deadlineMs, resolve, reject });
       this.#deadlines ??= setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
-      this.#watch();
+      this.#leader?.look();
     });
   }
 
@@ -111,8 +108,21 @@ export class PartitionTail {
     this.#reader?.restart(reason);
   }
 
+  /**
+   * Whether the stream still has the end of what was read of it; where it does not, the tail goes back. Rejects with
+   * unavailable where NATS does not say.
+   */
+  async isKept(): Promise<boolean> {
+    const { link, stream, fold } = this.#options;
+    const info = await streamInfo(link.manager, stream);
+    if (info !== undefined && (await lostFrom(link, info, fold.marks, fold.next)) === undefined) return true;
+    // A new consumer looks itself, and is not disturbed in it.
+    if (this.#leader?.isBeginning === false) this.restart('its leader does not have what was read');
+    return false;
+  }
+
   async close(): Promise<void> {
-    clearInterval(this.#watching);
+    this.#leader?.close();
     this.#refuse(new BackplaneError('cancelled', 'the log is closed'));
     await this.#reader?.close();
   }
@@ -130,7 +140,7 @@ export class PartitionTail {
       },
       begin: (info: StreamInfo) => this.#begin(info),
       message: (message: StoredMessage) => {
-        this.#heardMs = performance.now();
+        this.#leader!.heard();
         this.#take(message, this.#folding);
       },
       trouble: (reason: string | undefined) => {
@@ -151,41 +161,8 @@ export class PartitionTail {
     } catch (cause) {
       throw new StreamGone((cause as Error).message);
     }
-    this.#beginnings++;
-    this.#isBeginning = true;
-    try {
-      await this.#goBack(info);
-    } finally {
-      this.#isBeginning = false;
-    }
+    await this.#leader!.beginning(() => this.#goBack(info));
     return this.#options.fold.next;
-  }
-
-  /** Where the consumer is silent, the leader is asked. */
-  #watch(): void {
-    const silentMs = performance.now() - this.#heardMs;
-    const isLate = silentMs > (this.#waiting.length > 0 ? LEADER_READ_AFTER_MS : LEADER_READ_LATE_MS);
-    if (!isLate || this.#isAsking) return;
-    this.#isAsking = true;
-    this.#askLeader(this.#heardMs)
-      .catch((cause: Error) => this.restart(cause.message))
-      .finally(() => {
-        this.#isAsking = false;
-      });
-  }
-
-  /** Reads on until there is no more, or the consumer says something. */
-  async #askLeader(heardMs: number): Promise<void> {
-    const { link, stream, fold, withBodies } = this.#options;
-    for (let count = 1; this.#heardMs === heardMs && !this.#isBeginning; count = LEADER_READ_BATCH) {
-      const { next } = fold;
-      const beginnings = this.#beginnings;
-      const messages = await readFromLeader(link, stream, next, fold.marks, count);
-      if (this.#isBeginning || beginnings !== this.#beginnings) return;
-      // Those that the consumer brought meanwhile are passed over.
-      for (const message of messages) this.#take(message, { ...this.#folding, withBodies: withBodies() });
-      if (fold.next === next) return;
-    }
   }
 
   #take(message: StoredMessage, folding: FoldListener): void {
@@ -253,18 +230,27 @@ export class PartitionTail {
     fold.restart(standing ?? { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() });
   }
 
-  /** What the newest checkpoint up to a sequence says; undefined where there is none. */
+  /**
+   * What the newest checkpoint up to a sequence says that can be read; undefined where there is none. Rejects with
+   * unavailable where NATS does not answer.
+   */
   async standingAt(sequence: number): Promise<Standing | undefined> {
-    const { link, stream, fold } = this.#options;
-    const place = fold.checkpoints.upTo(sequence);
-    if (place === undefined) return undefined;
-    const standing = { covered: new CoveredPositions(), lastOf: new Map<string, number>() };
-    for (const seq of place.sequences) {
-      const part = await messageAt(link.manager, stream, seq);
-      // Retention was faster.
-      if (part === null) return undefined;
-      readCheckpointPart(part, standing);
+    const { checkpoints } = this.#options.fold;
+    for (let place = checkpoints.upTo(sequence); place !== undefined; place = checkpoints.upTo(place.before - 1)) {
+      const standing = await this.#read(place);
+      if (standing !== undefined) return standing;
     }
-    return { before: place.before, ...standing };
+    return undefined;
+  }
+
+  /** Undefined where a part of it is gone, or is damaged. */
+  async #read({ before, sequences }: CheckpointPlace): Promise<Standing | undefined> {
+    const { link, stream } = this.#options;
+    const standing = { covered: new CoveredPositions(), lastOf: new Map<string, number>() };
+    for (const seq of sequences) {
+      const part = await storedMessage(link.manager, stream, { seq });
+      if (part === null || !readCheckpointPart(part, standing)) return undefined;
+    }
+    return { before, ...standing };
   }
 }

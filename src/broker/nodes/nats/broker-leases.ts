@@ -11,6 +11,8 @@ import { BROKER_LEASE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
 
 const PREFIX = 'broker.';
+/** A process that did nothing for this part of a lease cannot say who was silent. */
+const STANDSTILLS_PER_LEASE = 3;
 const whole = z.number().int().nonnegative();
 const text = z.string().max(256).default('');
 const schema = z.object({
@@ -41,6 +43,7 @@ export interface KnownBroker extends BrokerSigns {
 
 interface Heard {
   readonly known: KnownBroker;
+  readonly beat: number;
   untilMs: number;
 }
 
@@ -56,12 +59,26 @@ export class BrokerLeases {
   readonly #now: () => number;
   readonly #heard = new Map<string, Heard>();
   readonly #listeners = new Set<() => void>();
+  /** Resolves when all that others have decided until now was read here. */
+  readonly #caughtUp: () => Promise<void>;
+  /** When leases were looked at last. */
+  #lookedMs: number | undefined;
   #beat = 0;
   /** When this broker's own lease ends, as the others see it at the earliest. */
   #ownUntilMs = Number.NEGATIVE_INFINITY;
 
-  /** @param now milliseconds, of a clock that is never set */
-  constructor(state: SharedState, own: string, now: () => number = () => performance.now(), leaseMs = BROKER_LEASE_MS) {
+  /**
+   * @param now milliseconds, of a clock that is never set
+   * @param caughtUp resolves when this broker has read all that others have decided until now
+   */
+  constructor(
+    state: SharedState,
+    own: string,
+    now: () => number = () => performance.now(),
+    leaseMs = BROKER_LEASE_MS,
+    caughtUp: () => Promise<void> = async () => undefined,
+  ) {
+    this.#caughtUp = caughtUp;
     this.#state = state;
     this.#own = own;
     this.#now = now;
@@ -74,6 +91,8 @@ export class BrokerLeases {
     this.#beat++;
     const saidMs = this.#now();
     await this.#state.put(PREFIX + this.#own, { beat: this.#beat, ...signs });
+    // The others took it for dead: they may have given away what it had, and it may not know yet.
+    if (!this.holds) await this.#caughtUp();
     const { holds } = this;
     this.#ownUntilMs = Math.max(this.#ownUntilMs, saidMs + this.#leaseMs);
     if (!holds) this.#tell();
@@ -94,10 +113,31 @@ export class BrokerLeases {
     return this.#heard.has(broker);
   }
 
+  /** Whether nothing is left of it: its lease ended, and no sign of life had come when that was written down. */
+  isForgotten(broker: string): boolean {
+    return this.#state.get(PREFIX + broker) === undefined;
+  }
+
   /** All that are alive, by their names in order. */
   all(): readonly KnownBroker[] {
     const known = Array.from(this.#heard.values(), ({ known }) => known);
     return known.sort((a, b) => (a.broker < b.broker ? -1 : 1));
+  }
+
+  /**
+   * Whether a broker lives, rather than that it left a lease. Resolves when it says something anew, or its lease is over.
+   * @param broker one of `all()`
+   */
+  stillBeats(broker: string): Promise<boolean> {
+    const before = this.#heard.get(broker)?.beat;
+    return new Promise((resolve) => {
+      const unlisten = this.listen(() => {
+        const beat = this.#heard.get(broker)?.beat;
+        if (beat === before) return;
+        unlisten();
+        resolve(beat !== undefined);
+      });
+    });
   }
 
   /** Number of other brokers that take agents and subscribers. */
@@ -112,11 +152,14 @@ export class BrokerLeases {
   }
 
   /**
-   * Ends the leases of those that were not heard of. Call it every second. Returns the brokers whose leases ended.
-   * @param reads the state is being read: else silence says nothing, and every lease begins anew
+   * Ends the leases of those that were not heard of. Call it every second: after a long pause this process stood still,
+   * and has not read yet what came meanwhile. Returns the brokers whose leases ended.
+   * @param isRead the state is being read: else silence says nothing, and every lease begins anew
    */
-  expire(reads: boolean): string[] {
+  expire(isRead: boolean): string[] {
     const nowMs = this.#now();
+    const reads = isRead && nowMs - (this.#lookedMs ?? nowMs) < this.#leaseMs / STANDSTILLS_PER_LEASE;
+    this.#lookedMs = nowMs;
     const gone: string[] = [];
     for (const [broker, heard] of this.#heard) {
       if (!reads) heard.untilMs = nowMs + this.#leaseMs;
@@ -138,9 +181,9 @@ export class BrokerLeases {
     const broker = key.slice(PREFIX.length);
     if (value === undefined) this.#heard.delete(broker);
     else if (this.#heard.has(broker) || this.#heard.size < CLUSTER_BROKERS_MAX) {
-      const { beat: _, ...signs } = schema.parse(value);
+      const { beat, ...signs } = schema.parse(value);
       const untilMs = this.#now() + this.#leaseMs;
-      this.#heard.set(broker, { known: { broker, ...signs }, untilMs });
+      this.#heard.set(broker, { known: { broker, ...signs }, beat, untilMs });
     }
     this.#tell();
   }

@@ -38,6 +38,11 @@ interface Held {
   endsMs: number | undefined;
   /** Resolves when it is in force. */
   made: Promise<void>;
+  making: boolean;
+  /** Not to be made again before, by the clock; after a try that failed. */
+  againMs: number;
+  /** Undefined: nobody has claimed it since this broker was started. */
+  claim: { readonly predicate: PredicateSpec; readonly globs: readonly string[] } | undefined;
 }
 
 export interface ClusterInterestOptions {
@@ -77,7 +82,7 @@ export class ClusterInterest implements Interest {
     // What a broker of this name claimed before it was started again, nobody here holds yet.
     const endsMs = options.now() + INTEREST_GRACE_MS;
     for (const { key, broker } of this.#claims.values()) {
-      if (broker === options.broker) this.#held.set(key, { subscribers: 0, endsMs, made: Promise.resolve() });
+      if (broker === options.broker) this.#held.set(key, { ...newlyHeld(), endsMs });
     }
   }
 
@@ -92,18 +97,17 @@ export class ClusterInterest implements Interest {
    */
   async claim(predicate: PredicateSpec, globs: readonly string[]): Promise<() => void> {
     const key = this.#keyOf(claimKey(predicate.id, globs));
-    let held = this.#held.get(key);
-    if (held === undefined) {
-      held = { subscribers: 0, endsMs: undefined, made: this.#make(key, predicate, globs) };
-      this.#held.set(key, held);
-    }
-    const own = held;
+    const own = this.#held.get(key) ?? newlyHeld();
+    this.#held.set(key, own);
+    own.claim = { predicate, globs };
+    if (!own.making && this.#isLost(key)) this.#begin(key, own);
     own.subscribers++;
     own.endsMs = undefined;
     try {
       await own.made;
     } catch (cause) {
-      if (this.#held.get(key) === own) this.#held.delete(key);
+      own.subscribers--;
+      if (own.subscribers === 0 && this.#held.get(key) === own) this.#held.delete(key);
       throw cause;
     }
     let released = false;
@@ -129,11 +133,16 @@ export class ClusterInterest implements Interest {
     return this.#wanted.of(node);
   }
 
-  /** Deletes this broker's claims whose grace period has ended, and those of brokers that are gone for longer than one. */
+  /**
+   * Deletes this broker's claims whose grace period has ended, and those of brokers that are gone for longer than one; makes
+   * those again that others deleted when they took this broker for gone, or that a power cut took. Resolves in any case.
+   */
   async expire(): Promise<void> {
     const nowMs = this.#options.now();
     const over: Claim[] = [];
-    for (const [key, { endsMs }] of this.#held) {
+    for (const [key, held] of this.#held) {
+      const { endsMs, making, againMs } = held;
+      if (endsMs === undefined && !making && againMs <= nowMs && this.#isLost(key)) this.#makeAgain(key, held, nowMs);
       if (endsMs === undefined || endsMs > nowMs) continue;
       this.#held.delete(key);
       over.push(...this.#known(key));
@@ -145,6 +154,26 @@ export class ClusterInterest implements Interest {
     }
     // Another broker may have been first, or the claim was made anew.
     await Promise.allSettled(over.map(({ key, revision }) => this.#options.state.delete(key, revision)));
+  }
+
+  #isLost(key: string): boolean {
+    return this.#options.state.get(key) === undefined;
+  }
+
+  #begin(key: string, held: Held): void {
+    const { predicate, globs } = held.claim!;
+    held.making = true;
+    held.made = this.#make(key, predicate, globs).finally(() => {
+      held.making = false;
+    });
+  }
+
+  #makeAgain(key: string, held: Held, nowMs: number): void {
+    this.#begin(key, held);
+    held.made.catch((cause: Error) => {
+      held.againMs = nowMs + INTEREST_GRACE_MS;
+      this.#options.warn(`${key} was lost, and cannot be claimed again yet: ${cause.message}`);
+    });
   }
 
   #known(key: string): Claim[] {
@@ -222,4 +251,11 @@ export class ClusterInterest implements Interest {
     this.generation = Math.max(this.generation + 1, revision);
     void this.#onChange();
   }
+}
+
+function newlyHeld(): Held {
+  return {
+    ...{ subscribers: 0, endsMs: undefined, made: Promise.resolve(), making: false },
+    ...{ againMs: Number.NEGATIVE_INFINITY, claim: undefined },
+  };
 }

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { everySecond } from '../../../flow/long-timer.js';
 import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
 import type { Node } from '../../../wire/messages.js';
+import { checkVersions } from '../../../wire/protocol.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
 import { CommitRelay } from '../../groups/presence/commit-relay.js';
 import { SharedPresence } from '../../groups/presence/shared-presence.js';
@@ -26,6 +27,8 @@ export interface ClusterMemberOptions {
   readonly broker: string;
   /** What the brokers share. */
   readonly state: NatsState;
+  /** Where they keep what nobody could tell again: who has which slices of groups. */
+  readonly kept: Pick<NatsState, 'caughtUp'>;
   /** That all nodes of the cluster together may send live, a second; the same at each broker. Undefined: there is none. */
   readonly ceilingBytesPerSecond: number | undefined;
   readonly warn: (message: string) => void;
@@ -51,6 +54,7 @@ export class ClusterMember {
   /** Members of groups, and which broker has them. */
   readonly presence: SharedPresence;
   readonly #leases: BrokerLeases;
+  #nodes: ClusterNodes | undefined;
   readonly #places: NodePlaces;
   readonly #lists: NodeLists;
   readonly #options: ClusterMemberOptions;
@@ -63,8 +67,8 @@ export class ClusterMember {
 
   constructor(options: ClusterMemberOptions) {
     this.#options = options;
-    const { state, broker, warn, ceilingBytesPerSecond } = options;
-    const leases = new BrokerLeases(state, broker);
+    const { state, kept, broker, warn, ceilingBytesPerSecond } = options;
+    const leases = new BrokerLeases(state, broker, undefined, undefined, () => kept.caughtUp());
     this.#leases = leases;
     const places = new NodePlaces(state);
     this.#places = places;
@@ -88,6 +92,11 @@ export class ClusterMember {
     return this.#lists.of(names);
   }
 
+  /** Has all brokers forget a node that none of them has. Rejects where that cannot be written. */
+  async forget(node: string): Promise<void> {
+    await this.#nodes?.forget(node);
+  }
+
   /** All brokers that are alive, this one too, if it has begun. */
   brokers(): readonly KnownBroker[] {
     return this.#leases.all();
@@ -109,6 +118,7 @@ export class ClusterMember {
     const server = new RouteServer({ connection, cluster, registry, settled, onRefusal });
     const keeper = new PlaceKeeper({ registry, places, broker, onFailure });
     const nodes = new ClusterNodes({ state, broker, registry, interest: this.interest, places, leases, onFailure });
+    this.#nodes = nodes;
     const endLooks = everySecond(() => this.#look());
     this.#ends.push(
       () => nodes.close(),
@@ -120,11 +130,34 @@ export class ClusterMember {
     return route;
   }
 
+  /**
+   * Rejects with failed_precondition where a broker of the cluster is of a version that does not work with this one. One
+   * that was killed is known as long as its lease lasts: until then this waits for a sign of life.
+   */
+  async fits(version: string): Promise<void> {
+    for (const { broker, address, version: theirs } of this.#leases.all()) {
+      try {
+        checkVersions(`the broker at ${address} in this cluster`, theirs, version);
+      } catch (cause) {
+        const { message } = cause as Error;
+        this.#options.warn(`${message}; waiting for a sign of life of it`);
+        if (await this.#leases.stillBeats(broker)) throw cause;
+      }
+    }
+  }
+
   /** From now on the others know that this broker takes agents and subscribers. */
   begin({ address, version, demand, onLess, list }: MemberParts): void {
     this.#lists.serve(list);
     this.#beat = () => this.#leases.beat({ ...demand(), address, version, retired: this.#retired });
-    const beat = () => this.#beat().catch(this.#onFailure);
+    let beats = false;
+    const beat = async () => {
+      // While NATS is away one tries for longer than the next takes to come: they would line up.
+      if (beats) return;
+      beats = true;
+      await this.#beat().catch(this.#onFailure);
+      beats = false;
+    };
     const heart = setInterval(beat, BROKER_HEARTBEAT_MS).unref();
     this.#stopHeart = () => clearInterval(heart);
     const unlisten = this.#leases.listen(() => this.#deal(onLess));
@@ -138,9 +171,10 @@ export class ClusterMember {
     this.#beat().catch(this.#onFailure);
   }
 
-  /** Says that this broker ends, so that the others need not wait for its lease to be over. Resolves in any case. */
+  /** Says that this broker ends, so that the others need not wait for its lease to be over, if NATS is there. Resolves in any case. */
   async leave(): Promise<void> {
     this.#stopHeart();
+    if (this.trouble !== undefined) return;
     const left = this.#leases.leave().catch(this.#onFailure);
     await Promise.race([left, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]);
   }

@@ -11,14 +11,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import { everyOne } from '../../../flow/every-step.js';
-import { HOLDS_LINGER_MS } from '../../../limits.js';
+import { BROKER_LEAVE_MS, HOLDS_LINGER_MS, STATE_AGAIN_MS } from '../../../limits.js';
 import type { SharedState, StateChange, StateValue } from '../../cluster/shared-state.js';
 import { HoldSteps, holdStepsSchema } from '../asked/holds.js';
 import type { Recorded } from '../node-record.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { BrokerLeases } from './broker-leases.js';
 import type { ClusterInterest } from './cluster-interest.js';
-import type { NodePlace, NodePlaces } from './node-places.js';
+import { ignoreChanged, type NodePlace, type NodePlaces } from './node-places.js';
 
 const HOLDS = 'holds.';
 const timestamp = z.object({
@@ -68,7 +68,7 @@ export class ClusterNodes {
   #dirty = false;
   #learning = false;
   #writing: Promise<void> | undefined;
-  #closed = false;
+  readonly #closing = new AbortController();
   readonly #options: ClusterNodesOptions;
   readonly #ends: readonly (() => void)[];
 
@@ -79,13 +79,17 @@ export class ClusterNodes {
       state.watch(HOLDS, (change) => this.#heldChanged(change)),
       // After the interest itself has read it: it watches since before. What held may count from a later claim on only.
       state.watch('claim.', () => this.#write()),
-      places.listen((node) => this.#learn(node)),
+      places.listen((node, place) => (place === undefined ? this.#forgotten(node) : this.#learn(node))),
       leases.listen(() => this.#learnAll()),
       registry.listen((node) => {
         if (registry.session(node) !== undefined) {
           this.#learnt.delete(node);
           this.#write();
-        } else if (!this.#learning) this.#learn(node);
+          return;
+        }
+        this.#written.delete(node);
+        if (registry.record(node) === undefined) this.#dropped(node);
+        else if (!this.#learning) this.#learn(node);
       }),
     ];
     this.#learnAll();
@@ -93,9 +97,42 @@ export class ClusterNodes {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     for (const end of this.#ends) end();
-    await this.#writing;
+    // While NATS is away it may take longer than a broker has to end.
+    await Promise.race([this.#writing, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]);
+  }
+
+  /** Has all brokers forget a node that none of them has. Rejects where that cannot be written. */
+  async forget(node: string): Promise<void> {
+    const { state, places, leases } = this.#options;
+    const place = places.of(node);
+    if (place !== undefined && place.session !== '' && leases.alive(place.broker)) return;
+    // First, so that nothing is left of a node of which nobody knows where it is. Of one that connects now it is another.
+    const held = state.get(HOLDS + node);
+    if (held !== undefined) await state.delete(held.key, held.revision).catch(ignoreChanged);
+    await places.forget(node);
+  }
+
+  /** Somebody has forgotten it; or the state has, and then its broker writes it down again. */
+  #forgotten(node: string): void {
+    const { registry } = this.#options;
+    this.#learnt.delete(node);
+    const record = registry.record(node);
+    if (record === undefined || registry.session(node) !== undefined) return;
+    const { recorderId, bootId, epoch, isElsewhere } = record;
+    // Who follows it learns first that it is gone.
+    if (isElsewhere) registry.learn(node, { recorderId, bootId, epoch, session: '', holds: HoldSteps.NONE });
+    registry.forget([node]);
+  }
+
+  /** This broker has dropped it, as it was gone for long: so do the others, if nobody else looks after it. */
+  #dropped(node: string): void {
+    const { places, leases, broker, onFailure } = this.#options;
+    const place = places.of(node);
+    if (place !== undefined && (place.broker === broker || !leases.alive(place.broker))) {
+      this.forget(node).catch(onFailure);
+    }
   }
 
   #heldChanged({ key, value, revision }: StateChange): void {
@@ -106,6 +143,10 @@ export class ClusterNodes {
       this.#said.set(node, { broker, steps: HoldSteps.read(value, revision), recorded });
     }
     this.#learn(node);
+    // What this broker wrote of its own node is lost, as a power cut can do it, or was replaced.
+    const { registry, broker } = this.#options;
+    if (registry.session(node) === undefined || this.#said.get(node)?.broker === broker) return;
+    if (this.#written.delete(node)) this.#write();
   }
 
   #learnAll(): void {
@@ -147,7 +188,7 @@ export class ClusterNodes {
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#dirty && !this.#closed) {
+    while (this.#dirty && !this.#closing.signal.aborted) {
       await sleep(HOLDS_LINGER_MS);
       this.#dirty = false;
       try {
@@ -155,6 +196,8 @@ export class ClusterNodes {
       } catch (cause) {
         this.#options.onFailure(cause);
         this.#dirty = true;
+        // A state that is full refuses at once.
+        await sleep(STATE_AGAIN_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
       }
     }
   }

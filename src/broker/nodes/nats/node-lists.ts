@@ -61,11 +61,14 @@ export class NodeLists {
     for (let left = names; left.length > 0; ) {
       const some = left.slice(0, NODE_LIST_NAMES_MAX);
       const answered = await this.#request(broker, some);
-      for (const node of answered) if (node.name && some.includes(node.name)) into.set(node.name, node);
+      const known = new Map(
+        answered.flatMap((node) => (node.name && some.includes(node.name) ? [[node.name, node]] : [])),
+      );
+      for (const [name, node] of known) into.set(name, node);
       // What went meanwhile is not in the answer; what did not fit is asked for again.
-      if (answered.length === 0) return;
-      const last = answered.at(-1)!.name ?? '';
-      left = left.slice(answered.length < some.length ? some.indexOf(last) + 1 : some.length);
+      const last = [...known.keys()].at(-1);
+      if (last === undefined) return;
+      left = left.slice(known.size < some.length ? some.indexOf(last) + 1 : some.length);
     }
   }
 

@@ -86,11 +86,10 @@ export class NodePlaces {
     }
   }
 
-  /** Forgets a node that is not connected. */
+  /** Forgets a node, unless it connects meanwhile. */
   async forget(node: string): Promise<void> {
     const entry = this.#state.get(PREFIX + node);
-    if (entry === undefined || schema.parse(entry.value).session !== '') return;
-    await this.#state.delete(entry.key, entry.revision).catch(ignoreChanged);
+    if (entry !== undefined) await this.#state.delete(entry.key, entry.revision).catch(ignoreChanged);
   }
 
   /** False when somebody else was first. */
@@ -113,6 +112,7 @@ export class NodePlaces {
   }
 }
 
-function ignoreChanged(cause: unknown): void {
+/** For what somebody else was first to change. */
+export function ignoreChanged(cause: unknown): void {
   if (!(cause instanceof BackplaneError && cause.code === 'failed_precondition')) throw cause;
 }

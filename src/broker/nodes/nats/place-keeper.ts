@@ -45,11 +45,16 @@ export class PlaceKeeper {
       this.#options.places.leave(node, kept!).catch(this.#options.onFailure);
     } else {
       this.#kept.set(node, session.id);
-      this.#keep(node, session).catch((cause) => {
-        session.close('it cannot be written down that the node is connected here');
-        this.#options.onFailure(cause);
-      });
+      this.#write(node, session);
     }
+  }
+
+  #write(node: string, session: NodeSession): void {
+    this.#written.delete(node);
+    this.#keep(node, session).catch((cause) => {
+      session.close('it cannot be written down that the node is connected here');
+      this.#options.onFailure(cause);
+    });
   }
 
   async #keep(node: string, { id, record }: NodeSession): Promise<void> {
@@ -62,14 +67,21 @@ export class PlaceKeeper {
       if (isOther && known.session !== id) throw new Error(`node ${node} connected to another broker at once`);
       return { recorderId: record.recorderId, bootId, epoch: record.epoch, broker, session: id };
     });
-    this.#written.set(node, id);
+    if (this.#kept.get(node) === id) this.#written.set(node, id);
+    // It ended while it was written down.
+    else await places.leave(node, id);
     // Another one may have come since.
     this.#moved(node, places.of(node));
   }
 
   #moved(node: string, place: NodePlace | undefined): void {
     const session = this.#options.registry.session(node);
-    if (session === undefined || place === undefined || place.session === '') return;
+    if (session === undefined) return;
+    if (place === undefined || place.session === '') {
+      // What was written down is lost, as a power cut can do it.
+      if (this.#written.get(node) === session.id) this.#write(node, session);
+      return;
+    }
     if (place.session === session.id) this.#written.set(node, session.id);
     // What is read while this broker still writes is older than what it writes.
     else if (this.#written.get(node) === session.id) session.close('the node connected to another broker');

@@ -170,8 +170,8 @@ export class RouteServer {
 
   #publish(reply: string, bytes: Buffer): void {
     const { connection } = this.#options;
-    // The client would keep it without a bound; the asker notices that a part is missing.
-    if (connection.info !== undefined) connection.publish(reply, bytes);
+    // The client would keep it without a bound; the asker notices that a part is missing. Closed it would throw.
+    if (connection.info !== undefined && !connection.isClosed()) connection.publish(reply, bytes);
   }
 
   #dropSilent(): void {

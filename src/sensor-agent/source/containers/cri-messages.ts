@@ -1,6 +1,7 @@
 /**
- * The part of the Container Runtime Interface (runtime.v1, k8s.io/cri-api) that names containers. Read by hand, because
- * most of an answer are annotations that nobody needs, and because a runtime is not trusted with this process's memory.
+ * The part of the Container Runtime Interface (k8s.io/cri-api, the same in runtime.v1 and runtime.v1alpha2) that names
+ * containers. Read by hand, because most of an answer are annotations that nobody needs, and because a runtime is not
+ * trusted with this process's memory.
  *
  *   ListContainersRequest, ListPodSandboxRequest := filter 1 (id 1)
  *   ContainerStatusRequest  := container_id 1
@@ -44,23 +45,19 @@ export function statusRequest(id: string): Buffer {
   return textField(1, id);
 }
 
-/** At most as many as are remembered: what is behind them is asked for when it is needed. */
-export function readContainers(answer: Buffer): CriContainer[] {
-  return listed(answer, (bytes) => {
-    const { texts, number, chunks } = fieldsOf(bytes, STATE);
-    return {
-      id: texts(1),
-      podId: texts(2),
-      name: fieldsOf(chunks(3)).texts(1),
-      image: imageOf(chunks(4)),
-      ended: number === EXITED,
-    };
-  });
+/** At most as many as are remembered; of `ids` alone where they are given. */
+export function readContainers(answer: Buffer, ids?: ReadonlySet<string>): CriContainer[] {
+  return listed(answer, ids, ({ texts, number, chunks }) => ({
+    id: texts(1),
+    podId: texts(2),
+    name: fieldsOf(chunks(3)).texts(1),
+    image: imageOf(chunks(4)),
+    ended: number === EXITED,
+  }));
 }
 
-export function readPods(answer: Buffer): CriPod[] {
-  return listed(answer, (bytes) => {
-    const { texts, chunks } = fieldsOf(bytes);
+export function readPods(answer: Buffer, ids?: ReadonlySet<string>): CriPod[] {
+  return listed(answer, ids, ({ texts, chunks }) => {
     const { texts: named } = fieldsOf(chunks(2));
     return { id: texts(1), name: named(1), uid: named(2), namespace: named(3) };
   });
@@ -77,15 +74,21 @@ function imageOf(bytes: Buffer): string {
   return texts(18) || texts(1);
 }
 
-function listed<T>(answer: Buffer, read: (bytes: Buffer) => T): T[] {
+function listed<T>(answer: Buffer, ids: ReadonlySet<string> | undefined, read: (fields: Fields) => T): T[] {
   const reader = new ProtoReader(answer, 'answer of the container runtime');
   const found: T[] = [];
   while (reader.nextTag() && found.length < CONTAINERS_MAX) {
-    if (reader.field === 1 && reader.wireType === LENGTH) found.push(read(reader.chunk()));
-    else reader.skip();
+    if (reader.field !== 1 || reader.wireType !== LENGTH) {
+      reader.skip();
+      continue;
+    }
+    const fields = fieldsOf(reader.chunk(), STATE);
+    if (ids === undefined || ids.has(fields.texts(1))) found.push(read(fields));
   }
   return found;
 }
+
+type Fields = ReturnType<typeof fieldsOf>;
 
 const NOTHING = Buffer.alloc(0);
 

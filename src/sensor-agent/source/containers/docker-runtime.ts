@@ -33,10 +33,10 @@ export class DockerRuntime implements Runtime {
     return (await this.#get('/containers/json')).map(named);
   }
 
-  async find(id: string): Promise<RecordedContainer | undefined> {
-    const filters = encodeURIComponent(JSON.stringify({ id: [id] }));
-    const found = (await this.#get(`/containers/json?all=1&filters=${filters}`)).find(({ Id }) => Id === id);
-    return found && named(found);
+  async find(ids: readonly string[]): Promise<readonly RecordedContainer[]> {
+    const filters = encodeURIComponent(JSON.stringify({ id: ids }));
+    const found = await this.#get(`/containers/json?all=1&filters=${filters}`);
+    return found.filter(({ Id }) => ids.includes(Id)).map(named);
   }
 
   close(): void {

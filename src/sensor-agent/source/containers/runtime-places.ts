@@ -1,11 +1,14 @@
-/** Where the sockets of container runtimes are, and which of them are there. */
+/** Where container runtimes are, most by a socket, and which of them are there. */
 import { accessSync, constants, statSync } from 'node:fs';
+import type { KubeletFiles } from './kubelet-runtime.js';
 import type { Runtime } from './runtime.js';
 
 export interface RuntimePlace {
-  /** Of the filesystem. */
+  /** Of the filesystem; a kubelet's address. */
   readonly socket: string;
-  readonly kind: 'cri' | 'docker';
+  readonly kind: 'cri' | 'docker' | 'kubelet';
+  /** For a kubelet. */
+  readonly files: KubeletFiles;
 }
 
 /** As their packages, and distributions of Kubernetes, have them. */
@@ -21,11 +24,16 @@ const USUAL = [
 /** The machine's, and where the agent is in a container that shares the machine's processes. */
 const ROOTS = ['', '/proc/1/root'];
 
-/** `given`: the setting agent.containers, sockets as a user names them, `auto` (those of the usual places) or `off`. */
-export function runtimePlaces(given: readonly string[]): readonly RuntimePlace[] {
+/** `given`: the setting agent.containers, sockets and kubelets as a user names them, `auto` (the usual sockets) or `off`. */
+export function runtimePlaces(given: readonly string[], files: KubeletFiles): readonly RuntimePlace[] {
   if (given.includes('off')) return [];
   const sockets = given.includes('auto') ? USUAL : given.map((text) => text.replace(/^unix:(\/\/)?/, ''));
-  return sockets.map((socket) => ({ socket, kind: /\bdocker\.sock$/.test(socket) ? 'docker' : 'cri' }));
+  return sockets.map((socket) => ({ socket, kind: kindOf(socket), files }));
+}
+
+function kindOf(socket: string): RuntimePlace['kind'] {
+  if (/^https?:/.test(socket)) return 'kubelet';
+  return /\bdocker\.sock$/.test(socket) ? 'docker' : 'cri';
 }
 
 /** A socket that is there: another `version` is another runtime, or the same that was started again. */
@@ -34,8 +42,9 @@ export interface FoundSocket {
   readonly version: string;
 }
 
-/** Undefined where there is none, or none that this process may use. */
-export function findSocket({ socket }: RuntimePlace): FoundSocket | undefined {
+/** Undefined where there is none, or none that this process may use. Of an address only a question can say. */
+export function findSocket({ socket, kind }: RuntimePlace): FoundSocket | undefined {
+  if (kind === 'kubelet') return { path: socket, version: '' };
   for (const root of ROOTS) {
     const path = root + socket;
     try {
@@ -52,7 +61,8 @@ export function findSocket({ socket }: RuntimePlace): FoundSocket | undefined {
 }
 
 /** Loaded when one is there: most machines have none. */
-export async function openRuntime({ kind }: RuntimePlace, path: string): Promise<Runtime> {
+export async function openRuntime({ kind, files }: RuntimePlace, path: string): Promise<Runtime> {
+  if (kind === 'kubelet') return new (await import('./kubelet-runtime.js')).KubeletRuntime(path, files);
   if (kind === 'docker') return new (await import('./docker-runtime.js')).DockerRuntime(path);
   return new (await import('./cri-runtime.js')).CriRuntime(path);
 }

@@ -10,8 +10,8 @@ import type { RecordedContainer } from '../../recorder/recording.js';
 export interface Runtime {
   /** All of its containers that have not ended, pods' own included. */
   list(): Promise<readonly RecordedContainer[]>;
-  /** Undefined where it does not know it. */
-  find(id: string): Promise<RecordedContainer | undefined>;
+  /** Those of them that it knows, also where they have ended; by as few questions as there can be. */
+  find(ids: readonly string[]): Promise<readonly RecordedContainer[]>;
   /** Idempotent; what is under way fails. */
   close(): void;
 }

@@ -3,7 +3,6 @@
  * agent, and asked together. One that fails says so once, and is asked again with the next container.
  */
 import { asBackplaneError } from '../../../errors.js';
-import { CONTAINERS_ASKED_SINGLY_MAX } from '../../../limits/containers.js';
 import type { RecordedContainer } from '../../recorder/recording.js';
 import { NoSuchService, type Runtime } from './runtime.js';
 import { findSocket, openRuntime, type RuntimePlace } from './runtime-places.js';
@@ -86,10 +85,7 @@ export class Runtimes {
     try {
       found.runtime ??= await openRuntime(place, found.path);
       const { runtime } = found;
-      const known =
-        ids === undefined || ids.length > CONTAINERS_ASKED_SINGLY_MAX
-          ? await runtime.list()
-          : (await Promise.all(ids.map((id) => runtime.find(id)))).filter((each) => each !== undefined);
+      const known = await (ids === undefined ? runtime.list() : runtime.find(ids));
       if (found.trouble !== '') this.#log.info(`${found.path} names containers again`);
       found.trouble = '';
       return known.filter(({ id }) => ID.test(id));

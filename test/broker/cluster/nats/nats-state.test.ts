@@ -128,6 +128,17 @@ test('answers that are lost: what is told as done was done once', { skip }, asyn
   await close();
 });
 
+test('who has caught up has read what others changed before', { skip }, async () => {
+  const { states, close } = await twoStates();
+  const [one, other] = states;
+  for (let number = 0; number < 20; number++) {
+    await one.put('count', { number });
+    await other.caughtUp();
+    assert.equal(other.get('count')?.value.number, number);
+  }
+  await close();
+});
+
 test('a consumer that is dead without a sign is replaced, and nothing that was changed meanwhile is missing', {
   skip,
 }, async () => {

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { pino } from 'pino';
-import type { SharedState, StateChange, StateValue } from '../../../../src/broker/cluster/shared-state.js';
 import { Group } from '../../../../src/broker/groups/group.js';
 import type { GroupRecord } from '../../../../src/broker/groups/group-record.js';
 import { GroupStore } from '../../../../src/broker/groups/group-store.js';
@@ -11,7 +10,7 @@ import type { Member } from '../../../../src/broker/groups/member.js';
 import type { MemberStream } from '../../../../src/broker/groups/member-stream.js';
 import { SharedPresence } from '../../../../src/broker/groups/presence/shared-presence.js';
 import type { SliceLease } from '../../../../src/broker/groups/slice-lease.js';
-import { BackplaneError } from '../../../../src/errors.js';
+import { SharedStream, StreamView } from '../../../harness/groups/shared-stream.js';
 import { runs } from '../../../harness/runs.js';
 import { until } from '../../../harness/until.js';
 
@@ -21,89 +20,6 @@ const RECORD: GroupRecord = {
   ...{ createdMs: 1, sinceNs: 0n, interestMs: 600_000, cursorsMs: 600_000, aloneSinceMs: 1 },
   slices: Array.from({ length: SLICES }, () => ({ epoch: 1, cursor: '', committedMs: 0 })),
 };
-
-/** One order of changes, as a stream has it. */
-class Stream {
-  readonly changes: StateChange[] = [];
-  readonly views = new Set<View>();
-
-  append(key: string, value: StateValue | undefined): number {
-    const revision = this.changes.length + 1;
-    this.changes.push({ key, value, revision });
-    return revision;
-  }
-
-  revisionOf(key: string): number {
-    const last = this.changes.findLast((change) => change.key === key);
-    return last?.value === undefined ? 0 : last.revision;
-  }
-}
-
-/** A stream as one broker has read it so far. Its own changes count when they are read back. */
-class View implements SharedState {
-  readonly place = 'a stream';
-  #read = 0;
-  readonly #entries = new Map<string, StateChange>();
-  readonly #watchers: [prefix: string, listener: (change: StateChange) => void][] = [];
-  #waiters: [revision: number, resolve: () => void][] = [];
-
-  constructor(readonly stream: Stream) {
-    stream.views.add(this);
-  }
-
-  /** Reads so many more changes. */
-  read(count: number): void {
-    for (; count > 0 && this.#read < this.stream.changes.length; count--) {
-      const change = this.stream.changes[this.#read++]!;
-      this.#entries.set(change.key, change);
-      for (const [prefix, listener] of this.#watchers) if (change.key.startsWith(prefix)) listener(change);
-    }
-    const ready = this.#waiters.filter(([revision]) => revision <= this.#read);
-    this.#waiters = this.#waiters.filter(([revision]) => revision > this.#read);
-    for (const [, resolve] of ready) resolve();
-  }
-
-  get(key: string) {
-    const { value, revision } = this.#entries.get(key) ?? {};
-    return value === undefined ? undefined : { key, value, revision: revision! };
-  }
-
-  entries(prefix: string) {
-    return [...this.#entries.keys()].filter((key) => key.startsWith(prefix)).flatMap((key) => this.get(key) ?? []);
-  }
-
-  put(key: string, value: StateValue, expected?: number): Promise<number> {
-    return this.#change(key, value, expected);
-  }
-
-  delete(key: string, expected?: number): Promise<number> {
-    return this.#change(key, undefined, expected);
-  }
-
-  watch(prefix: string, listener: (change: StateChange) => void) {
-    this.#watchers.push([prefix, listener]);
-    for (const entry of this.entries(prefix)) listener(entry);
-    return () => undefined;
-  }
-
-  async #change(key: string, value: StateValue | undefined, expected?: number): Promise<number> {
-    const last = this.stream.revisionOf(key);
-    if (expected !== undefined && expected !== last) {
-      await this.#reached(last);
-      throw new BackplaneError('failed_precondition', `${key} was changed`);
-    }
-    const revision = this.stream.append(key, value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
-    await this.#reached(revision);
-    return revision;
-  }
-
-  #reached(revision: number): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#read >= revision) resolve();
-      else this.#waiters.push([revision, resolve]);
-    });
-  }
-}
 
 interface Joined {
   readonly member: Member;
@@ -122,15 +38,15 @@ class Given {
 }
 
 class Broker {
-  readonly kept: View;
-  readonly shared: View;
+  readonly kept: StreamView;
+  readonly shared: StreamView;
   readonly group: Group;
   readonly joined: Joined[] = [];
   readonly leases = new Map<number, SliceLease>();
 
-  constructor(name: string, streams: readonly [Stream, Stream], alive: Set<string>, given: Given) {
-    this.kept = new View(streams[0]);
-    this.shared = new View(streams[1]);
+  constructor(name: string, streams: readonly [SharedStream, SharedStream], alive: Set<string>, given: Given) {
+    this.kept = new StreamView(streams[0]);
+    this.shared = new StreamView(streams[1]);
     this.kept.read(1);
     const store = new GroupStore(this.kept, this.kept);
     const leases = {
@@ -138,6 +54,7 @@ class Broker {
         return alive.has(name);
       },
       alive: (broker: string) => alive.has(broker),
+      isForgotten: () => true,
       listen: () => () => undefined,
     };
     const onFailure = (cause: unknown) => assert.fail(String(cause));
@@ -190,7 +107,7 @@ const action = fc.oneof(
 test('however two brokers change a group at once, an epoch is given once and it comes to even shares', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(action, { minLength: 5, maxLength: 40 }), async (actions) => {
-      const streams = [new Stream(), new Stream()] as const;
+      const streams = [new SharedStream(), new SharedStream()] as const;
       streams[0].append('group.g', { ...RECORD, sinceNs: '0' });
       const alive = new Set(['a', 'b']);
       const given = new Given();
@@ -227,7 +144,7 @@ test('however two brokers change a group at once, an epoch is given once and it 
 });
 
 /** Of each slice they only grow. */
-function checkEpochs({ changes }: Stream): void {
+function checkEpochs({ changes }: SharedStream): void {
   const latest = Array.from({ length: SLICES }, () => 0);
   for (const { value } of changes) {
     for (const [slice, { epoch }] of (value as unknown as GroupRecord).slices.entries()) {

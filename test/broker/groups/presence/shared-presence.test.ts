@@ -8,6 +8,7 @@ import { SharedPresence } from '../../../../src/broker/groups/presence/shared-pr
 import { SliceLease } from '../../../../src/broker/groups/slice-lease.js';
 import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
 import type { CheckedSubscription } from '../../../../src/subscriptions/request/subscription-request.js';
+import { SharedStream, StreamView } from '../../../harness/groups/shared-stream.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
@@ -62,7 +63,10 @@ test('members are there as long as the lease of their broker, and are told again
   assert.equal(one.presence.isCurrent, false, 'before the others take it for dead');
   assert.deepEqual(other.leases.expire(true), ['b0']);
   assert.deepEqual(other.presence.others('a.b'), []);
-  await until('what it said is deleted', () => heard.length >= 4);
+  await other.presence.tell('other', [facts('z')]);
+  assert.ok(other.state.get('members.b0.a.b'), 'others may have heard of it');
+  await other.leases.forget(['b0']);
+  await until('what it said is deleted', () => other.state.get('members.b0.a.b') === undefined);
   await one.leases.beat(SIGNS);
   await until('it says it again', () => other.presence.others('a.b').length === 1);
   await one.presence.leave();
@@ -71,6 +75,53 @@ test('members are there as long as the lease of their broker, and are told again
     presence.close();
     await state.close();
   }
+});
+
+test('a broker that others took for dead is current only once it has read what they decided since', async () => {
+  let nowMs = 0;
+  const state = new StreamView(new SharedStream());
+  const reads: (() => void)[] = [];
+  const caughtUp = () => new Promise<void>((resolve) => reads.push(resolve));
+  const leases = new BrokerLeases(state, 'b0', () => nowMs, LEASE_MS, caughtUp);
+  const beat = () => {
+    const said = leases.beat(SIGNS);
+    state.read(Number.POSITIVE_INFINITY);
+    return said;
+  };
+  const read = async () => {
+    await until('it asks for what others decided', () => reads.length > 0);
+    reads.shift()!();
+  };
+  const first = beat();
+  await read();
+  await first;
+  assert.equal(leases.holds, true);
+  nowMs = LEASE_MS - 1;
+  await beat();
+  assert.deepEqual([leases.holds, reads.length], [true, 0], 'its lease never ended');
+  nowMs = 3 * LEASE_MS;
+  assert.equal(leases.holds, false);
+  const back = beat();
+  await until('it asks for what others decided', () => reads.length > 0);
+  assert.equal(leases.holds, false, 'its sign of life was read, what others took from it was not');
+  await read();
+  await back;
+  assert.equal(leases.holds, true);
+});
+
+test('a broker that stood still takes nobody for dead before it has read what came meanwhile', () => {
+  let nowMs = 0;
+  const stream = new SharedStream();
+  const state = new StreamView(stream);
+  const leases = new BrokerLeases(state, 'b0', () => nowMs, LEASE_MS);
+  stream.append('broker.b1', { beat: 1, ...SIGNS });
+  state.read(1);
+  for (; nowMs < LEASE_MS - 1_000; nowMs += 1_000) assert.deepEqual(leases.expire(true), []);
+  nowMs += 2 * LEASE_MS;
+  assert.deepEqual(leases.expire(true), []);
+  assert.equal(leases.alive('b1'), true);
+  for (const untilMs = nowMs + LEASE_MS; nowMs < untilMs; nowMs += 1_000) assert.deepEqual(leases.expire(true), []);
+  assert.deepEqual(leases.expire(true), ['b1']);
 });
 
 test('who came back elsewhere is there once: the later of a name, and not what somebody was before', () => {

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { AuditDocuments } from '../../../../src/broker/cluster/audit-documents.js';
 import { DocumentSubjects, documentStream } from '../../../../src/broker/log/documents/document-streams.js';
 import type { JetStreamDocumentLog } from '../../../../src/broker/log/documents/jetstream-document-log.js';
+import { headers } from '../../../../src/broker/nats/nats-library.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { BackplaneError } from '../../../../src/errors.js';
 import { AUDIT_MESSAGE_BYTES_MAX, KiB, MiB } from '../../../../src/limits.js';
@@ -240,3 +241,17 @@ async function append(log: JetStreamDocumentLog, id: string): Promise<void> {
     return !(appended instanceof BackplaneError);
   });
 }
+
+test('a checkpoint that no broker writes is passed over', { skip }, async () => {
+  const documents = await JetStreamDocuments.create(servers);
+  await documents.log.append(batchOf('app.a', ['1']));
+  const written = headers();
+  written.set('Bp-Before', '1');
+  written.set('Bp-Time', '1');
+  const { checkpoint } = new DocumentSubjects(documents.cluster, 'app');
+  for (const body of ['', 'nothing']) await documents.link.client.publish(checkpoint, body, { headers: written });
+  await documents.log.append(batchOf('app.a', ['2']));
+  const another = await documents.another();
+  assert.deepEqual(idsIn(await readLog(another, 1)), ['1', '2']);
+  await documents.destroy();
+});

@@ -4,10 +4,13 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { follows } from '../../../../src/broker/log/chain.js';
+import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
 import { FanOut } from '../../../../src/broker/log/fan-out.js';
+import { checkpointParts } from '../../../../src/broker/log/jetstream/checkpoint.js';
 import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { partitionForm } from '../../../../src/broker/log/jetstream/streams.js';
+import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogEntry, LogLoss } from '../../../../src/broker/log/partition-log.js';
 import { makeStream } from '../../../../src/broker/nats/stream-form.js';
 import type { BackplaneError } from '../../../../src/errors.js';
@@ -319,5 +322,18 @@ test('a broker that starts reads from the newest checkpoint on', { skip }, async
     for (let at = 0; at < 7; at++)
       assert.deepEqual(other.coveredTo(`n${at}`, 'process'), log.coveredTo(`n${at}`, 'process'));
     assert.equal(other.deliverableOffset, log.deliverableOffset);
+  });
+});
+
+test('a checkpoint that cannot be read is as good as none', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const log = await logs.open();
+    await append(log, 0, 2);
+    const [part] = checkpointParts({ before: 1, covered: new CoveredPositions(), lastOf: new Map() });
+    const { checkpoint } = new PartitionSubjects(logs.cluster, 0);
+    await logs.link(log).client.publish(checkpoint, Buffer.from('nothing'), { headers: part!.headers });
+    await append(log, 2, 4);
+    const another = await logs.another();
+    assert.deepEqual(another.coveredTo('a', 'process'), frameOf(2, 4, 100).coveredTo);
   });
 });

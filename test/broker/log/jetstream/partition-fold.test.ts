@@ -3,7 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
-import { checkpointParts, readCheckpointPart } from '../../../../src/broker/log/jetstream/checkpoint.js';
+import {
+  CheckpointIndex,
+  type CheckpointPart,
+  checkpointParts,
+  readCheckpointPart,
+} from '../../../../src/broker/log/jetstream/checkpoint.js';
 import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import { PartitionFold } from '../../../../src/broker/log/jetstream/partition-fold.js';
 import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
@@ -120,4 +125,19 @@ test('what is covered only grows, and the headers alone say the same', () => {
       assert.ok(untold.every(({ kind }) => kind === 'damage'));
     }),
   );
+});
+
+test('a checkpoint about what comes behind it is none, and does not hide those that follow', () => {
+  const whole = checkpointParts({ before: 1, covered: new CoveredPositions(), lastOf: new Map() });
+  const index = new CheckpointIndex();
+  const take = (sequence: number, before: number) => {
+    const [{ headers }] = whole as [CheckpointPart];
+    headers.set('Bp-Before', String(before));
+    index.take(sequence, headers);
+  };
+  take(5, 2 ** 52);
+  take(6, 0);
+  assert.equal(index.newest, undefined);
+  take(9, 8);
+  assert.deepEqual(index.newest, { before: 8, sequences: [9] });
 });

@@ -214,12 +214,18 @@ test('a broker that is cut off from NATS acknowledges nothing, stays small, and 
     const sent = link.publishing.stats().outBytes - sentBytes;
     assert.ok(sent < 3 * APPEND_WINDOW_BYTES_MAX, `${sent} bytes were given to a connection that nobody reads`);
     const healedMs = performance.now();
+    const sinceText = () => ((performance.now() - healedMs) / 1000).toFixed(1);
+    const behind = direct.deliverableOffset - cut.deliverableOffset;
     relay.heal();
     await until(
-      'it goes on',
-      () => count(1) > atCut + 500,
-      () => count(1),
+      'it reads again',
+      () => cut.trouble === undefined && count(1) > atCut,
+      () => [cut.deliverableOffset, cut.trouble],
     );
+    const readsText = sinceText();
+    const goesOn = () => count(1) > atCut + 500;
+    await until('it goes on', goesOn, () => [count(1), cut.deliverableOffset]);
+    const stepsText = sinceText();
     over = true;
     await running;
     const isTold = () =>
@@ -229,7 +235,7 @@ test('a broker that is cut off from NATS acknowledges nothing, stays small, and 
     const grownMiB = Math.round((rssMax - rss) / MiB);
     t.diagnostic(
       `cut off for ${CUT_OFF_MS / 1000} s: ${Math.round(sent / MiB)} MiB sent in vain, process ${grownMiB} MiB larger, ` +
-        `500 steps ${((performance.now() - healedMs) / 1000).toFixed(1)} s after it healed`,
+        `${behind} messages behind; s after it healed: first acknowledged ${readsText}, 500 steps ${stepsText}, all told ${sinceText()}`,
     );
   } finally {
     await logs.destroy();

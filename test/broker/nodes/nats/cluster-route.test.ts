@@ -1,19 +1,23 @@
 /** Nodes that are connected to another broker: the contract, and what is lost between brokers. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { ClusterRoute } from '../../../../src/broker/nodes/nats/cluster-route.js';
 import { checkClusterState } from '../../../../src/broker/nodes/nats/cluster-state.js';
+import { NodeLists } from '../../../../src/broker/nodes/nats/node-lists.js';
 import { NodePlaces } from '../../../../src/broker/nodes/nats/node-places.js';
 import { PlaceKeeper } from '../../../../src/broker/nodes/nats/place-keeper.js';
 import { RouteServer } from '../../../../src/broker/nodes/nats/route-server.js';
 import { sessionSubject } from '../../../../src/broker/nodes/nats/session-subject.js';
 import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
+import { listNodesResponseCodec, type Node } from '../../../../src/wire/messages.js';
+import { encodeRouteRequest } from '../../../../src/wire/route-message.js';
 import { nodeRouteContract } from '../../../contract/node-route.js';
 import { type NodeServer, startNodeServer } from '../../../harness/broker/node-server.js';
 import { TestAgent, TestRecorder } from '../../../harness/broker/test-agent.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
-import { newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
+import { linkTo, newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
 
 const skip = needsNats();
@@ -163,4 +167,69 @@ test('what no broker says is refused, and nothing happens', { skip }, async () =
   assert.equal(agent.ended, undefined);
   agent.kill();
   await broker.close();
+});
+
+test('where a node is, is written down again where that was lost, and not for a session that has ended', {
+  skip,
+}, async () => {
+  const cluster = await newCluster(nats.links[0]);
+  const [broker, other] = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
+  const agent = await TestAgent.connect(broker.server.address, 'a', recorderOf(1));
+  const session = await until('its session', () => other.places.of('a')?.session);
+  // As a state that went back in time says it.
+  await other.places.forget('a');
+  await until('it is there again', () => other.places.of('a')?.session === session);
+  agent.kill();
+  await until('it is gone', () => other.places.of('a')?.session === '');
+  const { registry } = broker.server;
+  const unlisten = registry.listen((node) => registry.session(node)?.close('at once'));
+  const brief = await TestAgent.connect(broker.server.address, 'brief', recorderOf(1)).catch(() => undefined);
+  await until('what is written of it', () => other.places.of('brief') !== undefined);
+  await until('it is not taken for connected', () => other.places.of('brief')?.session === '');
+  unlisten();
+  brief?.kill();
+  assert.deepEqual(broker.refusals, []);
+  await Promise.all([broker.close(), other.close()]);
+});
+
+test('who answers what was not asked of the nodes is not asked for ever', { skip }, async () => {
+  const [{ asking }, { asking: answers }] = nats.links;
+  const place = { recorderId: 'r', bootId: 'b', epoch: 1, broker: 'b9', session: 's' };
+  const places = { of: () => place } as unknown as NodePlaces;
+  const lists = new NodeLists({ connection: asking, cluster: 'odd', broker: 'b0', places });
+  let nodes: readonly Node[] = [];
+  const subscription = answers.subscribe('bp.odd.nodes.b9', {
+    callback: (_error, message) => void message.respond(listNodesResponseCodec.encode({ nodes: [...nodes] })),
+  });
+  await answers.flush();
+  nodes = [{ name: 'c' }];
+  assert.deepEqual([...(await lists.of(['a', 'b'])).keys()], []);
+  nodes = [{ name: 'a' }, { name: 'a' }, { name: 'c' }];
+  assert.deepEqual([...(await lists.of(['a', 'b'])).keys()], ['a']);
+  subscription.unsubscribe();
+});
+
+test('an answer that is ready when the connection is closed by then is not sent', { skip }, async () => {
+  const link = await linkTo(nats.servers);
+  const { asking } = nats.links[0];
+  const server = await startNodeServer();
+  let settle: () => void = () => undefined;
+  const settled = () => new Promise<void>((resolve) => (settle = resolve));
+  const { registry } = server;
+  const serves = new RouteServer({
+    ...{ connection: link.asking, cluster: 'closing', registry, settled },
+    onRefusal: assert.fail,
+  });
+  const agent = await TestAgent.connect(server.address, 'a', recorderOf(1));
+  const subject = sessionSubject('closing', 'a', registry.session('a')!.id);
+  await link.asking.flush();
+  asking.publish(subject, encodeRouteRequest({ kind: 'takeover' }), { reply: 'nobody' });
+  await until('its session ends', () => agent.ended !== undefined);
+  serves.close();
+  await link.close();
+  settle();
+  // An error that nobody catches would end the process by the next turn.
+  await setImmediate();
+  agent.kill();
+  await server.close();
 });

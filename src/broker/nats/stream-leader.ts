@@ -1,0 +1,69 @@
+/**
+ * What is asked of a stream's leader. Whatever keeps NATS from an answer (no leader, a lost connection, time that is over)
+ * is `unavailable`, in a sentence: who asked for it, and a client behind that, tries again. Nobody else asks, so that no
+ * error of the NATS client gets further.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JetStreamManager, MsgRequest, StoredMsg, StreamInfo } from '@nats-io/jetstream';
+import { BackplaneError } from '../../errors.js';
+import { LEADER_ASK_MS, NATS_REQUEST_MS } from '../../limits.js';
+
+const STREAM_NOT_FOUND = 10059;
+
+/** Undefined where there is no such stream. Rejects with unavailable where NATS does not say. */
+export function streamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
+  return answered(`stream ${name} cannot be looked at`, async () => {
+    try {
+      return await manager.streams.info(name);
+    } catch (cause) {
+      if ((cause as { code?: unknown }).code === STREAM_NOT_FOUND) return undefined;
+      throw cause;
+    }
+  });
+}
+
+/** As the leader has it: others may not have it yet. Null where there is none. Rejects with unavailable. */
+export function storedMessage(manager: JetStreamManager, stream: string, query: MsgRequest): Promise<StoredMsg | null> {
+  return answered(`${stream} cannot be read`, () => manager.streams.getMessage(stream, query));
+}
+
+/** Resolves when the stream has a leader that answers, or when the signal fires. */
+export async function leaderThere(manager: JetStreamManager, stream: string, signal: AbortSignal): Promise<void> {
+  const found = new AbortController();
+  const ending = AbortSignal.any([signal, found.signal]);
+  while (!ending.aborted) {
+    // What is asked while there is no leader is never answered: the next question does not wait for the end of this one.
+    streamInfo(manager, stream).then(
+      () => found.abort(),
+      () => undefined,
+    );
+    await sleep(LEADER_ASK_MS, undefined, { signal: ending, ref: false }).catch(() => undefined);
+  }
+}
+
+/**
+ * Resolves when the servers have a leader of all again, who makes consumers, after they were without one. Where there is
+ * one all the time nothing is known, and it does not resolve before the signal fires.
+ */
+export async function leaderOfAllBack(manager: JetStreamManager, signal: AbortSignal): Promise<void> {
+  for (let wasAway = false; !signal.aborted; ) {
+    // Only that leader answers.
+    const isThere = await manager.getAccountInfo().then(
+      () => true,
+      () => false,
+    );
+    if (isThere && wasAway) return;
+    wasAway ||= !isThere;
+    const waitMs = wasAway ? LEADER_ASK_MS : NATS_REQUEST_MS;
+    await sleep(waitMs, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+/** @param what is not known then, as the beginning of a sentence */
+async function answered<T>(what: string, ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask();
+  } catch (cause) {
+    throw new BackplaneError('unavailable', `${what}: ${(cause as Error).message}`);
+  }
+}

@@ -1,0 +1,78 @@
+/** What all agents send is taken in in turns, and so much of it at once. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import { Intake } from '../../../src/broker/ingest/intake.js';
+import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, MiB } from '../../../src/limits.js';
+
+const HALF = INTAKE_BYTES_MAX / 2 - INTAKE_MESSAGE_BYTES;
+
+test('what a log has not taken is bounded, by partition, and others wait in order until it is free', async () => {
+  const intake = new Intake();
+  const begun: string[] = [];
+  const frees: (() => void)[] = [];
+  const take = (partition: number, name: string, bytes = HALF) =>
+    intake.take(partition, bytes, (free) => {
+      begun.push(name);
+      frees.push(free);
+    });
+  for (const name of ['a', 'b', 'c', 'd']) take(0, name);
+  take(1, 'other');
+  await turn();
+  await turn();
+  assert.deepEqual(begun, ['a', 'b', 'other']);
+  // Freed once, however often that is said.
+  for (let times = 0; times < 3; times++) frees[0]!();
+  await turn();
+  await turn();
+  assert.deepEqual(begun, ['a', 'b', 'other', 'c']);
+  // A small one does not pass those before it.
+  take(0, 'small', 1);
+  frees[1]!();
+  await turn();
+  await turn();
+  assert.deepEqual(begun, ['a', 'b', 'other', 'c', 'd']);
+  frees[3]!();
+  await turn();
+  await turn();
+  assert.deepEqual(begun.at(-1), 'small');
+  const { messages, bytes, waited } = intake.takeLoad();
+  assert.deepEqual({ messages, waited }, { messages: 6, waited: 3 });
+  assert.equal(bytes, 5 * HALF + 1);
+  assert.equal(intake.takeLoad().messages, 0);
+});
+
+test('small messages count with what decoding them takes', () => {
+  const intake = new Intake();
+  let begun = 0;
+  // All in one turn, however slow the machine: only the bound is asked here.
+  const before = performance.now;
+  performance.now = () => 0;
+  try {
+    for (let at = 0; at < 10_000; at++) intake.take(3, 10, () => begun++);
+  } finally {
+    performance.now = before;
+  }
+  assert.ok(begun > 0 && begun * INTAKE_MESSAGE_BYTES <= INTAKE_BYTES_MAX + MiB, `${begun} at once`);
+});
+
+test('after its turn all else has one, and the partitions go on in turns', async () => {
+  const intake = new Intake();
+  const begun: number[] = [];
+  const slowly = (partition: number) =>
+    intake.take(partition, 100, (free) => {
+      const untilMs = performance.now() + 1;
+      while (performance.now() < untilMs);
+      begun.push(partition);
+      free();
+    });
+  for (let at = 0; at < 60; at++) slowly(0);
+  for (let at = 0; at < 10; at++) slowly(1);
+  const atFirst = begun.length;
+  assert.ok(atFirst > 0 && atFirst < 70, `${atFirst} of 70 before anything else`);
+  let turns = 0;
+  for (; begun.length < 70; turns++) await turn();
+  assert.ok(turns > 1, 'others had several turns meanwhile');
+  const last = begun.lastIndexOf(1);
+  assert.ok(last < 69, 'the few of a partition do not wait for the many of another');
+});

@@ -1,0 +1,150 @@
+/** A log whose server does not answer, or has lost some of what it acknowledged, as those see it who use the log. */
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { follows } from '../../../../src/broker/log/chain.js';
+import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
+import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
+import { MiB } from '../../../../src/limits.js';
+import { encodeFrame, type Frame } from '../../../../src/wire/frame/frame.js';
+import { frameOf, PROCESS } from '../../../contract/partition-log.js';
+import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
+import { needsNats } from '../../../harness/nats/nats-package.js';
+import { NatsServers } from '../../../harness/nats/nats-servers.js';
+import { linkTo } from '../../../harness/nats/state-under-test.js';
+import { until } from '../../../harness/until.js';
+
+const skip = needsNats();
+let servers: NatsServers;
+
+if (skip === false) {
+  before(async () => {
+    servers = await NatsServers.start();
+  });
+  after(() => servers.destroy());
+}
+
+type Streams = NatsLink['manager']['streams'];
+
+/** Connections of a broker, some of whose questions are answered otherwise. */
+async function linkWith(otherwise: (streams: Streams) => Partial<Streams>): Promise<NatsLink> {
+  const link = await linkTo(servers);
+  const { streams } = link.manager;
+  const values = Object.entries(otherwise(streams)).map(([name, value]) => [name, { value }] as const);
+  const manager = Object.create(link.manager, {
+    streams: { value: Object.create(streams, Object.fromEntries(values)) },
+  });
+  return Object.create(link, { manager: { value: manager } });
+}
+
+async function withLogs(run: (logs: JetStreamLogs) => Promise<void>): Promise<void> {
+  const logs = new JetStreamLogs(servers);
+  try {
+    await run(logs);
+  } finally {
+    await logs.destroy();
+  }
+}
+
+const append = (log: JetStreamLog, node: string, from: number, to: number) => {
+  const frame: Frame = { ...frameOf(from, to, 100), continues: from > 0 };
+  return log.append(node, frame, encodeFrame(frame));
+};
+
+test('a server that stops, and then goes: whoever asked it is told that it is unavailable, and why', { skip }, () =>
+  withLogs(async (logs) => {
+    const first = await logs.open(256 * 1024);
+    for (let at = 0; at < 300; at++) await append(first, `n${at % 7}`, Math.floor(at / 7), Math.floor(at / 7) + 1);
+    const note = await first.appendNote(Buffer.from('note'));
+    await first.settled();
+    let stop: (() => void) | undefined;
+    const link = await linkWith((streams) => ({
+      getMessage: (...asked: Parameters<Streams['getMessage']>) => {
+        stop?.();
+        return streams.getMessage(...asked);
+      },
+    }));
+    const log = await logs.open(256 * 1024, { link });
+    assert.equal(log.markBefore(3), undefined, 'its mark is not in memory');
+    const stopped = new Promise<void>((resolve) => {
+      stop = () => {
+        servers.first.pause();
+        resolve();
+      };
+    });
+    try {
+      const covered = log.coveredBefore(log.deliverableOffset - 1);
+      await stopped;
+      await assert.rejects(covered, { code: 'unavailable', message: /^BP_test-\d+_0 cannot be read: timeout$/ });
+      const asked = [log.readNote(note), log.hasMark(3, 1), log.look()].map((each) =>
+        assert.rejects(each, {
+          code: 'unavailable',
+          message: /cannot be (read|looked at): the connection .* was lost$/,
+        }),
+      );
+      await servers.first.kill();
+      await Promise.all(asked);
+    } finally {
+      await servers.first.kill();
+      servers.first.start();
+      await servers.first.ready();
+    }
+  }),
+);
+
+/** A stream that takes deletions, and says that it does not: something has to damage it. */
+const damageable = () =>
+  linkWith((streams) => ({
+    add: (form) => streams.add({ ...form, deny_delete: false }),
+    info: async (...asked: Parameters<Streams['info']>) => {
+      const info = await streams.info(...asked);
+      return { ...info, config: { ...info.config, deny_delete: true } };
+    },
+  }));
+
+test(
+  'a message that the middle of a stream has lost keeps its node from nothing, and readers see the hole',
+  {
+    skip,
+  },
+  () =>
+    withLogs(async (logs) => {
+      const link = await damageable();
+      const log = await logs.open(64 * MiB, { link });
+      const told: string[] = [];
+      log.follow(({ node, frame }) => told.push(`${node} ${frame.coveredFrom.timeNs}-${frame.coveredTo.timeNs}`));
+      await append(log, 'a', 0, 10);
+      const lost = await append(log, 'a', 10, 20);
+      await append(log, 'b', 0, 10);
+      await link.manager.streams.deleteMessage(`BP_${logs.cluster}_0`, lost);
+      await append(log, 'a', 20, 30);
+      await append(log, 'a', 30, 40);
+      assert.deepEqual(told, ['a 0-10', 'a 10-20', 'b 0-10', 'a 20-30', 'a 30-40']);
+      const seen: string[] = [];
+      const reader = log.reader(1, PROCESS);
+      let reached: Frame['coveredTo'] | undefined;
+      for (let item = await reader.next(); item; item = await reader.next()) {
+        if (item.kind !== 'frame' || item.node !== 'a') continue;
+        seen.push(follows(item.frame, reached));
+        reached = item.frame.coveredTo;
+      }
+      assert.deepEqual(seen, ['next', 'hole', 'next']);
+    }),
+);
+
+test('a message that the end of a stream has lost is sent again by its node', { skip }, () =>
+  withLogs(async (logs) => {
+    const link = await damageable();
+    const rewound: number[] = [];
+    const log = await logs.open(64 * MiB, { link, onRewound: (_log, offset) => rewound.push(offset) });
+    await append(log, 'a', 0, 10);
+    const lost = await append(log, 'a', 10, 20);
+    await link.manager.streams.deleteMessage(`BP_${logs.cluster}_0`, lost);
+    await assert.rejects(append(log, 'a', 20, 30), { code: 'failed_precondition' });
+    await until('the log went back', () => rewound.length > 0);
+    assert.deepEqual(rewound, [lost]);
+    assert.equal(log.coveredTo('a', 'process')?.timeNs, 10n, 'the node begins here');
+    await append(log, 'a', 10, 20);
+    await append(log, 'a', 20, 30);
+    assert.equal(log.coveredTo('a', 'process')?.timeNs, 30n);
+  }),
+);
