@@ -93,7 +93,13 @@ async function measure(): Promise<void> {
     const [ofNodes, ofReaders] = [new Latest(), new Latest()];
     for (let at = 0; at < subscribers; at++)
       readers.push(new Reader(`reader${at}`, cluster.client(), `agent${at % PROCESSES}-*`));
-    const ends = readers.map((reader) => reader.follow(stop.signal, ofNodes, ofReaders).catch(console.error));
+    const ends = readers.map((reader) =>
+      reader.follow(stop.signal, ofNodes, ofReaders).catch((cause) => {
+        // Nobody would be waited for in vain.
+        console.error(reader.name, cause);
+        process.exit(1);
+      }),
+    );
     await everybodyBeyond(readers, bootMs());
     const rows: Row[] = [];
     ofNodes.take();
@@ -111,7 +117,8 @@ async function measure(): Promise<void> {
         await everybodyBeyond(readers, bootMs());
         late.nodes.push(ofNodes.take());
         late.readers.push(ofReaders.take());
-        console.log(`${how}: ${JSON.stringify(row(how, 1, late.nodes.slice(-1), late.readers.slice(-1)))}`);
+        const told = { ...row(how, 1, late.nodes.slice(-1), late.readers.slice(-1)), ...sums(readers) };
+        console.log(`${how}: ${JSON.stringify(told)}`);
         if (how === 'retire') await broker.end('SIGTERM');
         broker.start();
         await broker.serving();
@@ -121,14 +128,8 @@ async function measure(): Promise<void> {
     await everybodyBeyond(readers, bootMs());
     stop.abort();
     await Promise.all(ends);
-    report(`a broker of two goes, ${agents} agents of ${eventsPerSecond} events/s, ${subscribers} subscribers`, rows, {
-      events: sum(readers, ({ numbers }) => [...numbers.values()].reduce((all, { count }) => all + count, 0)),
-      missing: sum(readers, ({ numbers }) =>
-        [...numbers.values()].reduce((all, { min, max, count }) => all + (max - min + 1 - count), 0),
-      ),
-      twice: sum(readers, ({ twice }) => twice),
-      gaps: sum(readers, ({ gaps }) => gaps),
-    });
+    const title = `a broker of two goes, ${agents} agents of ${eventsPerSecond} events/s, ${subscribers} subscribers`;
+    report(title, rows, sums(readers));
   } finally {
     stop.abort();
     for (const reader of readers) reader.close();
@@ -146,8 +147,7 @@ async function everybodyBeyond(readers: readonly Reader[], atMs: number): Promis
 async function busier(cluster: NatsCluster): Promise<ClusterBroker> {
   const counts = await Promise.all(
     cluster.brokers.map(async (broker) => {
-      const { nodes, subscriptions } = await withClient(cluster, broker, (client) => client.getStatus());
-      return { broker, count: nodes + subscriptions };
+      return { broker, count: await withClient(cluster, broker, connectedTo) };
     }),
   );
   return counts.reduce((most, each) => (each.count > most.count ? each : most)).broker;
@@ -156,20 +156,22 @@ async function busier(cluster: NatsCluster): Promise<ClusterBroker> {
 async function retire(cluster: NatsCluster, broker: ClusterBroker): Promise<void> {
   await withClient(cluster, broker, async (client) => {
     await client.retire(true);
-    const left = async () => {
-      const { nodes, subscriptions } = await client.getStatus();
-      return nodes + subscriptions;
-    };
-    let last = 0;
+    let left = 0;
     await until(
       'all to have gone',
       async () => {
-        last = await left();
-        return last === 0;
+        left = await connectedTo(client);
+        return left === 0;
       },
-      () => last,
+      () => left,
     );
   });
+}
+
+/** Nodes and subscribers of one broker. */
+async function connectedTo(client: Client): Promise<number> {
+  const { brokers, subscriptions } = await client.getStatus();
+  return (brokers.find(({ own }) => own)?.nodes ?? 0) + subscriptions;
 }
 
 async function withClient<T>(
@@ -196,6 +198,18 @@ function row(what: string, rounds: number, nodes: readonly number[][], readers: 
     'at most': nodeMost,
     'of a subscriber (median)': readerMedian,
     'at most ': readerMost,
+  };
+}
+
+/** Over all subscribers and times so far. */
+function sums(readers: readonly Reader[]) {
+  return {
+    events: sum(readers, ({ numbers }) => [...numbers.values()].reduce((all, { count }) => all + count, 0)),
+    missing: sum(readers, ({ numbers }) =>
+      [...numbers.values()].reduce((all, { min, max, count }) => all + (max - min + 1 - count), 0),
+    ),
+    twice: sum(readers, ({ twice }) => twice),
+    gaps: sum(readers, ({ gaps }) => gaps),
   };
 }
 

@@ -61,6 +61,16 @@ export const LOG_CHECKPOINT_BYTES = 16 * MiB;
 export const LOG_CHECKPOINT_NODES_MAX = 1_000;
 /** Messages of a partition whose marks are in memory: 4 bytes each. */
 export const LOG_MARKS_MAX = 65_536;
+/**
+ * Frames of a partition of which it is known in memory how far they reach, in chunks that each begin with what all nodes
+ * reach: some 10 MiB over all partitions of a busy cluster. At 1,000 agents of a frame a second they are the last minute.
+ */
+export const LOG_RECENT_CHUNK = 1_024;
+export const LOG_RECENT_CHUNKS_MAX = 8;
+/** Offsets of a partition that one reads for all who come from another broker, which had them about there. */
+export const LOG_FILL_OFFSETS_MAX = 8_192;
+/** Ends of a partition that machines lost, and that are remembered: who stood there goes on from where it had got. */
+export const LOG_LOST_ENDS_MAX = 4;
 /** Stretches known as damaged, of a partition; the oldest is forgotten first. */
 export const LOG_DAMAGES_MAX = 256;
 /** How often a broker asks what a stream holds, and whether it is still the one that it was. */

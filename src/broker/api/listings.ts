@@ -189,6 +189,10 @@ export class Listings {
     const facts = this.#facts;
     const ingest = this.#ingest;
     const trouble = this.#trouble() ?? '';
+    const cluster = facts.cluster?.status();
+    // What all know of this broker is some seconds old, and who retires it waits for the last to go.
+    const nodes = this.#registry.connectedCount;
+    const brokers = cluster?.brokers?.map((broker) => (broker.own ? { ...broker, nodes } : broker)) ?? [];
     return {
       version: facts.version,
       started: msToTimestamp(facts.startedMs),
@@ -203,7 +207,7 @@ export class Listings {
       httpListen: facts.httpListen,
       logTrouble: manages ? trouble : publicText(trouble),
       tlsTrouble: facts.tlsTrouble() ?? '',
-      ...facts.cluster?.status(),
+      ...(cluster && { ...cluster, brokers }),
     };
   }
 }

@@ -264,6 +264,7 @@ export class Planner {
       const seen = resumed.seen(node, topic);
       if (seen) view.workedOff(topic, seen);
     }
+    if (resumed.lostEndOf(node)) view.rewound();
     return view;
   }
 

@@ -7,7 +7,8 @@
  * Whoever has read everything follows: its place moves with the log's end past
  * every frame that does not concern it, and it is woken by the first one that does.
  */
-import { SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
+import { LOG_FILL_OFFSETS_MAX, SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
+import { TOPICS } from '../../wire/event/event.js';
 import type { Frame } from '../../wire/frame/frame.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader } from './partition-log.js';
 import { PartitionTail, TailCache } from './tail-cache.js';
@@ -33,6 +34,10 @@ interface Fed {
   /** Places that read the log; it is followed for them. */
   readers: number;
   unfollow: () => void;
+  /** Set while the cached tail is made longer; resolves with false where that was in vain. */
+  filling: Promise<boolean> | undefined;
+  /** Makes the cached tail begin at an offset, where that is not far; resolves in any case. */
+  readonly fill: (offset: number) => Promise<void>;
 }
 
 /** A follower and its places, by partition. */
@@ -50,10 +55,14 @@ export class FanOut {
 
   /** @param logs all logs, by partition */
   constructor(logs: readonly PartitionLog[]) {
-    this.#fed = logs.map((log) => ({
-      ...{ log, tail: new PartitionTail(this.#cache, log.deliverableOffset), ends: new TopicEnds() },
-      ...{ readers: 0, unfollow: () => undefined },
-    }));
+    this.#fed = logs.map((log) => {
+      const fed: Fed = {
+        ...{ log, tail: new PartitionTail(this.#cache, log.deliverableOffset), ends: new TopicEnds() },
+        ...{ readers: 0, unfollow: () => undefined, filling: undefined },
+        fill: (offset) => this.#fill(fed, offset),
+      };
+      return fed;
+    });
   }
 
   /**
@@ -95,6 +104,18 @@ export class FanOut {
     );
   }
 
+  /** Those who come from another broker have all been about there: one reads for all of them. */
+  async #fill(fed: Fed, offset: number): Promise<void> {
+    const { log, tail } = fed;
+    if (!log.readsAreCostly) return;
+    while (!tail.covers(offset) && tail.from - offset <= LOG_FILL_OFFSETS_MAX) {
+      fed.filling ??= fillTail(fed, offset).finally(() => {
+        fed.filling = undefined;
+      });
+      if (!(await fed.filling)) return;
+    }
+  }
+
   #take({ log: { partition }, tail, ends }: Fed, entry: LogEntry): void {
     tail.add(entry);
     const concerned = this.#concernedBy(entry, ends);
@@ -104,7 +125,7 @@ export class FanOut {
   }
 
   /** Places read what is lost of the log itself, or begin again where its end is now. */
-  #lose({ log: { partition }, tail }: Fed, loss: LogLoss): void {
+  #lose({ log: { partition }, tail, ends }: Fed, loss: LogLoss): void {
     tail.restart(loss.kind === 'passed' ? loss.offsetTo : loss.offset);
     for (const { follower, places } of new Set([...this.#byTopic.values()].flatMap((joined) => [...joined]))) {
       const place = places[partition]!;
@@ -114,6 +135,7 @@ export class FanOut {
       if (loss.kind === 'rewound') follower.rewound(partition, loss.offset);
       follower.notify();
     }
+    if (loss.kind === 'rewound') ends.clear();
   }
 
   /** Those for whom an event matches or was shed; all of the topic, if the frame tells more than that there was none. */
@@ -126,6 +148,29 @@ export class FanOut {
     for (const id of ids) for (const joined of this.#byPredicate.get(id) ?? []) concerned.add(joined);
     return concerned;
   }
+}
+
+/** Reads once from an offset on to where the cached tail begins. Resolves with false where it cannot be made longer. */
+async function fillTail({ log, tail }: Fed, from: number): Promise<boolean> {
+  const to = tail.from;
+  const reader = log.reader(from, new Set(Object.keys(TOPICS)));
+  const entries: LogEntry[] = [];
+  try {
+    while (reader.offset < to) {
+      const item = await reader.next();
+      if (item === undefined || (item.kind === 'frame' && item.offset >= to)) break;
+      if (item.kind !== 'frame') return false;
+      entries.push(item);
+    }
+  } catch {
+    // Each reads for itself, and is told why.
+    return false;
+  } finally {
+    reader.close();
+  }
+  if (tail.from !== to) return false;
+  tail.prepend(entries, from);
+  return tail.covers(from);
 }
 
 /** Whether a frame states what everybody must be told who asks for its topic. */
@@ -156,6 +201,7 @@ export class LogPlace {
   /** Frames at or after this offset are passed over since follow(); undefined: the place is read frame by frame. */
   #passedFrom: number | undefined;
   #reader: PartitionReader | undefined;
+  #isClosed = false;
   /** Mark of the item that the reader read last, which ends at `offset`. */
   #readMark: { readonly offset: number; readonly mark: number | undefined } | undefined;
 
@@ -240,6 +286,11 @@ export class LogPlace {
     if (this.#offset >= end) return undefined;
     const { tail } = this.#fed;
     const { topics } = this.#follower;
+    if (this.log.readsAreCostly && !tail.covers(this.#offset) && this.#reader === undefined) {
+      const before = this.#offset;
+      await this.#fed.fill(before);
+      if (this.#offset !== before || this.#isClosed) return undefined;
+    }
     if (tail.covers(this.#offset)) {
       this.#closeReader();
       const entry = tail.find(this.#offset, topics);
@@ -255,16 +306,20 @@ export class LogPlace {
       this.#closeReader();
       this.#reader = this.log.reader(this.#offset, topics);
     }
-    const item = await this.#reader.next();
+    const reader = this.#reader;
+    const item = await reader.next();
+    // The log went back meanwhile: what was read is void.
+    if (this.#reader !== reader) return undefined;
     // The reader may have passed records that are no items.
-    if (item === undefined) this.#offset = this.#reader?.offset ?? this.#offset;
+    if (item === undefined) this.#offset = reader.offset;
     else this.#offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
-    if (this.#reader) this.#readMark = { offset: this.#offset, mark: this.#reader.mark };
+    this.#readMark = { offset: this.#offset, mark: reader.mark };
     return item;
   }
 
   /** The last cursors are made after it: the place stays where it is. */
   close(): void {
+    this.#isClosed = true;
     this.#closeReader();
     this.tellPassed();
     if (this.#passedFrom === undefined) return;

@@ -68,6 +68,8 @@ export interface PartitionLog {
   /** Readers see only frames below this offset, which are as durable as the log promises. */
   readonly deliverableOffset: number;
   readonly bytes: number;
+  /** A reader takes something of other machines, so that many of them are too many. */
+  readonly readsAreCostly?: boolean;
   /**
    * Resolves with the frame's offset once it is as durable as the log promises; by then followers have been told of it,
    * and coveredTo() includes it. Concurrent appends of a node and topic get their offsets in the order of the calls. Where
@@ -106,6 +108,12 @@ export interface PartitionLog {
   markBefore(offset: number): number | undefined;
   /** False when the record before the offset has another checksum. */
   hasMark(offset: number, mark: number): Promise<boolean>;
+  /**
+   * Where the log lost its end since, and an offset with its mark is of what was lost: from where on the log has other frames
+   * now, and how far the frames before the offset had reached then. Undefined where this is not known: the log has that
+   * record still, or this broker had not read it. Undefined for a log that nobody else keeps.
+   */
+  lostBefore?(offset: number, mark: number): Snapshot | undefined;
   /** Reads only frames of `topics`; to pass over other frames is cheap. */
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader;
   /**

@@ -41,7 +41,6 @@ export class PartitionTail {
   /** Those before the head are undefined, so that what was dropped is free at once. */
   #entries: ({ readonly entry: LogEntry; readonly bytes: number } | undefined)[] = [];
   #head = 0;
-  /** Every frame with this offset or a later one is cached. */
   #from: number;
 
   /** Entries before it are not those of the log any more. */
@@ -56,9 +55,22 @@ export class PartitionTail {
   }
 
   add(entry: LogEntry): void {
-    const bytes = entry.bytes + entry.frame.count * COLUMN_BYTES + ENTRY_BYTES;
+    const bytes = bytesOf(entry);
     this.#entries.push({ entry, bytes });
     this.#cache.added(this, bytes);
+  }
+
+  /** Takes what the log has from an offset on up to `from`. */
+  prepend(entries: readonly LogEntry[], from: number): void {
+    const added = entries.map((entry) => ({ entry, bytes: bytesOf(entry) }));
+    this.#entries.splice(Math.max(this.#head, this.#sound), 0, ...added);
+    this.#from = from;
+    for (const { bytes } of added) this.#cache.added(this, bytes);
+  }
+
+  /** Every frame with this offset or a later one is cached. */
+  get from(): number {
+    return this.#from;
   }
 
   /** Whether find() can answer for this offset. */
@@ -97,4 +109,8 @@ export class PartitionTail {
     }
     return oldest.bytes;
   }
+}
+
+function bytesOf({ bytes, frame }: LogEntry): number {
+  return bytes + frame.count * COLUMN_BYTES + ENTRY_BYTES;
 }

@@ -4,7 +4,7 @@
  */
 import { TOPIC_ENDS_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame/frame.js';
-import type { Position } from '../../wire/position.js';
+import { comparePositions, type Position } from '../../wire/position.js';
 import { follows } from './chain.js';
 import type { LogEntry, Silence } from './partition-log.js';
 
@@ -31,10 +31,21 @@ export class TopicEnds {
   #oldest: Linked | undefined;
   #count = 0;
 
-  /** Whether a frame goes on where the one before it ended. False for the first one that is seen. */
+  /**
+   * Whether a frame goes on where the one before it ended. False for the first one that is seen, and for one that leaves
+   * something out, as interest began anew: who asked all along has to know.
+   */
   continuedBy({ node, frame }: LogEntry): boolean {
     const known = this.#byNode.get(node)?.get(frame.topic);
-    return known !== undefined && follows(frame, known.end.to) === 'next';
+    return known !== undefined && comparePositions(frame.coveredFrom, known.end.to) === 0;
+  }
+
+  /** Other frames come than those that were taken: nothing is known of any. */
+  clear(): void {
+    this.#byNode.clear();
+    this.#newest = undefined;
+    this.#oldest = undefined;
+    this.#count = 0;
   }
 
   /** Call this for every frame, in order. */

@@ -29,8 +29,10 @@ async function retire(client: Client, force: boolean): Promise<void> {
   const { agents, subscribers, withinMs } = await client.retire(force);
   screen.notice(`agents: ${agents}, subscribers: ${subscribers}; all go to other brokers within ${withinMs} ms`);
   for (let waitedMs = 0; waitedMs <= RETIRE_MS_MAX + withinMs; waitedMs += RETIRE_LOOK_MS) {
-    const { nodes, subscriptions } = await client.getStatus();
-    if (nodes === 0 && subscriptions === 0) {
+    const { nodes, subscriptions, brokers } = await client.getStatus();
+    // A broker of a cluster counts the nodes of all of them.
+    const left = brokers.find(({ own }) => own)?.nodes ?? nodes;
+    if (left === 0 && subscriptions === 0) {
       await screen.print('retired: nothing is connected any more, and the broker can be stopped\n');
       return;
     }

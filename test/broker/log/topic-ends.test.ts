@@ -41,7 +41,7 @@ test('a hole, an overlap and a duplicate go on from nothing; a duplicate does no
   const ends = new TopicEnds();
   ends.take(entry(0, 'a', 'process', 0, 10, false));
   assert.ok(ends.continuedBy(entry(1, 'a', 'process', 10, 20, true)));
-  assert.ok(ends.continuedBy(entry(1, 'a', 'process', 15, 20, false)), 'interest began anew');
+  assert.ok(!ends.continuedBy(entry(1, 'a', 'process', 15, 20, false)), 'interest began anew');
   assert.ok(!ends.continuedBy(entry(1, 'a', 'process', 15, 20, true)), 'a hole');
   assert.ok(!ends.continuedBy(entry(1, 'a', 'process', 5, 20, true)), 'an overlap');
   assert.ok(!ends.continuedBy(entry(1, 'a', 'process', 0, 10, true)), 'a duplicate');

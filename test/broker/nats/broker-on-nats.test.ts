@@ -71,7 +71,7 @@ test('the server and the broker are killed: every event comes once, live and by 
   }
 });
 
-test('a server that lost acknowledged frames gets them again, and a subscriber that was ahead none twice', {
+test('a server that lost acknowledged frames gets them again, and who was ahead none twice, also by cursor', {
   skip,
 }, async () => {
   const { agent, subscriber } = await harness.delivered(range(0, 5));
@@ -94,17 +94,32 @@ test('a server that lost acknowledged frames gets them again, and a subscriber t
     () => harness.logged.length,
   );
   assert.match(agent.ended!, /the log has lost what it had acknowledged/);
+  // Given while the log had more than it has now, and since.
+  const ahead = subscriber.cursor;
+  const other = await harness.agent('b');
+  await until('that it is asked', () => other.interests.length > 0);
+  publish(other, [100]);
+  await subscriber.until('that it is told another cursor', () => subscriber.cursor !== ahead);
+  const cursors = [ahead, subscriber.cursor];
+  const early = cursors.map((cursor) => harness.subscribe({ ...FOLLOW, cursor }));
+  await Promise.all(early.map((one) => one.isAccepted()));
   const back = await harness.agent('a', agent.recorder);
   const covered = back.welcome!.covered.find(({ topic }) => topic === 'process');
   assert.equal(Number(covered?.to?.timeNs), 5_000_000, 'up to what the log still has');
   await until('that it is asked', () => back.interests.length > 0);
   back.publish();
   publish(back, range(10, 12));
-  await subscriber.has(12);
-  assert.deepEqual(subscriber.pids, range(0, 12));
+  await subscriber.has(13);
+  const ofNode = ({ pids }: typeof subscriber) => pids.filter((pid) => pid !== 100);
+  assert.deepEqual(ofNode(subscriber), range(0, 12));
+  for (const one of [...early, ...cursors.map((cursor) => harness.subscribe({ ...FOLLOW, cursor }))]) {
+    await one.until('what is new', () => ofNode(one).length >= 2);
+    assert.deepEqual(ofNode(one), [10, 11]);
+    assert.deepEqual(one.gaps, []);
+  }
   const all = harness.subscribe({ ...FOLLOW, since: '1h' });
-  await all.has(12);
-  assert.deepEqual(all.pids, range(0, 12));
+  await all.has(13);
+  assert.deepEqual(ofNode(all), range(0, 12));
 });
 
 test('a message that nobody can read is passed, and neither loses nor repeats an event', { skip }, async () => {
@@ -181,6 +196,8 @@ test('killed and retired brokers are left by cursor and position: each event onc
     await link.close();
   });
   await until('the brokers know of each other', () => knows(first.grpcListen) && knows(second.grpcListen));
+  const own = (await client.getStatus()).brokers.find((broker) => broker.own);
+  assert.equal(own?.nodes, 1, 'who retires a broker is told of those that it has itself');
   await second.broker.drain();
   await until('it has left', () => !knows(second.grpcListen));
   recorder.record('process.exec', ++told);

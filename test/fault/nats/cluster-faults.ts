@@ -187,7 +187,6 @@ const natsPowerCut: Fault = (context) =>
   takingAll(context, async () => {
     const { cluster, random, note, failures } = context;
     const { machines } = cluster;
-    for (const subscriber of cluster.subscribers) subscriber.mayBeginAnew = true;
     const spared = random.pick(machines);
     const back = machines.filter((machine) => machine !== spared);
     const stream = someStream(context);
@@ -198,6 +197,8 @@ const natsPowerCut: Fault = (context) =>
     for (const { server } of machines) server.resume();
     await sleep(AHEAD_MS);
     const had = await until('the last sequence', () => cluster.lastSequence(stream));
+    const nobodyKnows = brokersThatMayNotKnow(cluster);
+    for (const subscriber of cluster.subscribers) subscriber.mayBeginAnew = nobodyKnows;
     for (const { server } of machines) await server.kill();
     for (const machine of back) {
       rmSync(storeOf(machine), { recursive: true });
@@ -212,6 +213,12 @@ const natsPowerCut: Fault = (context) =>
     spared.server.start();
     await Promise.all(machines.map(({ server }) => server.ready()));
   });
+
+/** Whether a broker was started since, or was in trouble and may not have read all: it does not know what was lost. */
+function brokersThatMayNotKnow({ brokers }: NatsCluster): () => boolean {
+  const starts = brokers.map((broker) => (broker.busy ? -1 : broker.starts));
+  return () => brokers.some((broker, at) => broker.starts !== starts[at]);
+}
 
 /** Of a server or a broker. */
 const narrowNats: Fault = (context) =>

@@ -80,8 +80,8 @@ export class Subscriber extends Party {
   /** Nodes whose last events came as they happened, not from their recorders. */
   readonly live = new Set<string>();
   cursor = '';
-  /** The end of the log was lost, so that a cursor may be refused: then it begins anew, as it is told to. */
-  mayBeginAnew = false;
+  /** Whether nobody may know what was lost of the log, so that a cursor is refused: then it begins anew, as it is told to. */
+  mayBeginAnew = () => false;
   /** How often it did. */
   beganAnew = 0;
   #lines: Interface | undefined;
@@ -142,7 +142,7 @@ export class Subscriber extends Party {
     const noAnswer = /no broker|none of .* answers|no secure connection|unavailable|cannot be reached|no answer/i;
     if (exit.code === 1 && noAnswer.test(this.stderr)) {
       void this.#retry();
-    } else if (exit.code === 2 && this.mayBeginAnew && /its machine lost the end of it/.test(this.stderr)) {
+    } else if (exit.code === 2 && this.mayBeginAnew() && /its machine lost the end of it/.test(this.stderr)) {
       this.#beginAnew();
       void this.#retry();
     } else super.died(exit);

@@ -20,6 +20,7 @@ export class CursorNotes {
   place: NotePlace | undefined;
   #oldestOffset = 0;
   #count = 0;
+  #isLost = false;
 
   readonly #log: PartitionLog;
 
@@ -32,9 +33,14 @@ export class CursorNotes {
     return this.place !== undefined && this.#count < CURSOR_NOTES_MAX && !this.gone;
   }
 
-  /** Whether retention has removed a note that the newest one builds on. */
+  /** Whether retention has removed a note that the newest one builds on, or its log has lost the newest. */
   get gone(): boolean {
-    return this.place !== undefined && this.#oldestOffset < this.#log.firstOffset;
+    return this.place !== undefined && (this.#isLost || this.#oldestOffset < this.#log.firstOffset);
+  }
+
+  /** A partition's log has lost what it had from an offset on. */
+  rewound(partition: number, offset: number): void {
+    if (this.place?.partition === partition && this.place.offset >= offset) this.#isLost = true;
   }
 
   /** Resolves with false when the disk takes no note at this moment; `place` is undefined then. */
@@ -46,6 +52,7 @@ export class CursorNotes {
       if (before === undefined) this.#oldestOffset = offset;
       this.#count = before === undefined ? 1 : this.#count + 1;
       this.place = { partition: this.#log.partition, offset, id };
+      this.#isLost = false;
       return true;
     } catch (cause) {
       if (!isDiskTrouble(cause)) throw cause;
@@ -56,6 +63,7 @@ export class CursorNotes {
 
   /** Cursors no longer use the notes from here on. */
   forget(): void {
+    this.#isLost = false;
     this.place = undefined;
   }
 

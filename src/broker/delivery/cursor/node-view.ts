@@ -56,6 +56,8 @@ class RareView {
   /** By topic, in log order. */
   owed: Map<string, readonly Owed[]> | undefined;
   owedVersion = 0;
+  /** More was delivered than the log has, which lost its end. */
+  isAhead = false;
   afterKey: HistoryPlace | undefined;
   /** By topic, what history delivered of the log's next frame. Unknown for what came before a resumption. */
   ahead: Map<string, Ahead> | undefined;
@@ -94,7 +96,7 @@ export class NodeView {
     return this.#rare?.owed ?? NOTHING_OWED;
   }
 
-  /** Incremented at every change of `owed`. */
+  /** Incremented at every change of `owed`, and where more was delivered than the log has, and no more. */
   get owedVersion(): number {
     return this.#rare?.owedVersion ?? 0;
   }
@@ -142,6 +144,7 @@ export class NodeView {
   wentLive(from = this.#skip): void {
     this.#skip = from;
     this.#state = 'live';
+    if (this.#reachesBeyondLog()) this.#ofRare().isAhead = true;
     this.#onChange(this);
   }
 
@@ -247,6 +250,36 @@ export class NodeView {
     return [...given];
   }
 
+  /** The log has lost frames that were processed: others come, of which what was delivered must not be delivered again. */
+  rewound(): void {
+    for (const { topic } of [...this.#topics]) {
+      const own = this.#of(topic);
+      if (own.seen && this.#state === 'live') own.floor = laterPosition(own.seen, own.floor);
+      own.seen = undefined;
+    }
+    const rare = this.#ofRare();
+    rare.isAhead = true;
+    rare.owedVersion++;
+    this.#onChange(this);
+  }
+
+  /** Until the log has been read as far again, cursors must say how far the node was delivered. */
+  #isAhead(): boolean {
+    if (!this.#rare?.isAhead) return false;
+    if (this.#reachesBeyondLog()) return true;
+    this.#rare.isAhead = false;
+    this.#rare.owedVersion++;
+    return false;
+  }
+
+  /** Whether a topic was delivered further than the node is, and than the log was read. */
+  #reachesBeyondLog(): boolean {
+    return [...this.#topics].some(({ topic }) => {
+      const floor = this.#floor(topic);
+      return [this.#seen(topic), this.#skip].every((to) => floor && (!to || comparePositions(to, floor) < 0));
+    });
+  }
+
   #setOwed(topic: string, ranges: readonly Owed[]): void {
     const rare = this.#ofRare();
     rare.owed ??= new Map();
@@ -265,7 +298,7 @@ export class NodeView {
 
   /** Whether a cursor must name this node, because offsets of the log do not say how far it was delivered. */
   apart(topics: readonly string[]): boolean {
-    if (this.#state === 'late' || this.owed.size > 0) return true;
+    if (this.#state === 'late' || this.owed.size > 0 || this.#isAhead()) return true;
     const { skip } = this;
     if (skip === undefined) return false;
     return !topics.every((topic) => {
@@ -276,7 +309,9 @@ export class NodeView {
 
   /** What a cursor says of this node when it must name it. */
   toCursor(): CursorNode {
-    const { node, state, skip: position, owed } = this;
+    const { node, skip: position, owed } = this;
+    // Its recorder has what the log has lost.
+    const state = this.#isAhead() ? 'late' : this.#state;
     if (state === 'live' && position === undefined && owed.size > 0) return { node, standing: 'log', owed };
     if (state === 'live') return { node, standing: 'beyond', position: position ?? ORIGIN, owed };
     // Offsets say nothing of a late node, so the cursor must state the floors itself.

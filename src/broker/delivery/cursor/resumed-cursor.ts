@@ -2,7 +2,7 @@
  * A cursor that is resumed: up to which position events of each node were
  * delivered. The log translates the cursor's offsets to positions.
  */
-import { cursorExpired, cursorInvalid } from '../../../errors.js';
+import { asBackplaneError, type BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js';
 import { differenceFrom } from '../../../subscriptions/predicate.js';
 import {
   type CursorNode,
@@ -16,7 +16,7 @@ import { positionAt } from '../../../wire/frame/frame-columns.js';
 import { laterPosition, type Position } from '../../../wire/position.js';
 import type { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogStore } from '../../log/log-store.js';
-import { type PartitionLog, partitionOf } from '../../log/partition-log.js';
+import { type PartitionLog, partitionOf, type Snapshot } from '../../log/partition-log.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
 import { readNotes } from './cursor-notes.js';
 
@@ -96,6 +96,8 @@ export class ResumedCursor {
   readonly #covered: readonly CoveredPositions[];
   readonly #standings: ReadonlyMap<string, CursorNode>;
   readonly #partials: readonly PartialEnd[];
+  /** Partitions of which the log lost what the cursor stands behind. */
+  readonly #lost: ReadonlySet<number>;
   readonly #starts: ReturnType<typeof selectorStarts>;
   /** Those selectors that the cursor knows as they are; undefined for a subscription without selectors. */
   readonly unchanged: SelectorSet | undefined;
@@ -107,20 +109,25 @@ export class ResumedCursor {
     covered: readonly CoveredPositions[],
     standings: ReadonlyMap<string, CursorNode>,
     partials: readonly PartialEnd[],
+    lost: ReadonlySet<number>,
   ) {
     this.#topics = topics;
     this.#before = state.selectors?.topics ?? topics;
     this.#covered = covered;
     this.#standings = standings;
     this.#partials = partials;
+    this.#lost = lost;
     this.#starts = selectorStarts(state, selectors);
     const resumed = this.#starts.flatMap(({ start }, index) => (start === 'resumed' ? [index] : []));
     this.unchanged = selectors.named ? selectors.only(resumed) : undefined;
   }
 
   /**
-   * Throws cursor_expired when the log no longer reaches back to the cursor, or lost its end and has other frames there
-   * now; cursor_invalid when it never had these offsets.
+   * Where the log lost what the cursor stands behind, it begins from where the log is the same still, and passes over what
+   * was delivered, as long as this broker knows how far that reached.
+   *
+   * Throws cursor_expired when the log no longer reaches back to the cursor, or lost its end and nobody knows any more what
+   * that was; cursor_invalid when it never had these offsets.
    * @param only the one partition that counts; undefined: all of them
    */
   static async open(
@@ -131,19 +138,28 @@ export class ResumedCursor {
     only?: number | undefined,
   ): Promise<ResumedCursor> {
     const covered: CoveredPositions[] = [];
+    const places = [...state.places];
     const partials: PartialEnd[] = [];
+    const lostOf = new Set<number>();
     const readable = new Set([...topics, ...(state.selectors?.topics ?? [])]);
     for (const [partition, place] of state.places.entries()) {
       if (only !== undefined && partition !== only) continue;
       const log = store.partition(partition);
-      covered[partition] = await log.coveredBefore(place.offset);
-      await checkMark(log, place);
+      const lost = lostBefore(log, place);
+      if (lost !== undefined) {
+        checkOwed(state, partition, lost.offset);
+        lostOf.add(partition);
+        covered[partition] = lost.covered;
+        places[partition] = { offset: lost.offset, mark: log.markBefore(lost.offset) };
+        continue;
+      }
+      covered[partition] = await coveredBefore(log, place);
       const end = await readPartial(log, place, readable);
       if (end) partials.push(end);
     }
     const noted = await readNotes(state.note, (partition) => store.partition(partition));
     const standings = new Map([...noted, ...state.nodes].map((standing) => [standing.node, standing]));
-    return new ResumedCursor(state, topics, selectors, covered, standings, partials);
+    return new ResumedCursor({ ...state, places }, topics, selectors, covered, standings, partials, lostOf);
   }
 
   /** Names of the nodes that the cursor or its notes name. */
@@ -200,18 +216,50 @@ export class ResumedCursor {
     return this.unchanged === undefined || owed.length === this.#starts.length ? undefined : owed;
   }
 
+  /** Whether the node's log lost frames that were delivered: seen() is further than the log reaches. */
+  lostEndOf(node: string): boolean {
+    return this.#lost.has(partitionOf(node));
+  }
+
   /** Position up to which frames before the cursor's offset reach, for the node and topic. */
   seen(node: string, topic: string): Position | undefined {
     return this.#covered[partitionOf(node)]?.to(node, topic);
   }
 }
 
-/** Throws cursor_expired when a machine that lost unsynced frames has other frames at the cursor's offsets now. */
-async function checkMark(log: PartitionLog, { offset, mark }: CursorPlace): Promise<void> {
-  if (mark === undefined || (await log.hasMark(offset, mark))) return;
-  throw cursorExpired(
-    `cursor names offset ${offset} of partition ${log.partition}, before which the log has something else now: its ` +
-      'machine lost the end of it. Begin with since, from before that',
+/** What the frame was in the middle of which a cursor stands nobody knows once it is lost. */
+function lostBefore(log: PartitionLog, { offset, mark, index = 0 }: CursorPlace): Snapshot | undefined {
+  return mark === undefined || index > 0 ? undefined : log.lostBefore?.(offset, mark);
+}
+
+/** Throws cursor_expired where lost frames say what is owed, or which nodes there are: nobody can read that any more. */
+function checkOwed({ nodes, note }: CursorState, partition: number, lostFrom: number): void {
+  const isLost = ({ offsetTo }: OwedRange) => offsetTo === undefined || offsetTo > lostFrom;
+  const owed = nodes.some((each) => {
+    return partitionOf(each.node) === partition && [...(each.owed?.values() ?? [])].flat().some(isLost);
+  });
+  if (owed || (note?.partition === partition && note.offset >= lostFrom))
+    throw lostEnd(lostFrom, partition, 'something else now');
+}
+
+/** Throws cursor_expired when a machine that lost unsynced frames has other frames at the cursor's offsets now, or none. */
+async function coveredBefore(log: PartitionLog, { offset, mark }: CursorPlace): Promise<CoveredPositions> {
+  let has = 'something else now';
+  try {
+    const covered = await log.coveredBefore(offset);
+    if (mark === undefined || (await log.hasMark(offset, mark))) return covered;
+  } catch (cause) {
+    // It had that once: nobody else gives marks.
+    if (mark === undefined || asBackplaneError(cause).code !== 'cursor_invalid') throw cause;
+    has = 'nothing any more';
+  }
+  throw lostEnd(offset, log.partition, has);
+}
+
+function lostEnd(offset: number, partition: number, has: string): BackplaneError {
+  return cursorExpired(
+    `cursor names offset ${offset} of partition ${partition}, before which the log has ${has}: its machine lost the end ` +
+      'of it. Begin with since, from before that',
   );
 }
 

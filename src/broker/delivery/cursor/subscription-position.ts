@@ -122,7 +122,9 @@ export class SubscriptionPosition {
 
   /** A partition's log has lost what it had from an offset on. Returns of what it is not known any more what is owed. */
   rewound(partition: number, offset: number): { readonly node: string; readonly topic: string }[] {
+    this.#notes.rewound(partition, offset);
     const views = [...this.views.values()].filter(({ node }) => partitionOf(node) === partition);
+    for (const view of views) view.rewound();
     return views.flatMap((view) => view.giveUpOwed(offset).map((topic) => ({ node: view.node, topic })));
   }
 

@@ -57,6 +57,7 @@ const CHECKPOINTS_MIN = 8;
 
 export class JetStreamLog implements PartitionLog {
   readonly partition: number;
+  readonly readsAreCostly = true;
   /** Of the cluster: cursors carry it. */
   identity = '';
   readonly #options: JetStreamLogOptions;
@@ -198,10 +199,10 @@ export class JetStreamLog implements PartitionLog {
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
     const { offset: end, covered } = this.snapshot();
-    if (offset > this.deliverableOffset) {
-      throw cursorInvalid(`cursor names offset ${offset} ${where}, which does not exist`);
-    }
+    if (offset > this.deliverableOffset) await this.#await(offset);
     if (offset === end) return covered;
+    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
+    if (recent !== undefined) return recent;
     await this.look();
     if (offset < this.firstOffset) {
       throw cursorExpired(
@@ -218,6 +219,20 @@ export class JetStreamLog implements PartitionLog {
       if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
     });
     return before;
+  }
+
+  lostBefore(offset: number, mark: number): Snapshot | undefined {
+    const lost = this.#fold.lostBefore(offset, mark);
+    return lost === undefined || lost.offset < this.firstOffset ? undefined : lost;
+  }
+
+  /** Another broker may have read further than this one. Rejects where there is no such offset. */
+  async #await(offset: number): Promise<void> {
+    await this.look();
+    if (offset > (this.#state?.last_seq ?? 0) + 1) {
+      throw cursorInvalid(`cursor names offset ${offset} of partition ${this.partition}, which does not exist`);
+    }
+    await this.#tail.readUpTo(offset - 1, performance.now() + 3 * NATS_REQUEST_MS);
   }
 
   markBefore(offset: number): number | undefined {

@@ -41,6 +41,11 @@ export class Marks {
     return this.#begin;
   }
 
+  /** Those from a sequence on; 0 where one is not known. */
+  from(sequence: number): Uint32Array {
+    return Uint32Array.from({ length: Math.max(0, this.#end - sequence) }, (_, at) => this.of(sequence + at) ?? 0);
+  }
+
   /** Forgets all from a sequence on. */
   cut(end: number): void {
     this.#end = Math.min(this.#end, end);

@@ -3,12 +3,13 @@
  * same order and applies the same rule (see chain.ts), so that all know the same, whoever appended what.
  */
 import type { MsgHdrs } from 'nats';
-import { LOG_DAMAGES_MAX } from '../../../limits.js';
+import { LOG_DAMAGES_MAX, LOG_LOST_ENDS_MAX } from '../../../limits.js';
 import { nsToMs } from '../../../nanoseconds.js';
 import { decodeFrame } from '../../../wire/frame/frame.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
+import { RecentCovers } from '../recent-covers.js';
 import { CheckpointIndex, type Standing } from './checkpoint.js';
 import { type Cover, readCover } from './frame-headers.js';
 import { Marks, markOf } from './marks.js';
@@ -19,6 +20,13 @@ export interface Missing {
   readonly from: number;
   readonly to: number;
   readonly message: string;
+}
+
+/** Messages that were read, and that the stream has lost since. */
+interface LostEnd {
+  readonly begin: number;
+  readonly marks: Uint32Array;
+  readonly recent: RecentCovers;
 }
 
 export interface FoldListener {
@@ -44,6 +52,10 @@ export class PartitionFold {
   bytesSince = 0;
   /** Oldest first. */
   missing: Missing[] = [];
+  /** How far nodes reach before the newest sequences. */
+  readonly recent = new RecentCovers();
+  /** The latest last. */
+  #lostEnds: LostEnd[] = [];
 
   readonly #subjects: PartitionSubjects;
 
@@ -57,13 +69,33 @@ export class PartitionFold {
     this.covered = covered.copy();
     this.lastOf = new Map(lastOf);
     this.bytesSince = 0;
+    this.recent.restart(before, covered);
   }
 
   /** Forgets what the messages from a sequence on were: they are others now. */
   cut(end: number): void {
+    const lost = { begin: end, marks: this.marks.from(end), recent: this.recent.frozen() };
+    this.#lostEnds = [...this.#lostEnds, lost].slice(-LOG_LOST_ENDS_MAX);
     this.marks.cut(end);
     this.checkpoints.cut(end);
     this.missing = this.missing.filter(({ to }) => to <= end);
+  }
+
+  /**
+   * Where a sequence and the mark of the message before it are of what the stream lost: from where on it has other messages
+   * now, and how far nodes reached before the sequence then. Undefined where it is not known.
+   */
+  lostBefore(offset: number, mark: number): { offset: number; covered: CoveredPositions } | undefined {
+    if (this.marks.of(offset - 1) === mark) return undefined;
+    let same = Number.POSITIVE_INFINITY;
+    for (const { begin, marks, recent } of this.#lostEnds.toReversed()) {
+      // What was lost later may have begun earlier.
+      same = Math.min(same, begin);
+      if (offset <= begin || marks[offset - 1 - begin] !== mark) continue;
+      const covered = recent.before(offset);
+      return covered && { offset: same, covered };
+    }
+    return undefined;
   }
 
   get standing(): Standing {
@@ -95,7 +127,12 @@ export class PartitionFold {
     if (read.kind === 'tick' && withBodies) ticked(message);
     if (read.kind !== 'frame') return;
     this.lastOf.set(read.topic, sequence);
-    takeCover(this.covered, read.node, read.topic, message.headers);
+    const cover = coverOf(message.headers);
+    if (cover !== undefined) {
+      const frame = { topic: read.topic, ...cover };
+      this.recent.take(sequence, read.node, frame, this.covered);
+      this.covered.take(read.node, frame);
+    }
     stored(message);
     if (!withBodies) return;
     const item = frameItem(message, read.node);
@@ -127,12 +164,15 @@ function ownBytes(data: Uint8Array): Buffer {
 
 /** As CoveredPositions.take, of what the headers say. */
 export function takeCover(covered: CoveredPositions, node: string, topic: string, headers: MsgHdrs | undefined): void {
-  let cover: Cover;
+  const cover = coverOf(headers);
+  if (cover !== undefined) covered.take(node, { topic, ...cover });
+}
+
+/** Undefined where nothing of it can be read: the node's next frame tells the hole. */
+function coverOf(headers: MsgHdrs | undefined): Cover | undefined {
   try {
-    cover = readCover(headers);
+    return readCover(headers);
   } catch {
-    // Nothing of it can be read: the node's next frame tells the hole.
-    return;
+    return undefined;
   }
-  covered.take(node, { topic, ...cover });
 }

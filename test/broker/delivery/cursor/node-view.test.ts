@@ -9,7 +9,19 @@ import { runs } from '../../../harness/runs.js';
 const TOPICS = ['process', 'network', 'file'];
 const at = (timeNs: number): Position => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
 
-const CHANGES = ['passed', 'worked', 'seen', 'reachedOf', 'reached', 'late', 'live', 'lost', 'unchain', 'owe'] as const;
+const CHANGES = [
+  'passed',
+  'worked',
+  'seen',
+  'reachedOf',
+  'reached',
+  'late',
+  'live',
+  'lost',
+  'unchain',
+  'owe',
+  'rewound',
+] as const;
 
 test('what passes is told as what is read', () => {
   const step = fc.record({
@@ -37,6 +49,7 @@ test('what passes is told as what is read', () => {
           else if (change === 'live') view.wentLive();
           else if (change === 'lost') view.lostFrames(TOPICS);
           else if (change === 'unchain') view.unchain();
+          else if (change === 'rewound') view.rewound();
           else view.owe(topic, { offsetFrom: to, offsetTo: to + 1, after: undefined, skipped: true, counted: true });
         }
         const [one, other] = views.map((view) => ({
@@ -52,4 +65,40 @@ test('what passes is told as what is read', () => {
     }),
     { numRuns: runs(300) },
   );
+});
+
+test('where a log lost its end, cursors say how far the node was delivered until the log is read as far again', () => {
+  const view = new NodeView('a');
+  view.workedOff('process', at(20));
+  view.passed({ node: 'a', topic: 'network', to: at(30), watermarkNs: 0n });
+  assert.equal(view.apart(TOPICS), false);
+  view.rewound();
+  const { owedVersion } = view;
+  assert.equal(view.apart(TOPICS), true);
+  const said = view.toCursor();
+  assert.equal(said.standing, 'late');
+  assert.deepEqual(
+    [...(said.floors ?? [])],
+    [
+      ['process', at(20)],
+      ['network', at(30)],
+    ],
+  );
+  view.passed({ node: 'a', topic: 'process', to: at(10), watermarkNs: 0n });
+  view.passed({ node: 'a', topic: 'network', to: at(31), watermarkNs: 0n });
+  assert.deepEqual([view.apart(TOPICS), view.floor('process')], [true, at(20)]);
+  view.passed({ node: 'a', topic: 'process', to: at(25), watermarkNs: 0n });
+  assert.deepEqual([view.apart(TOPICS), view.toCursor().standing], [false, 'beyond']);
+  assert.notEqual(view.owedVersion, owedVersion, 'a note that named it does not say what is true of it now');
+});
+
+test('a resumed view that is ahead of its log stays so', () => {
+  const view = new NodeView('a');
+  view.wentLate();
+  view.reachedOf('process', at(20));
+  view.workedOff('process', at(10));
+  view.wentLive(at(10));
+  assert.equal(view.apart(['process']), true);
+  view.workedOff('process', at(20));
+  assert.equal(view.apart(['process']), false);
 });

@@ -148,7 +148,8 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
     first.start();
     await first.ready();
     for (let at = 10; at < 20; at++) await append(log, at, at + 1);
-    const lostMark = log.markBefore(21)!;
+    const [lostMark, middleMark] = [log.markBefore(21)!, log.markBefore(16)!];
+    assert.equal(log.lostBefore(21, lostMark), undefined, 'nothing is lost yet');
     await first.kill();
     rmSync(store, { recursive: true });
     cpSync(copy, store, { recursive: true });
@@ -175,6 +176,13 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
     assert.deepEqual(told.stretches, [...before, 'a 20-22', 'a 22-25']);
     assert.equal(await log.hasMark(11, mark), true);
     assert.equal(await log.hasMark(21, lostMark), false, 'a cursor of what was lost is recognised');
+    const where = (offset: number, lost: number) => {
+      const found = log.lostBefore(offset, lost);
+      return found && [found.offset, found.covered.to('a', 'process')!.timeNs];
+    };
+    assert.deepEqual(where(21, lostMark), [11, 20n], 'and it is known how far it had got');
+    assert.deepEqual(where(16, middleMark), [11, 15n]);
+    assert.deepEqual([where(16, lostMark), where(11, mark), where(40, mark)], [undefined, undefined, undefined]);
   });
 });
 
