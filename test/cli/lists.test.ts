@@ -117,7 +117,7 @@ test('set-budget prints the budget before and after, and changes only the given 
 
 test('--watch prints the list anew until it is interrupted, or until its reader has gone', async () => {
   const watching = command(['status', '--watch', '100ms', '-o', 'json'], env);
-  await watching.printed(/(?:[^\n]*"version"[^\n]*\n){3}/);
+  await watching.printed(/(?:[^\n]*"version"[^\n]*\n+){3}/);
   watching.child.kill('SIGINT');
   assert.equal((await watching.done).code, 130);
   const gone = command(['topics', '--watch', '100ms'], env);

@@ -276,6 +276,8 @@ export class JetStreamDocumentLog implements DocumentLog {
       throw new StreamGone((cause as Error).message);
     }
     await this.#leader!.beginning(() => this.#goBack(info));
+    // Perhaps no consumer can be made: then nobody else asks whether there is something to read.
+    this.#leader!.missed(info.state.last_seq >= this.#fold.next);
     return this.#fold.next;
   }
 

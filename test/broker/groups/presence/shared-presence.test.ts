@@ -66,8 +66,14 @@ test('members are there as long as the lease of their broker, and are told again
   assert.deepEqual(other.presence.others('a.b'), []);
   await other.presence.tell('other', [facts('z')]);
   assert.ok(other.state.get('members.b0.a.b'), 'others may have heard of it');
+  // The one that is taken for dead says it again as soon as it reads that.
+  let isDeleted = false;
+  const unwatch = other.state.watch('members.b0.', ({ value }) => {
+    isDeleted ||= value === undefined;
+  });
   await other.leases.forget(['b0']);
-  await until('what it said is deleted', () => other.state.get('members.b0.a.b') === undefined);
+  await until('what it said is deleted', () => isDeleted);
+  unwatch();
   await one.leases.beat(SIGNS);
   await until('it says it again', () => other.presence.others('a.b').length === 1);
   await one.presence.leave();
