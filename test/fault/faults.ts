@@ -152,19 +152,9 @@ export function cannot(fault: FaultName, cluster: Cluster): string | undefined {
 }
 
 export const FAULT_ACTS: Readonly<Record<FaultName, Fault>> = {
-  kill: party.kill,
-  freeze: party.freeze,
-  terminate: party.terminate,
+  ...party.PARTY_ACTS,
   'terminate-twice': party.terminateTwice,
   'broker-away': brokerAway,
-  'reader-stalls': party.readerStalls,
-  'half-open': party.halfOpen,
-  partition: party.partition,
-  'slow-link': party.slowLink,
-  'link-down': party.linkDown,
-  'narrow-link': party.narrowLink,
-  'clock-step': party.clockStep,
-  reboot: party.reboot,
   'broker-power-cut': brokerPowerCut,
   'node-power-cut': nodePowerCut,
   'power-cut': powerCut,

@@ -151,15 +151,23 @@ export const linkDown: Fault = (context) =>
     namespace!.up();
   });
 
-export const narrowLink: Fault = (context) =>
-  taking(context, linked(context.cluster), async ({ name, namespace }) => {
-    const kilobitsPerSecond = context.random.between(100, 2_000);
+/** The link of one of them carries little for a while. @param between kbit/s, least and most */
+export function narrowed<P extends Pick<Party, 'busy' | 'name' | 'namespace'>>(
+  context: Pick<FaultContext, 'random' | 'note'>,
+  parties: readonly P[],
+  [least, most]: readonly [number, number],
+): Promise<void> {
+  return taking(context, parties, async ({ name, namespace }) => {
+    const kilobitsPerSecond = context.random.between(least, most);
     const ms = context.random.between(2_000, 8_000);
     context.note(`the link of ${name} carries ${kilobitsPerSecond} kbit/s for ${ms} ms`);
     namespace!.narrow(kilobitsPerSecond);
     await sleep(ms);
     namespace!.widen();
   });
+}
+
+export const narrowLink: Fault = (context) => narrowed(context, linked(context.cluster), [100, 2_000]);
 
 export const clockStep: Fault = (context) =>
   taking(context, context.cluster.agents, async (agent) => {
@@ -179,3 +187,19 @@ export const reboot: Fault = (context) =>
     agent.reboot();
     agent.start();
   });
+
+/** What can be done to the agents and subscribers of any system. */
+export const PARTY_ACTS = {
+  kill,
+  freeze,
+  terminate,
+  'reader-stalls': readerStalls,
+  'half-open': halfOpen,
+  partition,
+  'slow-link': slowLink,
+  'link-down': linkDown,
+  'narrow-link': narrowLink,
+  'clock-step': clockStep,
+  reboot,
+} satisfies Readonly<Record<string, Fault>>;
+export const PARTY_FAULTS = Object.keys(PARTY_ACTS) as readonly (keyof typeof PARTY_ACTS)[];

@@ -18,6 +18,34 @@ const VERSIONED = 'backplane.version';
 const BOUNDS = ['max_bytes', 'max_age', 'num_replicas'] as const;
 const NO_CONSTANTS: ReadonlySet<string> = new Set([...BOUNDS, 'name', 'metadata']);
 
+/** Of a stream to which brokers append, and from which only retention takes. */
+export interface AppendedBounds {
+  readonly bytesMax: number;
+  readonly ageMsMax: number;
+  readonly replicas: number;
+}
+
+/** @param bounds undefined where they may be any */
+export function appendedForm(name: string, subjects: string, bounds: AppendedBounds | undefined): StreamForm {
+  return {
+    name,
+    subjects: [subjects],
+    retention: 'limits',
+    storage: 'file',
+    discard: 'old',
+    max_msgs: -1,
+    max_msgs_per_subject: -1,
+    deny_delete: true,
+    deny_purge: true,
+    allow_rollup_hdrs: false,
+    ...(bounds && {
+      max_bytes: bounds.bytesMax,
+      max_age: bounds.ageMsMax * NATS_NS_PER_MS,
+      num_replicas: bounds.replicas,
+    }),
+  };
+}
+
 /** Rejects where there is another of that name. @param identity of the cluster, 16 hex digits */
 export async function makeStream(manager: JetStreamManager, form: StreamForm, identity: string): Promise<void> {
   const metadata = { [IDENTITY]: identity, [VERSIONED]: VERSION };

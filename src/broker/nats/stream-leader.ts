@@ -22,6 +22,17 @@ export function streamInfo(manager: JetStreamManager, name: string): Promise<Str
   });
 }
 
+/**
+ * A stream that must be there. Rejects with failed_precondition where `cluster init` did not make it, unavailable where
+ * NATS does not say.
+ */
+export async function madeStream(manager: JetStreamManager, name: string): Promise<StreamInfo> {
+  const info = await streamInfo(manager, name);
+  if (info !== undefined) return info;
+  const how = 'backplane cluster init makes the streams of a cluster';
+  throw new BackplaneError('failed_precondition', `stream ${name} is not there: ${how}`);
+}
+
 /** As the leader has it: others may not have it yet. Null where there is none. Rejects with unavailable. */
 export function storedMessage(manager: JetStreamManager, stream: string, query: MsgRequest): Promise<StoredMsg | null> {
   return answered(`${stream} cannot be read`, () => manager.streams.getMessage(stream, query));

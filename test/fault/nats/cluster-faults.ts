@@ -30,17 +30,7 @@ export const CLUSTER_FAULTS = [
   'member-freeze',
   'member-slow',
   'member-moves',
-  'kill',
-  'freeze',
-  'terminate',
-  'reader-stalls',
-  'half-open',
-  'partition',
-  'slow-link',
-  'link-down',
-  'narrow-link',
-  'clock-step',
-  'reboot',
+  ...party.PARTY_FAULTS,
 ] as const;
 
 export type ClusterFaultName = (typeof CLUSTER_FAULTS)[number];
@@ -222,14 +212,7 @@ function brokersThatMayNotKnow({ brokers }: NatsCluster): () => boolean {
 
 /** Of a server or a broker. */
 const narrowNats: Fault = (context) =>
-  taking(context, [...context.cluster.machines, ...context.cluster.brokers], async ({ name, namespace }) => {
-    const kilobitsPerSecond = context.random.between(500, 4_000);
-    const ms = context.random.between(2_000, 8_000);
-    context.note(`the link of ${name} carries ${kilobitsPerSecond} kbit/s for ${ms} ms`);
-    namespace!.narrow(kilobitsPerSecond);
-    await sleep(ms);
-    namespace!.widen();
-  });
+  party.narrowed(context, [...context.cluster.machines, ...context.cluster.brokers], [500, 4_000]);
 
 const brokerKill: Fault = (context) =>
   taking(context, context.cluster.brokers, async (broker) => {
@@ -316,15 +299,5 @@ export const CLUSTER_ACTS: Readonly<Record<ClusterFaultName, Fault>> = {
   'member-freeze': memberFreeze,
   'member-slow': memberSlow,
   'member-moves': moves(({ members }) => members),
-  kill: party.kill,
-  freeze: party.freeze,
-  terminate: party.terminate,
-  'reader-stalls': party.readerStalls,
-  'half-open': party.halfOpen,
-  partition: party.partition,
-  'slow-link': party.slowLink,
-  'link-down': party.linkDown,
-  'narrow-link': party.narrowLink,
-  'clock-step': party.clockStep,
-  reboot: party.reboot,
+  ...party.PARTY_ACTS,
 };

@@ -9,7 +9,7 @@
  */
 import { DOCUMENT_LOGS, type DocumentLogName } from '../../../wire/event/document-topics.js';
 import { subjectToken } from '../../cluster/nats/subject-token.js';
-import { NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-form.js';
+import { appendedForm, type StreamForm } from '../../nats/stream-form.js';
 import { DOCUMENT_BOUNDS } from './document-logs.js';
 
 export function documentStream(cluster: string, name: DocumentLogName): string {
@@ -41,24 +41,10 @@ export class DocumentSubjects {
 
 /** @param replicas undefined where bounds may be any */
 export function documentForm(cluster: string, name: DocumentLogName, replicas?: number): StreamForm {
+  const { all } = new DocumentSubjects(cluster, name);
   const { bytesMax, ageMsMax } = DOCUMENT_BOUNDS[name];
-  return {
-    name: documentStream(cluster, name),
-    subjects: [new DocumentSubjects(cluster, name).all],
-    retention: 'limits',
-    storage: 'file',
-    discard: 'old',
-    max_msgs: -1,
-    max_msgs_per_subject: -1,
-    deny_delete: true,
-    deny_purge: true,
-    allow_rollup_hdrs: false,
-    ...(replicas !== undefined && {
-      max_bytes: bytesMax,
-      max_age: ageMsMax * NATS_NS_PER_MS,
-      num_replicas: replicas,
-    }),
-  };
+  const bounds = replicas === undefined ? undefined : { bytesMax, ageMsMax, replicas };
+  return appendedForm(documentStream(cluster, name), all, bounds);
 }
 
 export function documentForms(cluster: string, replicas: number): StreamForm[] {

@@ -6,8 +6,9 @@ import { type DocumentLogName, EVERY_APP_TOPIC } from '../../../wire/event/docum
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import { ReadWaits } from '../../nats/read-waits.js';
 import { checkStream, NATS_NS_PER_MS } from '../../nats/stream-form.js';
-import { storedMessage, streamInfo } from '../../nats/stream-leader.js';
+import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { AppendBounds } from '../jetstream/appender.js';
 import type { CatchUpTurns } from '../jetstream/catch-up-turns.js';
@@ -47,11 +48,6 @@ export interface JetStreamDocumentLogOptions {
   readonly times?: Partial<ReaderTimes & { readonly appendMs: number }> | undefined;
 }
 
-interface Waiting {
-  readonly sequence: number;
-  readonly settle: (cause?: BackplaneError) => void;
-}
-
 export class JetStreamDocumentLog implements DocumentLog {
   readonly name: DocumentLogName;
   readonly stored = { batches: 0, events: 0 };
@@ -66,7 +62,7 @@ export class JetStreamDocumentLog implements DocumentLog {
   readonly #subjects: DocumentSubjects;
   readonly #appender: DocumentAppender;
   readonly #followers = new Set<DocumentFollower>();
-  readonly #waiting = new Set<Waiting>();
+  readonly #waits = new ReadWaits(() => this.trouble);
   #info!: StreamInfo;
   #fold!: DocumentFold;
   #taken: { readonly first: number; readonly ends: TopicEnds } | undefined;
@@ -230,11 +226,7 @@ export class JetStreamDocumentLog implements DocumentLog {
 
   async #open(): Promise<void> {
     const { link, times } = this.#options;
-    const info = await streamInfo(link.manager, this.#stream);
-    if (info === undefined) {
-      const how = 'backplane cluster init makes the streams of a cluster';
-      throw new BackplaneError('failed_precondition', `stream ${this.#stream} is not there: ${how}`);
-    }
+    const info = await madeStream(link.manager, this.#stream);
     this.#check(info);
     this.epoch = Math.floor(Date.parse(info.created) / 1000);
     await this.#beginFold(info.state.last_seq + 1);
@@ -259,7 +251,7 @@ export class JetStreamDocumentLog implements DocumentLog {
     };
     this.#leader = new LeaderReader({
       ...{ link, stream: this.#stream, place: () => this.#fold, hasTicks: false },
-      isAwaited: () => this.#waiting.size > 0 || this.pending,
+      isAwaited: () => !this.#waits.isEmpty || this.pending,
       take: (message) => this.#take(message),
       failed: (cause) => this.#reader?.restart(cause.message),
     });
@@ -322,7 +314,7 @@ export class JetStreamDocumentLog implements DocumentLog {
     }
     const { next } = this.#fold;
     this.#toldTo = Math.max(this.#toldTo, next);
-    for (const waiting of this.#waiting) if (waiting.sequence < next) waiting.settle();
+    this.#waits.settle(next);
     this.#tellRewound(next);
     this.#writeDueCheckpoint();
   }
@@ -364,27 +356,13 @@ export class JetStreamDocumentLog implements DocumentLog {
   /** Rejects with unavailable where that takes too long. */
   #readUpTo(sequence: number, waitMs?: number): Promise<void> {
     if (this.#fold.next > sequence) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      let timer: NodeJS.Timeout | undefined;
-      const waiting: Waiting = {
-        sequence,
-        settle: (cause) => {
-          clearTimeout(timer);
-          this.#waiting.delete(waiting);
-          if (cause === undefined) resolve();
-          else reject(cause);
-        },
-      };
-      this.#waiting.add(waiting);
-      if (waitMs === undefined) return;
-      const why = () => new BackplaneError('unavailable', this.trouble ?? 'NATS does not tell what it has stored');
-      timer = setTimeout(() => waiting.settle(why()), waitMs);
-    });
+    const deadlineMs = waitMs === undefined ? undefined : performance.now() + waitMs;
+    return this.#waits.until(sequence, deadlineMs);
   }
 
   #fail(cause: BackplaneError): void {
     this.#appender.fail(cause);
-    for (const waiting of this.#waiting) waiting.settle(cause);
+    this.#waits.refuse(cause);
   }
 
   #gone(cause: BackplaneError): void {

@@ -14,7 +14,7 @@ import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-form.js';
-import { storedMessage, streamInfo } from '../../nats/stream-leader.js';
+import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
@@ -316,11 +316,7 @@ export class JetStreamLog implements PartitionLog {
 
   async #open(): Promise<void> {
     const { link, times } = this.#options;
-    const info = await streamInfo(link.manager, this.#stream);
-    if (info === undefined) {
-      const how = 'backplane cluster init makes the streams of a cluster';
-      throw new BackplaneError('failed_precondition', `stream ${this.#stream} is not there: ${how}`);
-    }
+    const info = await madeStream(link.manager, this.#stream);
     this.#check(info);
     const { first_seq: first, last_seq: last } = info.state;
     const range = { stream: this.#stream, from: Math.max(1, first), to: last + 1, headersOnly: true };

@@ -6,6 +6,7 @@ import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
+import { ReadWaits } from '../../nats/read-waits.js';
 import { storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
@@ -36,16 +37,6 @@ export interface TailOptions {
   readonly times: Partial<ReaderTimes> | undefined;
 }
 
-interface Waiting {
-  readonly sequence: number;
-  readonly deadlineMs: number;
-  readonly resolve: () => void;
-  readonly reject: (cause: BackplaneError) => void;
-}
-
-/** Deadlines are looked at so often. */
-const DEADLINE_STEP_MS = 250;
-
 export class PartitionTail {
   /** Why nothing is read, in a sentence; undefined while it is read. */
   trouble: string | undefined;
@@ -54,9 +45,7 @@ export class PartitionTail {
   /** Where the stream goes on with other messages, until that is told. */
   #rewoundTo: number | undefined;
   readonly #options: TailOptions;
-  /** In the order of their sequences. */
-  #waiting: Waiting[] = [];
-  #deadlines: NodeJS.Timeout | undefined;
+  readonly #waits = new ReadWaits(() => this.trouble);
   /** How the consumer's messages are taken. */
   #folding: FoldListener;
   #reader: OrderedReader | undefined;
@@ -83,7 +72,7 @@ export class PartitionTail {
     await this.#restore(last + 1, first);
     this.#toldTo = last + 1;
     this.#leader = new LeaderReader({
-      ...{ link, stream, place: () => fold, hasTicks: true, isAwaited: () => this.#waiting.length > 0 },
+      ...{ link, stream, place: () => fold, hasTicks: true, isAwaited: () => !this.#waits.isEmpty },
       take: (message) => this.#take(message, { ...this.#folding, withBodies: withBodies() }),
       failed: (cause) => this.restart(cause.message),
     });
@@ -94,13 +83,9 @@ export class PartitionTail {
   /** Resolves once a sequence was read; rejects with unavailable at a deadline of performance.now(). */
   readUpTo(sequence: number, deadlineMs = Number.POSITIVE_INFINITY): Promise<void> {
     if (this.#options.fold.next > sequence) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      let at = this.#waiting.length;
-      while (at > 0 && this.#waiting[at - 1]!.sequence > sequence) at--;
-      this.#waiting.splice(at, 0, { sequence, deadlineMs, resolve, reject });
-      this.#deadlines ??= setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
-      this.#leader?.look();
-    });
+    const read = this.#waits.until(sequence, deadlineMs);
+    this.#leader?.look();
+    return read;
   }
 
   /** Throws this consumer away, and makes a new one. */
@@ -123,7 +108,7 @@ export class PartitionTail {
 
   async close(): Promise<void> {
     this.#leader?.close();
-    this.#refuse(new BackplaneError('cancelled', 'the log is closed'));
+    this.#waits.refuse(new BackplaneError('cancelled', 'the log is closed'));
     await this.#reader?.close();
   }
 
@@ -149,7 +134,7 @@ export class PartitionTail {
       gone: (reason: string) => {
         const cause = new BackplaneError('failed_precondition', reason);
         this.trouble = reason;
-        this.#refuse(cause);
+        this.#waits.refuse(cause);
         this.#options.lost(cause);
       },
     };
@@ -169,7 +154,8 @@ export class PartitionTail {
     const { fold } = this.#options;
     this.#tellRewound(message.sequence);
     fold.take(message, folding);
-    this.#settle();
+    this.#toldTo = Math.max(this.#toldTo, fold.next);
+    this.#waits.settle(fold.next);
     this.#tellRewound(fold.next);
   }
 
@@ -177,28 +163,6 @@ export class PartitionTail {
     const offset = item.kind === 'frame' ? item.offset : item.offsetFrom;
     if (offset < this.#toldTo) return;
     this.#options.tell(item);
-  }
-
-  #settle(): void {
-    const { next } = this.#options.fold;
-    this.#toldTo = Math.max(this.#toldTo, next);
-    let read = 0;
-    while (read < this.#waiting.length && this.#waiting[read]!.sequence < next) this.#waiting[read++]!.resolve();
-    if (read > 0) this.#waiting.splice(0, read);
-  }
-
-  #refuse(cause: BackplaneError): void {
-    for (const { reject } of this.#waiting.splice(0)) reject(cause);
-  }
-
-  #expire(): void {
-    this.#deadlines = undefined;
-    const nowMs = performance.now();
-    const late = this.#waiting.filter(({ deadlineMs }) => deadlineMs < nowMs);
-    if (late.length > 0) this.#waiting = this.#waiting.filter(({ deadlineMs }) => deadlineMs >= nowMs);
-    const cause = new BackplaneError('unavailable', this.trouble ?? 'NATS does not tell what it has stored');
-    for (const { reject } of late) reject(cause);
-    if (this.#waiting.length > 0) this.#deadlines = setTimeout(() => this.#expire(), DEADLINE_STEP_MS);
   }
 
   /** Where the stream does not have (any more) what was read, forgets it and reads from before it. */
@@ -210,7 +174,7 @@ export class PartitionTail {
     fold.cut(end);
     await this.#restore(end, info.state.first_seq);
     this.#toldTo = end;
-    this.#refuse(new BackplaneError('unavailable', this.trouble));
+    this.#waits.refuse(new BackplaneError('unavailable', this.trouble));
     this.#rewoundTo = end;
     this.#tellRewound(fold.next);
   }
