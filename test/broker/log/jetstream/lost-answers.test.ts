@@ -1,5 +1,6 @@
 /** A log whose server does not answer, or has lost some of what it acknowledged, as those see it who use the log. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { follows } from '../../../../src/broker/log/chain.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
@@ -36,6 +37,14 @@ async function linkWith(otherwise: (streams: Streams) => Partial<Streams>): Prom
   return Object.create(link, { manager: { value: manager } });
 }
 
+/** Whether none of its threads runs. */
+function isStopped(pid: number): boolean {
+  return readdirSync(`/proc/${pid}/task`).every((thread) => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).startsWith('T');
+  });
+}
+
 async function withLogs(run: (logs: JetStreamLogs) => Promise<void>): Promise<void> {
   const logs = new JetStreamLogs(servers);
   try {
@@ -58,8 +67,10 @@ test('a server that stops, and then goes: whoever asked it is told that it is un
     await first.settled();
     let stop: (() => void) | undefined;
     const link = await linkWith((streams) => ({
-      info: (...asked: Parameters<Streams['info']>) => {
+      info: async (...asked: Parameters<Streams['info']>) => {
         stop?.();
+        // A signal takes a moment: until then the server would still answer.
+        if (stop !== undefined) await until('it stands still', () => isStopped(servers.first.pid!));
         return streams.info(...asked);
       },
     }));
@@ -81,6 +92,7 @@ test('a server that stops, and then goes: whoever asked it is told that it is un
           message: /cannot be (read|looked at): the connection .* was lost$/,
         }),
       );
+      stop = undefined;
       await servers.first.kill();
       await Promise.all(asked);
     } finally {
