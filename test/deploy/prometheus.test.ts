@@ -1,7 +1,9 @@
 /** What deploy/ has for Prometheus and Grafana, held to the real Prometheus with a real broker under load. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Bus, Command } from '../harness/bus/bus.js';
@@ -34,7 +36,7 @@ test('each panel has data under load, and the alert of a node that goes fires an
   skip: missing,
 }, async () => {
   const bus = await Bus.start({ BACKPLANE_SOURCE: 'synthetic', BACKPLANE_SYNTHETIC_RATE: '500' });
-  const prometheus = startPrometheus(bus.http);
+  const prometheus = await startPrometheus(bus.http);
   try {
     promtool(['check', 'metrics'], await (await bus.get('/metrics')).text());
     const observe = new Command(['observe', '--group', 'g', '--all', '-o', 'json'], bus.env);
@@ -71,7 +73,7 @@ function panelQueries(): [string, string][] {
 }
 
 /** With deploy/'s own configuration and rules, but looking each half second, and with shorter waits. */
-function startPrometheus(broker: string) {
+async function startPrometheus(broker: string) {
   const dir = scratchDirectory('prometheus');
   const configuration = readFileSync('deploy/prometheus/prometheus.yaml', 'utf8')
     .replaceAll('15s', '500ms')
@@ -79,8 +81,7 @@ function startPrometheus(broker: string) {
   assert.ok(configuration.includes(broker));
   writeFileSync(join(dir, 'prometheus.yaml'), configuration);
   writeFileSync(join(dir, 'backplane.rules.yaml'), readFileSync(RULES, 'utf8').replace(/for: \w+/g, 'for: 1s'));
-  const port = 20_000 + (process.pid % 20_000);
-  const address = `127.0.0.1:${port}`;
+  const address = await freeAddress();
   const child = spawn(
     'prometheus',
     [`--config.file=${join(dir, 'prometheus.yaml')}`, `--storage.tsdb.path=${dir}`, `--web.listen-address=${address}`],
@@ -96,8 +97,8 @@ function startPrometheus(broker: string) {
     async query(expression: string): Promise<unknown[]> {
       const url = `http://${address}/api/v1/query?query=${encodeURIComponent(expression)}`;
       const answer = await fetch(url).catch(() => undefined);
-      // It answers 503 in plain text while it starts.
-      if (answer === undefined || answer.status === 503) return [];
+      // It answers in plain text, and not always with 503, while it starts.
+      if (!answer?.headers.get('content-type')?.includes('json')) return [];
       const { status, data, error } = (await answer.json()) as {
         status: string;
         data?: { result: { value: [number, string] }[] };
@@ -111,4 +112,14 @@ function startPrometheus(broker: string) {
       await exited;
     },
   };
+}
+
+/** Prometheus cannot be given port 0: it does not say which one it took. */
+async function freeAddress(): Promise<string> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return `127.0.0.1:${port}`;
 }
