@@ -255,7 +255,7 @@ export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 
 /** Bytes that wait in memory in front of one subscriber's stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
-export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 4 * MiB;
+export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 1 * MiB;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;

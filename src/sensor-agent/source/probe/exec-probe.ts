@@ -98,6 +98,8 @@ export class ExecProbe {
   #misses = 0;
   #copiedNs = 0n;
   #roundMs = 0;
+  /** Monotonic: when execs were last read. */
+  #startedMs = Number.NEGATIVE_INFINITY;
   /** Trace clock: when all probes were last there. */
   #rightNs: bigint;
   /** The same of the last look for files that were replaced. */
@@ -160,9 +162,12 @@ export class ExecProbe {
   drain(): number {
     this.#tells = true;
     for (const record of this.#told.splice(0)) this.#options.sink.exec(record);
-    const { filled } = this.#readAll();
+    const { pages, filled } = this.#readAll();
     const nowMs = performance.now();
-    this.#learning.run(() => this.#attempt((record) => this.#points.prepare(nowMs, this.#options.nowNs(), record)));
+    if (pages > 0) this.#startedMs = nowMs;
+    const prepare = (record: (event: string) => void) =>
+      this.#points.prepare(nowMs, this.#options.nowNs(), this.#startedMs, record);
+    this.#learning.run(() => this.#attempt(prepare));
     if (nowMs - this.#roundMs >= ROUND_MS) this.#goRound(nowMs);
     return filled;
   }
