@@ -127,14 +127,13 @@ export class ExecProbe {
   /** Makes its instance and its probes; nothing is proved yet. Throws `failed_precondition` where it cannot. */
   constructor(options: ExecProbeOptions, way: ExecWay) {
     this.#options = options;
-    this.#rightNs = options.nowNs();
+    const { tracefs, recorderId, name, nowNs, bufferBytesPerCpu } = options;
+    this.#rightNs = nowNs();
     this.#lookedNs = this.#rightNs;
-    const { tracefs, recorderId } = options;
     const group = probeGroup(recorderId);
     this.#points = way.points(tracefs, group);
     // What an earlier agent left goes on until ours is there.
     const left = definitionsOf(tracefs, group) ?? [];
-    const { name, nowNs, bufferBytesPerCpu } = options;
     const own = { name, ...buffersOf(bufferBytesPerCpu), events: [EXEC], onDemand: left };
     this.#own = new ReadInstance(tracefs, own, 'arguments of programs', nowNs);
     try {
@@ -260,12 +259,9 @@ export class ExecProbe {
   }
 
   #adopt(event: string): void {
-    if (!this.#points.adopt(event, this.#options.nowNs())) {
-      this.#unusable.push(event);
-      return;
-    }
+    if (!this.#points.adopt(event, this.#options.nowNs())) this.#unusable.push(event);
     // Its agent was killed in between.
-    if (!this.#isOn(event)) this.#switchOn(event);
+    else if (!this.#isOn(event)) this.#switchOn(event);
   }
 
   #isOn(event: string): boolean {
