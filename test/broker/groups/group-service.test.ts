@@ -4,7 +4,6 @@ import { readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { status } from '@grpc/grpc-js';
-import { LiveGroup } from '../../../src/broker/groups/live-group.js';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
 import { MiB } from '../../../src/limits.js';
 import { nsToTimestamp } from '../../../src/wire/messages.js';
@@ -121,28 +120,6 @@ test('another filter keeps the place: what is committed does not come again, wha
     [],
   );
   assert.equal((await group()).filter, 'process.pid >= 100');
-});
-
-test('for a member that may have all of a group the logs are not read for where it stands', async () => {
-  await start();
-  const { standsNs } = LiveGroup.prototype;
-  let reads = 0;
-  LiveGroup.prototype.standsNs = function () {
-    reads++;
-    return standsNs.call(this);
-  };
-  try {
-    const first = member();
-    await first.has(SLICES);
-    publish([1]);
-    await came(first, [1]);
-    await first.commit();
-    const second = member();
-    await second.has(SLICES / 2);
-    assert.equal(reads, 0);
-  } finally {
-    LiveGroup.prototype.standsNs = standsNs;
-  }
 });
 
 test('a group is reset and deleted without members only, on record; after a reset it begins where it was told', async () => {
