@@ -231,10 +231,11 @@ export class NodeRecord {
    * has changed, so that it would never answer from where that holds.
    */
   #withDropped(wanted: Wanted, change: WantedChange): WantedChange {
+    if (this.#dropped.size === 0) return change;
     const again = new Set([...this.#dropped].filter((id) => wanted.has(id)));
     this.#dropped.clear();
-    for (const { id } of again.size === 0 ? [] : change.added) again.delete(id);
     if (again.size === 0) return change;
+    for (const { id } of change.added) again.delete(id);
     return {
       added: [...change.added, ...wanted.predicates.filter(({ id }) => again.has(id))],
       removed: change.removed,
