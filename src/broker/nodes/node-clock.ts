@@ -1,5 +1,5 @@
 /**
- * Offset of a node's wall clock from the broker's. Each measurement includes the
+ * Offset of another's wall clock from the broker's: a node's, or another broker's. Each measurement includes the
  * travel time of its message, which on a busy machine is seconds and makes the
  * node's clock seem behind, never ahead. So the largest of the last few
  * measurements, which travelled least, is taken. A clock that was set back
@@ -30,6 +30,11 @@ export class NodeClock {
    */
   get windowOffsetNs(): bigint {
     const { offsetNs } = this;
-    return offsetNs > TOLERANCE_NS || offsetNs < -TOLERANCE_NS ? offsetNs : 0n;
+    return clocksDiffer(offsetNs, 0n) ? offsetNs : 0n;
   }
+}
+
+/** Whether two offsets differ by more than an error of measurement. */
+export function clocksDiffer(a: bigint, b: bigint): boolean {
+  return a - b > TOLERANCE_NS || b - a > TOLERANCE_NS;
 }
