@@ -10,9 +10,9 @@ import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { RecentCovers } from '../recent-covers.js';
+import { Marks, markOf } from '../tail/marks.js';
 import { CheckpointIndex, type Standing } from './checkpoint.js';
 import { type Cover, readCover } from './frame-headers.js';
-import { Marks, markOf } from './marks.js';
 import type { PartitionSubjects } from './subjects.js';
 
 /** Sequences that the stream does not have, or whose messages cannot be read. */
