@@ -8,9 +8,9 @@ import type { TokenBucket } from '../../flow/token-bucket.js';
 import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
 import { type Budget, type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { laterPosition, type Position } from '../../wire/position.js';
+import { PeerClock } from '../peer-clock.js';
 import { type Hold, HoldSteps, type KeptHolds } from './asked/holds.js';
 import { NOTHING_WANTED, type Wanted, type WantedChange } from './asked/wanted.js';
-import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './node-state.js';
 
 /** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
@@ -70,7 +70,7 @@ export class NodeRecord {
   /** Its connection is to another broker of the cluster. */
   isElsewhere = false;
   /** As this broker measured it. */
-  readonly clock = new NodeClock();
+  readonly clock = new PeerClock();
   /** Its own budget, as it said last, here or to another broker. */
   budget: Budget | undefined;
   uplinkBytes = 0;

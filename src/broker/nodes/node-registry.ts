@@ -21,11 +21,11 @@ import { comparePositions, laterPosition, type Position } from '../../wire/posit
 import type { SharedState } from '../cluster/shared-state.js';
 import { StateMirror } from '../cluster/state-mirror.js';
 import type { LogStore } from '../log/log-store.js';
+import { clocksDiffer } from '../peer-clock.js';
 import { type CoveredTopic, coveredTopics } from './asked/covered-topics.js';
 import type { Hold } from './asked/holds.js';
 import type { Interest } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
-import { clocksDiffer } from './node-clock.js';
 import { type NodeElsewhere, NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import { interestEntries, nodeEntries, savedNodes } from './node-state.js';

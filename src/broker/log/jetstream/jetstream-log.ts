@@ -269,7 +269,7 @@ export class JetStreamLog implements PartitionLog {
         missing: () => this.#fold.missing,
         read: (message) => {
           const read = this.#subjects.read(message.subject);
-          return frameItem(message, read.kind === 'frame' ? read.node : '');
+          return frameItem(message, read.kind === 'frame' ? read.node : '', this.#fold.clock);
         },
       },
       fromOffset,
@@ -365,7 +365,7 @@ export class JetStreamLog implements PartitionLog {
     this.#bytesMax = info.config.max_bytes;
     this.#ageMsMax = info.config.max_age / NATS_NS_PER_MS;
     this.#state = info.state;
-    this.#fold.checkpoints.forget(info.state.first_seq);
+    this.#fold.looked(info);
   }
 
   #take(message: StoredMessage, withBodies: boolean): void {

@@ -10,7 +10,7 @@ import * as z from 'zod';
 import { BROKER_LEASE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
 import { msToNs } from '../../../nanoseconds.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
-import { NodeClock } from '../node-clock.js';
+import { PeerClock } from '../../peer-clock.js';
 
 const PREFIX = 'broker.';
 /** Brokers that start at once do not see each other, so somewhat more than may begin are known. */
@@ -51,7 +51,7 @@ interface Heard {
   readonly known: KnownBroker;
   readonly beat: number;
   untilMs: number;
-  readonly clock: NodeClock;
+  readonly clock: PeerClock;
 }
 
 /** Throws for what no broker writes. */
@@ -210,7 +210,7 @@ export class BrokerLeases {
     else if (this.#heard.has(broker) || this.#heard.size < EXCESS * CLUSTER_BROKERS_MAX) {
       const { beat, wallMs, ...signs } = schema.parse(value);
       const untilMs = this.#now() + this.#leaseMs;
-      const clock = this.#heard.get(broker)?.clock ?? new NodeClock();
+      const clock = this.#heard.get(broker)?.clock ?? new PeerClock();
       if (wallMs !== undefined && this.#readsNow) clock.measured(msToNs(wallMs));
       this.#heard.set(broker, { known: { broker, ...signs }, beat, untilMs, clock });
     }
