@@ -90,8 +90,9 @@ export class Groups {
   /** Throws not_found. */
   get(name: string): LiveGroup {
     const live = this.#live.get(name);
-    if (live === undefined) throw new BackplaneError('not_found', `there is no group ${name}`, { field: 'group' });
-    return live;
+    if (live !== undefined) return live;
+    this.#options.store.checkReadable(name);
+    throw new BackplaneError('not_found', `there is no group ${name}`, { field: 'group' });
   }
 
   /**
@@ -193,7 +194,9 @@ export class Groups {
     this.#endedEpoch = Math.max(this.#endedEpoch, live.group.epochMax);
     if (this.#live.size === 0) this.#lagFeed.end();
     // Who came in while it was written down would wait for slices for ever.
-    live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));
+    const { name } = live.group;
+    const deleted = new BackplaneError('not_found', `the group ${name} was deleted`);
+    live.group.endStreams(this.#options.store.unreadable(name) ?? deleted);
     live.end();
   }
 
@@ -267,6 +270,7 @@ export class Groups {
     onMade: () => void,
   ): Promise<LiveGroup> {
     const { store } = this.#options;
+    store.checkReadable(request.name);
     // A name that was mistyped makes no group of everything.
     if (request.whatItHas) {
       const message = `there is no group ${request.name}: who makes it says what it subscribes to (topics, or a filter)`;

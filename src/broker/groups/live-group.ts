@@ -254,7 +254,7 @@ export class LiveGroup {
   }
 
   #includes(node: string, wallNs: bigint): boolean {
-    const offsetNs = this.#parts.context.registry.record(node)?.clock.windowOffsetNs ?? 0n;
+    const offsetNs = this.#parts.context.registry.record(node)?.clockOffsetNs ?? 0n;
     return this.nodes.matches(node) && wallNs >= this.#sinceNs + offsetNs;
   }
 

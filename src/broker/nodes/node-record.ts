@@ -6,11 +6,11 @@
 
 import type { TokenBucket } from '../../flow/token-bucket.js';
 import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
-import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
+import { type Budget, type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { laterPosition, type Position } from '../../wire/position.js';
+import { PeerClock } from '../peer-clock.js';
 import { type Hold, HoldSteps, type KeptHolds } from './asked/holds.js';
 import { NOTHING_WANTED, type Wanted, type WantedChange } from './asked/wanted.js';
-import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './node-state.js';
 
 /** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
@@ -28,6 +28,20 @@ const REFUSAL_SHOWN_MS = 60_000;
 export interface Recorded {
   readonly from: { readonly seconds: string; readonly nanos: number };
   readonly all: boolean;
+}
+
+/** A node that another broker of the cluster has, or had, as that says. */
+export interface NodeElsewhere {
+  readonly recorderId: string;
+  readonly bootId: string;
+  readonly epoch: number;
+  /** Empty: it is not connected. */
+  readonly session: string;
+  readonly holds: HoldSteps;
+  readonly recorded?: Recorded | undefined;
+  readonly budget?: Budget | undefined;
+  /** By how much its clock is ahead of this broker's now, nanoseconds; undefined where that is not known. */
+  readonly clockOffsetNs?: (() => bigint) | undefined;
 }
 
 export interface Connection {
@@ -55,7 +69,10 @@ export class NodeRecord {
   connection: Connection | undefined;
   /** Its connection is to another broker of the cluster. */
   isElsewhere = false;
-  readonly clock = new NodeClock();
+  /** As this broker measured it. */
+  readonly clock = new PeerClock();
+  /** Its own budget, as it said last, here or to another broker. */
+  budget: Budget | undefined;
   uplinkBytes = 0;
   /** Token buckets that limit reading, kept over all sessions; unset before the first session. */
   meters: { readonly live: TokenBucket; readonly history: TokenBucket } | undefined;
@@ -79,6 +96,7 @@ export class NodeRecord {
   readonly holds = new Map<bigint, Hold>();
   /** Of one that another broker has, what that says; else undefined. */
   steps: HoldSteps | undefined;
+  #clockElsewhere: NodeElsewhere['clockOffsetNs'];
   /** The latest position from which it answered that something holds. */
   heldTo: Position | undefined;
   #steps: { readonly wanted: Wanted; readonly steps: HoldSteps } | undefined;
@@ -138,10 +156,16 @@ export class NodeRecord {
     return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
+  /** By how much the node's clock is ahead of this broker's, nanoseconds, as far as that is more than a message travels. */
+  get clockOffsetNs(): bigint {
+    const elsewhere = this.steps === undefined ? undefined : this.#clockElsewhere;
+    return elsewhere === undefined ? this.clock.windowOffsetNs : elsewhere();
+  }
+
   /** When the node's recording begins, wall time of the broker; undefined until that is known. */
   get recordedFromNs(): bigint | undefined {
     const from = this.recorded?.from;
-    return from ? timestampToNs('recorded_from', from) - this.clock.windowOffsetNs : undefined;
+    return from ? timestampToNs('recorded_from', from) - this.clockOffsetNs : undefined;
   }
 
   /** Whether the node's whole recording is later than `timeNs`, wall time of the broker. */
@@ -156,6 +180,18 @@ export class NodeRecord {
     const { refusal } = this;
     const refused = refusal && Date.now() - refusal.atMs < REFUSAL_SHOWN_MS ? refusal.message : '';
     return refused || this.report?.degraded || this.hello?.degraded || [...this.errors.values()][0] || '';
+  }
+
+  /** Takes what another broker says of it. */
+  learn({ recorderId, bootId, epoch, holds, recorded, budget, clockOffsetNs }: NodeElsewhere): void {
+    this.recorderId = recorderId;
+    this.bootId = bootId;
+    this.epoch = Math.max(this.epoch, epoch);
+    this.holds.clear();
+    this.steps = holds;
+    this.recorded = recorded;
+    this.budget = budget ?? this.budget;
+    this.#clockElsewhere = clockOffsetNs;
   }
 
   /** Starts a session. Clears the state of the session before, because the node was asked for nothing in this one. */

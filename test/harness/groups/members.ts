@@ -35,7 +35,12 @@ export type Line =
       readonly node: string;
       readonly numbers: readonly number[];
     }
-  | { readonly kind: 'c'; readonly ms: number; readonly slices: readonly (readonly [number, number, number])[] }
+  | {
+      readonly kind: 'c';
+      readonly ms: number;
+      readonly slices: readonly (readonly [number, number, number])[];
+      readonly askedMs: number;
+    }
   | { readonly kind: 'g'; readonly ms: number; readonly text: string };
 
 export class MemberProcess {
@@ -120,7 +125,7 @@ export class MemberProcess {
 
 function lineOf([kind, ms, ...rest]: [string, number, ...unknown[]]): Line {
   if (kind === 'g') return { kind, ms, text: String(rest[0]) };
-  if (kind === 'c') return { kind, ms, slices: rest[0] as [number, number, number][] };
+  if (kind === 'c') return { kind, ms, slices: rest[0] as [number, number, number][], askedMs: Number(rest[1]) };
   const [slice, epoch, node, numbers] = rest as [number, number, string, number[]];
   if (kind === 'd') return { kind, ms, slice, epoch, node, numbers };
   return { kind: kind as 'a' | 'r' | 'f', ms, slice, epoch };

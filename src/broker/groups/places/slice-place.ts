@@ -123,8 +123,7 @@ export async function unparked(
   const { store, registry } = context;
   const state = decodeCursor(cursor);
   // By the node's own clock, as its answers are put in order.
-  const sinceCommit = (node: string) =>
-    keyAtTime(msToNs(committedMs) + (registry.record(node)?.clock.windowOffsetNs ?? 0n));
+  const sinceCommit = (node: string) => keyAtTime(msToNs(committedMs) + (registry.record(node)?.clockOffsetNs ?? 0n));
   const known = parked === undefined ? [] : decodeNote(Buffer.from(parked, 'base64')).nodes;
   const named = new Map(known.map((node) => [node.node, node]));
   const names = new Set([...named.keys(), ...allNodes(context, of)]);
