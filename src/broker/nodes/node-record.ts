@@ -102,6 +102,8 @@ export class NodeRecord {
   #steps: { readonly wanted: Wanted; readonly steps: HoldSteps } | undefined;
   /** What the node was told last in this session. */
   #asked: { readonly generation: number; readonly wanted: Wanted } | undefined;
+  /** What was dropped since this node was told last. */
+  readonly #dropped = new Set<bigint>();
   /** What was told and is not acknowledged, and what each added that is still asked. */
   #pending: { readonly generation: number; readonly added: Set<bigint> }[] = [];
 
@@ -208,9 +210,13 @@ export class NodeRecord {
    */
   narrow(wanted: Wanted): boolean {
     let dropped = false;
-    for (const id of this.holds.keys()) if (!wanted.has(id)) dropped = this.holds.delete(id) || dropped;
+    for (const id of this.holds.keys()) {
+      if (wanted.has(id)) continue;
+      dropped = this.holds.delete(id) || dropped;
+      this.#dropped.add(id);
+    }
     if (dropped) this.#steps = undefined;
-    for (const id of this.errors.keys()) if (!wanted.has(id)) this.errors.delete(id);
+    for (const id of this.errors.keys()) if (!wanted.has(id) && this.errors.delete(id)) this.#dropped.add(id);
     return dropped;
   }
 
@@ -240,7 +246,7 @@ export class NodeRecord {
   ask(wanted: Wanted, generation: number): Asked | undefined {
     const before = this.#asked;
     if (before?.wanted === wanted) return undefined;
-    const change = wanted.changeFrom(before?.wanted ?? NOTHING_WANTED);
+    const change = this.#withDropped(wanted, wanted.changeFrom(before?.wanted ?? NOTHING_WANTED));
     // It was told this before, or it has not been told that nothing is asked of it.
     if (before !== undefined && change.added.length + change.removed.length === 0) {
       this.#asked = { ...before, wanted };
@@ -254,6 +260,22 @@ export class NodeRecord {
       for (const id of oldest.added) this.#pending[0]!.added.add(id);
     }
     return before === undefined ? { kind: 'whole' } : { kind: 'change', base: before.generation, change };
+  }
+
+  /**
+   * What was dropped and is wanted again before the node was told of either is told as if it were new: for the node nothing
+   * has changed, so that it would never answer from where that holds.
+   */
+  #withDropped(wanted: Wanted, change: WantedChange): WantedChange {
+    if (this.#dropped.size === 0) return change;
+    const again = new Set([...this.#dropped].filter((id) => wanted.has(id)));
+    this.#dropped.clear();
+    if (again.size === 0) return change;
+    for (const { id } of change.added) again.delete(id);
+    return {
+      added: [...change.added, ...wanted.predicates.filter(({ id }) => again.has(id))],
+      removed: change.removed,
+    };
   }
 
   /**

@@ -62,6 +62,16 @@ export function offsetOf(cursor: string, slice: number): number | undefined {
   }
 }
 
+/** Likewise of each log of documents, in the order of DOCUMENT_LOGS; undefined for one that the cursor does not name. */
+export function batchOffsetsOf(cursor: string): readonly (number | undefined)[] {
+  if (cursor === '') return [];
+  try {
+    return (decodeCursor(cursor).logs ?? []).map((place) => place?.offset);
+  } catch {
+    return [];
+  }
+}
+
 /**
  * Whether the log may forget a place: its offset, or the notes that its cursor names, which are older than the newest.
  * @param fading by partition, the offset before which the log may soon forget

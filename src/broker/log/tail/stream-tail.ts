@@ -54,6 +54,8 @@ export class StreamTail {
   toldTo = 1;
   /** Where the stream goes on with other messages, until that is told. */
   #rewoundTo: number | undefined;
+  /** What is read before anybody is told of anything. */
+  #openTo = 0;
   readonly #options: StreamTailOptions;
   readonly #waits = new ReadWaits(() => this.trouble);
   #reader: OrderedReader | undefined;
@@ -79,7 +81,15 @@ export class StreamTail {
       failed: (cause) => this.restart(cause.message),
     });
     this.#reader = new OrderedReader(link, stream, this.#listener(), times);
-    await this.readUpTo(last);
+    this.#openTo = last;
+    // Servers that were cut off may have less in the end than the first leader said.
+    while (place().next <= this.#openTo) {
+      const end = this.#openTo;
+      await this.readUpTo(end).catch((cause) => {
+        if (this.#openTo === end) throw cause;
+      });
+    }
+    this.#openTo = 0;
   }
 
   /** Resolves once a sequence was read; rejects with unavailable at a deadline of performance.now(). */
@@ -152,6 +162,7 @@ export class StreamTail {
       throw new StreamGone((cause as Error).message);
     }
     await this.#leader!.beginning(() => this.#goBack(info));
+    this.#openAt(info.state.last_seq);
     // Perhaps no consumer can be made: then nobody else asks whether there is something to read.
     if (!hasTicks) this.#missed(info.state.last_seq >= place().next);
     return place().next;
@@ -166,6 +177,7 @@ export class StreamTail {
     if (lost === undefined) return;
     this.toldTo = lost;
     this.#rewoundTo = lost;
+    this.#openAt(lost - 1);
     this.#fail(new BackplaneError('unavailable', `${stream} has lost what it had from ${lost} on`));
     this.#tellRewound();
   }
@@ -186,6 +198,13 @@ export class StreamTail {
     if (end === undefined || next < end) return;
     this.#rewoundTo = undefined;
     this.#options.rewound(end);
+  }
+
+  /** While it is opened: the stream has no more than that. */
+  #openAt(last: number): void {
+    if (last >= this.#openTo) return;
+    this.#openTo = last;
+    this.#waits.refuse(new BackplaneError('unavailable', `${this.#options.stream} has less than its leader said`));
   }
 
   #missed(hasMissed: boolean): boolean {
