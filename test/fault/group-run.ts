@@ -214,7 +214,7 @@ async function onMember(kind: GroupFault, member: MemberProcess, run: GroupRun, 
     await sleep(random.between(run.memberTimeoutMs / 2, 2 * run.memberTimeoutMs));
     member.signal('SIGCONT');
   } else {
-    member.signal('SIGUSR2');
+    await member.beSlow();
     await sleep(run.commitTimeoutMs + 1_500);
   }
 }

@@ -241,7 +241,7 @@ export class JetStreamLog implements PartitionLog {
   }
 
   markBefore(offset: number): number | undefined {
-    return this.#fold.marks.of(offset - 1);
+    return this.#fold.markBefore(offset);
   }
 
   async hasMark(offset: number, mark: number): Promise<boolean> {

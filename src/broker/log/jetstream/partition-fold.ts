@@ -92,6 +92,15 @@ export class PartitionFold {
     this.missing = this.missing.filter(({ to }) => to <= end);
   }
 
+  /** Of the message before a sequence; of one that the stream lost until all know that. Undefined where it is not known. */
+  markBefore(offset: number): number | undefined {
+    const known = this.marks.of(offset - 1);
+    if (known !== undefined || offset <= this.next) return known;
+    for (const { begin, marks } of this.#lostEnds.toReversed())
+      if (offset > begin && marks[offset - 1 - begin]) return marks[offset - 1 - begin];
+    return undefined;
+  }
+
   /**
    * Where a sequence and the mark of the message before it are of what the stream lost: from where on it has other messages
    * now, and how far nodes reached before the sequence then. Undefined where it is not known.
