@@ -77,6 +77,8 @@ export class NodeRecord {
   readonly errors = new Map<bigint, string>();
   /** By predicate, of a node that is, or was last, connected here. */
   readonly holds = new Map<bigint, Hold>();
+  /** Holds that were dropped, of what the node was asked and has not been told yet that it is not asked any more. */
+  readonly #leaving = new Map<bigint, Hold>();
   /** Of one that another broker has, what that says; else undefined. */
   steps: HoldSteps | undefined;
   /** The latest position from which it answered that something holds. */
@@ -161,6 +163,7 @@ export class NodeRecord {
     this.connection = connection;
     this.isElsewhere = false;
     this.#asked = undefined;
+    this.#leaving.clear();
     this.#pending = [];
     this.report = undefined;
     this.errors.clear();
@@ -172,7 +175,11 @@ export class NodeRecord {
    */
   narrow(wanted: Wanted): boolean {
     let dropped = false;
-    for (const id of this.holds.keys()) if (!wanted.has(id)) dropped = this.holds.delete(id) || dropped;
+    for (const [id, hold] of this.holds) {
+      if (wanted.has(id)) continue;
+      dropped = this.holds.delete(id) || dropped;
+      if (this.#asked?.wanted.has(id)) this.#leaving.set(id, hold);
+    }
     if (dropped) this.#steps = undefined;
     for (const id of this.errors.keys()) if (!wanted.has(id)) this.errors.delete(id);
     return dropped;
@@ -198,6 +205,18 @@ export class NodeRecord {
   stepsOf(wanted: Wanted): HoldSteps {
     if (this.#steps?.wanted !== wanted) this.#steps = { wanted, steps: HoldSteps.of(this.holds, wanted) };
     return this.#steps.steps;
+  }
+
+  /**
+   * To be called before the node is told what is wanted: what was dropped and is wanted again before the node was told so
+   * goes on to hold, as the node was asked all the time. It would not be told again, and never answer.
+   */
+  regain(wanted: Wanted): ReadonlySet<bigint> {
+    const regained = [...this.#leaving].filter(([id]) => wanted.has(id) && !this.holds.has(id));
+    this.#leaving.clear();
+    for (const [id, hold] of regained) this.holds.set(id, hold);
+    if (regained.length > 0) this.#steps = undefined;
+    return new Set(regained.map(([id]) => id));
   }
 
   /** Returns what the node must be told; undefined when it was told the same in this session. */

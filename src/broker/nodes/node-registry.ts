@@ -329,10 +329,7 @@ export class NodeRegistry {
   /** Position up to which the log has a node's frames: the furthest of the given topics. */
   coveredTo(node: string, topics: readonly string[]): Position | undefined {
     let furthest: Position | undefined;
-    for (const topic of topics) {
-      const to = this.#store.coveredTo(node, topic);
-      if (to && (!furthest || comparePositions(to, furthest) > 0)) furthest = to;
-    }
+    for (const topic of topics) furthest = laterPosition(this.#store.coveredTo(node, topic), furthest);
     return furthest;
   }
 
@@ -406,8 +403,7 @@ export class NodeRegistry {
       this.#retryTimer ??= setTimeout(() => {
         this.#retryTimer = undefined;
         void this.#reconcile();
-      }, SAVE_RETRY_MS);
-      this.#retryTimer.unref();
+      }, SAVE_RETRY_MS).unref();
       if (this.#drops.saved < this.#drops.made) return;
     }
     this.#toldMs = performance.now();
@@ -421,10 +417,14 @@ export class NodeRegistry {
   #tell(record: NodeRecord, session: NodeSession): void {
     const { generation } = this.#book;
     const wanted = this.#book.forNode(record.name);
+    const regained = record.regain(wanted);
     const asked = record.ask(wanted, generation);
     if (asked?.kind === 'change' && record.hello?.interestChanges) {
       session.sendInterestChange(generation, asked.base, asked.change);
     } else if (asked !== undefined) session.sendInterest(generation, wanted.predicates);
+    if (regained.size === 0) return;
+    this.#scheduleSave();
+    this.#changed(record.name, regained);
   }
 
   #knownEpoch(record: NodeRecord): number {

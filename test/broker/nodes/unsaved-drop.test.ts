@@ -74,6 +74,30 @@ test('a dropped hold is durable before any node is told, however often the write
   registry.close();
 });
 
+test('what is wanted again before the node was told that it is not goes on to hold', async () => {
+  const book = newBook();
+  const registry = new NodeRegistry(book, store, state, assert.fail);
+  const spec = predicate('process');
+  const { record, told } = connect(registry, 'a');
+  const release = await book.claim(spec, ['*'], all);
+  await until('that it is asked', () => told.some(({ ids }) => ids.length > 0));
+  const position = { epoch: 1, timeNs: 1n, lane: 0, tie: 0 };
+  registry.acknowledged(record, told.at(-1)!.generation, position, new Map());
+  const { length } = told;
+  const changes: (ReadonlySet<bigint> | undefined)[] = [];
+  registry.listen((_node, acknowledged) => changes.push(acknowledged));
+  release();
+  book.expire(Date.now() + INTEREST_GRACE_MS + 1);
+  assert.equal(registry.hold('a', [spec.id]), undefined, 'the drop is being saved');
+  await book.claim(spec, ['*'], all);
+  await until('that it holds', () => registry.hold('a', [spec.id]) !== undefined);
+  assert.deepEqual(registry.hold('a', [spec.id]), position);
+  assert.equal(told.length, length, 'nothing is new to the node');
+  assert.ok(changes.some((ids) => ids?.has(spec.id)));
+  await until('that it is saved', () => savedNodes(state)[0]?.holds.get(spec.id, book.generation) !== undefined);
+  registry.close();
+});
+
 test('interest stays for its grace behind the last subscriber, and no longer', async () => {
   const book = newBook();
   const releases = [
