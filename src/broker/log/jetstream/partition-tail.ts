@@ -69,7 +69,7 @@ export class PartitionTail {
   /** Resolves when it has read all that the stream has. Rejects where it is not what it must be, or NATS is away. */
   async open({ first_seq: first, last_seq: last }: StreamInfo['state']): Promise<void> {
     const { link, stream, fold, withBodies, times } = this.#options;
-    await this.#restore(last + 1, first);
+    fold.restart(await this.#standingBefore(last + 1, first));
     this.#toldTo = last + 1;
     this.#leader = new LeaderReader({
       ...{ link, stream, place: () => fold, hasTicks: true, isAwaited: () => !this.#waits.isEmpty },
@@ -171,8 +171,11 @@ export class PartitionTail {
     const end = await lostFrom(link, info, fold.marks, fold.next);
     if (end === undefined) return;
     this.trouble = `${this.#options.stream} has lost what it had from ${end} on`;
+    fold.checkpoints.cut(end);
+    const standing = await this.#standingBefore(end, info.state.first_seq);
+    // In one step: what is known of messages and how far nodes reach must not be of two logs.
     fold.cut(end);
-    await this.#restore(end, info.state.first_seq);
+    fold.restart(standing);
     this.#toldTo = end;
     this.#waits.refuse(new BackplaneError('unavailable', this.trouble));
     this.#rewoundTo = end;
@@ -188,10 +191,9 @@ export class PartitionTail {
   }
 
   /** What holds before a sequence or earlier, from the newest checkpoint that can be read. */
-  async #restore(sequence: number, first: number): Promise<void> {
-    const { fold } = this.#options;
+  async #standingBefore(sequence: number, first: number): Promise<Standing> {
     const standing = await this.standingAt(sequence);
-    fold.restart(standing ?? { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() });
+    return standing ?? { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() };
   }
 
   /**
