@@ -50,6 +50,11 @@ export class GroupStore {
     this.#parkedState = parkedState;
   }
 
+  /** Seconds since 1970, by one clock for all brokers: epochs begin with them. */
+  get seconds(): number {
+    return Math.floor(this.#state.timeMs() / 1000);
+  }
+
   get(name: string): GroupRecord | undefined {
     const entry = this.#state.get(groupKey(name));
     return entry && this.#parsed(entry.value);
