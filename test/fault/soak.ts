@@ -3,7 +3,8 @@
  * over, each on a new cluster and with a seed of its own, printed before it
  * begins. `--cluster`: of brokers on NATS. `--seed N --rounds 1` repeats one;
  * `--kinds partition,link-down` does these only, `--seconds 14` makes rounds
- * shorter, `--tell` prints all that was done. Exit code 1 at the first violation.
+ * shorter, `--nats floor` takes the oldest nats-server that brokers accept,
+ * `--tell` prints all that was done. Exit code 1 at the first violation.
  */
 import { parseArgs } from 'node:util';
 import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
@@ -33,7 +34,7 @@ const ONE_BROKER: Soaked<(typeof FAULTS)[number]> = {
 const ON_NATS: Soaked<(typeof CLUSTER_FAULTS)[number]> = {
   faults: CLUSTER_FAULTS,
   lossless: LOSSLESS_OF_CLUSTER,
-  run: async (run) => destroying(await standardNatsCluster(), run, runClusterFaults),
+  run: async (run) => destroying(await standardNatsCluster(version), run, runClusterFaults),
 };
 
 const { values } = parseArgs({
@@ -44,11 +45,13 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '180' },
     rounds: { type: 'string', default: 'Infinity' },
     kinds: { type: 'string' },
+    nats: { type: 'string', default: 'newest' },
     tell: { type: 'boolean', default: false },
   },
 });
 
-const cannot = values.cluster && cannotCluster();
+const version = values.nats === 'floor' ? 'floor' : 'newest';
+const cannot = values.cluster && cannotCluster(version);
 if (cannot !== false) {
   console.log(`no cluster: ${cannot}`);
   process.exit(0);

@@ -74,6 +74,33 @@ test('a dropped hold is durable before any node is told, however often the write
   registry.close();
 });
 
+test('a predicate that is asked again before nodes were told that it is not is told again, as its hold is gone', async () => {
+  const book = newBook();
+  const failures: string[] = [];
+  const registry = new NodeRegistry(book, store, state, (message) => failures.push(message));
+  const wanted = predicate('process');
+  const { record, told } = connect(registry, 'a');
+  const acknowledge = (timeNs: bigint) =>
+    registry.acknowledged(record, told.at(-1)!.generation, { epoch: 1, timeNs, lane: 0, tie: 0 }, new Map());
+  const release = await book.claim(wanted, ['*'], all);
+  await until('that it is asked', () => told.length > 0);
+  acknowledge(1n);
+  // Its drop cannot be saved, so the node is not told of it.
+  mkdirSync(`${state.place}.new`);
+  release();
+  book.expire(Date.now() + INTEREST_GRACE_MS + 1);
+  await until('that the write failed', () => failures.length > 0);
+  assert.equal(registry.hold('a', [wanted.id]), undefined);
+  await book.claim(wanted, ['*'], all);
+  const before = told.length;
+  rmdirSync(`${state.place}.new`);
+  await until('that it is told again', () => told.length > before);
+  assert.deepEqual(told.at(-1)?.ids, [wanted.id]);
+  acknowledge(2n);
+  assert.equal(registry.hold('a', [wanted.id])?.timeNs, 2n);
+  registry.close();
+});
+
 test('interest stays for its grace behind the last subscriber, and no longer', async () => {
   const book = newBook();
   const releases = [

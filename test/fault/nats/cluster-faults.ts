@@ -182,6 +182,7 @@ const natsPowerCut: Fault = (context) =>
     const stream = someStream(context);
     const copyOf = ({ name }: NatsMachine) => join(cluster.dir, `copy-${name}`);
     const storeOf = ({ disk }: NatsMachine) => join(disk.dir, 'jetstream');
+    const fromMs = Date.now();
     for (const { server } of machines) server.pause();
     for (const machine of back) cpSync(storeOf(machine), copyOf(machine), { recursive: true });
     for (const { server } of machines) server.resume();
@@ -190,6 +191,7 @@ const natsPowerCut: Fault = (context) =>
     const nobodyKnows = brokersThatMayNotKnow(cluster);
     for (const subscriber of cluster.subscribers) subscriber.mayBeginAnew = nobodyKnows;
     for (const { server } of machines) await server.kill();
+    cluster.cuts.push({ fromMs, toMs: Date.now() });
     for (const machine of back) {
       rmSync(storeOf(machine), { recursive: true });
       cpSync(copyOf(machine), storeOf(machine), { recursive: true });
@@ -257,7 +259,7 @@ const memberFreeze: Fault = (context) =>
 const memberSlow: Fault = (context) =>
   taking(context, context.cluster.members, async ({ name, process }) => {
     context.note(`${name} is slow for ${SLOW_MS} ms`);
-    process.signal('SIGUSR2');
+    await process.beSlow();
     await sleep(SLOW_MS);
   });
 

@@ -3,7 +3,7 @@ import { refused } from '../../harness/cluster/namespace.js';
 import { cannotMount } from '../../harness/cluster/small-disk.js';
 import { type Findings, findings } from '../../harness/groups/processed.js';
 import { NatsCluster } from '../../harness/nats/nats-cluster.js';
-import { needsNats } from '../../harness/nats/nats-package.js';
+import { type NatsVersion, needsNats } from '../../harness/nats/nats-package.js';
 import { until } from '../../harness/until.js';
 import { bootNs, caughtUp, type Outcome, type Run, runSchedule } from '../run.js';
 import { CLUSTER_ACTS, type ClusterFaultName } from './cluster-faults.js';
@@ -13,9 +13,9 @@ const HALF_AN_HOUR_MS = 1_800_000;
 const SINCE = '12h';
 
 /** Why there can be no such cluster here, in one sentence, or false. */
-export function cannotCluster(): string | false {
+export function cannotCluster(version?: NatsVersion): string | false {
   const { namespaces, rates } = refused();
-  return needsNats() || namespaces || rates || cannotMount;
+  return needsNats(version) || namespaces || rates || cannotMount;
 }
 
 /** Its agent meets no faults; a group has its nodes. */
@@ -27,8 +27,8 @@ const SLICES = 16;
  * time; subscribers to everything, to one node, and of what is shed one that gets it later and one that is only told; and
  * three members of a group, of two nodes whose agent is left alone. Returned when all are delivering.
  */
-export async function standardNatsCluster(): Promise<NatsCluster> {
-  const cluster = await NatsCluster.start();
+export async function standardNatsCluster(version?: NatsVersion): Promise<NatsCluster> {
+  const cluster = await NatsCluster.start(version);
   try {
     await cluster.agent({ name: 'alpha', nodes: 1, eventsPerSecond: 50, clockMs: HALF_AN_HOUR_MS });
     await cluster.agent({ name: 'beta', nodes: 2, eventsPerSecond: 50, clockMs: -HALF_AN_HOUR_MS });
@@ -111,6 +111,7 @@ async function endMembers(cluster: NatsCluster): Promise<Findings> {
     processes.map((process) => ({ name: process.name, lines: process.lines() })),
     SLICES,
     upTo,
+    cluster.cuts,
   );
   const unexpected = processes.flatMap((process) => process.unexpected);
   return { ...found, violations: [...late, ...found.violations, ...unexpected] };

@@ -3,7 +3,7 @@
  * it is cut. Mounted by a test that is root, and removed behind it.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { scratchDirectory } from './scratch-directory.js';
 
@@ -36,9 +36,15 @@ export class CutDisk {
     execFileSync('perl', ['-e', CUT, this.dir]);
   }
 
-  /** With what had been synced. Nobody may have files of it open. */
+  /**
+   * With what had been synced. Nobody may have files of it open. What is mounted is a copy of it: the disk that was cut stays
+   * so as long as it is mounted anywhere, as in the mount namespace of another test that began meanwhile.
+   */
   restore(): void {
     execFileSync('umount', [this.dir]);
+    const copy = `${this.#image}.copy`;
+    execFileSync('cp', ['--sparse=always', this.#image, copy]);
+    renameSync(copy, this.#image);
     this.#mount();
   }
 

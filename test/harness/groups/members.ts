@@ -1,9 +1,11 @@
 /** Members of a group, each a process that notes what it was given (worker.ts). */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { until } from '../until.js';
 
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 
@@ -35,7 +37,12 @@ export type Line =
       readonly node: string;
       readonly numbers: readonly number[];
     }
-  | { readonly kind: 'c'; readonly ms: number; readonly slices: readonly (readonly [number, number, number])[] }
+  | {
+      readonly kind: 'c';
+      readonly ms: number;
+      readonly slices: readonly (readonly [number, number, number])[];
+      readonly askedMs: number;
+    }
   | { readonly kind: 'g'; readonly ms: number; readonly text: string };
 
 export class MemberProcess {
@@ -82,6 +89,19 @@ export class MemberProcess {
     this.#child?.kill(signal);
   }
 
+  /** It does nothing for a while, as soon as it has begun so far that it can be told. */
+  async beSlow(): Promise<void> {
+    const caught = (pid: number) => {
+      const [, mask = '0'] = /^SigCgt:\s*(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+      return (BigInt(`0x${mask}`) >> BigInt(constants.signals.SIGUSR2 - 1)) & 1n;
+    };
+    await until(
+      `that member ${this.name} runs`,
+      () => this.#child?.exitCode !== null || caught(this.#child.pid!) === 1n,
+    );
+    this.signal('SIGUSR2');
+  }
+
   async end(signal: NodeJS.Signals): Promise<void> {
     this.#ending = true;
     const child = this.#child;
@@ -120,7 +140,7 @@ export class MemberProcess {
 
 function lineOf([kind, ms, ...rest]: [string, number, ...unknown[]]): Line {
   if (kind === 'g') return { kind, ms, text: String(rest[0]) };
-  if (kind === 'c') return { kind, ms, slices: rest[0] as [number, number, number][] };
+  if (kind === 'c') return { kind, ms, slices: rest[0] as [number, number, number][], askedMs: Number(rest[1]) };
   const [slice, epoch, node, numbers] = rest as [number, number, string, number[]];
   if (kind === 'd') return { kind, ms, slice, epoch, node, numbers };
   return { kind: kind as 'a' | 'r' | 'f', ms, slice, epoch };

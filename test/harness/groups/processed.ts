@@ -3,14 +3,38 @@ import { sliceOf } from '../../../src/broker/groups/slice.js';
 import { Numbers } from '../oracle/received.js';
 import type { Line } from './members.js';
 
+type Given = Line & { readonly kind: 'd' };
+
+/** Of one epoch of a slice: its first lines of events, between these times at some moment. Milliseconds since 1970. */
+interface Commit {
+  readonly epoch: number;
+  readonly lines: number;
+  readonly askedMs: number;
+  readonly ms: number;
+}
+
 /** One epoch of one slice, as its member has it. */
 interface Epoch {
   readonly member: string;
   readonly epoch: number;
+  readonly ms: number;
   /** Its lines of events, in order. */
-  readonly given: (Line & { readonly kind: 'd' })[];
-  /** How many of these lines are committed. */
-  committed: number;
+  readonly given: Given[];
+  readonly commits: Commit[];
+}
+
+/**
+ * A power cut of servers that do not sync all the time: what was committed between these times may be gone, and is
+ * given again after it. Milliseconds since 1970.
+ */
+export interface TakenBack {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+export interface Member {
+  readonly name: string;
+  readonly lines: readonly Line[];
 }
 
 const SHOWN_MAX = 10;
@@ -18,89 +42,162 @@ const SHOWN_MAX = 10;
 export interface Findings {
   readonly violations: readonly string[];
   readonly processed: number;
-  /** Events that were processed more than once: none of them was committed before. */
+  /** Events that were processed more than once: none of them was committed before, but for those of `takenBack`. */
   readonly again: number;
   readonly committed: number;
+  /** Events that were processed again after a power cut, and had been committed shortly before it. */
+  readonly takenBack: number;
 }
 
 /**
  * Every number of each node from 0 to `upTo` was processed; of a slice nothing comes in a later epoch that an earlier one
- * has committed; an epoch has one member, and each node's numbers in order; all of a node is in its slice.
+ * has committed, unless a power cut took the commit back; an epoch has one member, and each node's numbers in order; all
+ * of a node is in its slice; epochs never fall, also after a power cut.
  * @param upTo by node, the last number that must be there
  */
 export function findings(
-  members: readonly { readonly name: string; readonly lines: readonly Line[] }[],
+  members: readonly Member[],
   slices: number,
   upTo: ReadonlyMap<string, number>,
+  cuts: readonly TakenBack[] = [],
 ): Findings {
   const violations: string[] = [];
   const gaps: string[] = [];
   const found = (text: string) => violations.length < SHOWN_MAX && violations.push(text);
   const epochs = epochsOf(members, found, (text) => gaps.length < SHOWN_MAX && gaps.push(text));
   const processed = new Map<string, Numbers>();
-  let [sum, again, committedSum] = [0, 0, 0];
+  let [sum, again, committed, takenBack] = [0, 0, 0, 0];
   for (const [slice, own] of epochs) {
-    const committed = new Map<string, Numbers>();
-    for (const { epoch, member, given, committed: lines } of [...own.values()].sort((a, b) => a.epoch - b.epoch)) {
-      const last = new Map<string, number>();
-      for (const { node, numbers } of given) {
-        if (sliceOf(node, slices) !== slice) found(`${node} came in slice ${slice}`);
-        for (const number of numbers) {
-          // Its content was not that of a numbered event.
-          if (number < 0) {
-            found(`an event of ${node} in epoch ${epoch} of slice ${slice} is none that was recorded`);
-            continue;
-          }
-          const where = `${node}:${number} in epoch ${epoch} of slice ${slice} (member ${member})`;
-          if (number <= (last.get(node) ?? -1)) found(`${where} came after ${last.get(node)}`);
-          last.set(node, number);
-          if (of(committed, node).has(number)) found(`${where} was committed before`);
-          sum++;
-          if (!of(processed, node).add(number)) again++;
-        }
+    const inOrder = [...own.values()].sort((a, b) => a.epoch - b.epoch);
+    const commits = new Commits(cuts);
+    for (const epoch of inOrder) {
+      for (const { node, number, ms, where } of eventsOf(epoch, slice, slices, found)) {
+        const known = commits.of(node, number);
+        if (known !== undefined && ms < known) found(`${where} was committed before`);
+        else if (known !== undefined) takenBack++;
+        sum++;
+        if (!numbersOf(processed, node).add(number)) again++;
       }
-      for (const { node, numbers } of given.slice(0, lines)) {
-        for (const number of numbers) if (number >= 0 && of(committed, node).add(number)) committedSum++;
-      }
+      commits.add(epoch);
     }
+    committed += commits.count;
+    for (const text of fallen(inOrder)) found(`slice ${slice}: ${text}`);
   }
   for (const [node, to] of upTo) {
-    const own = of(processed, node);
+    const own = numbersOf(processed, node);
     const missing = Array.from({ length: to + 1 }, (_, number) => number).filter((number) => !own.has(number));
     if (missing.length > 0)
       found(`${node} lacks ${missing.length} of ${to + 1}: ${missing.slice(0, 5).join(', ')} ...`);
   }
-  return { violations: [...violations, ...gaps], processed: sum, again, committed: committedSum };
+  return { violations: [...violations, ...gaps], processed: sum, again, committed, takenBack };
+}
+
+/** Of one slice: which events were committed, and whether they may come again. */
+class Commits {
+  readonly #cuts: readonly TakenBack[];
+  /** By node and number: from when on it may come again, milliseconds since 1970; Infinity: never. */
+  readonly #nodes = new Map<string, Map<number, number>>();
+
+  constructor(cuts: readonly TakenBack[]) {
+    this.#cuts = cuts;
+  }
+
+  get count(): number {
+    return [...this.#nodes.values()].reduce((sum, { size }) => sum + size, 0);
+  }
+
+  /** Undefined: it was not committed. */
+  of(node: string, number: number): number | undefined {
+    return this.#nodes.get(node)?.get(number);
+  }
+
+  add({ given, commits }: Epoch): void {
+    const untilMs = given.map(() => 0);
+    for (const { lines, askedMs, ms } of commits) {
+      // Any moment between the two may be that of the commit.
+      const cut = this.#cuts.find(({ fromMs, toMs }) => askedMs <= toMs && ms >= fromMs);
+      if (lines > 0) untilMs[lines - 1] = Math.max(untilMs[lines - 1]!, cut?.toMs ?? Number.POSITIVE_INFINITY);
+    }
+    let latestMs = 0;
+    for (const [at, { node, numbers }] of [...given.entries()].reverse()) {
+      latestMs = Math.max(latestMs, untilMs[at]!);
+      if (latestMs === 0) continue;
+      const own = this.#nodes.get(node) ?? new Map<number, number>();
+      this.#nodes.set(node, own);
+      for (const number of numbers) if (number >= 0) own.set(number, Math.max(own.get(number) ?? 0, latestMs));
+    }
+  }
+}
+
+interface GivenEvent {
+  readonly node: string;
+  readonly number: number;
+  readonly ms: number;
+  readonly where: string;
+}
+
+/** What it was given, in order. */
+function* eventsOf(
+  { epoch, member, given }: Epoch,
+  slice: number,
+  slices: number,
+  found: (text: string) => unknown,
+): Generator<GivenEvent> {
+  const last = new Map<string, number>();
+  for (const { node, numbers, ms } of given) {
+    if (sliceOf(node, slices) !== slice) found(`${node} came in slice ${slice}`);
+    for (const number of numbers) {
+      // Its content was not that of a numbered event.
+      if (number < 0) {
+        found(`an event of ${node} in epoch ${epoch} of slice ${slice} is none that was recorded`);
+        continue;
+      }
+      const where = `${node}:${number} in epoch ${epoch} of slice ${slice} (member ${member})`;
+      if (number <= (last.get(node) ?? -1)) found(`${where} came after ${last.get(node)}`);
+      last.set(node, number);
+      yield { node, number, ms, where };
+    }
+  }
+}
+
+/** An epoch that was committed in is the slice's: nobody may have had a later one before that was asked for. */
+function* fallen(epochs: readonly Epoch[]): Generator<string> {
+  const commits = epochs.flatMap((epoch) => epoch.commits);
+  const known = [...epochs, ...commits].sort((a, b) => a.ms - b.ms);
+  let [at, latest] = [0, 0];
+  for (const { epoch, askedMs } of commits.sort((a, b) => a.askedMs - b.askedMs)) {
+    for (; at < known.length && known[at]!.ms < askedMs; at++) latest = Math.max(latest, known[at]!.epoch);
+    if (epoch < latest) yield `epoch ${epoch} was committed in after there was epoch ${latest}`;
+  }
 }
 
 function epochsOf(
-  members: readonly { readonly name: string; readonly lines: readonly Line[] }[],
-  found: (text: string) => void,
-  foundGap: (text: string) => void,
+  members: readonly Member[],
+  found: (text: string) => unknown,
+  foundGap: (text: string) => unknown,
 ): Map<number, Map<number, Epoch>> {
   const epochs = new Map<number, Map<number, Epoch>>();
   for (const { name: member, lines } of members) {
     for (const line of lines) {
       if (line.kind === 'a') {
-        const { slice, epoch } = line;
+        const { slice, epoch, ms } = line;
         const own = epochs.get(slice) ?? new Map<number, Epoch>();
         epochs.set(slice, own);
         const other = own.get(epoch);
         if (other) found(`epoch ${epoch} of slice ${slice} was given to ${other.member} and to ${member}`);
-        own.set(epoch, { member, epoch, given: [], committed: 0 });
+        own.set(epoch, { member, epoch, ms, given: [], commits: [] });
       } else if (line.kind === 'd') epochs.get(line.slice)?.get(line.epoch)?.given.push(line);
       else if (line.kind === 'c') {
-        for (const [slice, epoch, count] of line.slices) {
-          const own = epochs.get(slice)?.get(epoch);
-          if (own) own.committed = Math.max(own.committed, count);
-        }
+        const { askedMs, ms } = line;
+        for (const [slice, epoch, lines] of line.slices)
+          epochs.get(slice)?.get(epoch)?.commits.push({ epoch, lines, askedMs, ms });
       } else if (line.kind === 'g') foundGap(`member ${member} was told a gap: ${line.text}`);
     }
   }
   return epochs;
 }
 
-function of(numbers: Map<string, Numbers>, node: string): Numbers {
+function numbersOf(numbers: Map<string, Numbers>, node: string): Numbers {
   let own = numbers.get(node);
   if (own === undefined) {
     own = new Numbers();

@@ -8,7 +8,8 @@
  *   "a", slice, epoch                              assigned
  *   "r", slice, epoch                              revoking
  *   "d", slice, epoch, node, [number, ...]         given and processed, in the order in which it came
- *   "c", [[slice, epoch, lines], ...]              committed: of each slice, so many of the "d" lines of the epoch
+ *   "c", [[slice, epoch, lines], ...], ms          committed: of each slice, so many of the "d" lines of the epoch; asked
+ *                                                  for at ms
  *   "f", slice, epoch                              a commit was fenced
  *   "g", text                                      a gap was told
  *
@@ -62,11 +63,13 @@ async function commit(only?: number): Promise<void> {
     cursor: held.cursor,
     lines: held.lines,
   }));
+  const askedMs = Date.now();
   try {
     await client.commit({ group, slices: state.map(({ slice, epoch, cursor }) => ({ slice, epoch, cursor })) });
     note(
       'c',
       state.map(({ slice, epoch, lines }) => [slice, Number(epoch), lines]),
+      askedMs,
     );
     for (const { held, cursor } of state) held.committed = cursor;
   } catch (cause) {

@@ -18,6 +18,7 @@ import { SmallDisk } from '../cluster/small-disk.js';
 import { System } from '../cluster/system.js';
 import { World } from '../cluster/world.js';
 import { MemberProcess } from '../groups/members.js';
+import type { TakenBack } from '../groups/processed.js';
 import { settled, until } from '../until.js';
 import type { NatsVersion } from './nats-package.js';
 import { type NatsServer, NatsServers } from './nats-servers.js';
@@ -108,6 +109,8 @@ export class NatsCluster extends System {
   declare readonly brokers: ClusterBroker[];
   readonly machines: NatsMachine[] = [];
   readonly members: ClusterMember[] = [];
+  /** What power cuts took back of what nobody can send again. */
+  readonly cuts: TakenBack[] = [];
   readonly #bridge = Bridge.create();
   readonly #namespaces: Namespace[] = [];
 
