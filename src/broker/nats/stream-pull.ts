@@ -5,12 +5,14 @@
  *
  * Messages are asked for; what was asked for and has not come is all that can be under way.
  */
-import type { ConsumerConfig } from '@nats-io/jetstream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from 'nats';
-import { LOG_CONSUMER_IDLE_MS } from '../../limits.js';
+import { CURRENT_LOOK_MS, CURRENT_LOOKS, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
 import { createInbox, nuid } from './nats-library.js';
 import type { NatsLink } from './nats-link.js';
 import { NATS_NS_PER_MS } from './stream-form.js';
+import { streamInfo } from './stream-leader.js';
 
 export interface StoredMessage {
   readonly subject: string;
@@ -121,7 +123,8 @@ export class StreamPull {
       headers_only: headersOnly,
       ...filterOf(filters),
     };
-    await this.#link.manager.consumers.add(stream, config);
+    const { cluster } = await this.#link.manager.consumers.add(stream, config);
+    if (cluster?.leader !== undefined) await checkCurrent(this.#link.manager, stream, cluster.leader);
   }
 
   #take(message: Msg): void {
@@ -154,6 +157,20 @@ export class StreamPull {
       this.#outstanding = Math.max(0, this.#outstanding - left);
       if (this.#outstanding === 0) this.#listener.ended(status !== CONFLICT);
     } else throw new Error(`its consumer ended: ${status} ${description}`);
+  }
+}
+
+/**
+ * Rejects where the server on which a consumer was made does not have what the stream has. After a power cut one may have
+ * another end of it, which nobody else has any more, and would give that; NATS makes consumers there all the same.
+ */
+async function checkCurrent(manager: JetStreamManager, stream: string, server: string): Promise<void> {
+  for (let looks = 1; ; looks++) {
+    const cluster = (await streamInfo(manager, stream))?.cluster;
+    if (cluster?.leader === server || cluster?.replicas?.find(({ name }) => name === server)?.current) return;
+    if (looks === CURRENT_LOOKS) throw new Error(`its consumer is on ${server}, which does not have all of ${stream}`);
+    // Under load one that is well may be behind at this moment.
+    await sleep(CURRENT_LOOK_MS);
   }
 }
 

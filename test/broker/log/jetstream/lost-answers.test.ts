@@ -7,6 +7,7 @@ import { AppendBounds, Appender } from '../../../../src/broker/log/jetstream/app
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { PartitionSubjects, partitionStream } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
+import { StreamPull } from '../../../../src/broker/nats/stream-pull.js';
 import { MiB } from '../../../../src/limits.js';
 import { encodeFrame, type Frame } from '../../../../src/wire/frame/frame.js';
 import { frameOf, PROCESS } from '../../../contract/partition-log.js';
@@ -84,6 +85,39 @@ test('a log that goes back while a hole is looked at takes no frame behind it', 
     await appender(async () => true).append(subject, frame, encodeFrame(frame));
   }),
 );
+
+test('a consumer is not read on a server that does not have all of the stream', { skip }, () =>
+  withLogs(async (logs) => {
+    const link = logs.link(await logs.open());
+    const { streams, consumers } = link.manager;
+    /** What is answered of the server that the consumer is on, as of a cluster. */
+    let looks: boolean[] = [];
+    const others = {
+      streams: {
+        info: async (name: string) => {
+          const replicas = [{ name: 'n3', current: looks.shift(), active: 0 }];
+          return { ...(await streams.info(name)), cluster: { name: 'test', leader: 'n1', replicas } };
+        },
+      },
+      consumers: {
+        add: async (...asked: Parameters<typeof consumers.add>) => {
+          return { ...(await consumers.add(...asked)), cluster: { name: 'test', leader: 'n3' } };
+        },
+      },
+    };
+    const manager = { ...others, consumers: { ...others.consumers, delete: consumers.delete.bind(consumers) } };
+    const open = () =>
+      StreamPull.open(
+        Object.create(link, { manager: { value: manager } }),
+        { stream: partitionStream(logs.cluster, 0), from: 1 },
+        { message: () => assert.fail(), ended: () => assert.fail(), failed: assert.fail },
+      );
+    looks = [false, false, false];
+    await assert.rejects(open(), /its consumer is on n3, which does not have all of/);
+    looks = [false, true];
+    (await open()).close();
+    assert.deepEqual(looks, []);
+  }));
 
 test('a server that stops, and then goes: whoever asked it is told that it is unavailable, and why', { skip }, () =>
   withLogs(async (logs) => {
