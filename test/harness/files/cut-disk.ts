@@ -3,7 +3,7 @@
  * it is cut. Mounted by a test that is root, and removed behind it.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { scratchDirectory } from './scratch-directory.js';
 
@@ -12,7 +12,7 @@ const CUT = 'my $how = pack("I", 2); sysopen(DISK, $ARGV[0], 0) && ioctl(DISK, 0
 
 export class CutDisk {
   readonly dir: string;
-  readonly #image: string;
+  #image: string;
   readonly #removeAtExit = () => this.remove();
 
   constructor(bytes: number) {
@@ -36,9 +36,16 @@ export class CutDisk {
     execFileSync('perl', ['-e', CUT, this.dir]);
   }
 
-  /** With what had been synced. Nobody may have files of it open. */
+  /**
+   * With what had been synced, in a copy: where another mount namespace was made meanwhile, which has the mount too, the
+   * file system that was cut lives on with its image. Nobody may have files of it open.
+   */
   restore(): void {
     execFileSync('umount', [this.dir]);
+    const before = this.#image;
+    this.#image = `${before}+`;
+    execFileSync('cp', ['--sparse=always', before, this.#image]);
+    rmSync(before);
     this.#mount();
   }
 
