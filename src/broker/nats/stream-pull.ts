@@ -8,7 +8,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from 'nats';
-import { CURRENT_LOOK_MS, CURRENT_LOOKS, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
+import { CONSUMER_TRIES, CURRENT_LAG_MAX, CURRENT_LOOK_MS, CURRENT_LOOKS, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
 import { createInbox, nuid } from './nats-library.js';
 import type { NatsLink } from './nats-link.js';
 import { NATS_NS_PER_MS } from './stream-form.js';
@@ -57,7 +57,7 @@ export class StreamPull {
   readonly #link: NatsLink;
   readonly #stream: string;
   readonly #listener: PullListener;
-  readonly #name = `bp_${nuid.next()}`;
+  #name = nextName();
   readonly #inbox = createInbox();
   #unsubscribe: () => void = () => undefined;
   #delivered = 0;
@@ -112,7 +112,6 @@ export class StreamPull {
     const subscription = this.#link.reading.subscribe(this.#inbox, { callback: (_, message) => this.#take(message) });
     this.#unsubscribe = () => subscription.unsubscribe();
     const config: Partial<ConsumerConfig> = {
-      name: this.#name,
       ack_policy: 'none',
       deliver_policy: 'by_start_sequence',
       opt_start_seq: from,
@@ -123,8 +122,15 @@ export class StreamPull {
       headers_only: headersOnly,
       ...filterOf(filters),
     };
-    const { cluster } = await this.#link.manager.consumers.add(stream, config);
-    if (cluster?.leader !== undefined) await checkCurrent(this.#link.manager, stream, cluster.leader);
+    const { manager } = this.#link;
+    for (let tries = 1; ; tries++) {
+      const { cluster } = await manager.consumers.add(stream, { ...config, name: this.#name });
+      const server = cluster?.leader;
+      if (server === undefined || (await isCurrent(manager, stream, server))) return;
+      if (tries === CONSUMER_TRIES) throw new Error(`its consumer is on ${server}, which lacks what ${stream} has`);
+      manager.consumers.delete(stream, this.#name).catch(() => undefined);
+      this.#name = nextName();
+    }
   }
 
   #take(message: Msg): void {
@@ -160,15 +166,20 @@ export class StreamPull {
   }
 }
 
+function nextName(): string {
+  return `bp_${nuid.next()}`;
+}
+
 /**
- * Rejects where the server on which a consumer was made does not have what the stream has. After a power cut one may have
- * another end of it, which nobody else has any more, and would give that; NATS makes consumers there all the same.
+ * Whether the server on which a consumer was made has what the stream has. After a power cut one may have another end of it
+ * for minutes, which nobody else has any more, and would give that; NATS makes consumers there all the same.
  */
-async function checkCurrent(manager: JetStreamManager, stream: string, server: string): Promise<void> {
+async function isCurrent(manager: JetStreamManager, stream: string, server: string): Promise<boolean> {
   for (let looks = 1; ; looks++) {
     const cluster = (await streamInfo(manager, stream))?.cluster;
-    if (cluster?.leader === server || cluster?.replicas?.find(({ name }) => name === server)?.current) return;
-    if (looks === CURRENT_LOOKS) throw new Error(`its consumer is on ${server}, which does not have all of ${stream}`);
+    const replica = cluster?.replicas?.find(({ name }) => name === server);
+    if (cluster?.leader === server || replica?.current) return true;
+    if (looks === CURRENT_LOOKS || (replica?.lag ?? 0) > CURRENT_LAG_MAX) return false;
     // Under load one that is well may be behind at this moment.
     await sleep(CURRENT_LOOK_MS);
   }

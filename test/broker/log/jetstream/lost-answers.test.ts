@@ -8,7 +8,7 @@ import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstrea
 import { PartitionSubjects, partitionStream } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { StreamPull } from '../../../../src/broker/nats/stream-pull.js';
-import { MiB } from '../../../../src/limits.js';
+import { CONSUMER_TRIES, MiB } from '../../../../src/limits.js';
 import { encodeFrame, type Frame } from '../../../../src/wire/frame/frame.js';
 import { frameOf, PROCESS } from '../../../contract/partition-log.js';
 import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
@@ -91,11 +91,11 @@ test('a consumer is not read on a server that does not have all of the stream', 
     const link = logs.link(await logs.open());
     const { streams, consumers } = link.manager;
     /** What is answered of the server that the consumer is on, as of a cluster. */
-    let looks: boolean[] = [];
+    let looks: { current: boolean; lag: number }[] = [];
     const others = {
       streams: {
         info: async (name: string) => {
-          const replicas = [{ name: 'n3', current: looks.shift(), active: 0 }];
+          const replicas = [{ name: 'n3', active: 0, ...looks.shift() }];
           return { ...(await streams.info(name)), cluster: { name: 'test', leader: 'n1', replicas } };
         },
       },
@@ -112,12 +112,22 @@ test('a consumer is not read on a server that does not have all of the stream', 
         { stream: partitionStream(logs.cluster, 0), from: 1 },
         { message: () => assert.fail(), ended: () => assert.fail(), failed: assert.fail },
       );
-    looks = [false, false, false];
-    await assert.rejects(open(), /its consumer is on n3, which does not have all of/);
-    looks = [false, true];
-    (await open()).close();
-    assert.deepEqual(looks, []);
-  }));
+    const [behind, current] = [
+      { current: false, lag: 1_000 },
+      { current: true, lag: 0 },
+    ];
+    looks = Array.from({ length: CONSUMER_TRIES }, () => behind);
+    await assert.rejects(open(), /its consumer is on n3, which lacks what/);
+    for (const seen of [
+      [behind, current],
+      [{ current: false, lag: 1 }, current],
+    ]) {
+      looks = [...seen];
+      (await open()).close();
+      assert.deepEqual(looks, []);
+    }
+  }),
+);
 
 test('a server that stops, and then goes: whoever asked it is told that it is unavailable, and why', { skip }, () =>
   withLogs(async (logs) => {
