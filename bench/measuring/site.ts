@@ -3,10 +3,11 @@ import { run } from '../../test/harness/bus/command.js';
 import { NatsServers } from '../../test/harness/nats/nats-servers.js';
 import { until } from '../../test/harness/until.js';
 import { Fleet } from './fleet.js';
-import { cpuSeconds, residentMiB } from './process-cost.js';
+import { cpuSeconds, residentMiB, runDelaySeconds } from './process-cost.js';
 
 const CLUSTER = 'bench';
 const LOG_BYTES_MAX = '1GiB';
+const WARNINGS = 20;
 
 export interface SiteBroker {
   readonly grpc: string;
@@ -57,17 +58,20 @@ export class Site {
     }
   }
 
-  /** CPU seconds so far. */
-  cpu(): { readonly brokers: number; readonly servers: number } {
-    const sum = (pids: readonly (number | undefined)[]) =>
-      pids.reduce<number>((total, pid) => total + (pid === undefined ? 0 : cpuSeconds(pid)), 0);
-    const servers = this.#servers?.servers.map(({ pid }) => pid) ?? [];
-    return { brokers: sum(this.brokers.map(({ pid }) => pid)), servers: sum(servers) };
+  /** CPU seconds of each process so far. */
+  cpu(): { readonly brokers: readonly number[]; readonly servers: readonly number[] } {
+    const servers = this.#servers?.servers.map(({ pid }) => pid!) ?? [];
+    return { brokers: this.brokers.map(({ pid }) => cpuSeconds(pid)), servers: servers.map(cpuSeconds) };
   }
 
-  /** MiB of all brokers together. */
-  resident(): number {
-    return this.brokers.reduce((sum, { pid }) => sum + residentMiB(pid), 0);
+  /** Seconds for which the loop of each broker was ready, and others had the processors. */
+  starved(): number[] {
+    return this.brokers.map(({ pid }) => runDelaySeconds(pid));
+  }
+
+  /** MiB of each broker. */
+  resident(): number[] {
+    return this.brokers.map(({ pid }) => residentMiB(pid));
   }
 
   /** Messages that clients have sent to the servers, or were sent by them, so far. */
@@ -80,10 +84,22 @@ export class Site {
     return sum;
   }
 
+  /** What brokers and servers have logged as a warning or worse, and that servers elected leaders; the last lines of each. */
+  warnings(): string[] {
+    const brokers = this.#fleets.map(({ commands }) => linesOf(commands[0]!.said, /"level":[456]0/));
+    const servers = (this.#servers?.servers ?? []).map(({ output }) => linesOf(output, /\[(WRN|ERR)\]|new .*leader/));
+    return [...brokers, ...servers].flat();
+  }
+
   async destroy(): Promise<void> {
     for (const fleet of this.#fleets) await fleet.destroy();
     await this.#servers?.destroy();
   }
+}
+
+function linesOf(text: string, pattern: RegExp): string[] {
+  const lines = text.split('\n').filter((line) => pattern.test(line));
+  return lines.slice(-WARNINGS);
 }
 
 async function ready(site: Site): Promise<Site> {

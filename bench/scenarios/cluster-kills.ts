@@ -7,6 +7,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Client } from '../../src/client/client.js';
 import { sequenceNumber } from '../../test/harness/bus/numbered.js';
@@ -58,9 +59,13 @@ class Reader {
     this.#client = client;
   }
 
-  async follow(signal: AbortSignal, ofNodes: Latest, ofReaders: Latest): Promise<void> {
+  /** @param away from when its stream ended to when another broker has accepted it */
+  async follow(signal: AbortSignal, ofNodes: Latest, ofReaders: Latest, away: Latest): Promise<void> {
     const request = { topics: ['process'], nodes: [this.glob], follow: true };
+    let brokenMs = 0;
     for await (const item of this.#client.subscribe(request, signal)) {
+      if (item.kind === 'link' && item.cause) brokenMs = bootMs();
+      else if (item.kind === 'link') away.saw(this.name, bootMs() - brokenMs);
       if (item.kind === 'gap') this.gaps += 1;
       if (item.kind !== 'events') continue;
       const { node, events } = item.batch;
@@ -90,11 +95,11 @@ async function measure(): Promise<void> {
   try {
     for (let at = 0; at < PROCESSES; at++)
       await cluster.agent({ name: `agent${at}`, nodes: NODES, eventsPerSecond, unguarded: true });
-    const [ofNodes, ofReaders] = [new Latest(), new Latest()];
+    const [ofNodes, ofReaders, away] = [new Latest(), new Latest(), new Latest()];
     for (let at = 0; at < subscribers; at++)
       readers.push(new Reader(`reader${at}`, cluster.client(), `agent${at % PROCESSES}-*`));
     const ends = readers.map((reader) =>
-      reader.follow(stop.signal, ofNodes, ofReaders).catch((cause) => {
+      reader.follow(stop.signal, ofNodes, ofReaders, away).catch((cause) => {
         // Nobody would be waited for in vain.
         console.error(reader.name, cause);
         process.exit(1);
@@ -105,25 +110,31 @@ async function measure(): Promise<void> {
     ofNodes.take();
     ofReaders.take();
     await sleep(QUIET_MS);
-    rows.push(row('nothing', 1, [ofNodes.take()], [ofReaders.take()]));
+    rows.push(row('nothing', 1, { nodes: [ofNodes.take()], readers: [ofReaders.take()], away: [], again: [] }));
     for (const how of ['kill -9', 'retire'] as const) {
-      const late: { nodes: number[][]; readers: number[][] } = { nodes: [], readers: [] };
+      const late: Late = { nodes: [], readers: [], away: [], again: [] };
       for (let time = 0; time < times; time += 1) {
         await sleep(BETWEEN_MS);
-        ofNodes.take();
-        ofReaders.take();
+        for (const latest of [ofNodes, ofReaders, away]) latest.take();
         const broker = await busier(cluster);
+        const [beganMs, loop] = [bootMs(), performance.eventLoopUtilization()];
         await (how === 'retire' ? retire(cluster, broker) : broker.end('SIGKILL'));
         await everybodyBeyond(readers, bootMs());
+        late.again.push([bootMs() - beganMs]);
+        const busy = round(performance.eventLoopUtilization(loop).utilization);
         late.nodes.push(ofNodes.take());
         late.readers.push(ofReaders.take());
-        const told = { ...row(how, 1, late.nodes.slice(-1), late.readers.slice(-1)), ...sums(readers) };
+        late.away.push(away.take());
+        const last = Object.fromEntries(
+          Object.entries(late).map(([of, all]) => [of, all.slice(-1)]),
+        ) as unknown as Late;
+        const told = { ...row(how, 1, last), ...sums(readers), load: loadavg()[0], ownLoop: busy };
         console.log(`${how}: ${JSON.stringify(told)}`);
         if (how === 'retire') await broker.end('SIGTERM');
         broker.start();
         await broker.serving();
       }
-      rows.push(row(how, times, late.nodes, late.readers));
+      rows.push(row(how, times, late));
     }
     await everybodyBeyond(readers, bootMs());
     stop.abort();
@@ -187,10 +198,21 @@ async function withClient<T>(
   }
 }
 
-function row(what: string, rounds: number, nodes: readonly number[][], readers: readonly number[][]): Row {
-  const seconds = (all: readonly number[]) => [round(median(all) / 1000), round(Math.max(...all) / 1000)] as const;
+/** Milliseconds, a list for each time. */
+interface Late {
+  readonly nodes: number[][];
+  readonly readers: number[][];
+  readonly away: number[][];
+  /** From the kill or the command to when everybody had something of every node that was recorded after it went. */
+  readonly again: number[][];
+}
+
+function row(what: string, rounds: number, { nodes, readers, away, again }: Late): Row {
+  const seconds = (all: readonly number[]) => [round(median(all) / 1000), round(Math.max(0, ...all) / 1000)] as const;
   const [nodeMedian, nodeMost] = seconds(nodes.flat());
   const [readerMedian, readerMost] = seconds(readers.flat());
+  const [awayMedian, awayMost] = seconds(away.flat());
+  const [againMedian, againMost] = seconds(again.flat());
   return {
     what,
     rounds,
@@ -198,6 +220,10 @@ function row(what: string, rounds: number, nodes: readonly number[][], readers: 
     'at most': nodeMost,
     'of a subscriber (median)': readerMedian,
     'at most ': readerMost,
+    'a subscriber without a broker (median)': awayMedian,
+    'at most  ': awayMost,
+    'all have all again after (median)': againMedian,
+    'at most   ': againMost,
   };
 }
 

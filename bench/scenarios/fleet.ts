@@ -1,160 +1,81 @@
 /**
  * A fleet on one log: many agents without a kernel, a few hundred a process, each with some events a second, and one
- * subscriber that follows them all, on one broker or two on NATS. What the brokers take while they come, under load, while others subscribe, and while
- * nothing happens. The agents use the real protocol and gather events as the broker says; latency is from when an event was
- * due to when the subscriber has decoded it, so that how long it was gathered counts.
+ * subscriber that follows them all, on one broker or two on NATS. What the brokers take while they come, while nothing
+ * happens, under load, and while others subscribe; with --greatest also how many events a second are carried. Latency is
+ * from when an event was due to when the subscriber has decoded it, so that how long it was gathered counts.
  *
- *   node dist/bench/scenarios/fleet.js [agents] [events a second of each] [seconds of load] [seconds of silence] [processes] \
- *     [servers of NATS: 0, 1 or 3] [subscriptions that are begun, idle and under load]
+ *   node dist/bench/scenarios/fleet.js [--agents 1000] [--rate 20] [--seconds 600] [--silent 30] [--processes 4]
+ *     [--servers 0|1|3] [--claims 30] [--greatest]
+ *
+ * --rate: events a second of each; --servers: of NATS, with two brokers, 0: one broker without; --claims: subscriptions that
+ * are begun, idle and under load; --greatest: by bisection, each step of --step seconds.
  */
-import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
+import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { Client } from '../../src/client/client.js';
 import { createBackplaneClient } from '../../src/wire/grpc/rpc.js';
-import type { SubscribeResponse__Output } from '../../src/wire/messages.js';
-import { TestAgent, TestRecorder } from '../../test/harness/broker/test-agent.js';
-import { quantile, report, round } from '../measuring/report.js';
+import { Agents, type AgentsTask } from '../measuring/fleet-agents.js';
+import { quantile, type Row, report, round } from '../measuring/report.js';
 import { Site, type SiteBroker } from '../measuring/site.js';
 
-/** As an agent by default, unless the broker says more. */
-const LINGER_MS = 100;
-/** As an agent that has had nothing to tell for a while. */
-const COVERAGE_MS = 4_000;
-/** Messages of an agent that its connection has not taken: beyond it events gather. */
-const UNSENT_MAX = 4;
 const WINDOW_MS = 5_000;
-const CONNECT_AT_ONCE = 25;
+/** Of so many events one's latency is kept. */
+const SAMPLED = 20;
+/** What is carried: no event missing, these at most, and nearly all that was due was made. */
+const CARRIED = { lagSeconds: 2, p99Ms: 5_000, madeShare: 0.95 } as const;
+const BISECTIONS = 4;
 
-interface Task {
-  readonly address: string;
-  readonly token: string;
-  readonly from: number;
-  readonly count: number;
-  readonly eventsPerSecond: number;
-  /** Milliseconds since 1970 from which events count their time, in the field `pid`. */
-  readonly baseMs: number;
-}
-
-type Told = { readonly kind: 'ready' } | { readonly kind: 'made'; readonly events: number };
-
-/** Connects its agents, then publishes until it is told that there is nothing to publish. */
-async function beAgents(task: Task): Promise<void> {
-  const numbers = Array.from({ length: task.count }, (_, at) => task.from + at).values();
-  const agents: TestAgent[] = [];
-  const some = async () => {
-    for (let next = numbers.next(); !next.done; next = numbers.next()) {
-      const recorder = new TestRecorder(`recorder-${next.value}`, 1);
-      agents.push(await TestAgent.connect(task.address, `node-${next.value}`, recorder, {}, task.token));
-    }
-  };
-  await Promise.all(Array.from({ length: CONNECT_AT_ONCE }, some));
-  let phase = 'idle';
-  let made = 0;
-  process.on('message', (message) => {
-    if (message === 'made') process.send!({ kind: 'made', events: made } satisfies Told);
-    else phase = message as string;
-  });
-  process.send!({ kind: 'ready' } satisfies Told);
-  for (const [index, agent] of agents.entries()) void run(agent, index);
-
-  async function run(agent: TestAgent, index: number): Promise<void> {
-    // Agents were not started at one moment.
-    await sleep((index * 37) % 1_000);
-    let owed = 0;
-    for (let lastMs = performance.now(); agent.ended === undefined; ) {
-      const lingerMs = Math.max(LINGER_MS, agent.leastLingers.at(-1) ?? 0);
-      await sleep(phase === 'load' ? lingerMs : COVERAGE_MS / 8);
-      const nowMs = performance.now();
-      if (phase === 'load') owed += ((nowMs - lastMs) * task.eventsPerSecond) / 1000;
-      else if (nowMs - lastMs < COVERAGE_MS) continue;
-      lastMs = nowMs;
-      // As a real agent gathers while its connection takes nothing.
-      if (agent.unsent() > UNSENT_MAX) continue;
-      const untilMs = Date.now() - task.baseMs;
-      // Each happened when it was due, and then was gathered.
-      for (; owed >= 1; owed--, made++) {
-        const pid = Math.max(0, Math.round(untilMs - ((owed - 1) * 1000) / task.eventsPerSecond));
-        agent.recorder.record('process.exec', pid, 'bench');
-      }
-      // Nobody asks for it: frames then say that there was nothing.
-      if (phase !== 'load') agent.recorder.record('network.tcp.connect', 1);
-      agent.publish();
-      agent.recorder.events.splice(0, agent.recorder.events.length - 1);
-    }
-    console.error(`${agent.node}: ${agent.ended}`);
-  }
-}
-
-class Agents {
-  readonly #children: ChildProcess[];
-
-  constructor(children: ChildProcess[]) {
-    this.#children = children;
-  }
-
-  /** Resolves when all are connected. */
-  static async come(tasks: readonly Task[]): Promise<Agents> {
-    const children = tasks.map((task) => fork(fileURLToPath(import.meta.url), ['agents', JSON.stringify(task)]));
-    await Promise.all(children.map((child) => once(child, 'message')));
-    return new Agents(children);
-  }
-
-  say(phase: 'load' | 'idle'): void {
-    for (const child of this.#children) child.send(phase);
-  }
-
-  /** Events recorded so far. */
-  async made(): Promise<number> {
-    const told = this.#children.map(async (child) => {
-      const answer = once(child, 'message');
-      child.send('made');
-      return ((await answer)[0] as { events: number }).events;
-    });
-    return (await Promise.all(told)).reduce((sum, events) => sum + events, 0);
-  }
-
-  async leave(): Promise<void> {
-    for (const child of this.#children) {
-      child.kill('SIGTERM');
-      await once(child, 'close');
-    }
-  }
-}
-
-/** Follows all nodes, and keeps how late events were. */
+/** Follows all nodes as programs do, and keeps how late events were. */
 class Reader {
   received = 0;
-  gaps = 0;
-  latenciesMs: number[] = [];
-  readonly #client;
+  /** Times that its stream broke, and was resumed. */
+  breaks = 0;
+  /** By reason. */
+  readonly gaps = new Map<string, number>();
+  #latenciesMs: number[] = [];
+  readonly #client: Client;
+  readonly #stop = new AbortController();
+  readonly #done: Promise<void>;
 
-  constructor(address: string, token: string, baseMs: number) {
-    this.#client = createBackplaneClient(address, token);
-    const call = this.#client.subscribe({ topics: ['process'], follow: true, lagPolicy: 'keep' }, {});
-    call.on('error', (error) => console.error(`subscriber: ${error.message}`));
-    call.on('data', ({ events, gap }: SubscribeResponse__Output) => {
+  constructor({ grpc, token }: SiteBroker, baseMs: number) {
+    this.#client = new Client([grpc], () => ({ token, from: 'the broker' }));
+    this.#done = this.#follow(baseMs).catch((cause: Error) => console.error(`subscriber: ${cause.message}`));
+  }
+
+  async #follow(baseMs: number): Promise<void> {
+    const request = { topics: ['process'], follow: true, lagPolicy: 'keep' };
+    for await (const item of this.#client.subscribe(request, this.#stop.signal)) {
       const nowMs = Date.now() - baseMs;
-      if (gap) this.gaps++;
-      this.received += events?.events.length ?? 0;
-      for (const { process: made } of events?.events ?? []) this.latenciesMs.push(nowMs - (made?.pid ?? 0));
-    });
+      if (item.kind === 'gap') this.gaps.set(item.gap.reason, (this.gaps.get(item.gap.reason) ?? 0) + 1);
+      if (item.kind === 'link' && item.cause) {
+        this.breaks++;
+        console.error(`subscriber: ${item.cause.message}`);
+      }
+      if (item.kind !== 'events') continue;
+      for (const { process: made } of item.batch.events) {
+        if (this.received++ % SAMPLED === 0) this.#latenciesMs.push(nowMs - (made?.pid ?? 0));
+      }
+    }
   }
 
   takeLatencies(): number[] {
-    const taken = this.latenciesMs;
-    this.latenciesMs = [];
+    const taken = this.#latenciesMs;
+    this.#latenciesMs = [];
     return taken;
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
     this.#client.close();
   }
 }
 
 /** How long a subscription with a filter that nobody has had takes until it is accepted, one after the other. */
-async function claims(address: string, token: string, count: number, when: string): Promise<number[]> {
-  const client = createBackplaneClient(address, token);
+async function claims({ grpc, token }: SiteBroker, count: number, when: string): Promise<number[]> {
+  const client = createBackplaneClient(grpc, token);
   const tookMs: number[] = [];
   for (let at = 0; at < count; at++) {
     const beganMs = performance.now();
@@ -186,119 +107,201 @@ interface Plan {
   readonly processes: number;
   readonly servers: 0 | 1 | 3;
   readonly claims: number;
+  /** Seconds of each step by which the greatest rate is looked for; undefined: it is not. */
+  readonly step: number | undefined;
 }
 
-/** What is used meanwhile, in percent of a core, and the messages of NATS a second. */
+interface Parties {
+  readonly plan: Plan;
+  readonly site: Site;
+  readonly agents: Agents;
+  readonly reader: Reader;
+}
+
+/** What is used meanwhile, each process in percent of a core, and the messages of NATS a second. */
 async function usedOver(site: Site, during: () => Promise<void>) {
-  const [cpu, messages, beganMs] = [site.cpu(), await site.messages(), performance.now()];
+  const [cpu, starved, messages, beganMs] = [site.cpu(), site.starved(), await site.messages(), performance.now()];
   await during();
   const seconds = (performance.now() - beganMs) / 1000;
-  const [after, sent] = [site.cpu(), await site.messages()];
-  const percent = (to: number, from: number) => round(((to - from) / seconds) * 100, 1);
+  const [after, starvedAfter, sent] = [site.cpu(), site.starved(), await site.messages()];
+  const percent = (to: readonly number[], from: readonly number[]) =>
+    to.map((each, at) => round(((each - from[at]!) / seconds) * 100, 1));
   return {
     brokers: percent(after.brokers, cpu.brokers),
     servers: percent(after.servers, cpu.servers),
+    starved: percent(starvedAfter, starved),
     messages: Math.round((sent - messages) / seconds),
     seconds,
   };
 }
 
-function tasksOf({ agents, rate, processes }: Plan, brokers: readonly SiteBroker[], baseMs: number): Task[] {
+function tasksOf({ agents, processes }: Plan, brokers: readonly SiteBroker[], baseMs: number): AgentsTask[] {
   const count = Math.ceil(agents / processes);
   return Array.from({ length: processes }, (_, at) => {
     const from = at * count;
     const { grpc: address, token } = brokers[at % brokers.length]!;
-    return { address, token, from, count: Math.min(count, agents - from), eventsPerSecond: rate, baseMs };
+    return { address, token, from, count: Math.min(count, agents - from), baseMs };
   });
 }
 
 /** Until all that was made is delivered, or a minute is over. */
-async function underLoad(
-  { seconds }: Plan,
-  site: Site,
-  agents: Agents,
-  reader: Reader,
-  claim: () => Promise<number[]>,
-) {
-  agents.say('load');
+async function drained({ agents, reader }: Parties) {
+  agents.load(0);
+  const stoppedMs = performance.now();
+  const { events } = await agents.made();
+  while (reader.received < events && performance.now() - stoppedMs < 60_000) await sleep(50);
+  return { made: events, missing: events - reader.received, lagSeconds: (performance.now() - stoppedMs) / 1000 };
+}
+
+async function underLoad(parties: Parties): Promise<Row> {
+  const { plan, site, agents, reader } = parties;
+  agents.load(plan.rate);
   await sleep(2 * WINDOW_MS);
   reader.takeLatencies();
-  const resident: number[] = [];
+  await agents.made();
+  const resident: number[][] = [];
   const latencies: number[] = [];
-  const receivedBefore = reader.received;
-  const windows = Math.max(2, Math.round((seconds * 1000) / WINDOW_MS));
+  const [receivedBefore, agentsCpu] = [reader.received, agents.cpu()];
+  const windows = Math.max(2, Math.round((plan.seconds * 1000) / WINDOW_MS));
   const used = await usedOver(site, async () => {
     for (let window = 0; window < windows; window++) {
       await sleep(WINDOW_MS);
       resident.push(site.resident());
       const own = reader.takeLatencies();
-      latencies.push(...own.filter((_, index) => index % 20 === 0));
+      latencies.push(...own);
       const late = { p50: quantile(own, 0.5), p99: quantile(own, 0.99) };
-      console.error({ window, events: own.length, ...late, MiB: round(resident.at(-1)!, 1) });
+      console.error({ window, events: own.length * SAMPLED, ...late, MiB: each(resident.at(-1)!), load: loadavg()[0] });
     }
   });
+  const { gatheredMs, lingerMs } = await agents.made();
   const eventsPerSecond = (reader.received - receivedBefore) / used.seconds;
-  const claimedMs = await claim();
-  agents.say('idle');
-  const made = await agents.made();
-  const stoppedMs = performance.now();
-  while (reader.received < made && performance.now() - stoppedMs < 60_000) await sleep(50);
+  const brokersCpu = used.brokers.reduce((sum, percent) => sum + percent, 0);
+  const agentsPercent = ((agents.cpu() - agentsCpu) / used.seconds) * 100;
+  const claimedMs = await claims(site.brokers[0]!, plan.claims, 'loaded');
+  const { made, missing, lagSeconds } = await drained(parties);
+  const slopes = site.brokers.map((_, at) => {
+    const own = resident.slice(windows >> 1).map((sizes) => sizes[at]!);
+    return slopePerMinute(own, WINDOW_MS);
+  });
   return {
     'events/s': Math.round(eventsPerSecond),
-    'made, missing': `${made}, ${made - reader.received}`,
-    gaps: reader.gaps,
-    'delivery p50 / p99 ms': `${quantile(latencies, 0.5)} / ${quantile(latencies, 0.99)}`,
-    'lag at the end s': round((performance.now() - stoppedMs) / 1000, 1),
-    'brokers / NATS CPU %': `${used.brokers} / ${used.servers}`,
-    'MiB at the end': round(resident.at(-1)!, 1),
-    'MiB/min': round(slopePerMinute(resident.slice(windows >> 1), WINDOW_MS), 2),
+    'made, missing': `${made}, ${missing}`,
+    resumed: reader.breaks,
+    gaps: [...reader.gaps].map(([reason, count]) => `${count} ${reason}`).join(', ') || 0,
+    'delivery p50 / p99 ms': quantiles(latencies),
+    'of which gathered': quantiles(gatheredMs),
+    'told to gather ms': lingerMs,
+    'lag at the end s': round(lagSeconds, 1),
+    'brokers CPU %': each(used.brokers),
+    'waiting for a core %': each(used.starved),
+    'NATS CPU %': each(used.servers),
+    'agents CPU %': round(agentsPercent, 1),
+    'NATS messages/s': used.messages,
+    'CPU an agent, us/s': Math.round((brokersCpu / plan.agents) * 10_000),
+    'MiB at the end': each(resident.at(-1)!),
+    'MiB/min': each(slopes),
     'loaded claim p50 / p99 ms': quantiles(claimedMs),
   };
 }
 
+/** Whether a rate is carried, in events a second of each agent. */
+async function carries(parties: Parties, rate: number): Promise<boolean> {
+  const { plan, site, agents, reader } = parties;
+  const seconds = plan.step!;
+  agents.load(rate);
+  await sleep(WINDOW_MS);
+  reader.takeLatencies();
+  const before = await agents.made();
+  const used = await usedOver(site, () => sleep(seconds * 1000));
+  const after = await agents.made();
+  const p99 = quantile(reader.takeLatencies(), 0.99);
+  const { missing, lagSeconds } = await drained(parties);
+  const madeShare = (after.events - before.events) / (used.seconds * rate * plan.agents);
+  const isSoon = lagSeconds <= CARRIED.lagSeconds && p99 <= CARRIED.p99Ms;
+  const isCarried = missing === 0 && isSoon && madeShare >= CARRIED.madeShare;
+  const { brokers, servers } = used;
+  const told = { p99, missing, lagSeconds: round(lagSeconds, 1), madeShare: round(madeShare), brokers, servers };
+  console.error(JSON.stringify({ eventsPerSecond: rate * plan.agents, isCarried, ...told, load: loadavg()[0] }));
+  return isCarried;
+}
+
+/** The greatest rate that is carried, in events a second of all agents. */
+async function greatest(parties: Parties): Promise<Row> {
+  const { agents, rate } = parties.plan;
+  let [carried, tooMuch] = [0, rate];
+  while (await carries(parties, tooMuch)) [carried, tooMuch] = [tooMuch, tooMuch * 2];
+  for (let step = 0; step < BISECTIONS; step++) {
+    const middle = (carried + tooMuch) / 2;
+    if (await carries(parties, middle)) carried = middle;
+    else tooMuch = middle;
+  }
+  return { 'carried events/s': carried * agents, 'not carried': tooMuch * agents };
+}
+
 const quantiles = (values: readonly number[]) => [0.5, 0.99].map((q) => Math.round(quantile(values, q))).join(' / ');
+const each = (values: readonly number[]) => values.map((value) => round(value, 1)).join(' + ') || 0;
 
 async function main(plan: Plan): Promise<void> {
   const site = await Site.start(plan.servers);
   let agents: Agents | undefined;
   try {
     const baseMs = Date.now() - 1;
-    const { grpc, token } = site.brokers[0]!;
-    const reader = new Reader(grpc, token, baseMs);
+    const reader = new Reader(site.brokers[0]!, baseMs);
     await sleep(3_000);
-    const alone = site.resident();
+    const total = () => site.resident().reduce((sum, MiB) => sum + MiB, 0);
+    const alone = total();
     const cameMs = performance.now();
     agents = await Agents.come(tasksOf(plan, site.brokers, baseMs));
     const arrivalSeconds = (performance.now() - cameMs) / 1000;
     console.error({ arrivalSeconds });
     await sleep(10_000);
-    const connected = site.resident();
+    const connected = total();
     const idle = await usedOver(site, () => sleep(plan.silent * 1000));
     console.error({ idle });
-    const claimedMs = await claims(grpc, token, plan.claims, 'idle');
-    console.error({ claims: quantiles(claimedMs) });
-    const loaded = await underLoad(plan, site, agents, reader, () => claims(grpc, token, plan.claims, 'loaded'));
+    const claimedMs = await claims(site.brokers[0]!, plan.claims, 'idle');
+    const parties = { plan, site, agents, reader };
     const row = {
       agents: plan.agents,
-      ...loaded,
-      'idle brokers / NATS CPU %': `${idle.brokers} / ${idle.servers}`,
+      ...(plan.seconds > 0 ? await underLoad(parties) : {}),
+      ...(plan.step === undefined ? {} : await greatest(parties)),
+      'idle brokers CPU %': each(idle.brokers),
+      'idle NATS CPU %': each(idle.servers),
       'idle NATS messages/s': idle.messages,
       'KiB an agent': round(((connected - alone) * 1024) / plan.agents, 1),
       'claim p50 / p99 ms': quantiles(claimedMs),
       'all came after s': round(arrivalSeconds, 1),
+      'load of the machine': each(loadavg()),
     };
-    report(`a fleet on ${plan.servers === 0 ? 'one broker' : 'two brokers on NATS'}`, [row], { ...plan });
-    reader.close();
+    const where = plan.servers === 0 ? 'one broker' : `two brokers on ${plan.servers} NATS`;
+    // A table of so many columns is wider than any terminal.
+    report(
+      `a fleet on ${where}`,
+      Object.entries(row).map(([what, value]) => ({ what, value })),
+      { ...plan },
+    );
+    for (const line of site.warnings()) console.error(line);
+    await reader.close();
   } finally {
     await agents?.leave();
     await site.destroy();
   }
 }
 
-const [, , role, ...given] = process.argv;
-if (role === 'agents') await beAgents(JSON.parse(given[0]!) as Task);
-else {
-  const [rate = 20, seconds = 600, silent = 30, processes = 4, servers = 0, claims = 30] = given.map(Number);
-  const plan = { rate, seconds, silent, processes, servers: servers as 0 | 1 | 3, claims };
-  await main({ agents: Number(role ?? 1_000), ...plan });
-}
+const number = (byDefault: number) => ({ type: 'string', default: String(byDefault) }) as const;
+const { values } = parseArgs({
+  options: {
+    agents: number(1_000),
+    rate: number(20),
+    seconds: number(600),
+    silent: number(30),
+    processes: number(4),
+    servers: number(0),
+    claims: number(30),
+    step: number(20),
+    greatest: { type: 'boolean', default: false },
+  },
+});
+const { greatest: looks, servers, ...given } = values;
+const numbers = Object.fromEntries(Object.entries(given).map(([name, value]) => [name, Number(value)]));
+const plan = { ...numbers, servers: Number(servers), step: looks ? numbers.step : undefined } as unknown as Plan;
+await main(plan);

@@ -20,14 +20,19 @@ import { Bpftrace, bpftraceIsInstalled } from '../peers/bpftrace.js';
 
 const SECONDS = Number(process.argv[2] ?? 60);
 /**
- * Until what runs often is compiled, for which a linger's work must have run some thousand times: with a listener in a
- * hurry it has in a minute, otherwise in five, in which compiling is up to half of what is measured.
+ * Until what runs often is compiled, for which a linger's work must have run some thousand times, and an event's ten
+ * thousand: with a listener in a hurry, and then under load as it is measured, they have in two minutes, otherwise in
+ * five, in which compiling is up to half of what is measured. Agents run for weeks.
  */
-const WARM_UP_MS = 60_000;
+const HURRIED_MS = 60_000;
+const LOADED_MS = 60_000;
 const HURRY = '25ms';
+const WARM_UP_RATES = { hurried: 100, loaded: 500 };
 /** Nobody listens once an agent no longer goes on with what was asked for. */
 const NOBODY_MS = INTEREST_GRACE_MS + 2_000;
 const SETTLE_MS = 3_000;
+/** V8 collects what a load has left some seconds after it. */
+const QUIET_MS = 15_000;
 const EXECS_PER_SECOND = [0, 10, 50, 500, 1_500];
 
 /** Starts a program when it is due and waits for it; says how many it started when it is asked. */
@@ -80,6 +85,8 @@ interface Cost {
   readonly execsPerSecond: number;
   /** % of a core, in the order of the processes. */
   readonly cpu: readonly number[];
+  /** The same of main threads alone: the rest is compiling, and collecting garbage beside them. */
+  readonly mainCpu: readonly number[];
 }
 
 /** CPU of processes while so many programs are started. */
@@ -88,13 +95,20 @@ async function cost(execsPerSecond: number, pids: readonly number[]): Promise<Co
   try {
     await load.began();
     await sleep(SETTLE_MS);
-    const began = { started: await load.started(), cpu: pids.map(cpuNs), ms: performance.now() };
+    const began = {
+      started: await load.started(),
+      cpu: pids.map(cpuNs),
+      main: pids.map(mainNs),
+      ms: performance.now(),
+    };
     await sleep(SECONDS * 1000);
     const elapsedMs = performance.now() - began.ms;
     const started = (await load.started()) - began.started;
+    const percent = (ns: number) => ns / elapsedMs / 10_000;
     return {
       execsPerSecond: (started / elapsedMs) * 1000,
-      cpu: pids.map((pid, at) => (cpuNs(pid) - began.cpu[at]!) / elapsedMs / 10_000),
+      cpu: pids.map((pid, at) => percent(cpuNs(pid) - began.cpu[at]!)),
+      mainCpu: pids.map((pid, at) => percent(mainNs(pid) - began.main[at]!)),
     };
   } finally {
     load.stop();
@@ -103,10 +117,15 @@ async function cost(execsPerSecond: number, pids: readonly number[]): Promise<Co
 
 /** CPU time of all threads of a process so far. */
 function cpuNs(pid: number): number {
-  let sum = 0;
-  for (const thread of readdirSync(`/proc/${pid}/task`))
-    sum += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
-  return sum;
+  return readdirSync(`/proc/${pid}/task`).reduce((sum, thread) => sum + threadNs(pid, thread), 0);
+}
+
+function mainNs(pid: number): number {
+  return threadNs(pid, pid);
+}
+
+function threadNs(pid: number, thread: number | string): number {
+  return Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]);
 }
 
 /** Listens to everything, and notes how late each exec came. */
@@ -169,38 +188,45 @@ interface Told {
 }
 
 const rows: Record<string, string | number>[] = [];
-const bus = await Bus.start();
+/** As deployments, ./backplane and `npm start` start it. */
+const bus = await Bus.start({ NODE_OPTIONS: '--v8-pool-size=1' });
 const steps = new GuardSteps(bus);
 try {
   const agent = await bus.agentPid();
   const broker = bus.up.child.pid!;
-  const warm = async () => {
-    const hurried = new Listener(bus, HURRY);
-    const load = new Load(100);
-    await sleep(WARM_UP_MS);
+  const under = async (execsPerSecond: number, ms: number) => {
+    const load = new Load(execsPerSecond);
+    await sleep(ms);
     load.stop();
-    await hurried.stop();
   };
-  await warm();
-  await sleep(NOBODY_MS);
+  /** As it is then measured, but for those who listen in a hurry at first. */
+  const warm = async (nobodyMs: number) => {
+    const hurried = new Listener(bus, HURRY);
+    await under(WARM_UP_RATES.hurried, HURRIED_MS);
+    await hurried.stop();
+    await sleep(nobodyMs);
+    await under(WARM_UP_RATES.loaded, LOADED_MS);
+    await sleep(QUIET_MS);
+  };
+  await warm(NOBODY_MS);
   for (const rate of EXECS_PER_SECOND) {
-    const { execsPerSecond, cpu } = await cost(rate, [agent, broker]);
+    const taken = await cost(rate, [agent, broker]);
     const resident = [residentMiB(agent), residentMiB(broker)] as const;
-    rows.push(row('nobody', rate, execsPerSecond, [...cpu, 0], undefined, resident, await steps.take()));
+    rows.push(row('nobody', rate, taken, undefined, resident, await steps.take()));
   }
   for (const [latency, rates] of [
     [undefined, EXECS_PER_SECOND],
     ['25ms', EXECS_PER_SECOND],
   ] as const) {
     const listener = new Listener(bus, latency);
-    await warm();
+    await warm(0);
     for (const rate of rates) {
       listener.delaysMs = [];
-      const { execsPerSecond, cpu } = await cost(rate, [agent, broker, listener.pid]);
+      const taken = await cost(rate, [agent, broker, listener.pid]);
       const who = latency === undefined ? 'one' : `one, --latency ${latency}`;
       const delays = rate === 0 ? undefined : listener.delaysMs;
       const resident = [residentMiB(agent), residentMiB(broker)] as const;
-      rows.push(row(who, rate, execsPerSecond, cpu, delays, resident, await steps.take()));
+      rows.push(row(who, rate, taken, delays, resident, await steps.take()));
     }
     await listener.stop();
   }
@@ -211,8 +237,7 @@ try {
 function row(
   listening: string,
   asked: number,
-  execsPerSecond: number,
-  cpu: readonly number[],
+  { execsPerSecond, cpu, mainCpu }: Cost,
   delaysMs: readonly number[] | undefined,
   [agentMiB, brokerMiB]: readonly [number, number],
   guardSteps: string,
@@ -224,8 +249,9 @@ function row(
     'execs/s': round(execsPerSecond, 0),
     agent: round(cpu[0]!),
     broker: round(cpu[1]!),
-    observe: round(cpu[2]!),
+    observe: round(cpu[2] ?? 0),
     together: round(together),
+    'main threads': mainCpu.map((each) => round(each)).join(' + '),
     bpftrace: peer === undefined ? 'not installed' : round(peer),
     'agent / bpftrace': peer === undefined ? '' : round(cpu[0]! / peer, 1),
     'together / bpftrace': peer === undefined ? '' : round(together / peer, 1),

@@ -103,7 +103,8 @@ const GROUP_DEFAULTS = {
 export function assemble(opened: Opened, options: BrokerOptions) {
   const { dir, store, documents, held, delays, token, tls, kept, member, cluster } = opened;
   const { logger } = options;
-  const { interest, setBudgets, groupState, parkedState } = openState(dir, logger);
+  const stateFiles = openState(dir, logger);
+  const { interest, setBudgets, groupState, parkedState } = stateFiles;
   const { trail, refusals } = openTrail(documents, options);
   const access = new AccessFiles({
     ...{ ...NO_ACCESS_FILES, ...options.access },
@@ -162,7 +163,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
-  const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch };
+  const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch, stateFiles };
   return { ...opened, book: nodes.book, ...parts, ...serving };
 }
 
@@ -181,6 +182,7 @@ export async function closeParts({
   grpc,
   trail,
   member,
+  stateFiles,
 }: Parts): Promise<void> {
   await member?.close();
   watch.close();
@@ -195,6 +197,8 @@ export async function closeParts({
   await (member?.trouble === undefined
     ? noted
     : Promise.race([noted, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]));
+  // What is still written would replace what the next broker on this directory has written.
+  await Promise.all(Object.values(stateFiles).map((file) => file.settled()));
 }
 
 /** What this broker keeps on its disk. */

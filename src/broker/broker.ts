@@ -102,7 +102,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     });
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
-    return running(parts, note, endConnections, release, facts);
+    return running(parts, note, endConnections, release, facts, options.connected);
   } catch (cause) {
     await release();
     throw cause;
@@ -214,6 +214,7 @@ function running(
   endConnections: () => void,
   release: () => Promise<void>,
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
+  connected: BrokerOptions['connected'],
 ): Broker {
   const { book, registry, leastLinger, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } =
     parts;
@@ -221,6 +222,7 @@ function running(
     book.expire(Date.now());
     registry.expire(Date.now());
     leastLinger.look();
+    connected?.(registry.connectedCount + subscriptions.size);
     keepNote(note);
     watch.look();
     parts.cutOff.look();

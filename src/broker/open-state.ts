@@ -1,7 +1,6 @@
 /** What a broker keeps between its starts besides its logs: one file for each kind. */
 import type { Logger } from 'pino';
 import { StateFile } from './cluster/embedded/state-file.js';
-import type { SharedState } from './cluster/shared-state.js';
 import { checkGroupState } from './groups/group-record.js';
 import { budgetEntriesOfVersion1, checkNodeState, interestEntriesOfVersion1 } from './nodes/node-state.js';
 
@@ -13,7 +12,7 @@ import { budgetEntriesOfVersion1, checkNodeState, interestEntriesOfVersion1 } fr
 export function openState(
   dir: string,
   logger: Logger,
-): { interest: SharedState; setBudgets: SharedState; groupState: SharedState; parkedState: SharedState } {
+): Record<'interest' | 'setBudgets' | 'groupState' | 'parkedState', StateFile> {
   const common = { dir, check: checkNodeState, warn: (message: string) => logger.warn(message) };
   return {
     interest: new StateFile({

@@ -1,7 +1,7 @@
 /** Bounds of groups: subscribers that share the nodes of one subscription. */
 import assert from 'node:assert/strict';
-import { STATE_ENTRY_BYTES_MAX } from './state.js';
-import { KiB } from './units.js';
+import { STATE_ENTRY_BYTES_MAX, STATE_HISTORY, STATE_STREAM_BYTES_MAX } from './state.js';
+import { KiB, MiB } from './units.js';
 
 /** Group and member names, in characters: they are labels of metrics and stand in tables. */
 export const GROUP_NAME_CHARACTERS_MAX = 64;
@@ -64,6 +64,8 @@ export const GROUP_UPKEEPS_PER_LOG = 16;
 export const GROUP_POSITIONS_SHOWN_MAX = 256;
 /** Places of nodes of one slice's parked cursor, encoded: some hundred bytes a node. */
 export const GROUP_PARKED_BYTES_MAX = 512 * KiB;
+/** Of all groups together: what commits are written into must not be full of them, nor a broker's file of them too long. */
+export const GROUPS_PARKED_BYTES_MAX = 48 * MiB;
 /**
  * Places of nodes that a broker remembers of one group's cursors which are not committed, some 250 bytes each, its slices
  * together. Of what is more it remembers every second, fourth ... cursor.
@@ -73,3 +75,5 @@ export const GROUP_GIVEN_PLACES_MAX = 8_192;
 export const GROUP_PLACES_KEPT_MAX = 8;
 
 assert(GROUP_MEMBERS_MAX * GROUP_MEMBER_BYTES_MAX < STATE_ENTRY_BYTES_MAX);
+// With the cursors of all groups, and their changes before.
+assert(STATE_HISTORY * (GROUPS_PARKED_BYTES_MAX + GROUPS_MAX * GROUP_SLICES_MAX * 4 * KiB) < STATE_STREAM_BYTES_MAX);

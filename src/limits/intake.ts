@@ -13,13 +13,23 @@ export const INTAKE_MESSAGE_BYTES = 8 * KiB;
  */
 export const INTAKE_SHARE_MIN = 0.25;
 /**
- * How often it is looked whether nodes send more messages than a broker takes in: it does if half of them had to wait, and
- * does not any more if a tenth had. Nodes then gather for twice as long, and less again by a fifth. Messages that are longer
- * on average are full frames, which gathering does not make fewer.
+ * How often it is looked whether nodes send more messages than a broker takes in and delivers, and not before they have
+ * gathered once as they were told. That some messages wait is no sign: a broker that did not have the processor for a moment
+ * finds those of that moment. There are too many if they take as long as this on average until they are in the log, or half
+ * as long as they are gathered, as each node then has one that waits when it sends the next; or if the broker always has
+ * something to do, and taking in and delivering so many a second is a tenth of a core of it. Nodes then gather for twice as
+ * long, and less again where it takes no quarter of that and the broker has some rest; but what was too little last only after
+ * a while, as each try costs subscribers seconds. Messages that are longer on average are full frames, which gathering does not
+ * make fewer.
  */
 export const INTAKE_REVIEW_SECONDS = 2;
+export const INTAKE_BEHIND_MS = 250;
 export const INTAKE_BEHIND_SHARE = 0.5;
-export const INTAKE_FREE_SHARE = 0.1;
+export const INTAKE_FREE_SHARE = 0.25;
+export const INTAKE_BUSY_SHARE = 0.95;
+export const INTAKE_RESTED_SHARE = 0.7;
+export const INTAKE_BUSY_MESSAGES_PER_SECOND = 500;
 export const INTAKE_BEHIND_FACTOR = 2;
-export const INTAKE_FREE_FACTOR = 0.8;
+export const INTAKE_FREE_FACTOR = 0.7;
+export const INTAKE_AGAIN_SECONDS = 300;
 export const INTAKE_SMALL_BYTES = 16 * KiB;

@@ -60,7 +60,7 @@ export const BROKER_LEASE_MS = 15_000;
 export const BROKER_HEARTBEAT_MS = 5_000;
 /** A broker that ends says so, and waits so long at most until that is written. */
 export const BROKER_LEAVE_MS = 2_000;
-/** Brokers of one cluster. */
+/** Brokers of one cluster; one more is not started. */
 export const CLUSTER_BROKERS_MAX = 64;
 
 /** How nodes are that other brokers have: names in one question, bytes of one answer, and for how long it is waited for. */

@@ -126,6 +126,20 @@ export function writeSmallFile(files: FileOps, path: string, content: Buffer, du
   files.rename(temporary, path);
 }
 
+/** The same, durable with its name when it resolves; whoever waits for the disk is a thread. */
+export async function replaceSmallFile(files: FileOps, path: string, content: Buffer): Promise<void> {
+  const temporary = `${path}.new`;
+  const fd = files.open(temporary, 'w+');
+  try {
+    writeAll(files, fd, [content], content.length, 0);
+    await files.sync(fd);
+  } finally {
+    files.close(fd);
+  }
+  files.rename(temporary, path);
+  await files.syncDirectory(dirname(path));
+}
+
 /** Writes all of it or throws. After a short write the rest is tried, whose error gives the reason. */
 export function writeAll(
   files: FileOps,

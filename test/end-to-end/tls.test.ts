@@ -14,6 +14,7 @@ import { command, type Running, run } from '../harness/bus/command.js';
 import { credentialIn } from '../harness/bus/token.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
 import { ownAddress } from '../harness/own-address.js';
+import { runs } from '../harness/runs.js';
 import { until } from '../harness/until.js';
 
 /** A mounted secret, as Kubernetes changes it: all of its files at once, by one link. */
@@ -169,8 +170,8 @@ class Node {
 }
 
 const SWAPS = 20;
-/** Long enough for a busy machine, short enough to wait for its end. */
-const NODE_LIFETIME_MS = 6_000;
+/** Long enough to start an agent on a busy machine, short enough to wait for its end; a minute where a test may take long. */
+const NODE_LIFETIME_MS = Math.min(runs(8_000), 60_000);
 
 test('certificates are swapped under load without a failure, while a node that joined renews its own', async (t) => {
   const bus = await started(t);

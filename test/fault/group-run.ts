@@ -85,8 +85,10 @@ export async function runGroupFaults(run: GroupRun): Promise<Outcome> {
       () => progress(members),
     );
     const events = sumReached(members, nodes) - first;
-    const perSecond = Math.round((events * 1000) / (performance.now() - firstMs));
-    note(`everybody has caught up: ${events} events since, ${perSecond} a second, ${await lag(cluster)}`);
+    const seconds = (performance.now() - firstMs) / 1000;
+    const perSecond = Math.round(events / seconds);
+    note(`everybody has caught up: ${events} events in ${seconds.toFixed(1)} s, ${perSecond} a second`);
+    note(await lag(cluster));
     note(`the lag is ${await gone(cluster)}, it was ${watch.end()}`);
     await Promise.all(members.map((member) => member.end('SIGTERM')));
     const lines = members.map((member) => ({ name: member.name, lines: member.lines() }));
@@ -212,7 +214,7 @@ async function onMember(kind: GroupFault, member: MemberProcess, run: GroupRun, 
     await sleep(random.between(run.memberTimeoutMs / 2, 2 * run.memberTimeoutMs));
     member.signal('SIGCONT');
   } else {
-    member.signal('SIGUSR2');
+    await member.beSlow();
     await sleep(run.commitTimeoutMs + 1_500);
   }
 }

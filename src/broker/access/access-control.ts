@@ -85,23 +85,35 @@ export class AccessControl {
    * @param verbs what is needed besides `groups`
    */
   group(caller: Caller, verbs: readonly Verb[], extent: GroupExtent): void {
+    this.#recorded(caller, 'groups', () => this.#checkGroup(caller, verbs, extent));
+  }
+
+  /** Whether the caller may have all of a group: to be asked beside a call, as nothing of it goes on record. */
+  mayHaveGroup(caller: Caller, verbs: readonly Verb[], extent: GroupExtent): boolean {
+    try {
+      this.#checkGroup(caller, verbs, extent);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #checkGroup(caller: Caller, verbs: readonly Verb[], extent: GroupExtent): void {
     const { name, topics, filter, includeSelf, globs, sinceNs } = extent;
     const wish: Wish = { verbs: [...verbs, 'groups'], topics, nodes: unboundedGlobs(globs), group: name };
-    this.#recorded(caller, 'groups', () => {
-      const grant = authorize(this.#policy(), caller.identity, { ...wish, sinceNs, nowNs: wallNowNs() });
-      const { filter: conjunct, floorNs, nodesWithin, nodesWithout } = grant;
-      const uncovered =
-        conjunct !== undefined && compileNamed({ topics, filter, includeSelf, conjunct }).canonical !== filter
-          ? `events that do not match ${conjunct}`
-          : !coversNodes(globs, nodesWithin, nodesWithout)
-            ? 'nodes beyond those that are granted'
-            : floorNs !== undefined && sinceNs < floorNs
-              ? `events from before ${timestampNsText(floorNs)}`
-              : undefined;
-      if (uncovered === undefined) return;
-      const message = `${describe(caller.identity)} may not use the group ${shown(name)}: it has ${uncovered}`;
-      throw new BackplaneError('permission_denied', message, { field: 'group' });
-    });
+    const grant = authorize(this.#policy(), caller.identity, { ...wish, sinceNs, nowNs: wallNowNs() });
+    const { filter: conjunct, floorNs, nodesWithin, nodesWithout } = grant;
+    const uncovered =
+      conjunct !== undefined && compileNamed({ topics, filter, includeSelf, conjunct }).canonical !== filter
+        ? `events that do not match ${conjunct}`
+        : !coversNodes(globs, nodesWithin, nodesWithout)
+          ? 'nodes beyond those that are granted'
+          : floorNs !== undefined && sinceNs < floorNs
+            ? `events from before ${timestampNsText(floorNs)}`
+            : undefined;
+    if (uncovered === undefined) return;
+    const message = `${describe(caller.identity)} may not use the group ${shown(name)}: it has ${uncovered}`;
+    throw new BackplaneError('permission_denied', message, { field: 'group' });
   }
 
   /** The request as far as it is granted. Throws what it is refused with. */

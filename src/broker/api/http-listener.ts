@@ -22,6 +22,7 @@ import {
   KEEPALIVE_MS,
   TLS_HANDSHAKE_MS,
 } from '../../limits.js';
+import { endClosedStreams } from '../../wire/grpc/closed-streams.js';
 import { guardConnections } from '../access/tls/connection-guard.js';
 import type { ServerTls } from '../access/tls/server-tls.js';
 import { connectionOf, noteSession } from './http/connection.js';
@@ -154,6 +155,7 @@ export class HttpListener {
     this.#sessions.set(session, socket);
     socket.once('close', () => this.#sessions.delete(session));
     noteSession(session, socket);
+    endClosedStreams(session);
     this.places.add(socket);
     // Idle, or with answers that nobody takes, which wait in memory; event streams have bounds of their own.
     session.setTimeout(this.#idleMs, () => {

@@ -30,6 +30,12 @@ export interface SharedState {
   /** The entry, as durable and as far as this broker has read; includes every change of its own that resolved. */
   get(key: string): StateEntry | undefined;
 
+  /**
+   * Whether there is an entry that a broker of another version wrote, and that this one cannot read. For get(), entries()
+   * and watch() it is not there; put() and delete() at a revision reject with unavailable.
+   */
+  isUnreadable(key: string): boolean;
+
   /** All entries whose key begins with `prefix`, in the order of their revisions. */
   entries(prefix: string): StateEntry[];
 

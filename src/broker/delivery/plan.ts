@@ -165,7 +165,7 @@ export class Planner {
   }
 
   #offsetNs(node: string): bigint {
-    return this.#registry.record(node)?.clock.windowOffsetNs ?? 0n;
+    return this.#registry.record(node)?.clockOffsetNs ?? 0n;
   }
 
   /**

@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { GROUP_COMMIT_LINGER_MS, RETRY_AFTER_MS } from '../../limits.js';
+import { GROUP_COMMIT_LINGER_MS, GROUPS_PARKED_BYTES_MAX, RETRY_AFTER_MS } from '../../limits.js';
 import { systemErrorCode } from '../../storage/file-ops.js';
 import type { SharedState, StateValue } from '../cluster/shared-state.js';
 import {
@@ -44,10 +44,16 @@ export class GroupStore {
   /** Records are asked for far more often than they change. */
   readonly #records = new WeakMap<StateValue, GroupRecord>();
 
+  /** By key, the bytes of what is parked, or is about to be. */
+  readonly #parkedBytes = new Map<string, number>();
+  readonly #parkedBytesMax: number;
+
   /** @param parkedState for parked cursors, which are long and seldom change: commits do not write them again */
-  constructor(state: SharedState, parkedState: SharedState) {
+  constructor(state: SharedState, parkedState: SharedState, parkedBytesMax = GROUPS_PARKED_BYTES_MAX) {
     this.#state = state;
     this.#parkedState = parkedState;
+    this.#parkedBytesMax = parkedBytesMax;
+    parkedState.watch(PARKED_PREFIX, ({ key, value }) => this.#countParked(key, value));
   }
 
   /** Seconds since 1970, by one clock for all brokers: epochs begin with them. */
@@ -58,6 +64,19 @@ export class GroupStore {
   get(name: string): GroupRecord | undefined {
     const entry = this.#state.get(groupKey(name));
     return entry && this.#parsed(entry.value);
+  }
+
+  /** Throws unavailable where there is a group of that name that only brokers of another version can read. */
+  checkReadable(name: string): void {
+    const cause = this.unreadable(name);
+    if (cause !== undefined) throw cause;
+  }
+
+  /** What checkReadable() throws. */
+  unreadable(name: string): BackplaneError | undefined {
+    if (!this.#state.isUnreadable(groupKey(name))) return undefined;
+    const message = `a broker of another version wrote the group ${name}, and this one cannot read it: ask another broker`;
+    return new BackplaneError('unavailable', message);
   }
 
   all(): GroupRecord[] {
@@ -111,7 +130,8 @@ export class GroupStore {
   }
 
   /**
-   * Changes what is written down, by slice, together. Does nothing for a group that was deleted.
+   * Changes what is written down, by slice, together. Does nothing for a group that was deleted, nor for a slice for which
+   * all groups together have no room: it is then as one with too many nodes.
    * @param changes from what is written down to what shall be, the newest first and at least one; called again with the
    * number of the try where another broker wrote meanwhile
    */
@@ -123,14 +143,30 @@ export class GroupStore {
   async #park(name: string, slice: number, change: ParkedChange): Promise<void> {
     const key = parkedKey(name, slice);
     for (let tries = 1; ; tries++) {
-      const revision = this.#parkedState.get(key)?.revision ?? 0;
+      const before = this.#parkedState.get(key);
+      const value = parkedValue(change(this.parked(name, slice), tries));
+      if (!this.#hasRoom(key, value)) return;
+      this.#countParked(key, value);
       try {
-        await this.#parkedState.put(key, parkedValue(change(this.parked(name, slice), tries)), revision);
+        await this.#parkedState.put(key, value, before?.revision ?? 0);
         return;
       } catch (cause) {
+        this.#countParked(key, before?.value);
         if (asBackplaneError(cause).code !== 'failed_precondition' || tries >= PARK_TRIES_MAX) throw cause;
       }
     }
+  }
+
+  #countParked(key: string, value: StateValue | undefined): void {
+    if (value === undefined) this.#parkedBytes.delete(key);
+    else this.#parkedBytes.set(key, parkedBytes(value));
+  }
+
+  #hasRoom(key: string, value: StateValue): boolean {
+    const [before = 0, after] = [this.#parkedBytes.get(key), parkedBytes(value)];
+    if (after <= before) return true;
+    const all = this.#parkedBytes.values();
+    return [...all].reduce((sum, bytes) => sum + bytes, after - before) <= this.#parkedBytesMax;
   }
 
   /** Forgets the parked cursors of a group. */
@@ -213,6 +249,10 @@ export class GroupStore {
       throw new BackplaneError('unavailable', message);
     }
   }
+}
+
+function parkedBytes(value: StateValue): number {
+  return parkedCursors(value).reduce((sum, { cursor, nodes }) => sum + cursor.length + nodes.length, 0);
 }
 
 function contended(name: string): BackplaneError {

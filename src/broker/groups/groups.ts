@@ -15,9 +15,9 @@ import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import { checkProfiles } from '../delivery/profiles.js';
 import type { MemberReading, Subscriptions } from '../delivery/subscriptions.js';
 import type { GroupTimes } from './group.js';
-import { LagFeed } from './group-lag.js';
 import { allTopics, cursorsUntilMs, type GroupRecord } from './group-record.js';
 import type { GroupStore } from './group-store.js';
+import { LagFeed } from './lag/lag-feed.js';
 import { LiveGroup } from './live-group.js';
 import { MemberStream } from './member-stream.js';
 import { windowFrom } from './places/slice-place.js';
@@ -45,7 +45,7 @@ export interface GroupsOptions {
   readonly presence: GroupPresence;
   readonly context: DeliveryContext;
   readonly subscriptions: Subscriptions;
-  readonly access: Pick<AccessControl, 'group'>;
+  readonly access: Pick<AccessControl, 'group' | 'mayHaveGroup'>;
   readonly times: GroupTimes;
   readonly retention: GroupRetention;
   readonly logger: Logger;
@@ -68,7 +68,9 @@ export class Groups {
   /** Call it before anything is appended to the logs. */
   constructor(options: GroupsOptions) {
     this.#options = options;
-    this.#lagFeed = new LagFeed(options.context.store.all(), () => [...this.#live.values()].map(({ lag }) => lag));
+    this.#lagFeed = new LagFeed(options.context.store.all(), options.context.documents.all(), () => {
+      return [...this.#live.values()].map(({ lag }) => lag);
+    });
     for (const record of options.store.all()) this.#restore(record);
     const { commitMs } = options.times;
     const sweepMs = Math.min(SWEEP_INTERVAL_MS_MAX, Math.max(20, Math.floor(commitMs / 10)));
@@ -88,8 +90,9 @@ export class Groups {
   /** Throws not_found. */
   get(name: string): LiveGroup {
     const live = this.#live.get(name);
-    if (live === undefined) throw new BackplaneError('not_found', `there is no group ${name}`, { field: 'group' });
-    return live;
+    if (live !== undefined) return live;
+    this.#options.store.checkReadable(name);
+    throw new BackplaneError('not_found', `there is no group ${name}`, { field: 'group' });
   }
 
   /**
@@ -191,7 +194,9 @@ export class Groups {
     this.#endedEpoch = Math.max(this.#endedEpoch, live.group.epochMax);
     if (this.#live.size === 0) this.#lagFeed.end();
     // Who came in while it was written down would wait for slices for ever.
-    live.group.endStreams(new BackplaneError('not_found', `the group ${live.group.name} was deleted`));
+    const { name } = live.group;
+    const deleted = new BackplaneError('not_found', `the group ${name} was deleted`);
+    live.group.endStreams(this.#options.store.unreadable(name) ?? deleted);
     live.end();
   }
 
@@ -265,6 +270,7 @@ export class Groups {
     onMade: () => void,
   ): Promise<LiveGroup> {
     const { store } = this.#options;
+    store.checkReadable(request.name);
     // A name that was mistyped makes no group of everything.
     if (request.whatItHas) {
       const message = `there is no group ${request.name}: who makes it says what it subscribes to (topics, or a filter)`;
@@ -318,10 +324,13 @@ export class Groups {
   /** A member shares all that its group has, from where it stands. */
   async #checkAccess(live: LiveGroup, caller: Caller): Promise<void> {
     const { record } = live;
+    const { access } = this.#options;
+    // Who may have it from its beginning may have it from anywhere. Else the logs are read for where it stands.
+    if (access.mayHaveGroup(caller, ['subscribe', 'history'], record)) return;
     const sinceNs = await live.standsNs();
     const readsPast = sinceNs < msToNs(record.createdMs);
     const verbs = ['subscribe', ...(readsPast ? (['history'] as const) : [])] as const;
-    this.#options.access.group(caller, verbs, { ...record, sinceNs });
+    access.group(caller, verbs, { ...record, sinceNs });
   }
 
   /** A group was made, changed or deleted, by whichever broker. */

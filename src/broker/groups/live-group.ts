@@ -12,18 +12,12 @@ import type { DeliveryContext } from '../delivery/planned-subscription.js';
 import type { Subscription } from '../delivery/subscription.js';
 import type { Subscriptions } from '../delivery/subscriptions.js';
 import { Group, type GroupParts } from './group.js';
-import { countLogged, GroupLag } from './group-lag.js';
 import { type GroupRecord, predicateOf } from './group-record.js';
+import { GroupLag } from './lag/group-lag.js';
+import { countUncommitted, passCommitted } from './lag/uncommitted.js';
 import type { MemberStream } from './member-stream.js';
 import { ParkedPlaces } from './places/parked-places.js';
-import {
-  offsetOf,
-  placeTimeNs,
-  type SliceOfGroup,
-  type SliceStart,
-  unparked,
-  windowFrom,
-} from './places/slice-place.js';
+import { placeTimeNs, type SliceOfGroup, type SliceStart, unparked, windowFrom } from './places/slice-place.js';
 import { partitionOfSlice, sliceOf } from './slice.js';
 import type { SliceLease } from './slice-lease.js';
 
@@ -71,7 +65,7 @@ export class LiveGroup {
     this.#predicate = predicateOf(record);
     this.aloneSinceMs = record.aloneSinceMs ?? Date.now();
     this.#sinceNs = record.sinceNs;
-    this.lag = new GroupLag(this.#count, this.#predicate.id, (node, watermarkNs) => this.#includes(node, watermarkNs));
+    this.lag = new GroupLag(this.#count, this.#predicate, (node, wallNs) => this.#includes(node, wallNs));
     const { store, context } = parts;
     const { name } = record;
     const isOthers = (slice: number) => this.group.isOthers(slice);
@@ -136,7 +130,7 @@ export class LiveGroup {
     const known = this.#known;
     this.#known = record;
     for (const [slice, { cursor }] of record.slices.entries()) {
-      if (cursor !== known.slices[slice]?.cursor) this.#passed(slice, cursor);
+      if (cursor !== known.slices[slice]?.cursor) passCommitted(this.lag, slice, cursor);
     }
     if (isOtherFilter(record, known)) this.#follow(record, (write) => this.#change(write));
     else if (isReset(record, known)) this.#follow(record, (write) => this.#restart(write));
@@ -180,9 +174,8 @@ export class LiveGroup {
       const released = this.#release;
       this.#release = undefined;
       this.#predicate = predicateOf(record);
-      this.#counts++;
-      this.lag.predicateId = this.#predicate.id;
-      this.lag.reset();
+      this.lag.reset(this.#predicate);
+      this.countLogged();
       const message = `the filter of group ${record.name} was changed: subscribe again`;
       this.group.endStreams(new BackplaneError('unavailable', message));
       if (released !== undefined) await this.#claim();
@@ -205,7 +198,7 @@ export class LiveGroup {
       const { name, sinceNs } = record;
       this.#applied = epochsOf(record);
       this.#sinceNs = sinceNs;
-      this.lag.reset();
+      this.lag.reset(this.#predicate);
       this.countLogged();
       this.group.endStreams(new BackplaneError('unavailable', `group ${name} was reset: subscribe again`));
     } finally {
@@ -245,38 +238,24 @@ export class LiveGroup {
     return (await Promise.all(times)).reduce((least, each) => (each < least ? each : least));
   }
 
-  /** Counts what the log has at this moment and is not committed. What comes later is counted as it comes. */
+  /** Counts what the logs have at this moment and is not committed. What comes later is counted as it comes. */
   countLogged(): void {
     const { context, logger } = this.#parts;
-    const { slices } = this.record;
     const own = ++this.#counts;
-    // A replay that goes on has no offset, and what it still brings comes from recorders.
-    const froms = slices.map(({ cursor }, slice) => {
-      return cursor === '' ? 0 : (offsetOf(cursor, slice) ?? Number.POSITIVE_INFINITY);
-    });
-    const stretches = context.store.all().map((log) => {
-      const its = froms.filter((_, slice) => partitionOfSlice(slice) === log.partition);
-      return { log, from: Math.max(log.firstOffset, Math.min(...its)), to: log.deliverableOffset };
-    });
-    const topics = new Set(this.#predicate.topics);
-    const counted = countLogged(this.lag, stretches, froms, topics, () => own === this.#counts);
-    counted
+    const goesOn = () => own === this.#counts;
+    countUncommitted(this.lag, context, this.#predicate, this.record, goesOn)
       .then(() => this.#passCommitted())
       .catch((cause) => logger.warn(`the lag of group ${this.group.name} is not known: ${cause}`));
   }
 
+  /** Of what was counted some was committed meanwhile. */
   #passCommitted(): void {
-    for (const [slice, { cursor }] of this.record.slices.entries()) this.#passed(slice, cursor);
+    for (const [slice, { cursor }] of this.record.slices.entries()) passCommitted(this.lag, slice, cursor);
   }
 
-  #passed(slice: number, cursor: string): void {
-    const offset = offsetOf(cursor, slice);
-    if (offset !== undefined) this.lag.committed(slice, offset);
-  }
-
-  #includes(node: string, watermarkNs: bigint): boolean {
-    const offsetNs = this.#parts.context.registry.record(node)?.clock.windowOffsetNs ?? 0n;
-    return this.nodes.matches(node) && watermarkNs >= this.#sinceNs + offsetNs;
+  #includes(node: string, wallNs: bigint): boolean {
+    const offsetNs = this.#parts.context.registry.record(node)?.clockOffsetNs ?? 0n;
+    return this.nodes.matches(node) && wallNs >= this.#sinceNs + offsetNs;
   }
 
   slice(slice: number): SliceOfGroup {

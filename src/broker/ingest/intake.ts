@@ -10,8 +10,10 @@ import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, INTAKE_SHARE_MIN, PARTITIONS, T
 type Task = (free: () => void) => void;
 
 interface Waiting {
+  /** Of the message alone. */
   readonly bytes: number;
   readonly task: Task;
+  readonly sinceMs: number;
 }
 
 interface Lane {
@@ -22,12 +24,15 @@ interface Lane {
   head: number;
 }
 
-/** What came since the load was asked for last. */
+/** What was taken in since the load was asked for last. */
 export interface IntakeLoad {
   readonly messages: number;
   readonly bytes: number;
-  /** Of the messages, those that had to wait. */
-  readonly waited: number;
+  /** From when each came to when it was in the log, of all messages together. */
+  readonly tookMs: number;
+  readonly seconds: number;
+  /** Share of that time in which this process had something to do, also where others had the processor. */
+  readonly busy: number;
 }
 
 export class Intake {
@@ -37,7 +42,9 @@ export class Intake {
   /** When the turn began that is under way; undefined: nothing was taken in since the event loop came round. */
   #turnSinceMs: number | undefined;
   #turnMs = TURN_MS_MAX;
-  #load = { messages: 0, bytes: 0, waited: 0 };
+  #load = { messages: 0, bytes: 0, tookMs: 0 };
+  #askedMs = performance.now();
+  #utilization = performance.eventLoopUtilization();
 
   /**
    * Runs the task at once, or in its turn: those of a partition in the order of the calls. Until then the caller must not
@@ -46,21 +53,21 @@ export class Intake {
    */
   take(partition: number, bytes: number, task: Task): void {
     const lane = this.#lanes[partition]!;
-    const waiting = { bytes: bytes + INTAKE_MESSAGE_BYTES, task };
-    this.#load.messages++;
-    this.#load.bytes += bytes;
+    const waiting = { bytes, task, sinceMs: performance.now() };
     if (!hasWaiting(lane) && lane.bytes < INTAKE_BYTES_MAX && !this.#isOver) this.#run(lane, waiting);
     else {
-      this.#load.waited++;
       lane.waiting.push(waiting);
       this.#begin();
     }
   }
 
   takeLoad(): IntakeLoad {
-    const load = this.#load;
-    this.#load = { messages: 0, bytes: 0, waited: 0 };
-    return load;
+    const [load, sinceMs, utilization] = [this.#load, this.#askedMs, this.#utilization];
+    this.#load = { messages: 0, bytes: 0, tookMs: 0 };
+    this.#askedMs = performance.now();
+    this.#utilization = performance.eventLoopUtilization();
+    const { utilization: busy } = performance.eventLoopUtilization(this.#utilization, utilization);
+    return { ...load, seconds: (this.#askedMs - sinceMs) / 1000, busy };
   }
 
   get #isOver(): boolean {
@@ -95,13 +102,16 @@ export class Intake {
     }
   }
 
-  #run(lane: Lane, { bytes, task }: Waiting): void {
-    lane.bytes += bytes;
+  #run(lane: Lane, { bytes, task, sinceMs }: Waiting): void {
+    lane.bytes += bytes + INTAKE_MESSAGE_BYTES;
     let isFree = false;
     task(() => {
       if (isFree) return;
       isFree = true;
-      lane.bytes -= bytes;
+      lane.bytes -= bytes + INTAKE_MESSAGE_BYTES;
+      this.#load.messages++;
+      this.#load.bytes += bytes;
+      this.#load.tookMs += performance.now() - sinceMs;
       if (isReady(lane)) this.#begin();
     });
   }

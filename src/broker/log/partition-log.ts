@@ -20,7 +20,7 @@ export interface LogEntry {
   readonly frame: Frame;
   /** Size of the encoded frame. */
   readonly bytes: number;
-  /** Time of the append, milliseconds since 1970. */
+  /** Time of the append by this broker's clock, milliseconds since 1970. */
   readonly appendedMs: number;
 }
 

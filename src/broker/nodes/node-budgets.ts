@@ -178,7 +178,7 @@ export class NodeBudgets {
 
   /** The budget in force for a node: its own settings, overridden by what was set for it, bounded by its share. */
   budget(record: NodeRecord, share = Number.POSITIVE_INFINITY): NodeBudget {
-    const own = record.hello?.budget;
+    const own = record.budget;
     const set = this.#set.get(record.name);
     const live = set?.liveBytesPerSecond ?? (Number(own?.liveBytesPerSecond ?? 0) || LIVE_BYTES_PER_SECOND_DEFAULT);
     return {

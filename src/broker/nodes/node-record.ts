@@ -6,11 +6,11 @@
 
 import type { TokenBucket } from '../../flow/token-bucket.js';
 import { NODE_KEPT_MS, NODE_RETURN_MS, NODE_SEEN_SAVE_MS, NODE_UNPROVEN_KEPT_MS } from '../../limits.js';
-import { type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
+import { type Budget, type Hello__Output, type NodeReport__Output, timestampToNs } from '../../wire/messages.js';
 import { laterPosition, type Position } from '../../wire/position.js';
+import { PeerClock } from '../peer-clock.js';
 import { type Hold, HoldSteps, type KeptHolds } from './asked/holds.js';
 import { NOTHING_WANTED, type Wanted, type WantedChange } from './asked/wanted.js';
-import { NodeClock } from './node-clock.js';
 import type { SavedNode } from './node-state.js';
 
 /** Number of unacknowledged interests that are remembered; acknowledgements of older ones are ignored. */
@@ -28,6 +28,20 @@ const REFUSAL_SHOWN_MS = 60_000;
 export interface Recorded {
   readonly from: { readonly seconds: string; readonly nanos: number };
   readonly all: boolean;
+}
+
+/** A node that another broker of the cluster has, or had, as that says. */
+export interface NodeElsewhere {
+  readonly recorderId: string;
+  readonly bootId: string;
+  readonly epoch: number;
+  /** Empty: it is not connected. */
+  readonly session: string;
+  readonly holds: HoldSteps;
+  readonly recorded?: Recorded | undefined;
+  readonly budget?: Budget | undefined;
+  /** By how much its clock is ahead of this broker's now, nanoseconds; undefined where that is not known. */
+  readonly clockOffsetNs?: (() => bigint) | undefined;
 }
 
 export interface Connection {
@@ -55,7 +69,10 @@ export class NodeRecord {
   connection: Connection | undefined;
   /** Its connection is to another broker of the cluster. */
   isElsewhere = false;
-  readonly clock = new NodeClock();
+  /** As this broker measured it. */
+  readonly clock = new PeerClock();
+  /** Its own budget, as it said last, here or to another broker. */
+  budget: Budget | undefined;
   uplinkBytes = 0;
   /** Token buckets that limit reading, kept over all sessions; unset before the first session. */
   meters: { readonly live: TokenBucket; readonly history: TokenBucket } | undefined;
@@ -77,15 +94,16 @@ export class NodeRecord {
   readonly errors = new Map<bigint, string>();
   /** By predicate, of a node that is, or was last, connected here. */
   readonly holds = new Map<bigint, Hold>();
-  /** Holds that were dropped, of what the node was asked and has not been told yet that it is not asked any more. */
-  readonly #leaving = new Map<bigint, Hold>();
   /** Of one that another broker has, what that says; else undefined. */
   steps: HoldSteps | undefined;
+  #clockElsewhere: NodeElsewhere['clockOffsetNs'];
   /** The latest position from which it answered that something holds. */
   heldTo: Position | undefined;
   #steps: { readonly wanted: Wanted; readonly steps: HoldSteps } | undefined;
   /** What the node was told last in this session. */
   #asked: { readonly generation: number; readonly wanted: Wanted } | undefined;
+  /** What was dropped since this node was told last. */
+  readonly #dropped = new Set<bigint>();
   /** What was told and is not acknowledged, and what each added that is still asked. */
   #pending: { readonly generation: number; readonly added: Set<bigint> }[] = [];
 
@@ -138,10 +156,16 @@ export class NodeRecord {
     return this.connection === undefined && nowMs - this.lastSeenMs > keptMs;
   }
 
+  /** By how much the node's clock is ahead of this broker's, nanoseconds, as far as that is more than a message travels. */
+  get clockOffsetNs(): bigint {
+    const elsewhere = this.steps === undefined ? undefined : this.#clockElsewhere;
+    return elsewhere === undefined ? this.clock.windowOffsetNs : elsewhere();
+  }
+
   /** When the node's recording begins, wall time of the broker; undefined until that is known. */
   get recordedFromNs(): bigint | undefined {
     const from = this.recorded?.from;
-    return from ? timestampToNs('recorded_from', from) - this.clock.windowOffsetNs : undefined;
+    return from ? timestampToNs('recorded_from', from) - this.clockOffsetNs : undefined;
   }
 
   /** Whether the node's whole recording is later than `timeNs`, wall time of the broker. */
@@ -158,12 +182,23 @@ export class NodeRecord {
     return refused || this.report?.degraded || this.hello?.degraded || [...this.errors.values()][0] || '';
   }
 
+  /** Takes what another broker says of it. */
+  learn({ recorderId, bootId, epoch, holds, recorded, budget, clockOffsetNs }: NodeElsewhere): void {
+    this.recorderId = recorderId;
+    this.bootId = bootId;
+    this.epoch = Math.max(this.epoch, epoch);
+    this.holds.clear();
+    this.steps = holds;
+    this.recorded = recorded;
+    this.budget = budget ?? this.budget;
+    this.#clockElsewhere = clockOffsetNs;
+  }
+
   /** Starts a session. Clears the state of the session before, because the node was asked for nothing in this one. */
   begin(connection: Connection): void {
     this.connection = connection;
     this.isElsewhere = false;
     this.#asked = undefined;
-    this.#leaving.clear();
     this.#pending = [];
     this.report = undefined;
     this.errors.clear();
@@ -175,13 +210,13 @@ export class NodeRecord {
    */
   narrow(wanted: Wanted): boolean {
     let dropped = false;
-    for (const [id, hold] of this.holds) {
+    for (const id of this.holds.keys()) {
       if (wanted.has(id)) continue;
       dropped = this.holds.delete(id) || dropped;
-      if (this.#asked?.wanted.has(id)) this.#leaving.set(id, hold);
+      this.#dropped.add(id);
     }
     if (dropped) this.#steps = undefined;
-    for (const id of this.errors.keys()) if (!wanted.has(id)) this.errors.delete(id);
+    for (const id of this.errors.keys()) if (!wanted.has(id) && this.errors.delete(id)) this.#dropped.add(id);
     return dropped;
   }
 
@@ -207,23 +242,11 @@ export class NodeRecord {
     return this.#steps.steps;
   }
 
-  /**
-   * To be called before the node is told what is wanted: what was dropped and is wanted again before the node was told so
-   * goes on to hold, as the node was asked all the time. It would not be told again, and never answer.
-   */
-  regain(wanted: Wanted): ReadonlySet<bigint> {
-    const regained = [...this.#leaving].filter(([id]) => wanted.has(id) && !this.holds.has(id));
-    this.#leaving.clear();
-    for (const [id, hold] of regained) this.holds.set(id, hold);
-    if (regained.length > 0) this.#steps = undefined;
-    return new Set(regained.map(([id]) => id));
-  }
-
   /** Returns what the node must be told; undefined when it was told the same in this session. */
   ask(wanted: Wanted, generation: number): Asked | undefined {
     const before = this.#asked;
     if (before?.wanted === wanted) return undefined;
-    const change = wanted.changeFrom(before?.wanted ?? NOTHING_WANTED);
+    const change = this.#withDropped(wanted, wanted.changeFrom(before?.wanted ?? NOTHING_WANTED));
     // It was told this before, or it has not been told that nothing is asked of it.
     if (before !== undefined && change.added.length + change.removed.length === 0) {
       this.#asked = { ...before, wanted };
@@ -237,6 +260,22 @@ export class NodeRecord {
       for (const id of oldest.added) this.#pending[0]!.added.add(id);
     }
     return before === undefined ? { kind: 'whole' } : { kind: 'change', base: before.generation, change };
+  }
+
+  /**
+   * What was dropped and is wanted again before the node was told of either is told as if it were new: for the node nothing
+   * has changed, so that it would never answer from where that holds.
+   */
+  #withDropped(wanted: Wanted, change: WantedChange): WantedChange {
+    if (this.#dropped.size === 0) return change;
+    const again = new Set([...this.#dropped].filter((id) => wanted.has(id)));
+    this.#dropped.clear();
+    if (again.size === 0) return change;
+    for (const { id } of change.added) again.delete(id);
+    return {
+      added: [...change.added, ...wanted.predicates.filter(({ id }) => again.has(id))],
+      removed: change.removed,
+    };
   }
 
   /**

@@ -21,11 +21,12 @@ import { comparePositions, laterPosition, type Position } from '../../wire/posit
 import type { SharedState } from '../cluster/shared-state.js';
 import { StateMirror } from '../cluster/state-mirror.js';
 import type { LogStore } from '../log/log-store.js';
+import { clocksDiffer } from '../peer-clock.js';
 import { type CoveredTopic, coveredTopics } from './asked/covered-topics.js';
-import type { Hold, HoldSteps } from './asked/holds.js';
+import type { Hold } from './asked/holds.js';
 import type { Interest } from './interest-book.js';
 import { checkHello, checkReport } from './node-checks.js';
-import { NodeRecord, type Recorded, type Refusal } from './node-record.js';
+import { type NodeElsewhere, NodeRecord, type Refusal } from './node-record.js';
 import type { NodeSession } from './node-session.js';
 import { interestEntries, nodeEntries, savedNodes } from './node-state.js';
 import { ReportedEvents } from './reported-events.js';
@@ -38,17 +39,6 @@ export interface Admission {
   readonly epochMin: number;
   /** Frames of earlier epochs are refused, because they belong to another recording. */
   readonly frameEpochMin: number;
-}
-
-/** A node that another broker of the cluster has, or had. */
-export interface NodeElsewhere {
-  readonly recorderId: string;
-  readonly bootId: string;
-  readonly epoch: number;
-  /** Empty: it is not connected. */
-  readonly session: string;
-  readonly holds: HoldSteps;
-  readonly recorded?: Recorded | undefined;
 }
 
 /**
@@ -137,19 +127,15 @@ export class NodeRegistry {
   }
 
   /** Takes what is known of a node from other brokers. One that is connected here is as this broker knows it. */
-  learn(node: string, { recorderId, bootId, epoch, session, holds, recorded }: NodeElsewhere): void {
+  learn(node: string, learnt: NodeElsewhere): void {
     if (this.#sessions.has(node)) return;
+    const { epoch, session, holds } = learnt;
     const record = this.#records.get(node) ?? this.#newRecord(node, undefined);
     const before = this.#elsewhere.get(node) ?? '';
     // Mostly it has answered to a new predicate, which concerns few.
     const isSame = session === before && record.epoch === epoch && record.steps !== undefined;
     const acknowledged = isSame ? holds.newSince(record.steps!, this.#book.forNode(node)) : undefined;
-    record.recorderId = recorderId;
-    record.bootId = bootId;
-    record.epoch = Math.max(record.epoch, epoch);
-    record.holds.clear();
-    record.steps = holds;
-    record.recorded = recorded;
+    record.learn(learnt);
     // Whoever appended its frames: it is kept for longer.
     record.delivered ||= this.coveredTo(node, Object.keys(TOPICS)) !== undefined;
     if (session !== before) {
@@ -237,6 +223,7 @@ export class NodeRegistry {
     record.recorderId = hello.recorderId;
     record.epoch = Math.max(epoch, epochMin);
     record.hello = hello;
+    record.budget = hello.budget ?? undefined;
     record.bootId = hello.bootId;
     record.peer = peer;
     if (hello.wallTime) record.clock.measured(timestampToNs('hello.wall_time', hello.wallTime));
@@ -318,12 +305,13 @@ export class NodeRegistry {
   /** Takes a node's report. Throws invalid_argument when it is out of bounds. */
   reported(record: NodeRecord, report: NodeReport__Output): void {
     checkReport(report);
-    const degradedBefore = record.degraded;
+    const { degraded: degradedBefore, clockOffsetNs: clockBefore } = record;
     this.reportedEvents.add(report, record.report);
     record.report = report;
     record.lastSeenMs = Date.now();
     if (report.wallTime) record.clock.measured(timestampToNs('report.wall_time', report.wallTime));
-    if (record.degraded !== degradedBefore) this.#changed(record.name);
+    const wasSet = clocksDiffer(record.clockOffsetNs, clockBefore);
+    if (wasSet || record.degraded !== degradedBefore) this.#changed(record.name);
   }
 
   /** Position up to which the log has a node's frames: the furthest of the given topics. */
@@ -417,14 +405,10 @@ export class NodeRegistry {
   #tell(record: NodeRecord, session: NodeSession): void {
     const { generation } = this.#book;
     const wanted = this.#book.forNode(record.name);
-    const regained = record.regain(wanted);
     const asked = record.ask(wanted, generation);
     if (asked?.kind === 'change' && record.hello?.interestChanges) {
       session.sendInterestChange(generation, asked.base, asked.change);
     } else if (asked !== undefined) session.sendInterest(generation, wanted.predicates);
-    if (regained.size === 0) return;
-    this.#scheduleSave();
-    this.#changed(record.name, regained);
   }
 
   #knownEpoch(record: NodeRecord): number {

@@ -18,6 +18,7 @@ import {
   UPLINK_WINDOW_BYTES_MIN,
   UPLINK_WINDOWS_BYTES_MAX,
 } from '../../limits.js';
+import { endClosedStreams } from './closed-streams.js';
 import { guardMessages } from './message-guard.js';
 import { SignsOfLife } from './signs-of-life.js';
 
@@ -71,6 +72,7 @@ export function setSessionWindow(
       const initialWindowSize = Math.max(UPLINK_WINDOW_BYTES_MIN, Math.floor(windowsBytesMax / places.size));
       if (initialWindowSize < UPLINK_WINDOW_BYTES) session.settings({ initialWindowSize });
       signs.add(session);
+      endClosedStreams(session);
       guardMessages(session, (busy) => (busy ? places.keep(session) : places.release(session)));
     });
     http2Server.on('connection', (socket: Socket) => {

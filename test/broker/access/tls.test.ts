@@ -300,6 +300,27 @@ test('one connection of HTTP/2 carries many event streams beside lists, and ends
   await until('none', async () => (await listed()) === 0);
 });
 
+test('a stream of HTTP/2 that its reader closes ends, also while what was written waits to be sent', async () => {
+  const token = bearer(harness.dataDir);
+  // Its streams take nothing, so that whatever is written is still waiting when they are closed.
+  const session = session2({ settings: { initialWindowSize: 0 } } as ConnectionOptions);
+  const listed = async () => identity((await http1('/v1/subscriptions', {}, token)).body).length;
+  for (const method of ['GET', 'POST']) {
+    const stream = session.request(
+      {
+        ...{ ':method': method, ':path': `/v1/events${method === 'GET' ? '?topic=process&follow=true' : ''}` },
+        ...{ 'content-type': 'application/json', ...token },
+      },
+      { endStream: method === 'GET' },
+    );
+    if (method === 'POST') stream.end('{"topics":["process"],"follow":true}');
+    await once(stream, 'response');
+    await until(`${method}: listed`, async () => (await listed()) === 1);
+    stream.close();
+    await until(`${method}: none`, async () => (await listed()) === 0);
+  }
+});
+
 test('events come by HTTP/2 as by HTTP/1.1, and what a stream holds back is bounded', async () => {
   const agent = await harness.agent('a');
   const token = bearer(harness.dataDir);

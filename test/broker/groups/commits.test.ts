@@ -8,10 +8,10 @@ import type { Sink } from '../../../src/broker/delivery/outlet.js';
 import type { DeliveryContext } from '../../../src/broker/delivery/planned-subscription.js';
 import type { Subscriptions } from '../../../src/broker/delivery/subscriptions.js';
 import { Group } from '../../../src/broker/groups/group.js';
-import { GroupLag } from '../../../src/broker/groups/group-lag.js';
 import { checkGroupState, type GroupRecord, predicateOf } from '../../../src/broker/groups/group-record.js';
 import { GroupStore } from '../../../src/broker/groups/group-store.js';
 import { Groups } from '../../../src/broker/groups/groups.js';
+import { GroupLag } from '../../../src/broker/groups/lag/group-lag.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
 import { ALONE } from '../../../src/broker/groups/presence/group-presence.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
@@ -112,7 +112,7 @@ test('a commit that is acknowledged is written, also where a later one with it i
 });
 
 test('of what the log had already only what is not committed counts, and its age', () => {
-  const lag = new GroupLag(8, 1n, (node) => node !== 'other');
+  const lag = new GroupLag(8, { id: 1n, documents: undefined }, (node) => node !== 'other');
   const at = (offset: number, node: string) => {
     const from = { ...ORIGIN, timeNs: BigInt(offset) };
     const frame = frameOver(
@@ -126,8 +126,8 @@ test('of what the log had already only what is not committed counts, and its age
   };
   const slice = sliceOf('a', 8);
   const froms = Array.from({ length: 8 }, (_, index) => (index === slice ? 5 : Number.POSITIVE_INFINITY));
-  for (const offset of [3, 4, 5, 6]) lag.logged(at(offset, 'a'), froms);
-  lag.logged(at(7, 'other'), froms);
+  for (const offset of [3, 4, 5, 6]) lag.frame('before', at(offset, 'a'), froms);
+  lag.frame('before', at(7, 'other'), froms);
   assert.deepEqual([lag.events, lag.sinceMs, lag.of(slice).events], [6, 5, 6]);
   lag.committed(slice, 6);
   assert.deepEqual([lag.events, lag.of(slice).sinceMs, lag.unattendedBytes], [3, 6, 0]);
@@ -208,8 +208,13 @@ test('two that make a group at once do not pass the bound on groups', async () =
   const book = newBook();
   const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
   const groups = new Groups({
-    ...{ store, presence: ALONE, access: { group: () => undefined }, logger: pino({ level: 'silent' }) },
-    context: { store: logs, registry, book } as unknown as DeliveryContext,
+    ...{
+      store,
+      presence: ALONE,
+      access: { group: () => undefined, mayHaveGroup: () => true },
+      logger: pino({ level: 'silent' }),
+    },
+    context: { store: logs, registry, book, documents: { all: () => [] } } as unknown as DeliveryContext,
     subscriptions: {} as Subscriptions,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },
     retention: { interestMs: 600_000, cursorsMs: 600_000 },
@@ -269,7 +274,7 @@ test('what a member must be granted is what the group stands at, not what it beg
   const registry = new NodeRegistry(book, logs, openState(dir), assert.fail);
   const groups = new Groups({
     ...{ store, presence: ALONE, logger: pino({ level: 'silent' }) },
-    access: { group: (_caller, verbs, { sinceNs }) => asked.push([verbs, sinceNs]) },
+    access: { mayHaveGroup: () => false, group: (_caller, verbs, { sinceNs }) => asked.push([verbs, sinceNs]) },
     context: { store: logs, documents, registry, book } as unknown as DeliveryContext,
     subscriptions: {} as Subscriptions,
     times: { memberMs: 10_000, commitMs: 300_000, revokeMs: 2_000 },

@@ -319,6 +319,16 @@ test('a member over HTTP/2 that is slow answers PINGs, and is not taken for one 
   server.close();
 });
 
+async function hasLag(group: string, events: number): Promise<void> {
+  let seen = '';
+  const isSo = async () => {
+    const answer = await fetch(`http://${harness.broker.httpAddress}/v1/groups/${group}`);
+    seen = ((await answer.json()) as { group: { lagEvents: string } }).group.lagEvents;
+    return seen === String(events);
+  };
+  await until(`a lag of ${events}`, isSo, () => seen);
+}
+
 test('what applications publish is shared by its keys, and resumed exactly, beside kernel events', async () => {
   const keys = range(0, 20).map((number) => `key-${number}`);
   const publisher = harness.publisher();
@@ -343,15 +353,22 @@ test('what applications publish is shared by its keys, and resumed exactly, besi
     const owner = second.slices.has(sliceOf(key, SLICES)) ? second : first;
     assert.ok(ids(owner).includes(`${key}:1`), 'all of a key comes to one');
   }
+  await hasLag('apps', keys.length + all([1]).length);
   await first.commit();
   await second.commit();
+  await hasLag('apps', 0);
   await sent(2);
   await until('the second', () => ids(first, second).length >= 2 * keys.length);
+  await hasLag('apps', keys.length);
   await harness.interestIsSaved();
   await harness.broker.abort();
   await harness.startBroker();
+  // As the log has it.
+  await hasLag('apps', keys.length);
   const after = new TestMember(harness, 'apps');
   await after.has(SLICES);
   await until('what is not committed', () => ids(after).length >= keys.length);
   assert.deepEqual(ids(after), keys.map((key) => `${key}:2`).sort());
+  await after.commit();
+  await hasLag('apps', 0);
 });

@@ -22,12 +22,12 @@ const cursorAt = (offset: number) => {
   return encodeCursor({ clusterId: '0123456789abcdef', predicateId: predicate.cursorId, places, nodes: [] })!;
 };
 
-async function opened(name: string) {
+async function opened(name: string, parkedBytesMax?: number) {
   const dir = scratchDirectory(name);
   const check = { check: checkGroupState };
   const groups = openState(dir, { name: 'groups', ...check });
   const parked = openState(dir, { name: 'parked', ...check });
-  const store = new GroupStore(groups, parked);
+  const store = new GroupStore(groups, parked, parkedBytesMax);
   const logs = await openLogs(join(dir, 'log'));
   const context = { store: logs, registry: { all: () => [] } } as unknown as PlaceContext;
   const slice = (slice: number) => ({ slice, predicate, matches: () => true });
@@ -103,6 +103,35 @@ test('of commits that are under way all places are there, and that of the last o
   assert.equal(after.isOpenBefore(SLICE, 100), false);
   await after.ahead([fourth!]);
   assert.deepEqual([of(first), of(second), of(fourth)], [10n, undefined, 40n]);
+  await logs.close();
+});
+
+test('where all groups together have no room for a place, commits go on without it', async () => {
+  const { store, parked, places: make, commit, logs } = await opened('parked-full', 20_000);
+  const nodes = 'A'.repeat(8_000);
+  const park = (slice: number, length: number) =>
+    store.park('g', new Map([[slice, () => [{ cursor: 'c', nodes: nodes.slice(0, length) }]]]));
+  await Promise.all([park(0, 8_000), park(1, 8_000), park(2, 8_000)]);
+  assert.deepEqual(
+    parked.entries('').map(({ key }) => key),
+    ['parked.g.0', 'parked.g.1'],
+  );
+  await park(2, 3_900);
+  const places = make();
+  await places.park(FADING);
+  const [first, second] = given(10, 20);
+  const of = (one: typeof first) => timeOf(places.of(SLICE, one!.committed.cursor));
+  (await places.ahead([first!]))();
+  await commit(first!.committed.cursor);
+  assert.equal(of(first), undefined);
+  await park(0, 100);
+  (await places.ahead([second!]))();
+  await commit(second!.committed.cursor);
+  assert.equal(of(second), 20n);
+  await store.unpark('g');
+  await park(1, 8_000);
+  await park(2, 8_000);
+  assert.equal(parked.entries('').length, 2);
   await logs.close();
 });
 

@@ -6,8 +6,9 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
 import { Client } from '../../../src/client/client.js';
 import type { SubscribeItem } from '../../../src/client/subscribe-item.js';
+import { nsToTimestamp } from '../../../src/wire/messages.js';
 import { Harness, range, until } from '../../harness/broker/harness.js';
-import type { TestAgent } from '../../harness/broker/test-agent.js';
+import { type TestAgent, TestRecorder } from '../../harness/broker/test-agent.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
 import { NatsServers } from '../../harness/nats/nats-servers.js';
 import { linkTo, makeTestCluster, openNatsState } from '../../harness/nats/state-under-test.js';
@@ -219,7 +220,9 @@ test('killed and retired brokers are left by cursor and position: each event onc
   ]);
 });
 
-test('a budget that is set at one broker holds at all, also for a session that begins later', { skip }, async () => {
+test("a node's own budget and clock are known at all brokers; a budget that is set holds at all, also later", {
+  skip,
+}, async () => {
   const other = new Harness();
   other.nats = harness.nats;
   await other.startBroker();
@@ -227,12 +230,23 @@ test('a budget that is set at one broker holds at all, also for a session that b
   try {
     const first = await harness.agent('a');
     first.kill();
-    const moved = await other.agent('a', first.recorder);
-    await client.setBudget({ nodes: ['a'], budget: { liveBytesPerSecond: 123_456 } });
+    const hourNs = 3_600_000_000_000n;
+    const nowNs = BigInt(Date.now()) * 1_000_000n;
+    const recorder = new TestRecorder('recorder-a', 1, nowNs + hourNs);
+    recorder.budget = { liveBytesPerSecond: 777_777, burstMs: 500 };
+    for (const pid of range(0, 3)) recorder.record('process.exec', pid);
+    const moved = await other.agent('a', recorder, { wallTime: nsToTimestamp(nowNs + hourNs) });
+    const listed = async () => (await fetch(`http://${harness.broker.httpAddress}/v1/budgets`)).text();
+    await until('its own budget is known', async () => /"liveBytesPerSecond":"777777"/.test(await listed()));
+    const replay = harness.subscribe({ topics: ['process'], since: '5m' });
+    await until('the end', () => replay.ended);
+    assert.deepEqual(replay.pids, range(0, 3), 'it is asked in the time of its own clock');
+    const { changes } = await client.setBudget({ nodes: ['a'], budget: { liveBytesPerSecond: 123_456 } });
+    assert.equal(changes?.[0]?.before?.liveBytesPerSecond, '777777');
     await until('the lease', () => moved.leases.includes(123_456));
     await other.broker.abort();
     await other.startBroker();
-    const again = await other.agent('a', first.recorder);
+    const again = await other.agent('a', recorder);
     await until('the lease of the new session', () => again.leases.includes(123_456));
   } finally {
     client.close();

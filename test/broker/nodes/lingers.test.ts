@@ -6,7 +6,14 @@ import { HoldSteps } from '../../../src/broker/nodes/asked/holds.js';
 import { LeastLinger } from '../../../src/broker/nodes/least-linger.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import type { NodeSession } from '../../../src/broker/nodes/node-session.js';
-import { INTAKE_REVIEW_SECONDS, KiB, LEAST_LINGER_MS_MAX } from '../../../src/limits.js';
+import {
+  INTAKE_AGAIN_SECONDS,
+  INTAKE_BEHIND_MS,
+  INTAKE_BUSY_MESSAGES_PER_SECOND,
+  INTAKE_REVIEW_SECONDS,
+  KiB,
+  LEAST_LINGER_MS_MAX,
+} from '../../../src/limits.js';
 import type { ControlResponse } from '../../../src/wire/messages.js';
 import { Harness } from '../../harness/broker/harness.js';
 import { helloOf } from '../../harness/broker/hello.js';
@@ -52,7 +59,7 @@ test('the shortest latency that anybody asks of a node is what it hears, until n
 test('the more nodes are connected, to whichever broker, the longer each gathers at least', async () => {
   const store = await openLogs(scratchDirectory('linger'));
   const registry = new NodeRegistry(newBook(), store, openState(scratchDirectory('linger')), assert.fail);
-  const idle = { messages: 100, bytes: 100 * KiB, waited: 0 };
+  const idle = { messages: 100, bytes: 100 * KiB, tookMs: 100 * 50, seconds: 2, busy: 0.3 };
   let load: IntakeLoad = idle;
   const least = new LeastLinger(registry, 1_000, { takeLoad: () => load });
   const told = new Map<string, number[]>();
@@ -76,19 +83,33 @@ test('the more nodes are connected, to whichever broker, the longer each gathers
   assert.equal(least.ms, 80);
   const look = (now: IntakeLoad) => {
     load = now;
-    for (let second = 0; second < INTAKE_REVIEW_SECONDS; second++) least.look();
+    // Not before they have gathered once as they were told.
+    const seconds = Math.max(INTAKE_REVIEW_SECONDS, Math.ceil(least.ms / 1000));
+    for (let second = 0; second < seconds; second++) least.look();
     return least.ms;
   };
-  // What they send has to wait.
-  const behind = { ...idle, waited: 60 };
-  assert.deepEqual([idle, behind, behind].map(look), [80, 160, 320]);
+  // A few moments of waiting are none; a node that has one on its way when it sends the next is behind.
+  const taking = (meanMs: number) => ({ ...idle, tookMs: idle.messages * meanMs });
+  const behind = taking(INTAKE_BEHIND_MS + 10);
+  assert.deepEqual([idle, taking(INTAKE_BEHIND_MS - 10), behind, behind].map(look), [80, 80, 160, 320]);
   assert.equal(told.get('n0')?.at(-1), 320);
-  // Full frames become no fewer, and some that wait are neither too many nor none.
+  // Full frames become no fewer, and what takes long against a second does not against what is gathered for four.
   assert.equal(look({ ...behind, bytes: 100 * 64 * KiB }), 320);
-  assert.equal(look({ ...idle, waited: 30 }), 320);
-  for (let times = 0; times < 10; times++) look(behind);
+  assert.deepEqual([taking(1_000), taking(1_000), taking(300), taking(700)].map(look), [640, 1_280, 1_280, 2_560]);
+  assert.deepEqual([taking(700), taking(300)].map(look), [2_560, 1_792]);
+  // One that is always busy has its nodes gather where they send many messages; rested, less again.
+  const busy = { ...taking(50), busy: 1 };
+  const many = 2 * INTAKE_BUSY_MESSAGES_PER_SECOND;
+  assert.deepEqual(
+    [busy, { ...busy, messages: many }, { ...idle, busy: 0.8 }, idle].map(look),
+    [1_792, 3_584, 3_584, 2_509],
+  );
+  for (let times = 0; times < 10; times++) look(taking(4_000));
   assert.equal(least.ms, LEAST_LINGER_MS_MAX);
+  // What was too little last is not tried again soon.
   for (let times = 0; times < 30; times++) look(idle);
+  assert.equal(least.ms, 3_513);
+  for (let times = 0; times < INTAKE_AGAIN_SECONDS; times++) look(idle);
   assert.equal(least.ms, 80);
   assert.ok(told.get('n0')!.at(-1)! <= 107);
   registry.close();

@@ -19,6 +19,7 @@ const PROGRAMS = 40;
 const KILLED_WITHIN_MS = 60;
 
 interface Program {
+  readonly pid: number;
   readonly text: string;
   readonly round: number;
   /** An agent that had begun to record was killed in its round: what it had read by then, and not written, is lost. */
@@ -40,11 +41,11 @@ test('programs that start while the agent is dead, and killed twice in its start
 }, async () => {
   const bus = await Bus.start();
   const mark = randomBytes(8).toString('hex');
-  const programs = new Map<number, Program>();
+  const programs: Program[] = [];
   const start = (round: number, when: string) => {
     for (let run = 0; run < PROGRAMS; run++) {
       const text = `${round} ${when} ${run}`;
-      programs.set(spawnSync('/bin/true', [mark, text]).pid, { text, round, mayLack: false });
+      programs.push({ pid: spawnSync('/bin/true', [mark, text]).pid, text, round, mayLack: false });
     }
   };
   const killed: { readonly round: number; readonly fromMs: number; readonly toMs: number }[] = [];
@@ -83,17 +84,22 @@ test('programs that start while the agent is dead, and killed twice in its start
     const begun = history.events.filter(({ type }) => type === 'host.start').map(({ time }) => Date.parse(time));
     for (const { round, fromMs, toMs } of killed)
       if (begun.some((atMs) => atMs >= fromMs && atMs <= toMs))
-        for (const program of programs.values()) if (program.round === round) program.mayLack = true;
-    const told = history.events.filter(
-      ({ type, process: found }) =>
-        type === 'process.exec' && found?.executable?.path === '/bin/true' && programs.has(found.pid),
-    );
+        for (const program of programs) if (program.round === round) program.mayLack = true;
+    // Without arguments a program is known by its pid, and that one may come again, of a stranger's program too.
+    const untold = new Set(programs);
+    const told = history.events.flatMap(({ type, process: found }) => {
+      if (type !== 'process.exec' || found?.executable?.path !== '/bin/true') return [];
+      const [, first, text] = found.commandArgs ?? [];
+      const ours = [...untold].find((each) =>
+        found.commandArgsMissed ? each.pid === found.pid : first === mark && each.text === text,
+      );
+      if (ours === undefined) return first === mark ? [`once more, or never begun: ${text}`] : [];
+      untold.delete(ours);
+      return [found.commandArgsMissed && !ours.mayLack ? `${ours.text} without its arguments` : ours.text];
+    });
     assert.deepEqual(
-      told.map(({ process: found }) => {
-        const { text, mayLack } = programs.get(found!.pid)!;
-        return found!.commandArgsMissed && mayLack ? text : found!.commandArgs?.[2];
-      }),
-      [...programs.values()].map(({ text }) => text),
+      told,
+      programs.map(({ text }) => text),
     );
   } finally {
     await bus.destroy();

@@ -289,7 +289,7 @@ const memberFreeze: Fault = (context) =>
 const memberSlow: Fault = (context) =>
   taking(context, context.cluster.members, async ({ name, process }) => {
     context.note(`${name} is slow for ${SLOW_MS} ms`);
-    process.signal('SIGUSR2');
+    await process.beSlow();
     await sleep(SLOW_MS);
   });
 

@@ -3,7 +3,7 @@
  * it is cut. Mounted by a test that is root, and removed behind it.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { scratchDirectory } from './scratch-directory.js';
 
@@ -12,7 +12,7 @@ const CUT = 'my $how = pack("I", 2); sysopen(DISK, $ARGV[0], 0) && ioctl(DISK, 0
 
 export class CutDisk {
   readonly dir: string;
-  #image: string;
+  readonly #image: string;
   readonly #removeAtExit = () => this.remove();
 
   constructor(bytes: number) {
@@ -37,15 +37,14 @@ export class CutDisk {
   }
 
   /**
-   * With what had been synced, in a copy: where another mount namespace was made meanwhile, which has the mount too, the
-   * file system that was cut lives on with its image. Nobody may have files of it open.
+   * With what had been synced. Nobody may have files of it open. What is mounted is a copy of it: the disk that was cut stays
+   * so as long as it is mounted anywhere, as in the mount namespace of another test that began meanwhile.
    */
   restore(): void {
     execFileSync('umount', [this.dir]);
-    const before = this.#image;
-    this.#image = `${before}+`;
-    execFileSync('cp', ['--sparse=always', before, this.#image]);
-    rmSync(before);
+    const copy = `${this.#image}.copy`;
+    execFileSync('cp', ['--sparse=always', this.#image, copy]);
+    renameSync(copy, this.#image);
     this.#mount();
   }
 

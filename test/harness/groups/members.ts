@@ -1,9 +1,11 @@
 /** Members of a group, each a process that notes what it was given (worker.ts). */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { until } from '../until.js';
 
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
 
@@ -85,6 +87,19 @@ export class MemberProcess {
 
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal);
+  }
+
+  /** It does nothing for a while, as soon as it has begun so far that it can be told. */
+  async beSlow(): Promise<void> {
+    const caught = (pid: number) => {
+      const [, mask = '0'] = /^SigCgt:\s*(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+      return (BigInt(`0x${mask}`) >> BigInt(constants.signals.SIGUSR2 - 1)) & 1n;
+    };
+    await until(
+      `that member ${this.name} runs`,
+      () => this.#child?.exitCode !== null || caught(this.#child.pid!) === 1n,
+    );
+    this.signal('SIGUSR2');
   }
 
   async end(signal: NodeJS.Signals): Promise<void> {

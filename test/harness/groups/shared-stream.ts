@@ -52,6 +52,10 @@ export class StreamView implements SharedState {
     return value === undefined ? undefined : { key, value, revision: revision! };
   }
 
+  isUnreadable(): boolean {
+    return false;
+  }
+
   entries(prefix: string) {
     return [...this.#entries.keys()].filter((key) => key.startsWith(prefix)).flatMap((key) => this.get(key) ?? []);
   }

@@ -1,6 +1,6 @@
 /**
  * Shared state of a single broker: a JSON file that is replaced as a whole. Changes that are asked for while a write is
- * under way, or in the same turn of the loop, are written together.
+ * under way, or in the same turn of the loop, are written together. Nothing else waits for the disk.
  *
  * File := { "version": 2, "revision": number, "entries": [key, revision, value][] }
  */
@@ -9,7 +9,7 @@ import * as z from 'zod';
 import { BackplaneError } from '../../../errors.js';
 import { STATE_BYTES_MAX } from '../../../limits.js';
 import { readBoundedFile } from '../../../storage/bounded-file.js';
-import { nodeFileOps, systemErrorCode, writeSmallFile } from '../../../storage/file-ops.js';
+import { type FileOps, nodeFileOps, replaceSmallFile, systemErrorCode } from '../../../storage/file-ops.js';
 import type { SharedState, StateChange, StateEntry, StateValue } from '../shared-state.js';
 import { putAside } from './put-aside.js';
 
@@ -24,6 +24,8 @@ export interface StateFileOptions {
   /** What it means that the file could not be read, for the end of a sentence. */
   readonly consequence: string;
   readonly warn: (message: string) => void;
+  /** Other file operations, for tests. */
+  readonly files?: FileOps;
 }
 
 interface Stored extends StateEntry {
@@ -56,11 +58,14 @@ export class StateFile implements SharedState {
   #revision = 0;
   #entries = new Map<string, Stored>();
   #waiting: Operation[] = [];
+  #writing: Promise<void> | undefined;
+  readonly #files: FileOps;
   readonly #watchers = new Set<Watcher>();
 
   /** Starts empty where there is no file, and where it is damaged: it is then put aside, and `warn` is called. */
   constructor(options: StateFileOptions) {
     this.place = path.join(options.dir, `${options.name}.json`);
+    this.#files = options.files ?? nodeFileOps;
     try {
       this.#load(options);
     } catch (cause) {
@@ -79,6 +84,11 @@ export class StateFile implements SharedState {
 
   get(key: string): StateEntry | undefined {
     return this.#entries.get(key);
+  }
+
+  /** A file with such an entry is put aside. */
+  isUnreadable(): boolean {
+    return false;
   }
 
   entries(prefix: string): StateEntry[] {
@@ -101,6 +111,11 @@ export class StateFile implements SharedState {
     return () => this.#watchers.delete(watcher);
   }
 
+  /** Resolves when nothing is being written. */
+  async settled(): Promise<void> {
+    await this.#writing;
+  }
+
   #load({ check, upgrade }: StateFileOptions): void {
     const file: unknown = JSON.parse(readBoundedFile(this.place, STATE_BYTES_MAX).toString('utf8'));
     if (z.object({ version: z.literal(1) }).safeParse(file).success) {
@@ -118,11 +133,18 @@ export class StateFile implements SharedState {
   #change(key: string, value: StateValue | undefined, expected: number | undefined): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ key, value, expected, resolve, reject });
-      if (this.#waiting.length === 1) queueMicrotask(() => this.#write());
+      this.#writing ??= this.#writeAll();
     });
   }
 
-  #write(): void {
+  async #writeAll(): Promise<void> {
+    // What is asked for in the same turn is written together.
+    await undefined;
+    while (this.#waiting.length > 0) await this.#write();
+    this.#writing = undefined;
+  }
+
+  async #write(): Promise<void> {
     const operations = this.#waiting;
     this.#waiting = [];
     const next = new Map(this.#entries);
@@ -145,7 +167,7 @@ export class StateFile implements SharedState {
       done.push(() => resolve(own));
     }
     try {
-      if (changes.length > 0) this.#replace(revision, next);
+      if (changes.length > 0) await this.#replace(revision, next);
     } catch (cause) {
       for (const { reject } of operations) reject(cause);
       return;
@@ -158,7 +180,7 @@ export class StateFile implements SharedState {
     for (const settle of done) settle();
   }
 
-  #replace(revision: number, entries: ReadonlyMap<string, Stored>): void {
+  async #replace(revision: number, entries: ReadonlyMap<string, Stored>): Promise<void> {
     const texts = Array.from(entries.values(), ({ text }) => text);
     const file = `{"version":2,"revision":${revision},"entries":[${texts.join(',\n')}]}\n`;
     const bytes = Buffer.byteLength(file);
@@ -167,8 +189,7 @@ export class StateFile implements SharedState {
       const message = `${this.place} must be at most ${STATE_BYTES_MAX} bytes, would be ${bytes}`;
       throw new BackplaneError('resource_exhausted', `${message}: forget nodes that are gone, or share filters`);
     }
-    writeSmallFile(nodeFileOps, this.place, Buffer.from(file), true);
-    nodeFileOps.syncDirectoryNow(path.dirname(this.place));
+    await replaceSmallFile(this.#files, this.place, Buffer.from(file));
   }
 }
 

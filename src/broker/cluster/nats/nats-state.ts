@@ -23,7 +23,7 @@ import { streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { SharedState, StateChange, StateEntry, StateValue } from '../shared-state.js';
 import { GuardedPublish, type LastMessage } from './guarded-publish.js';
-import { regression, type Slot, StateContents } from './state-contents.js';
+import { isUnreadable, regression, type Slot, StateContents } from './state-contents.js';
 import { StateSnapshot } from './state-snapshot.js';
 import { subjectOfKey, tickSubject } from './state-subject.js';
 
@@ -102,6 +102,11 @@ export class NatsState implements SharedState {
   get(key: string): StateEntry | undefined {
     const slot = this.#contents.slots.get(key);
     return slot && entryOf(slot);
+  }
+
+  isUnreadable(key: string): boolean {
+    const slot = this.#contents.slots.get(key);
+    return slot !== undefined && isUnreadable(slot);
   }
 
   entries(prefix: string): StateEntry[] {
@@ -282,6 +287,7 @@ export class NatsState implements SharedState {
       for (;;) {
         const slot = this.#contents.slots.get(key);
         const current = slot?.value === undefined ? 0 : slot.revision;
+        if (expected !== undefined && this.isUnreadable(key)) throw unreadable(key);
         if (expected !== undefined && expected !== current) throw changedMeanwhile(key);
         if (value === undefined && current === 0) return this.#contents.revision;
         const outcome = await attempt.run(after ?? slot?.revision ?? 0, slot?.ids);
@@ -360,6 +366,11 @@ export class NatsState implements SharedState {
 
 function entryOf({ key, value, revision }: Slot): StateEntry | undefined {
   return value === undefined ? undefined : { key, value, revision };
+}
+
+function unreadable(key: string): BackplaneError {
+  const message = `a broker of another version wrote ${key}, and this one cannot read it: ask another broker`;
+  return new BackplaneError('unavailable', message);
 }
 
 function changedMeanwhile(key: string): BackplaneError {

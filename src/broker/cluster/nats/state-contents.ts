@@ -15,7 +15,7 @@ export interface Slot extends MessageHead {
   readonly revision: number;
   /** By the server's clock. */
   readonly timeMs: number;
-  /** Undefined: it was deleted, or is not what a broker writes. */
+  /** Undefined: it was deleted, or is not what a broker of this version writes. */
   readonly value: StateValue | undefined;
   readonly bytes: number;
 }
@@ -95,6 +95,11 @@ export class StateContents {
       return { ...common, value: undefined };
     }
   }
+}
+
+/** Whether a broker wrote it, of another version: what anybody else wrote counts as nothing. */
+export function isUnreadable({ value, deleted, ids }: Slot): boolean {
+  return value === undefined && !deleted && ids.length > 0;
 }
 
 /**

@@ -135,6 +135,6 @@ export class DocumentSource implements HistorySource {
 }
 
 /** Undefined where topics of the log are wanted that nobody has named. */
-export function topicsRead({ topics }: WantedDocuments): readonly string[] | undefined {
+export function topicsRead({ topics }: Pick<WantedDocuments, 'topics'>): readonly string[] | undefined {
   return topics.some((topic) => topic.includes('*')) ? undefined : topics;
 }

@@ -25,7 +25,7 @@ export class FlooredRoute implements NodeRoute {
   }
 
   history(node: string, request: HistoryRequest): HistoryAnswer | undefined {
-    const floorNs = this.#floorNs + (this.#registry.record(node)?.clock.windowOffsetNs ?? 0n);
+    const floorNs = this.#floorNs + (this.#registry.record(node)?.clockOffsetNs ?? 0n);
     const { sinceNs } = request;
     return this.#route.history(node, {
       ...request,

@@ -177,7 +177,7 @@ export class LogDelivery {
 
   #delivered(node: string, { watermarkNs }: Frame): void {
     const { registry, delays } = this.#subscription.broker;
-    const atNs = watermarkNs - (registry.record(node)?.clock.windowOffsetNs ?? 0n);
+    const atNs = watermarkNs - (registry.record(node)?.clockOffsetNs ?? 0n);
     delays.delivered(Number(wallNowNs() - atNs) / 1e9);
   }
 

@@ -62,6 +62,16 @@ export function offsetOf(cursor: string, slice: number): number | undefined {
   }
 }
 
+/** Likewise of each log of documents, in the order of DOCUMENT_LOGS; undefined for one that the cursor does not name. */
+export function batchOffsetsOf(cursor: string): readonly (number | undefined)[] {
+  if (cursor === '') return [];
+  try {
+    return (decodeCursor(cursor).logs ?? []).map((place) => place?.offset);
+  } catch {
+    return [];
+  }
+}
+
 /**
  * Whether the log may forget a place: its offset, or the notes that its cursor names, which are older than the newest.
  * @param fading by partition, the offset before which the log may soon forget
@@ -113,8 +123,7 @@ export async function unparked(
   const { store, registry } = context;
   const state = decodeCursor(cursor);
   // By the node's own clock, as its answers are put in order.
-  const sinceCommit = (node: string) =>
-    keyAtTime(msToNs(committedMs) + (registry.record(node)?.clock.windowOffsetNs ?? 0n));
+  const sinceCommit = (node: string) => keyAtTime(msToNs(committedMs) + (registry.record(node)?.clockOffsetNs ?? 0n));
   const known = parked === undefined ? [] : decodeNote(Buffer.from(parked, 'base64')).nodes;
   const named = new Map(known.map((node) => [node.node, node]));
   const names = new Set([...named.keys(), ...allNodes(context, of)]);

@@ -10,8 +10,8 @@ import {
 } from '../../../limits.js';
 import { msToNs, nsToMs } from '../../../nanoseconds.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
-import { Marks, markOf } from '../jetstream/marks.js';
 import type { Missing } from '../jetstream/partition-fold.js';
+import { Marks, markOf } from '../tail/marks.js';
 import { BatchCache } from './batch-cache.js';
 import { DocumentBatch } from './document-batch.js';
 import {

@@ -5,16 +5,15 @@ import { DOCUMENT_CHECKPOINTS, LOG_STREAM_LOOK_MS, NATS_REQUEST_MS } from '../..
 import { type DocumentLogName, EVERY_APP_TOPIC } from '../../../wire/event/document-topics.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
-import { OrderedReader, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
-import { ReadWaits } from '../../nats/read-waits.js';
+import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS } from '../../nats/stream-form.js';
 import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { AppendBounds } from '../jetstream/appender.js';
 import type { CatchUpTurns } from '../jetstream/catch-up-turns.js';
-import { LeaderReader } from '../jetstream/leader-read.js';
-import { lostFrom, markAt } from '../jetstream/marks.js';
 import { scanStream } from '../jetstream/scan.js';
+import { markAt } from '../tail/marks.js';
+import { StreamTail } from '../tail/stream-tail.js';
 import { DocumentAppender } from './document-appender.js';
 import type { DocumentBatch, NewBatch } from './document-batch.js';
 import {
@@ -55,23 +54,15 @@ export class JetStreamDocumentLog implements DocumentLog {
   epoch = 0;
   /** Of the cluster. */
   identity = '';
-  /** Why the log is not read, in a sentence; undefined while it is. */
-  trouble: string | undefined;
   readonly #options: JetStreamDocumentLogOptions;
   readonly #stream: string;
   readonly #subjects: DocumentSubjects;
   readonly #appender: DocumentAppender;
   readonly #followers = new Set<DocumentFollower>();
-  readonly #waits = new ReadWaits(() => this.trouble);
+  readonly #tail: StreamTail;
   #info!: StreamInfo;
   #fold!: DocumentFold;
   #taken: { readonly first: number; readonly ends: TopicEnds } | undefined;
-  /** What is below it was told. */
-  #toldTo = 1;
-  /** Where the stream goes on with other messages, until that is told. */
-  #rewoundTo: number | undefined;
-  #reader: OrderedReader | undefined;
-  #leader: LeaderReader | undefined;
   #looks: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
   #closed = false;
@@ -100,6 +91,23 @@ export class JetStreamDocumentLog implements DocumentLog {
     const subjectOf = (topic: string) => this.#subjects.batch(topic);
     const own = { link, stream: this.#stream, bounds, subjectOf, appendMs: times?.appendMs };
     this.#appender = new DocumentAppender({ ...own, trouble: () => this.trouble });
+    this.#tail = new StreamTail({
+      ...{ link, stream: this.#stream, times, hasTicks: false },
+      place: () => this.#fold,
+      check: (info) => this.#check(info),
+      isAwaited: () => this.pending,
+      take: (message) => this.#take(message),
+      goBack: (info, lost) => this.#goBack(info, lost),
+      rewound: (offset) => this.#rewound(offset),
+      onTrouble: options.onTrouble,
+      failed: (cause) => this.#appender.fail(cause),
+      lost: options.onLost,
+    });
+  }
+
+  /** Why the log is not read, in a sentence; undefined while it is. */
+  get trouble(): string | undefined {
+    return this.#tail.trouble;
   }
 
   /** Of the oldest checkpoint, since what retention took before it is known by topic. */
@@ -109,7 +117,7 @@ export class JetStreamDocumentLog implements DocumentLog {
   }
 
   get deliverableOffset(): number {
-    return Math.max(this.#toldTo, this.#fold.next);
+    return this.#tail.deliverable;
   }
 
   get pending(): boolean {
@@ -181,7 +189,7 @@ export class JetStreamDocumentLog implements DocumentLog {
     if (offset > last + 1) {
       throw cursorInvalid(`cursor names offset ${offset} of the log of ${this.name}, which does not exist`);
     }
-    await this.#readUpTo(last, 10 * NATS_REQUEST_MS);
+    await this.#tail.readUpTo(last, performance.now() + 10 * NATS_REQUEST_MS);
   }
 
   async hasMark(offset: number, mark: number): Promise<boolean> {
@@ -217,76 +225,24 @@ export class JetStreamDocumentLog implements DocumentLog {
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#looks);
-    this.#leader?.close();
-    const cause = new BackplaneError('cancelled', 'the log is closed');
-    this.#fail(cause);
-    await this.#reader?.close();
+    await this.#tail.close();
     await this.#writing;
   }
 
   async #open(): Promise<void> {
-    const { link, times } = this.#options;
+    const { link } = this.#options;
     const info = await madeStream(link.manager, this.#stream);
     this.#check(info);
     this.epoch = Math.floor(Date.parse(info.created) / 1000);
     await this.#beginFold(info.state.last_seq + 1);
-    this.#toldTo = info.state.last_seq + 1;
-    const listener = {
-      begin: (stream: StreamInfo) => this.#begin(stream),
-      message: (message: StoredMessage) => {
-        this.#leader!.heard();
-        this.#take(message);
-      },
-      // Where it has less than was read, the next consumer finds out what it lost.
-      hasRead: ({ state }: StreamInfo) => {
-        const isAll = state.last_seq === this.#fold.next - 1;
-        this.#leader!.missed(!isAll);
-        return isAll;
-      },
-      trouble: (reason: string | undefined) => {
-        this.trouble = reason;
-        this.#options.onTrouble(reason);
-      },
-      gone: (reason: string) => this.#gone(new BackplaneError('failed_precondition', reason)),
-    };
-    this.#leader = new LeaderReader({
-      ...{ link, stream: this.#stream, place: () => this.#fold, hasTicks: false },
-      isAwaited: () => !this.#waits.isEmpty || this.pending,
-      take: (message) => this.#take(message),
-      failed: (cause) => this.#reader?.restart(cause.message),
-    });
-    this.#reader = new OrderedReader(link, this.#stream, listener, times);
     this.#looks = setInterval(() => this.#lookAgain(), LOG_STREAM_LOOK_MS).unref();
-    await this.#readUpTo(info.state.last_seq);
+    await this.#tail.open(info.state.last_seq);
   }
 
-  /** A consumer begins. Where the stream does not have what was read, the log goes back. */
-  async #begin(info: StreamInfo): Promise<number> {
-    try {
-      this.#check(info);
-    } catch (cause) {
-      throw new StreamGone((cause as Error).message);
-    }
-    await this.#leader!.beginning(() => this.#goBack(info));
-    // Perhaps no consumer can be made: then nobody else asks whether there is something to read.
-    this.#leader!.missed(info.state.last_seq >= this.#fold.next);
-    return this.#fold.next;
-  }
-
-  async #goBack(info: StreamInfo): Promise<void> {
-    const { link } = this.#options;
-    const { first_seq: first } = info.state;
-    const lost = await lostFrom(link, info, this.#fold.marks, this.#fold.next);
-    if (lost === undefined) {
-      // Retention took what was not read: what it was is known from a checkpoint only.
-      if (this.#fold.next < first) await this.#beginFold(Number.POSITIVE_INFINITY);
-      return;
-    }
-    await this.#beginFold(lost);
-    this.#toldTo = lost;
-    this.#rewoundTo = lost;
-    this.#fail(new BackplaneError('unavailable', `${this.#stream} has lost what it had from ${lost} on`));
-    this.#tellRewound(this.#fold.next);
+  async #goBack({ state }: StreamInfo, lost: number | undefined): Promise<void> {
+    if (lost !== undefined) await this.#beginFold(lost);
+    // Retention took what was not read: what it was is known from a checkpoint only.
+    else if (this.#fold.next < state.first_seq) await this.#beginFold(Number.POSITIVE_INFINITY);
   }
 
   /** Goes on from what the checkpoints say that are about what is before a sequence. */
@@ -306,26 +262,17 @@ export class JetStreamDocumentLog implements DocumentLog {
   }
 
   #take(message: StoredMessage): void {
-    this.#tellRewound(message.sequence);
     const taken = this.#fold.take(message);
     if (taken !== undefined) {
-      if (message.sequence >= this.#toldTo) for (const { stored } of this.#followers) stored(taken.batch);
+      if (message.sequence >= this.#tail.toldTo) for (const { stored } of this.#followers) stored(taken.batch);
       this.#appender.taken(taken);
     }
-    const { next } = this.#fold;
-    this.#toldTo = Math.max(this.#toldTo, next);
-    this.#waits.settle(next);
-    this.#tellRewound(next);
     this.#writeDueCheckpoint();
   }
 
-  /** Once what is left was read again. */
-  #tellRewound(next: number): void {
-    const end = this.#rewoundTo;
-    if (end === undefined || next < end) return;
-    this.#rewoundTo = undefined;
-    this.#options.onRewound(this.#stream, end);
-    for (const { rewound } of this.#followers) rewound?.(end);
+  #rewound(offset: number): void {
+    this.#options.onRewound(this.#stream, offset);
+    for (const { rewound } of this.#followers) rewound?.(offset);
   }
 
   #writeDueCheckpoint(): void {
@@ -347,35 +294,17 @@ export class JetStreamDocumentLog implements DocumentLog {
     const options = { headers, expect: { streamName: this.#stream }, timeout: NATS_REQUEST_MS };
     try {
       const { seq } = await this.#options.link.client.publish(this.#subjects.checkpoint, body, options);
-      await this.#readUpTo(seq, NATS_REQUEST_MS);
+      await this.#tail.readUpTo(seq, performance.now() + NATS_REQUEST_MS);
     } catch {
       // NATS is away; it is tried again after the next message.
     }
-  }
-
-  /** Rejects with unavailable where that takes too long. */
-  #readUpTo(sequence: number, waitMs?: number): Promise<void> {
-    if (this.#fold.next > sequence) return Promise.resolve();
-    const deadlineMs = waitMs === undefined ? undefined : performance.now() + waitMs;
-    return this.#waits.until(sequence, deadlineMs);
-  }
-
-  #fail(cause: BackplaneError): void {
-    this.#appender.fail(cause);
-    this.#waits.refuse(cause);
-  }
-
-  #gone(cause: BackplaneError): void {
-    this.trouble = cause.message;
-    this.#fail(cause);
-    this.#options.onLost(cause);
   }
 
   /** Asks what the stream holds now. */
   async look(): Promise<void> {
     const info = await streamInfo(this.#options.link.manager, this.#stream);
     // The reader looks itself, and ends where the stream is gone or another one.
-    if (info === undefined) this.#reader?.restart('the stream was not found');
+    if (info === undefined) this.#tail.restart('the stream was not found');
     else this.#info = info;
     this.#fold.forget(this.#info.state.first_seq);
   }

@@ -9,8 +9,8 @@ import { LOG_CATCH_UP_BATCH, LOG_CATCH_UP_BYTES_MAX, NATS_REQUEST_MS } from '../
 import type { NatsLink } from '../../nats/nats-link.js';
 import { type StoredMessage, StreamPull } from '../../nats/stream-pull.js';
 import type { LogItem } from '../partition-log.js';
+import { markOf } from '../tail/marks.js';
 import type { CatchUpTurns, TurnHolder } from './catch-up-turns.js';
-import { markOf } from './marks.js';
 import type { Missing } from './partition-fold.js';
 
 /** What a reader has to know of its log. */

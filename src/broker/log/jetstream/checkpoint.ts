@@ -10,6 +10,8 @@
 import type { MsgHdrs } from 'nats';
 import { LOG_CHECKPOINT_NODES_MAX } from '../../../limits.js';
 import { headers } from '../../nats/nats-library.js';
+import type { NatsLink } from '../../nats/nats-link.js';
+import { storedMessage } from '../../nats/stream-leader.js';
 import { CoveredPositions } from '../covered-positions.js';
 import { decodeCheckpoint, encodeCheckpoint } from '../embedded/log-record.js';
 
@@ -94,6 +96,37 @@ export class CheckpointIndex {
     this.#places = this.#places.filter(({ sequences }) => sequences.at(-1)! < end);
     this.#parts = [];
   }
+}
+
+/**
+ * What the newest checkpoint up to a sequence says that can be read; undefined where there is none. Rejects with unavailable
+ * where NATS does not answer.
+ */
+export async function standingAt(
+  link: NatsLink,
+  stream: string,
+  checkpoints: CheckpointIndex,
+  sequence: number,
+): Promise<Standing | undefined> {
+  for (let place = checkpoints.upTo(sequence); place !== undefined; place = checkpoints.upTo(place.before - 1)) {
+    const standing = await readCheckpoint(link, stream, place);
+    if (standing !== undefined) return standing;
+  }
+  return undefined;
+}
+
+/** Undefined where a part of it is gone, or is damaged. */
+async function readCheckpoint(
+  link: NatsLink,
+  stream: string,
+  { before, sequences }: CheckpointPlace,
+): Promise<Standing | undefined> {
+  const standing = { covered: new CoveredPositions(), lastOf: new Map<string, number>() };
+  for (const seq of sequences) {
+    const part = await storedMessage(link.manager, stream, { seq });
+    if (part === null || !readCheckpointPart(part, standing)) return undefined;
+  }
+  return { before, ...standing };
 }
 
 /** Reads one part into what is known; false where it is none. */

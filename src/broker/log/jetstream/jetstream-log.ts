@@ -18,13 +18,13 @@ import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
+import { markOf } from '../tail/marks.js';
+import { StreamTail } from '../tail/stream-tail.js';
 import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
-import { checkpointParts } from './checkpoint.js';
-import { markOf } from './marks.js';
+import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
 import { frameItem, PartitionFold, takeCover } from './partition-fold.js';
-import { PartitionTail } from './partition-tail.js';
 import { scanStream } from './scan.js';
 import { readSilences, Silences } from './silences.js';
 import { partitionForm } from './streams.js';
@@ -65,13 +65,15 @@ export class JetStreamLog implements PartitionLog {
   readonly #subjects: PartitionSubjects;
   readonly #form: StreamForm;
   readonly #fold: PartitionFold;
-  readonly #tail: PartitionTail;
+  readonly #tail: StreamTail;
   readonly #appender: Appender;
   readonly #followers = new Set<Follower>();
   readonly #silences = new Silences();
   readonly #growing: ((bytes: number) => void)[] = [];
   /** Whether frames are read with their bodies: while somebody follows, and for some time after. */
   #withBodies = false;
+  /** Whether the consumer gives them. */
+  #readsBodies = false;
   #lingering: NodeJS.Timeout | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
   #state: StreamInfo['state'] | undefined;
@@ -103,13 +105,16 @@ export class JetStreamLog implements PartitionLog {
     this.#subjects = new PartitionSubjects(cluster, partition);
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
-    this.#tail = new PartitionTail({
-      ...{ link, stream: this.#stream, fold: this.#fold, times: options.times },
+    this.#tail = new StreamTail({
+      ...{ link, stream: this.#stream, times: options.times, hasTicks: true },
+      place: () => this.#fold,
       check: (info) => this.#check(info),
-      withBodies: () => this.#withBodies,
-      stored: (message) => this.#stored(message),
-      ticked: (message) => this.#ticked(message),
-      tell: (item) => this.#tell(item),
+      headersOnly: () => {
+        this.#readsBodies = this.#withBodies;
+        return !this.#readsBodies;
+      },
+      take: (message, isLeaders) => this.#take(message, isLeaders ? this.#withBodies : this.#readsBodies),
+      goBack: (info, lost) => this.#goBack(info, lost),
       rewound: (offset) => this.#rewound(offset),
       lost: options.onLost,
     });
@@ -210,9 +215,9 @@ export class JetStreamLog implements PartitionLog {
         this.firstOffset,
       );
     }
-    const standing = await this.#tail.standingAt(offset);
-    const before = standing?.covered ?? new CoveredPositions();
     const { link } = this.#options;
+    const standing = await standingAt(link, this.#stream, this.#fold.checkpoints, offset);
+    const before = standing?.covered ?? new CoveredPositions();
     const range = { stream: this.#stream, from: standing?.before ?? this.firstOffset, to: offset };
     await scanStream(link, { ...range, headersOnly: true }, ({ subject, headers }) => {
       const read = this.#subjects.read(subject);
@@ -236,7 +241,7 @@ export class JetStreamLog implements PartitionLog {
   }
 
   markBefore(offset: number): number | undefined {
-    return this.#fold.marks.of(offset - 1);
+    return this.#fold.markBefore(offset);
   }
 
   async hasMark(offset: number, mark: number): Promise<boolean> {
@@ -264,7 +269,7 @@ export class JetStreamLog implements PartitionLog {
         missing: () => this.#fold.missing,
         read: (message) => {
           const read = this.#subjects.read(message.subject);
-          return frameItem(message, read.kind === 'frame' ? read.node : '');
+          return frameItem(message, read.kind === 'frame' ? read.node : '', this.#fold.clock);
         },
       },
       fromOffset,
@@ -323,7 +328,8 @@ export class JetStreamLog implements PartitionLog {
     await scanStream(link, { ...range, filter: this.#subjects.checkpoint }, ({ sequence, headers }) => {
       this.#fold.checkpoints.take(sequence, headers);
     });
-    await this.#tail.open(info.state);
+    this.#fold.restart(await this.#standingBefore(last + 1, first));
+    await this.#tail.open(last);
     this.#every(times?.tickMs ?? TICK_MS, () => this.#tick());
     this.#every(LOG_STREAM_LOOK_MS, () => this.#lookAgain());
   }
@@ -359,10 +365,36 @@ export class JetStreamLog implements PartitionLog {
     this.#bytesMax = info.config.max_bytes;
     this.#ageMsMax = info.config.max_age / NATS_NS_PER_MS;
     this.#state = info.state;
-    this.#fold.checkpoints.forget(info.state.first_seq);
+    this.#fold.looked(info);
   }
 
+  #take(message: StoredMessage, withBodies: boolean): void {
+    this.#fold.take(message, {
+      withBodies,
+      stored: (frame) => this.#stored(frame),
+      ticked: (tick) => this.#ticked(tick),
+      tell: (item) => this.#tell(item),
+    });
+  }
+
+  async #goBack({ state }: StreamInfo, lost: number | undefined): Promise<void> {
+    if (lost === undefined) return;
+    this.#fold.checkpoints.cut(lost);
+    const standing = await this.#standingBefore(lost, state.first_seq);
+    // In one step: what is known of messages and how far nodes reach must not be of two logs.
+    this.#fold.cut(lost);
+    this.#fold.restart(standing);
+  }
+
+  /** What holds before a sequence or earlier, from the newest checkpoint that can be read. */
+  async #standingBefore(sequence: number, first: number): Promise<Standing> {
+    const standing = await standingAt(this.#options.link, this.#stream, this.#fold.checkpoints, sequence);
+    return standing ?? { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() };
+  }
+
+  /** Tells what was not told before. */
   #tell(item: LogItem): void {
+    if ((item.kind === 'frame' ? item.offset : item.offsetFrom) < this.#tail.toldTo) return;
     if (item.kind !== 'frame') this.#lost({ kind: 'passed', offsetFrom: item.offsetFrom, offsetTo: item.offsetTo });
     else for (const { listener } of this.#followers) listener(item);
   }

@@ -2,17 +2,20 @@
  * What the messages of a partition's stream say, taken one after the other. Every broker takes the same messages in the
  * same order and applies the same rule (see chain.ts), so that all know the same, whoever appended what.
  */
+import type { StreamInfo } from '@nats-io/jetstream';
 import type { MsgHdrs } from 'nats';
 import { LOG_DAMAGES_MAX, LOG_LOST_ENDS_MAX } from '../../../limits.js';
 import { nsToMs } from '../../../nanoseconds.js';
 import { decodeFrame } from '../../../wire/frame/frame.js';
+import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
+import { PeerClock } from '../../peer-clock.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { LogItem } from '../partition-log.js';
 import { RecentCovers } from '../recent-covers.js';
+import { Marks, markOf } from '../tail/marks.js';
 import { CheckpointIndex, type Standing } from './checkpoint.js';
 import { type Cover, readCover } from './frame-headers.js';
-import { Marks, markOf } from './marks.js';
 import type { PartitionSubjects } from './subjects.js';
 
 /** Sequences that the stream does not have, or whose messages cannot be read. */
@@ -42,6 +45,8 @@ export interface FoldListener {
 
 export class PartitionFold {
   readonly marks = new Marks();
+  /** Of the servers, by which messages have their times. */
+  readonly clock = new PeerClock();
   readonly checkpoints = new CheckpointIndex();
   /** The sequence that is due next. */
   next = 1;
@@ -63,6 +68,12 @@ export class PartitionFold {
     this.#subjects = subjects;
   }
 
+  /** Takes what the stream's leader says of it now. */
+  looked({ state, ts }: StreamInfo): void {
+    this.checkpoints.forget(state.first_seq);
+    if (ts !== undefined) this.clock.measured(timeNsOf(ts));
+  }
+
   /** Goes on from here; what was taken before is forgotten. */
   restart({ before, covered, lastOf }: Standing): void {
     this.next = before;
@@ -79,6 +90,15 @@ export class PartitionFold {
     this.marks.cut(end);
     this.checkpoints.cut(end);
     this.missing = this.missing.filter(({ to }) => to <= end);
+  }
+
+  /** Of the message before a sequence; of one that the stream lost until all know that. Undefined where it is not known. */
+  markBefore(offset: number): number | undefined {
+    const known = this.marks.of(offset - 1);
+    if (known !== undefined || offset <= this.next) return known;
+    for (const { begin, marks } of this.#lostEnds.toReversed())
+      if (offset > begin && marks[offset - 1 - begin]) return marks[offset - 1 - begin];
+    return undefined;
   }
 
   /**
@@ -135,7 +155,7 @@ export class PartitionFold {
     }
     stored(message);
     if (!withBodies) return;
-    const item = frameItem(message, read.node);
+    const item = frameItem(message, read.node, this.clock);
     if (item.kind !== 'frame') this.#miss({ from: sequence, to: sequence + 1, message: 'its frame cannot be read' });
     tell(item);
   }
@@ -147,10 +167,11 @@ export class PartitionFold {
 }
 
 /** A frame as readers get it, or that it cannot be read. */
-export function frameItem({ sequence: offset, data, timeNs }: StoredMessage, node: string): LogItem {
+export function frameItem({ sequence: offset, data, timeNs }: StoredMessage, node: string, clock: PeerClock): LogItem {
   try {
     const frame = decodeFrame(ownBytes(data));
-    return { kind: 'frame', offset, node, frame, bytes: data.length, appendedMs: nsToMs(timeNs) };
+    const appendedMs = nsToMs(timeNs - clock.windowOffsetNs);
+    return { kind: 'frame', offset, node, frame, bytes: data.length, appendedMs };
   } catch (cause) {
     return { kind: 'damage', offsetFrom: offset, offsetTo: offset + 1, message: (cause as Error).message };
   }

@@ -1,16 +1,20 @@
 /**
  * Which brokers are alive, by what each says of itself.
  *
- * broker.NAME -> { beat, nodes, bytesPerSecond, address, version, retired }     written every few seconds; `beat` grows
+ * broker.NAME -> { beat, wallMs, nodes, bytesPerSecond, address, version, retired }     written every few seconds; `beat` grows
  *
  * What a broker said holds for one lease from when it was read here, by this broker's own clock: others' clocks may be an
  * hour off. While nothing can be read nobody is taken for dead.
  */
 import * as z from 'zod';
 import { BROKER_LEASE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
+import { msToNs } from '../../../nanoseconds.js';
 import type { SharedState, StateChange } from '../../cluster/shared-state.js';
+import { PeerClock } from '../../peer-clock.js';
 
 const PREFIX = 'broker.';
+/** Brokers that start at once do not see each other, so somewhat more than may begin are known. */
+const EXCESS = 2;
 /** A process that did nothing for this part of a lease cannot say who was silent. */
 const STANDSTILLS_PER_LEASE = 3;
 const whole = z.number().int().nonnegative();
@@ -22,6 +26,8 @@ const schema = z.object({
   address: text,
   version: text,
   retired: z.boolean().default(false),
+  // Version 0.1 did not say it.
+  wallMs: whole.optional(),
 });
 
 /** What a broker says of itself. */
@@ -45,6 +51,7 @@ interface Heard {
   readonly known: KnownBroker;
   readonly beat: number;
   untilMs: number;
+  readonly clock: PeerClock;
 }
 
 /** Throws for what no broker writes. */
@@ -63,6 +70,8 @@ export class BrokerLeases {
   readonly #caughtUp: () => Promise<void>;
   /** When leases were looked at last. */
   #lookedMs: number | undefined;
+  /** What is there at the start was written some time ago, and says nothing of the writer's clock. */
+  #readsNow = false;
   #beat = 0;
   /** When this broker's own lease ends, as the others see it at the earliest. */
   #ownUntilMs = Number.NEGATIVE_INFINITY;
@@ -84,13 +93,14 @@ export class BrokerLeases {
     this.#now = now;
     this.#leaseMs = leaseMs;
     state.watch(PREFIX, (change) => this.#changed(change));
+    this.#readsNow = true;
   }
 
   /** Says that this broker is alive, and how it is. */
   async beat(signs: BrokerSigns): Promise<void> {
     this.#beat++;
     const saidMs = this.#now();
-    await this.#state.put(PREFIX + this.#own, { beat: this.#beat, ...signs });
+    await this.#state.put(PREFIX + this.#own, { beat: this.#beat, wallMs: Date.now(), ...signs });
     // The others took it for dead: they may have given away what it had, and it may not know yet.
     if (!this.holds) await this.#caughtUp();
     const { holds } = this;
@@ -111,6 +121,11 @@ export class BrokerLeases {
   /** This broker's own lease counts as any other's. */
   alive(broker: string): boolean {
     return this.#heard.has(broker);
+  }
+
+  /** By how much another broker's clock is ahead of this one's, nanoseconds; 0 where that is not known. */
+  clockOffsetNs(broker: string): bigint {
+    return this.#heard.get(broker)?.clock.windowOffsetNs ?? 0n;
   }
 
   /** Whether nothing is left of it: its lease ended, and no sign of life had come when that was written down. */
@@ -138,6 +153,18 @@ export class BrokerLeases {
         resolve(beat !== undefined);
       });
     });
+  }
+
+  /**
+   * Whether one more broker may begin. Resolves once it is certain: where there are too many, some may only have left a
+   * lease.
+   */
+  async hasRoom(): Promise<boolean> {
+    while (this.#heard.size >= CLUSTER_BROKERS_MAX) {
+      const lives = await Promise.all(Array.from(this.#heard.keys(), (broker) => this.stillBeats(broker)));
+      if (lives.every(Boolean)) return false;
+    }
+    return true;
   }
 
   /** Number of other brokers that take agents and subscribers. */
@@ -180,10 +207,12 @@ export class BrokerLeases {
   #changed({ key, value }: StateChange): void {
     const broker = key.slice(PREFIX.length);
     if (value === undefined) this.#heard.delete(broker);
-    else if (this.#heard.has(broker) || this.#heard.size < CLUSTER_BROKERS_MAX) {
-      const { beat, ...signs } = schema.parse(value);
+    else if (this.#heard.has(broker) || this.#heard.size < EXCESS * CLUSTER_BROKERS_MAX) {
+      const { beat, wallMs, ...signs } = schema.parse(value);
       const untilMs = this.#now() + this.#leaseMs;
-      this.#heard.set(broker, { known: { broker, ...signs }, beat, untilMs });
+      const clock = this.#heard.get(broker)?.clock ?? new PeerClock();
+      if (wallMs !== undefined && this.#readsNow) clock.measured(msToNs(wallMs));
+      this.#heard.set(broker, { known: { broker, ...signs }, beat, untilMs, clock });
     }
     this.#tell();
   }

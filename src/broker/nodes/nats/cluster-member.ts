@@ -1,7 +1,8 @@
 /** One broker among those of its cluster: what all ask of nodes, which brokers are alive, and where nodes are. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { BackplaneError } from '../../../errors.js';
 import { everySecond } from '../../../flow/long-timer.js';
-import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS } from '../../../limits.js';
+import { BROKER_HEARTBEAT_MS, BROKER_LEAVE_MS, CLUSTER_BROKERS_MAX } from '../../../limits.js';
 import type { Node } from '../../../wire/messages.js';
 import { checkVersions } from '../../../wire/protocol.js';
 import type { NatsState } from '../../cluster/nats/nats-state.js';
@@ -131,8 +132,9 @@ export class ClusterMember {
   }
 
   /**
-   * Rejects with failed_precondition where a broker of the cluster is of a version that does not work with this one. One
-   * that was killed is known as long as its lease lasts: until then this waits for a sign of life.
+   * Rejects with failed_precondition where a broker of the cluster is of a version that does not work with this one, and
+   * resource_exhausted where there are as many as a cluster can have. One that was killed is known as long as its lease
+   * lasts: until then this waits for a sign of life.
    */
   async fits(version: string): Promise<void> {
     for (const { broker, address, version: theirs } of this.#leases.all()) {
@@ -144,6 +146,10 @@ export class ClusterMember {
         if (await this.#leases.stillBeats(broker)) throw cause;
       }
     }
+    if (await this.#leases.hasRoom()) return;
+    const { length } = this.#leases.all();
+    const message = `cluster ${this.#options.cluster} has ${length} brokers and can have ${CLUSTER_BROKERS_MAX} at most`;
+    throw new BackplaneError('resource_exhausted', `${message}: stop another one first`);
   }
 
   /** From now on the others know that this broker takes agents and subscribers. */

@@ -2,7 +2,8 @@
  * What the brokers of a cluster tell each other of their nodes: where each is (node-places.ts), and from which position its
  * frames in the log are complete for what it is asked.
  *
- * holds.NAME     -> { steps, not, broker, recorded }     by the broker that has the node; `recorded`: from when it has what
+ * holds.NAME     -> { steps, not, broker, recorded, budget, clockNs }     by the broker that has the node; `recorded`: from when
+ *                   it has what; `budget`: its own; `clockNs`: by how much its clock is ahead of that broker's
  *
  * A hold is worth something only while the node is asked for the predicate without a break. All brokers read claims, and this,
  * in one order: a step says what it says of predicates that have been asked for since a change of the claims, which its
@@ -12,7 +13,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import { everyOne } from '../../../flow/every-step.js';
 import { BROKER_LEAVE_MS, HOLDS_LINGER_MS, STATE_AGAIN_MS } from '../../../limits.js';
+import type { Budget } from '../../../wire/messages.js';
 import type { SharedState, StateChange, StateValue } from '../../cluster/shared-state.js';
+import { clocksDiffer } from '../../peer-clock.js';
 import { HoldSteps, holdStepsSchema } from '../asked/holds.js';
 import type { Recorded } from '../node-record.js';
 import type { NodeRegistry } from '../node-registry.js';
@@ -25,15 +28,31 @@ const timestamp = z.object({
   seconds: z.string().regex(/^\d{1,12}$/),
   nanos: z.number().int().min(0).max(999_999_999),
 });
+const rate = z.string().regex(/^\d{1,20}$/);
+const RATES = { liveBytesPerSecond: rate, liveEventsPerSecond: rate, historyBytesPerSecond: rate };
 const schema = holdStepsSchema.extend({
   broker: z.string(),
   recorded: z.object({ from: timestamp, all: z.boolean() }).optional(),
+  // Version 0.1 did not say these two.
+  budget: z.object({ ...RATES, burstMs: z.number().int().nonnegative() }).optional(),
+  clockNs: z
+    .string()
+    .regex(/^-?\d{1,19}$/)
+    .optional(),
 });
 
 interface Said {
   readonly broker: string;
   readonly steps: HoldSteps;
   readonly recorded: Recorded | undefined;
+  readonly budget: Budget | undefined;
+  readonly clockNs: bigint | undefined;
+}
+
+interface Written {
+  readonly session: string;
+  readonly text: string;
+  readonly clockNs: bigint;
 }
 
 /** What the registry was told last of a node: it tells all who follow it. */
@@ -62,7 +81,7 @@ export class ClusterNodes {
   /** By node, as it was written last. */
   readonly #said = new Map<string, Said>();
   /** By node, what this broker wrote last in which session. */
-  readonly #written = new Map<string, { readonly session: string; readonly text: string }>();
+  readonly #written = new Map<string, Written>();
   readonly #learnt = new Map<string, Learnt>();
   #starts = true;
   #dirty = false;
@@ -139,8 +158,9 @@ export class ClusterNodes {
     const node = key.slice(HOLDS.length);
     if (value === undefined) this.#said.delete(node);
     else {
-      const { broker, recorded } = schema.parse(value);
-      this.#said.set(node, { broker, steps: HoldSteps.read(value, revision), recorded });
+      const { broker, recorded, budget, clockNs } = schema.parse(value);
+      const clock = clockNs === undefined ? undefined : BigInt(clockNs);
+      this.#said.set(node, { broker, steps: HoldSteps.read(value, revision), recorded, budget, clockNs: clock });
     }
     this.#learn(node);
     // What this broker wrote of its own node is lost, as a power cut can do it, or was replaced.
@@ -167,10 +187,12 @@ export class ClusterNodes {
     if (isKnown || registry.session(node) !== undefined) return;
     this.#learnt.set(node, { place, alive, said });
     const { recorderId, bootId, epoch } = place;
-    const { steps: holds = HoldSteps.NONE, recorded } = said ?? {};
+    const { steps: holds = HoldSteps.NONE, recorded, budget, clockNs } = said ?? {};
+    const clockOffsetNs = clockNs === undefined ? undefined : () => clockNs + leases.clockOffsetNs(place.broker);
+    const session = alive ? place.session : '';
     this.#learning = true;
     try {
-      registry.learn(node, { recorderId, bootId, epoch, session: alive ? place.session : '', holds, recorded });
+      registry.learn(node, { recorderId, bootId, epoch, session, holds, recorded, budget, clockOffsetNs });
     } catch (cause) {
       // There are too many nodes.
       this.#options.onFailure(cause);
@@ -209,15 +231,18 @@ export class ClusterNodes {
       const record = registry.record(node)!;
       const value = record.stepsOf(interest.forNode(node)).toValue();
       const session = registry.session(node)!.id;
-      const text = JSON.stringify([value, record.recorded !== undefined]);
       const written = this.#written.get(node);
-      if (written?.session === session && written.text === text) continue;
-      writes.push(this.#put(node, { ...value, recorded: record.recorded }, { session, text }));
+      const text = JSON.stringify([value, record.recorded !== undefined]);
+      const { clockOffsetNs: clockNs, recorded, budget } = record;
+      const isWritten = written?.session === session && written.text === text;
+      if (isWritten && !clocksDiffer(written.clockNs, clockNs)) continue;
+      const said = { ...value, recorded, budget, clockNs: clockNs.toString() };
+      writes.push(this.#put(node, said, { session, text, clockNs }));
     }
     await everyOne(writes);
   }
 
-  async #put(node: string, value: StateValue, written: { session: string; text: string }): Promise<void> {
+  async #put(node: string, value: StateValue, written: Written): Promise<void> {
     const { state, broker } = this.#options;
     await state.put(HOLDS + node, { ...value, broker });
     this.#written.set(node, written);

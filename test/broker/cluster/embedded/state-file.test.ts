@@ -15,10 +15,12 @@ import {
   savedNodes,
 } from '../../../../src/broker/nodes/node-state.js';
 import { INTEREST_BYTES_MAX, PREDICATES_MAX, STATE_BYTES_MAX } from '../../../../src/limits.js';
+import { nodeFileOps } from '../../../../src/storage/file-ops.js';
 import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
 import { sharedStateContract } from '../../../contract/shared-state.js';
 import { newBook, openState } from '../../../harness/broker/stores.js';
 import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
+import { until } from '../../../harness/until.js';
 
 sharedStateContract('embedded', async () => {
   const dir = scratchDirectory();
@@ -48,6 +50,35 @@ test('changes of one turn are one write, and a failed one leaves the file as it 
   mkdirSync(`${state.place}.new`);
   await assert.rejects(state.put('k0', { at: 'other' }), { code: 'EISDIR' });
   assert.deepEqual(readFileSync(state.place), before);
+});
+
+test('while the disk takes its time nothing else waits, and what is asked for meanwhile is written together', async () => {
+  let writes = 0;
+  let release: () => void = () => undefined;
+  const sync = async (fd: number) => {
+    writes++;
+    await new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await nodeFileOps.sync(fd);
+  };
+  const dir = scratchDirectory();
+  const state = openState(dir, { files: { ...nodeFileOps, sync } });
+  const first = state.put('a', { at: 1 });
+  await until('the first write', () => writes === 1);
+  const later = [state.put('a', { at: 2 }), state.put('b', { at: 3 }), state.put('a', { at: 4 }, 7)];
+  const refused = assert.rejects(later[2]!, { code: 'failed_precondition' });
+  assert.equal(state.get('a'), undefined, 'it is not durable yet');
+  release();
+  assert.equal(await first, 1);
+  await until('the second write', () => writes === 2);
+  assert.deepEqual(state.get('a')?.value, { at: 1 });
+  release();
+  assert.deepEqual(await Promise.all(later.slice(0, 2)), [2, 3]);
+  await refused;
+  await state.settled();
+  assert.deepEqual(openState(dir).entries(''), state.entries(''));
+  assert.equal(writes, 2);
 });
 
 test('an entry that no broker writes makes the whole file damaged', () => {

@@ -340,6 +340,31 @@ test('entries that no broker writes are passed over, and can be overwritten', { 
   await state.close();
 });
 
+test('what a broker of a later version wrote is not taken for nothing by one that cannot read it', {
+  skip,
+}, async () => {
+  const check = (_key: string, value: unknown) => assert.ok(!('later' in (value as object)));
+  const { states, close } = await twoStates([{}, { check }]);
+  const [later, own] = states;
+  const changes: unknown[] = [];
+  own!.watch('group.', ({ value }) => changes.push(value));
+  const store = new GroupStore(own!, own!);
+  await store.create(GROUP);
+  await until('the group', () => later!.get('group.g'));
+  const revision = await later!.put('group.g', { later: true });
+  await until('that it cannot be read', () => own!.isUnreadable('group.g'));
+  assert.deepEqual([own!.get('group.g'), changes.length, changes[1]], [undefined, 2, undefined]);
+  const refusal = { code: 'unavailable', message: /a broker of another version wrote .*ask another broker/ };
+  await assert.rejects(store.create(GROUP), refusal);
+  await assert.rejects(own!.delete('group.g', revision), refusal);
+  assert.throws(() => store.checkReadable('g'), refusal);
+  assert.equal(later!.get('group.g')?.revision, revision);
+  // Whoever needs no former content replaces it.
+  await own!.put('group.g', { of: 'this version' });
+  assert.equal(own!.isUnreadable('group.g'), false);
+  await close();
+});
+
 test('any key has a subject of its own, and is found in it again', () => {
   const keys = ['a', 'a.b', 'a.b.c', 'a.b=2Ec', '', '.', 'ä.>', 'x.*', 'x. ', '=tick.b', '=', 'a.'];
   const subjects = keys.map((key) => subjectOfKey('p', key));

@@ -239,7 +239,12 @@ class Scenario {
   async #something(): Promise<void> {
     const before = this.#came().length;
     if (this.#agent.ended || this.#runs.get('base')!.pids.length + before >= this.#published) return;
-    await until(`${this.#node}: more; ${this.#told}`, () => this.#came().length > before);
+    const subscriber = this.#subscriber;
+    await until(
+      `${this.#node}: more; ${this.#told}`,
+      () => this.#came().length > before,
+      () => `${subscriber.responses.length} responses; ${subscriber.error?.message}; agent ${this.#agent.ended}`,
+    );
   }
 
   /** @param all whether all that it matches must have come */

@@ -173,6 +173,30 @@ test('a server that stops, and then goes: whoever asked it is told that it is un
   }),
 );
 
+test("when a frame was appended is told by the broker's clock, whatever the servers' say", { skip }, () =>
+  withLogs(async (logs) => {
+    const hourMs = 3_600_000;
+    const link = await linkWith((streams) => ({
+      info: async (...asked: Parameters<Streams['info']>) => ({
+        ...(await streams.info(...asked)),
+        ts: new Date(Date.now() + hourMs).toISOString(),
+      }),
+    }));
+    const log = await logs.open(64 * MiB, { link });
+    const told: number[] = [];
+    log.follow(({ appendedMs }) => told.push(appendedMs));
+    const beganMs = Date.now();
+    await append(log, 'a', 0, 10);
+    const item = await log.reader(1, PROCESS).next();
+    const times = [...told, item?.kind === 'frame' ? item.appendedMs : 0];
+    // The servers only say that they are ahead: what they have stored has the true time.
+    assert.deepEqual(
+      times.map((ms) => Math.round((beganMs - ms) / hourMs)),
+      [1, 1],
+    );
+  }),
+);
+
 /** A stream that takes deletions, and says that it does not: something has to damage it. */
 const damageable = () =>
   linkWith((streams) => ({

@@ -141,3 +141,18 @@ test('a checkpoint about what comes behind it is none, and does not hide those t
   take(9, 8);
   assert.deepEqual(index.newest, { before: 8, sequences: [9] });
 });
+
+test('a cursor of what the stream lost keeps its mark until its reader is told', () => {
+  const each = { node: 'a', topic: 'process', length: 1, continues: true, missing: 0, readable: true } as const;
+  const stretches = Array.from({ length: 8 }, (_, at) => ({ ...each, from: at }));
+  const { fold } = foldOf(messagesOf(stretches));
+  const mark = fold.markBefore(9);
+  assert.notEqual(mark, undefined);
+  fold.cut(6);
+  fold.restart({ before: 3, covered: new CoveredPositions(), lastOf: new Map() });
+  assert.equal(fold.markBefore(9), mark);
+  fold.cut(4);
+  assert.equal(fold.markBefore(9), mark, 'also where more is lost meanwhile');
+  assert.equal(fold.lostBefore(9, mark!)?.offset, 4);
+  assert.equal(fold.markBefore(20), undefined);
+});

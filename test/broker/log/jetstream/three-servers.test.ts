@@ -107,7 +107,7 @@ for (const version of VERSIONS) {
     const servers = await NatsServers.start({ count: 3, version });
     try {
       const [one, elsewhere] = [await Partition.begin(servers), await Partition.begin(servers)];
-      const [deliveredAgain, pauses, stoodStill]: [number[], number[], number[]] = [[], [], []];
+      const [deliveredAgain, pauses, stoodStill, stayed]: [number[], number[], number[], number[]] = [[], [], [], []];
       for (let kill = 0; kill < KILLS; kill++) {
         const leader = servers.of(await one.leader());
         await elsewhere.leaveLeader(leader.name);
@@ -118,6 +118,7 @@ for (const version of VERSIONS) {
           () => one.acknowledged + elsewhere.acknowledged,
         );
         for (const sender of one.senders) sender.pauseMax = 0;
+        const elsewhereLed = await elsewhere.leader();
         const still = longestPause(elsewhere);
         const killedMs = performance.now();
         await leader.kill();
@@ -129,6 +130,8 @@ for (const version of VERSIONS) {
         );
         deliveredAgain.push(again.lastMs);
         stoodStill.push(still());
+        // Two busy processors can keep any leader from its followers for so long that they elect another.
+        if ((await elsewhere.leader()) === elsewhereLed) stayed.push(stoodStill.at(-1)!);
         pauses.push(Math.max(...one.senders.map(({ pauseMax }) => pauseMax)));
         leader.start();
         await leader.ready();
@@ -137,6 +140,7 @@ for (const version of VERSIONS) {
       const ends = [await one.end(), await elsewhere.end()];
       t.diagnostic(`${KILLS} kills, ${ends.join('; ')}; s: delivered again ${secondsText(deliveredAgain)}`);
       t.diagnostic(`longest append ${secondsText(pauses)}; led elsewhere stood still ${secondsText(stoodStill)}`);
+      t.diagnostic(`of these, where the leader stayed the same: ${secondsText(stayed)}`);
     } finally {
       await servers.destroy();
     }

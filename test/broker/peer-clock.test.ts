@@ -1,12 +1,12 @@
 /** Windows are by the broker's clock; a message that was long under way says nothing about a node's. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
-import { NodeClock } from '../../../src/broker/nodes/node-clock.js';
-import { CLOCK_MEASUREMENTS_MAX, CLOCK_TOLERANCE_MS } from '../../../src/limits.js';
-import { nsToTimestamp } from '../../../src/wire/messages.js';
-import { Harness, range } from '../../harness/broker/harness.js';
-import { TestRecorder } from '../../harness/broker/test-agent.js';
-import { until } from '../../harness/until.js';
+import { PeerClock } from '../../src/broker/peer-clock.js';
+import { CLOCK_MEASUREMENTS_MAX, CLOCK_TOLERANCE_MS } from '../../src/limits.js';
+import { nsToTimestamp } from '../../src/wire/messages.js';
+import { Harness, range } from '../harness/broker/harness.js';
+import { TestRecorder } from '../harness/broker/test-agent.js';
+import { until } from '../harness/until.js';
 
 const SECOND_NS = 1_000_000_000n;
 const TOLERANCE_NS = BigInt(CLOCK_TOLERANCE_MS) * 1_000_000n;
@@ -65,7 +65,7 @@ for (const [how, offsetNs] of [
 }
 
 test('a clock that is set forward is believed at once, one that is set back only once all measurements agree', () => {
-  const clock = new NodeClock();
+  const clock = new PeerClock();
   assert.equal(clock.windowOffsetNs, 0n);
   clock.measured(0n, 0n);
   clock.measured(5n * SECOND_NS, 0n);
