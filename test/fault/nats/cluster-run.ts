@@ -89,7 +89,7 @@ async function withoutStream(cluster: NatsCluster, stream: string): Promise<stri
   const wrong: string[] = [];
   for (const broker of brokers) {
     const { code } = await broker.ends();
-    if (code !== 1 || !broker.stderr.includes(`\nbackplane: stream ${stream} is gone`))
+    if (code !== 1 || !new RegExp(`^backplane: stream ${stream} is gone`, 'm').test(broker.stderr))
       wrong.push(`without ${stream} ${broker.name} ended with ${code}: ${broker.stderr}`);
   }
   return wrong;
