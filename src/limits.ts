@@ -255,7 +255,11 @@ export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 
 /** Bytes that wait in memory in front of one subscriber's stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
-export const SUBSCRIPTION_FRAME_CACHE_BYTES_MAX = 1 * MiB;
+/**
+ * The newest frames, for all subscribers that are hardly behind. 4 MiB are a second of 1,000 nodes with 20 events a second: of
+ * what came in the last 10 s it may be more. Of older ones more costs memory, and serves nobody.
+ */
+export const SUBSCRIPTION_FRAME_CACHE = { bytesMax: 1 * MiB, newestBytesMax: 32 * MiB, newestMs: 10_000 } as const;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;
@@ -358,8 +362,11 @@ export const INTEREST_BYTES_MAX = 512 * KiB;
 export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream without a Hello by then is closed. */
 export const HELLO_MS = 5_000;
-/** A broker that retires sends one agent or subscriber away in this time on average, and all within the other. */
-export const RETIRE_STEP_MS = 8;
+/**
+ * A broker that retires sends one agent or subscriber away in this time on average, and all within the other: 250 in a second,
+ * which is what another broker takes.
+ */
+export const RETIRE_STEP_MS = 4;
 export const RETIRE_MS_MAX = 15_000;
 /** How often the command looks whether they are gone. */
 export const RETIRE_LOOK_MS = 200;

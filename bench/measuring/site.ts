@@ -84,16 +84,22 @@ export class Site {
     return sum;
   }
 
-  /** What brokers have logged as a warning or worse, the last lines. */
+  /** What brokers and servers have logged as a warning or worse, and that servers elected leaders; the last lines of each. */
   warnings(): string[] {
-    const lines = this.#fleets.flatMap(({ commands }) => commands[0]!.said.split('\n'));
-    return lines.filter((line) => /"level":[456]0/.test(line)).slice(-WARNINGS);
+    const brokers = this.#fleets.map(({ commands }) => linesOf(commands[0]!.said, /"level":[456]0/));
+    const servers = (this.#servers?.servers ?? []).map(({ output }) => linesOf(output, /\[(WRN|ERR)\]|new .*leader/));
+    return [...brokers, ...servers].flat();
   }
 
   async destroy(): Promise<void> {
     for (const fleet of this.#fleets) await fleet.destroy();
     await this.#servers?.destroy();
   }
+}
+
+function linesOf(text: string, pattern: RegExp): string[] {
+  const lines = text.split('\n').filter((line) => pattern.test(line));
+  return lines.slice(-WARNINGS);
 }
 
 async function ready(site: Site): Promise<Site> {

@@ -14,8 +14,8 @@ import { once } from 'node:events';
 import { loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { Client } from '../../src/client/client.js';
 import { createBackplaneClient } from '../../src/wire/grpc/rpc.js';
-import type { SubscribeResponse__Output } from '../../src/wire/messages.js';
 import { Agents, type AgentsTask } from '../measuring/fleet-agents.js';
 import { quantile, type Row, report, round } from '../measuring/report.js';
 import { Site, type SiteBroker } from '../measuring/site.js';
@@ -27,25 +27,37 @@ const SAMPLED = 20;
 const CARRIED = { lagSeconds: 2, p99Ms: 5_000, madeShare: 0.95 } as const;
 const BISECTIONS = 4;
 
-/** Follows all nodes, and keeps how late events were. */
+/** Follows all nodes as programs do, and keeps how late events were. */
 class Reader {
   received = 0;
+  /** Times that its stream broke, and was resumed. */
+  breaks = 0;
   /** By reason. */
   readonly gaps = new Map<string, number>();
   #latenciesMs: number[] = [];
-  readonly #client;
+  readonly #client: Client;
+  readonly #stop = new AbortController();
+  readonly #done: Promise<void>;
 
-  constructor(address: string, token: string, baseMs: number) {
-    this.#client = createBackplaneClient(address, token);
-    const call = this.#client.subscribe({ topics: ['process'], follow: true, lagPolicy: 'keep' }, {});
-    call.on('error', (error) => console.error(`subscriber: ${error.message}`));
-    call.on('data', ({ events, gap }: SubscribeResponse__Output) => {
+  constructor({ grpc, token }: SiteBroker, baseMs: number) {
+    this.#client = new Client([grpc], () => ({ token, from: 'the broker' }));
+    this.#done = this.#follow(baseMs).catch((cause: Error) => console.error(`subscriber: ${cause.message}`));
+  }
+
+  async #follow(baseMs: number): Promise<void> {
+    const request = { topics: ['process'], follow: true, lagPolicy: 'keep' };
+    for await (const item of this.#client.subscribe(request, this.#stop.signal)) {
       const nowMs = Date.now() - baseMs;
-      if (gap) this.gaps.set(gap.reason, (this.gaps.get(gap.reason) ?? 0) + 1);
-      for (const { process: made } of events?.events ?? []) {
+      if (item.kind === 'gap') this.gaps.set(item.gap.reason, (this.gaps.get(item.gap.reason) ?? 0) + 1);
+      if (item.kind === 'link' && item.cause) {
+        this.breaks++;
+        console.error(`subscriber: ${item.cause.message}`);
+      }
+      if (item.kind !== 'events') continue;
+      for (const { process: made } of item.batch.events) {
         if (this.received++ % SAMPLED === 0) this.#latenciesMs.push(nowMs - (made?.pid ?? 0));
       }
-    });
+    }
   }
 
   takeLatencies(): number[] {
@@ -54,7 +66,9 @@ class Reader {
     return taken;
   }
 
-  close(): void {
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#done;
     this.#client.close();
   }
 }
@@ -172,6 +186,7 @@ async function underLoad(parties: Parties): Promise<Row> {
   return {
     'events/s': Math.round(eventsPerSecond),
     'made, missing': `${made}, ${missing}`,
+    resumed: reader.breaks,
     gaps: [...reader.gaps].map(([reason, count]) => `${count} ${reason}`).join(', ') || 0,
     'delivery p50 / p99 ms': quantiles(latencies),
     'of which gathered': quantiles(gatheredMs),
@@ -231,8 +246,7 @@ async function main(plan: Plan): Promise<void> {
   let agents: Agents | undefined;
   try {
     const baseMs = Date.now() - 1;
-    const { grpc, token } = site.brokers[0]!;
-    const reader = new Reader(grpc, token, baseMs);
+    const reader = new Reader(site.brokers[0]!, baseMs);
     await sleep(3_000);
     const total = () => site.resident().reduce((sum, MiB) => sum + MiB, 0);
     const alone = total();
@@ -266,7 +280,7 @@ async function main(plan: Plan): Promise<void> {
       { ...plan },
     );
     for (const line of site.warnings()) console.error(line);
-    reader.close();
+    await reader.close();
   } finally {
     await agents?.leave();
     await site.destroy();

@@ -102,7 +102,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     });
     const note = token && noted(token, grpcAddress, options.logger);
     const facts = { grpcAddress, httpAddress, tokenFile: token?.file, tokenNoted: note !== undefined };
-    return running(parts, note, endConnections, release, facts);
+    return running(parts, note, endConnections, release, facts, options.connected);
   } catch (cause) {
     await release();
     throw cause;
@@ -144,13 +144,13 @@ async function openOnNats(
   const { openKeptState, openSharedState } = await import('./cluster/nats/open-states.js');
   const { openJetStreamDocuments } = await import('./cluster/nats/open-documents.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
-  const { fitCluster } = await import('./nats/cluster-streams.js');
+  const { fitClusterAtStart } = await import('./nats/cluster-streams.js');
   const { DurabilityWatch } = await import('./nats/durability.js');
   const { StreamWatch } = await import('./nats/stream-watch.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
   const { manager } = link;
-  const watch = new StreamWatch({ manager, cluster, identity: await fitCluster(manager, cluster), onLost });
+  const watch = new StreamWatch({ manager, cluster, identity: await fitClusterAtStart(manager, cluster), onLost });
   releases.push(() => watch.close());
   const broker = randomBytes(6).toString('hex');
   const kept = await openKeptState({ link, cluster, broker, logger, onLost });
@@ -214,6 +214,7 @@ function running(
   endConnections: () => void,
   release: () => Promise<void>,
   facts: Pick<Broker, 'grpcAddress' | 'httpAddress' | 'tokenFile' | 'tokenNoted'>,
+  connected: BrokerOptions['connected'],
 ): Broker {
   const { book, registry, leastLinger, budgets, subscriptions, groups, watch, uplink, grpc, http, showHealth, state } =
     parts;
@@ -221,6 +222,7 @@ function running(
     book.expire(Date.now());
     registry.expire(Date.now());
     leastLinger.look();
+    connected?.(registry.connectedCount + subscriptions.size);
     keepNote(note);
     watch.look();
     parts.cutOff.look();

@@ -67,4 +67,6 @@ export interface BrokerOptions {
   /** Reason why the broker is not ready at first, until Broker.waitsFor() changes it. */
   readonly waitsFor?: string;
   readonly logger: Logger;
+  /** Told each second how many agents and subscribers are connected. */
+  readonly connected?: ((count: number) => void) | undefined;
 }

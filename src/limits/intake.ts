@@ -18,8 +18,9 @@ export const INTAKE_SHARE_MIN = 0.25;
  * finds those of that moment. There are too many if they take as long as this on average until they are in the log, or half
  * as long as they are gathered, as each node then has one that waits when it sends the next; or if the broker always has
  * something to do, and taking in and delivering so many a second is a tenth of a core of it. Nodes then gather for twice as
- * long, and less again where it takes no quarter of that and the broker has some rest. Messages that are longer on average are
- * full frames, which gathering does not make fewer.
+ * long, and less again where it takes no quarter of that and the broker has some rest; but what was too little last only after
+ * a while, as each try costs subscribers seconds. Messages that are longer on average are full frames, which gathering does not
+ * make fewer.
  */
 export const INTAKE_REVIEW_SECONDS = 2;
 export const INTAKE_BEHIND_MS = 250;
@@ -30,4 +31,5 @@ export const INTAKE_RESTED_SHARE = 0.7;
 export const INTAKE_BUSY_MESSAGES_PER_SECOND = 500;
 export const INTAKE_BEHIND_FACTOR = 2;
 export const INTAKE_FREE_FACTOR = 0.7;
+export const INTAKE_AGAIN_SECONDS = 300;
 export const INTAKE_SMALL_BYTES = 16 * KiB;

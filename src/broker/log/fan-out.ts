@@ -7,7 +7,7 @@
  * Whoever has read everything follows: its place moves with the log's end past
  * every frame that does not concern it, and it is woken by the first one that does.
  */
-import { LOG_FILL_OFFSETS_MAX, SUBSCRIPTION_FRAME_CACHE_BYTES_MAX } from '../../limits.js';
+import { LOG_FILL_OFFSETS_MAX, SUBSCRIPTION_FRAME_CACHE } from '../../limits.js';
 import { TOPICS } from '../../wire/event/event.js';
 import type { Frame } from '../../wire/frame/frame.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader } from './partition-log.js';
@@ -47,7 +47,7 @@ interface Joined {
 }
 
 export class FanOut {
-  readonly #cache = new TailCache(SUBSCRIPTION_FRAME_CACHE_BYTES_MAX);
+  readonly #cache = new TailCache(SUBSCRIPTION_FRAME_CACHE);
   readonly #fed: readonly Fed[];
   /** Followers by what may concern them. */
   readonly #byPredicate = new Map<bigint, Set<Joined>>();

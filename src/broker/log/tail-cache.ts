@@ -1,7 +1,9 @@
 /**
  * The newest frames of every partition, decoded once for all subscriptions near
  * the end. One bound in bytes covers all partitions; the oldest frame is dropped
- * first. Subscriptions further behind read the log.
+ * first. What has just come stays for longer, up to a bound of its own: else whoever
+ * is a second behind thousands of nodes would have to read the log, and get further
+ * behind. Subscriptions further behind read the log.
  */
 
 import { partitionPoint } from '../../flow/partition-point.js';
@@ -11,29 +13,51 @@ import type { LogEntry } from './partition-log.js';
 const COLUMN_BYTES = 40;
 const ENTRY_BYTES = 512;
 
+export interface TailCacheBounds {
+  readonly bytesMax: number;
+  /** Of what has come within `newestMs`, in place of the other bound. */
+  readonly newestBytesMax: number;
+  readonly newestMs: number;
+}
+
+/** Of the oldest, second oldest, ... cached frame: its partition, and when it came. */
+interface Kept {
+  readonly tail: PartitionTail;
+  readonly sinceMs: number;
+}
+
 export class TailCache {
   #bytes = 0;
-  /** Which partition the oldest, second oldest, ... cached frame belongs to. */
-  #order: PartitionTail[] = [];
+  #order: Kept[] = [];
   #head = 0;
 
-  readonly #bytesMax: number;
+  readonly #bounds: TailCacheBounds;
+  readonly #now: () => number;
 
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+  /** @param now milliseconds of a clock that is never set */
+  constructor(bounds: TailCacheBounds, now: () => number = () => performance.now()) {
+    this.#bounds = bounds;
+    this.#now = now;
   }
 
   /** @internal called by PartitionTail only */
   added(tail: PartitionTail, bytes: number): void {
+    const nowMs = this.#now();
     this.#bytes += bytes;
-    this.#order.push(tail);
-    while (this.#bytes > this.#bytesMax && this.#head < this.#order.length) {
-      this.#bytes -= this.#order[this.#head++]!.dropOldest();
+    this.#order.push({ tail, sinceMs: nowMs });
+    while (this.#head < this.#order.length && this.#isOver(this.#order[this.#head]!, nowMs)) {
+      this.#bytes -= this.#order[this.#head++]!.tail.dropOldest();
     }
     if (this.#head > 1024 && this.#head * 2 > this.#order.length) {
       this.#order = this.#order.slice(this.#head);
       this.#head = 0;
     }
+  }
+
+  #isOver(oldest: Kept, nowMs: number): boolean {
+    const { bytesMax, newestBytesMax, newestMs } = this.#bounds;
+    if (this.#bytes <= bytesMax) return false;
+    return this.#bytes > newestBytesMax || nowMs - oldest.sinceMs > newestMs;
   }
 }
 

@@ -4,6 +4,7 @@
  * until it is in the log, or leaves the broker no rest, however few they are. A node whose settings say more keeps to those.
  */
 import {
+  INTAKE_AGAIN_SECONDS,
   INTAKE_BEHIND_FACTOR,
   INTAKE_BEHIND_MS,
   INTAKE_BEHIND_SHARE,
@@ -27,6 +28,9 @@ export class LeastLinger {
   #toldMs = 0;
   /** By how much nodes gather for longer than their number asks for. */
   #factor = 1;
+  /** What was too little last; and the seconds since. */
+  #tooLittle = 0;
+  #sinceBehind = 0;
   #seconds = 0;
   /** By node, the session that has heard of it. */
   readonly #told = new Map<string, string>();
@@ -57,6 +61,7 @@ export class LeastLinger {
   /** Call this each second. */
   look(): void {
     this.#seconds += 1;
+    this.#sinceBehind += 1;
     if (this.#seconds < Math.max(INTAKE_REVIEW_SECONDS, this.ms / 1000)) return;
     this.#seconds = 0;
     const { messages, bytes, tookMs, seconds, busy } = this.#intake.takeLoad();
@@ -65,9 +70,17 @@ export class LeastLinger {
     const hasNoRest = busy >= INTAKE_BUSY_SHARE && messages >= seconds * INTAKE_BUSY_MESSAGES_PER_SECOND;
     const isBehind = (meanMs > behindMs || hasNoRest) && bytes < messages * INTAKE_SMALL_BYTES;
     const isFree = meanMs < behindMs * INTAKE_FREE_SHARE && busy < INTAKE_RESTED_SHARE;
-    if (isBehind && this.ms < LEAST_LINGER_MS_MAX) this.#factor *= INTAKE_BEHIND_FACTOR;
-    else if (isFree) this.#factor = Math.max(1, this.#factor * INTAKE_FREE_FACTOR);
+    if (isBehind && this.ms < LEAST_LINGER_MS_MAX) {
+      this.#tooLittle = this.#factor;
+      this.#sinceBehind = 0;
+      this.#factor *= INTAKE_BEHIND_FACTOR;
+    } else if (isFree) this.#gatherLess();
     if (this.#hasChanged) this.#tellAll();
+  }
+
+  #gatherLess(): void {
+    const less = Math.max(1, this.#factor * INTAKE_FREE_FACTOR);
+    if (less > this.#tooLittle || this.#sinceBehind >= INTAKE_AGAIN_SECONDS) this.#factor = less;
   }
 
   get #hasChanged(): boolean {

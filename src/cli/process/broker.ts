@@ -8,6 +8,7 @@ import type { BackplaneError } from '../../errors.js';
 import { NATS_KEYS } from '../connection/nats.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { BROKER_KEYS, brokerOptions, httpScheme, natsLogOptions, warnings } from './broker-options.js';
+import { fitYoungGeneration } from './heap.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 import { tellReady } from './readiness.js';
@@ -30,7 +31,7 @@ async function runBroker({ settings }: Config): Promise<void> {
   const nats = natsLogOptions(settings, (reason) => lost.tell(reason));
   // Loaded here, because what `up` shares with this file has to start its agent before that.
   const { startBroker } = await import('../../broker/broker.js');
-  const broker = await startBroker({ ...brokerOptions(settings, log), nats });
+  const broker = await startBroker({ ...brokerOptions(settings, log), nats, connected: fitYoungGeneration });
   reload = broker.reload;
   for (const warning of warnings(settings, broker)) process.stdout.write(`${warning}\n`);
   if (nats !== undefined) process.stdout.write(`of cluster ${nats.cluster}, on ${nats.servers.join(', ')}\n`);

@@ -7,6 +7,7 @@ import { LeastLinger } from '../../../src/broker/nodes/least-linger.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
 import type { NodeSession } from '../../../src/broker/nodes/node-session.js';
 import {
+  INTAKE_AGAIN_SECONDS,
   INTAKE_BEHIND_MS,
   INTAKE_BUSY_MESSAGES_PER_SECOND,
   INTAKE_REVIEW_SECONDS,
@@ -105,7 +106,10 @@ test('the more nodes are connected, to whichever broker, the longer each gathers
   );
   for (let times = 0; times < 10; times++) look(taking(4_000));
   assert.equal(least.ms, LEAST_LINGER_MS_MAX);
+  // What was too little last is not tried again soon.
   for (let times = 0; times < 30; times++) look(idle);
+  assert.equal(least.ms, 3_513);
+  for (let times = 0; times < INTAKE_AGAIN_SECONDS; times++) look(idle);
   assert.equal(least.ms, 80);
   assert.ok(told.get('n0')!.at(-1)! <= 107);
   registry.close();
