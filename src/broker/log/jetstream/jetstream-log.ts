@@ -209,12 +209,8 @@ export class JetStreamLog implements PartitionLog {
     const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
     if (recent !== undefined) return recent;
     await this.look();
-    if (offset < this.firstOffset) {
-      throw cursorExpired(
-        `cursor names offset ${offset} ${where}, the oldest is ${this.firstOffset}`,
-        this.firstOffset,
-      );
-    }
+    const { firstOffset: oldest } = this;
+    if (offset < oldest) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
     const { link } = this.#options;
     const standing = await standingAt(link, this.#stream, this.#fold.checkpoints, offset);
     const before = standing?.covered ?? new CoveredPositions();
