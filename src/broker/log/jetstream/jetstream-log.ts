@@ -209,13 +209,9 @@ export class JetStreamLog implements PartitionLog {
     const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
     if (recent !== undefined) return recent;
     await this.look();
-    if (offset < this.firstOffset) {
-      throw cursorExpired(
-        `cursor names offset ${offset} ${where}, the oldest is ${this.firstOffset}`,
-        this.firstOffset,
-      );
-    }
-    const { before: from, covered: before } = await this.#standingAt(offset, this.firstOffset);
+    const { firstOffset: oldest } = this;
+    if (offset < oldest) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
+    const { before: from, covered: before } = await this.#standingAt(offset, oldest);
     const range = { stream: this.#stream, from, to: offset };
     await scanStream(this.#options.link, { ...range, headersOnly: true }, ({ subject, headers }) => {
       const read = this.#subjects.read(subject);
