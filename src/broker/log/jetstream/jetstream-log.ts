@@ -159,8 +159,7 @@ export class JetStreamLog implements PartitionLog {
     if (this.#state === undefined) return firstOffset;
     const { bytes, first_ts: firstTime } = this.#state;
     const older = 1 - this.#bytesMax / 2 / Math.max(1, bytes);
-    const ageMs = Date.now() - Date.parse(firstTime);
-    const aged = this.#ageMsMax > 0 ? 1 - this.#ageMsMax / 2 / Math.max(1, ageMs) : 0;
+    const aged = this.#ageMsMax > 0 ? 1 - this.#ageMsMax / 2 / Math.max(1, Date.now() - Date.parse(firstTime)) : 0;
     return firstOffset + Math.floor(Math.max(0, older, aged) * (this.deliverableOffset - firstOffset));
   }
 
@@ -209,16 +208,12 @@ export class JetStreamLog implements PartitionLog {
     const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
     if (recent !== undefined) return recent;
     await this.look();
-    if (offset < this.firstOffset) {
-      throw cursorExpired(
-        `cursor names offset ${offset} ${where}, the oldest is ${this.firstOffset}`,
-        this.firstOffset,
-      );
-    }
+    const first = this.firstOffset;
+    if (offset < first) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${first}`, first);
     const { link } = this.#options;
     const standing = await standingAt(link, this.#stream, this.#fold.checkpoints, offset);
     const before = standing?.covered ?? new CoveredPositions();
-    const range = { stream: this.#stream, from: standing?.before ?? this.firstOffset, to: offset };
+    const range = { stream: this.#stream, from: standing?.before ?? first, to: offset };
     await scanStream(link, { ...range, headersOnly: true }, ({ subject, headers }) => {
       const read = this.#subjects.read(subject);
       if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
