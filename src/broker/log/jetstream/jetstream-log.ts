@@ -159,8 +159,7 @@ export class JetStreamLog implements PartitionLog {
     if (this.#state === undefined) return firstOffset;
     const { bytes, first_ts: firstTime } = this.#state;
     const older = 1 - this.#bytesMax / 2 / Math.max(1, bytes);
-    const ageMs = Date.now() - Date.parse(firstTime);
-    const aged = this.#ageMsMax > 0 ? 1 - this.#ageMsMax / 2 / Math.max(1, ageMs) : 0;
+    const aged = this.#ageMsMax > 0 ? 1 - this.#ageMsMax / 2 / Math.max(1, Date.now() - Date.parse(firstTime)) : 0;
     return firstOffset + Math.floor(Math.max(0, older, aged) * (this.deliverableOffset - firstOffset));
   }
 
