@@ -188,7 +188,8 @@ interface Told {
 }
 
 const rows: Record<string, string | number>[] = [];
-const bus = await Bus.start();
+/** As deployments, ./backplane and `npm start` start it. */
+const bus = await Bus.start({ NODE_OPTIONS: '--v8-pool-size=1' });
 const steps = new GuardSteps(bus);
 try {
   const agent = await bus.agentPid();

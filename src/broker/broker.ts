@@ -144,13 +144,13 @@ async function openOnNats(
   const { openKeptState, openSharedState } = await import('./cluster/nats/open-states.js');
   const { openJetStreamDocuments } = await import('./cluster/nats/open-documents.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
-  const { fitCluster } = await import('./nats/cluster-streams.js');
+  const { fitClusterAtStart } = await import('./nats/cluster-streams.js');
   const { DurabilityWatch } = await import('./nats/durability.js');
   const { StreamWatch } = await import('./nats/stream-watch.js');
   const link = await openLink(options, 'log');
   releases.push(() => link.close());
   const { manager } = link;
-  const watch = new StreamWatch({ manager, cluster, identity: await fitCluster(manager, cluster), onLost });
+  const watch = new StreamWatch({ manager, cluster, identity: await fitClusterAtStart(manager, cluster), onLost });
   releases.push(() => watch.close());
   const broker = randomBytes(6).toString('hex');
   const kept = await openKeptState({ link, cluster, broker, logger, onLost });

@@ -48,8 +48,12 @@ export const EXEC_PROBE_USELESS_NS = 600_000_000_000n;
 /** Share of a core, and burst, for seeking a program that has ended in what is mounted: some milliseconds each. */
 export const EXEC_SEEK_CPU_SHARE = 0.05;
 export const EXEC_SEEK_CPU_BURST_MS = 500;
-/** Share of a core for comparing the list of mounts, by which containers' roots are found, and how many at once. */
+/**
+ * Share of a core for comparing the list of mounts, by which containers' roots are found, and how many at once. Where no
+ * program has started for so long, it is looked at that often: a third of what an idle agent took.
+ */
 export const MOUNTS_LOOK_SHARE = 0.001;
+export const MOUNTS_QUIET_MS = 1_000;
 export const OVERLAYS_PER_LOOK_MAX = 4;
 /** Layers of an overlay that are looked through. The kernel takes 500, and most images have some ten. */
 export const MOUNT_LAYERS_MAX = 128;

@@ -190,6 +190,15 @@ function isShared(each: Each<SharedStateUnderTest>): void {
     }
   });
 
+  each('all have one clock, which is not behind what was changed', async (under) => {
+    const [one, other] = await under.two();
+    const before = Date.now();
+    await one.put('a', { number: 1 });
+    await until('that the other has it', () => other.get('a') !== undefined);
+    // The server of the tests has this machine's clock; in whole milliseconds either may be one behind.
+    for (const state of [one, other]) assert.ok(state.timeMs() >= before - 1 && state.timeMs() <= Date.now() + 1);
+  });
+
   each('of two who delete an entry at once, one is told that it did', async (under) => {
     const both = await under.two();
     for (const number of numbers(5)) {

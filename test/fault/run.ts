@@ -155,9 +155,12 @@ function possible(cluster: Cluster, kinds: readonly FaultName[], note: (text: st
 
 /**
  * Waits until every subscriber has something of every node from behind this moment: in order, so all before has come.
- * Returns to whom nothing of what it waits for comes any more.
+ * Returns to whom nothing of what it waits for comes any more, or who ended by itself.
  */
-export async function caughtUp(cluster: Pick<System, 'agents' | 'subscribers'>, untilNs: number): Promise<string[]> {
+export async function caughtUp(
+  cluster: Pick<System, 'agents' | 'subscribers' | 'parties'>,
+  untilNs: number,
+): Promise<string[]> {
   const nodes = cluster.agents.flatMap((agent) => [...agent.recorders.keys()]);
   const behind = () =>
     cluster.subscribers.flatMap((subscriber) =>
@@ -167,8 +170,9 @@ export async function caughtUp(cluster: Pick<System, 'agents' | 'subscribers'>, 
         .map(({ node, lastNs }) => `${subscriber.name} has ${node} up to ${lastNs} of ${untilNs}`),
     );
   try {
-    await until('everybody to catch up', () => behind().length === 0, behind);
-    return [];
+    const ended = () => cluster.parties.flatMap(({ unexpected }) => unexpected);
+    await until('everybody to catch up', () => ended().length > 0 || behind().length === 0, behind);
+    return ended();
   } catch (cause) {
     return [String(cause)];
   }

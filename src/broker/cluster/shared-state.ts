@@ -24,6 +24,9 @@ export interface SharedState {
   /** Where a person finds it, for messages. */
   readonly place: string;
 
+  /** The time, milliseconds since 1970, by one clock for all who share it: late by what is not read yet. */
+  timeMs(): number;
+
   /** The entry, as durable and as far as this broker has read; includes every change of its own that resolved. */
   get(key: string): StateEntry | undefined;
 

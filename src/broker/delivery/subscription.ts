@@ -4,6 +4,7 @@
  * it to the log without a gap, and delivers live events (live/).
  */
 import { randomUUID } from 'node:crypto';
+import { BackplaneError } from '../../errors.js';
 import { Signal } from '../../flow/signal.js';
 import { INTEREST_DEADLINE_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
@@ -194,7 +195,10 @@ export class Subscription {
   /** From here on the subscription has a position, at its start. */
   #plan(start: SubscriptionStart): PlannedSubscription {
     const { store, registry } = this.#context;
-    const { topics, window } = this.checked;
+    const { topics, window, slice } = this.checked;
+    // Nobody told this subscription, which did not follow the log yet.
+    if (start.resumed?.isThere(store, slice?.partition) === false)
+      throw new BackplaneError('unavailable', 'the log lost its end while the subscription began: resume it again');
     const documents = this.#openDocuments(start);
     const position = new SubscriptionPosition({
       clusterId: store.identity,

@@ -56,6 +56,11 @@ export class GroupStore {
     parkedState.watch(PARKED_PREFIX, ({ key, value }) => this.#countParked(key, value));
   }
 
+  /** Seconds since 1970, by one clock for all brokers: epochs begin with them. */
+  get seconds(): number {
+    return Math.floor(this.#state.timeMs() / 1000);
+  }
+
   get(name: string): GroupRecord | undefined {
     const entry = this.#state.get(groupKey(name));
     return entry && this.#parsed(entry.value);

@@ -10,7 +10,7 @@ import type { GroupRecord, SliceRecord } from './group-record.js';
 import { Member } from './member.js';
 import type { MemberStream } from './member-stream.js';
 import { type GroupPresence, type RemoteMember, withoutReplaced } from './presence/group-presence.js';
-import { isOtherwiseHeld, type Plan, planFor, wasBefore } from './presence/plan.js';
+import { isOtherwiseHeld, type Plan, planFor, type SliceWrites, wasBefore } from './presence/plan.js';
 import { SliceEpochs } from './presence/slice-epochs.js';
 import { type SliceCommit, SliceCommits, type SliceCommitsParts } from './slice-commits.js';
 import { SliceLease } from './slice-lease.js';
@@ -202,7 +202,7 @@ export class Group {
     }
     if (this.#pauses > 0) return;
     if (known === undefined || slices.some((each, slice) => isOtherwiseHeld(each, known[slice]))) {
-      if (this.#members.size > 0) this.rebalance();
+      if (this.#members.size > 0 || this.#fallen.size > 0) this.rebalance();
     }
   }
 
@@ -303,7 +303,9 @@ export class Group {
     const unsure = [...plan.takesOver].filter((slice) => before[slice]?.epoch !== slices[slice]?.epoch);
     const gives = new Map([...plan.gives].filter(([slice]) => !unsure.includes(slice)));
     if (unsure.length > 0) this.#again = true;
-    if (gives.size + plan.releases.length > 0) await this.#give(gives, new Set(plan.releases), slices);
+    const releases = new Set(plan.releases);
+    const fallen = this.#fallen;
+    if (gives.size + releases.size + fallen.size > 0) await this.#give({ gives, releases, fallen }, slices);
   }
 
   async #hasTold(told: Promise<void>): Promise<void> {
@@ -319,6 +321,10 @@ export class Group {
     return this.parts.store.get(this.name)?.slices ?? [];
   }
 
+  get #fallen(): ReadonlySet<number> {
+    return this.#epochs.fallen(this.#slices, this.#slots);
+  }
+
   #plan(): Plan {
     const { broker } = this.parts.presence;
     return planFor({ broker, slices: this.#slices, slots: this.#slots, own: this.members, others: this.#others });
@@ -326,14 +332,9 @@ export class Group {
 
   /**
    * Each in a new epoch, which is durable before the member is told.
-   * @param releases slices that are written down as nobody's
    * @param planned the slices as they were when that was decided
    */
-  async #give(
-    gives: ReadonlyMap<number, Member>,
-    releases: ReadonlySet<number>,
-    planned: readonly SliceRecord[],
-  ): Promise<void> {
+  async #give({ gives, releases, fallen }: SliceWrites, planned: readonly SliceRecord[]): Promise<void> {
     const { store, times, deliver, presence } = this.parts;
     const { broker } = presence;
     const record = await store.update(this.name, (before) => {
@@ -341,8 +342,11 @@ export class Group {
         const member = gives.get(slice);
         if (isOtherwiseHeld(each, planned[slice])) return each;
         const { holder, ordinal, ...rest } = each;
-        if (member === undefined) return releases.has(slice) ? rest : each;
-        return { ...rest, epoch: this.#epochs.next(slice, each.epoch), holder: { broker, member: member.id } };
+        if (member === undefined) {
+          if (fallen.has(slice)) return { ...rest, epoch: this.#next(slice, each) };
+          return releases.has(slice) ? rest : each;
+        }
+        return { ...rest, epoch: this.#next(slice, each), holder: { broker, member: member.id } };
       });
       if (slices.every((each, slice) => each === before.slices[slice])) return before;
       return { ...before, aloneSinceMs: gives.size > 0 ? undefined : before.aloneSinceMs, slices };
@@ -370,10 +374,11 @@ export class Group {
 
   /** The same places, of which nothing that was given can be committed any more. */
   inNewEpochs(slices: readonly SliceRecord[]): SliceRecord[] {
-    return slices.map(({ ordinal, holder, ...rest }, slice) => ({
-      ...rest,
-      epoch: this.#epochs.next(slice, rest.epoch),
-    }));
+    return slices.map(({ ordinal, holder, ...rest }, slice) => ({ ...rest, epoch: this.#next(slice, rest) }));
+  }
+
+  #next(slice: number, { epoch }: SliceRecord): number {
+    return this.#epochs.next(slice, epoch, this.parts.store.seconds);
   }
 
   #membersChanged(): void {

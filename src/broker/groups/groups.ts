@@ -296,12 +296,12 @@ export class Groups {
   }
 
   #newRecord(checked: CheckedSubscription, request: GroupRequest, caller: Caller, nowMs: number): GroupRecord {
-    const { retention } = this.#options;
+    const { retention, store } = this.#options;
     const { predicate } = checked.selectors[0]!;
     const { spec } = predicate;
     const { window } = checked;
     // A later group of the same name has later epochs, so that nobody can commit what was another's.
-    const epoch = Math.max(Math.floor(nowMs / 1000), this.#endedEpoch + 1);
+    const epoch = Math.max(store.seconds, this.#endedEpoch + 1);
     return {
       name: request.name,
       owner: caller.identity.name,

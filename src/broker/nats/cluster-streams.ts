@@ -1,7 +1,9 @@
 /** All streams of a cluster of brokers: made once, compared, and bounded anew. */
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { JetStreamManager, StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../errors.js';
+import { NATS_REQUEST_MS, READER_LOOKS } from '../../limits.js';
 import { bytesText } from '../../text/size-text.js';
 import { durationMsText } from '../../text/time-text.js';
 import { coordinationStreams } from '../cluster/nats/coordination-streams.js';
@@ -98,11 +100,23 @@ export async function checkCluster(manager: JetStreamManager, cluster: string): 
 }
 
 /**
- * What every broker asks at its start: the identity of the cluster. Throws failed_precondition, in one sentence, where a
- * stream is not there, not as it was made, or of another cluster.
+ * The identity of the cluster. Throws failed_precondition, in one sentence, where a stream is not there, not as it was made,
+ * or of another cluster.
  */
 export async function fitCluster(manager: JetStreamManager, cluster: string): Promise<string> {
-  const streams = await checkCluster(manager, cluster);
+  return fitStreams(cluster, await checkCluster(manager, cluster));
+}
+
+/** What every broker asks at its start. A server that just started may know no stream yet, so it asks several times. */
+export async function fitClusterAtStart(manager: JetStreamManager, cluster: string): Promise<string> {
+  for (let looks = 1; ; looks++) {
+    const streams = await checkCluster(manager, cluster);
+    if (looks === READER_LOOKS || streams.every(({ info }) => info !== undefined)) return fitStreams(cluster, streams);
+    await sleep(NATS_REQUEST_MS);
+  }
+}
+
+function fitStreams(cluster: string, streams: readonly CheckedStream[]): string {
   if (streams.every(({ info }) => info === undefined)) {
     const how = `backplane cluster init --cluster ${cluster} makes them`;
     throw new BackplaneError('failed_precondition', `cluster ${cluster} has no streams: ${how}`);

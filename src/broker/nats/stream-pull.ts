@@ -5,12 +5,14 @@
  *
  * Messages are asked for; what was asked for and has not come is all that can be under way.
  */
-import type { ConsumerConfig } from '@nats-io/jetstream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from 'nats';
-import { LOG_CONSUMER_IDLE_MS } from '../../limits.js';
+import { CONSUMER_TRIES, CURRENT_LAG_MAX, CURRENT_LOOK_MS, CURRENT_LOOKS, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
 import { createInbox, nuid } from './nats-library.js';
 import type { NatsLink } from './nats-link.js';
 import { NATS_NS_PER_MS } from './stream-form.js';
+import { streamInfo } from './stream-leader.js';
 
 export interface StoredMessage {
   readonly subject: string;
@@ -55,7 +57,7 @@ export class StreamPull {
   readonly #link: NatsLink;
   readonly #stream: string;
   readonly #listener: PullListener;
-  readonly #name = `bp_${nuid.next()}`;
+  #name = nextName();
   readonly #inbox = createInbox();
   #unsubscribe: () => void = () => undefined;
   #delivered = 0;
@@ -110,7 +112,6 @@ export class StreamPull {
     const subscription = this.#link.reading.subscribe(this.#inbox, { callback: (_, message) => this.#take(message) });
     this.#unsubscribe = () => subscription.unsubscribe();
     const config: Partial<ConsumerConfig> = {
-      name: this.#name,
       ack_policy: 'none',
       deliver_policy: 'by_start_sequence',
       opt_start_seq: from,
@@ -121,7 +122,15 @@ export class StreamPull {
       headers_only: headersOnly,
       ...filterOf(filters),
     };
-    await this.#link.manager.consumers.add(stream, config);
+    const { manager } = this.#link;
+    for (let tries = 1; ; tries++) {
+      const { cluster } = await manager.consumers.add(stream, { ...config, name: this.#name });
+      const server = cluster?.leader;
+      if (server === undefined || (await isCurrent(manager, stream, server))) return;
+      if (tries === CONSUMER_TRIES) throw new Error(`its consumer is on ${server}, which lacks what ${stream} has`);
+      manager.consumers.delete(stream, this.#name).catch(() => undefined);
+      this.#name = nextName();
+    }
   }
 
   #take(message: Msg): void {
@@ -154,6 +163,25 @@ export class StreamPull {
       this.#outstanding = Math.max(0, this.#outstanding - left);
       if (this.#outstanding === 0) this.#listener.ended(status !== CONFLICT);
     } else throw new Error(`its consumer ended: ${status} ${description}`);
+  }
+}
+
+function nextName(): string {
+  return `bp_${nuid.next()}`;
+}
+
+/**
+ * Whether the server on which a consumer was made has what the stream has. After a power cut one may have another end of it
+ * for minutes, which nobody else has any more, and would give that; NATS makes consumers there all the same.
+ */
+async function isCurrent(manager: JetStreamManager, stream: string, server: string): Promise<boolean> {
+  for (let looks = 1; ; looks++) {
+    const cluster = (await streamInfo(manager, stream))?.cluster;
+    const replica = cluster?.replicas?.find(({ name }) => name === server);
+    if (cluster?.leader === server || replica?.current) return true;
+    if (looks === CURRENT_LOOKS || (replica?.lag ?? 0) > CURRENT_LAG_MAX) return false;
+    // Under load one that is well may be behind at this moment.
+    await sleep(CURRENT_LOOK_MS);
   }
 }
 

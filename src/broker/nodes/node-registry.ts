@@ -317,10 +317,7 @@ export class NodeRegistry {
   /** Position up to which the log has a node's frames: the furthest of the given topics. */
   coveredTo(node: string, topics: readonly string[]): Position | undefined {
     let furthest: Position | undefined;
-    for (const topic of topics) {
-      const to = this.#store.coveredTo(node, topic);
-      if (to && (!furthest || comparePositions(to, furthest) > 0)) furthest = to;
-    }
+    for (const topic of topics) furthest = laterPosition(this.#store.coveredTo(node, topic), furthest);
     return furthest;
   }
 
@@ -394,8 +391,7 @@ export class NodeRegistry {
       this.#retryTimer ??= setTimeout(() => {
         this.#retryTimer = undefined;
         void this.#reconcile();
-      }, SAVE_RETRY_MS);
-      this.#retryTimer.unref();
+      }, SAVE_RETRY_MS).unref();
       if (this.#drops.saved < this.#drops.made) return;
     }
     this.#toldMs = performance.now();

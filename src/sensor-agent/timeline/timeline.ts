@@ -201,14 +201,16 @@ export class Timeline {
       const offset = entries.offsets[at]!;
       const length = entries.lengths[at]!;
       const place = { timeNs: entries.timeNs(at), lane: page.lane, tie: entries.ties[at]!, ordinal };
-      const loss = this.failures.lossOf(format.name, this.#positionOf(place), () => {
+      try {
         const event = decodedEntry(place, format, page.bytes, offset, length);
         this.#opened?.note(event);
         this.#lookNotes?.entry(event);
         this.#kernel.noteContainer(event);
         this.#add(event);
-      });
-      if (loss) this.#add({ ...NO_TRACE, ...place, loss });
+      } catch (cause) {
+        const loss = this.failures.lossOf(format.name, this.#positionOf(place), cause);
+        this.#add({ ...NO_TRACE, ...place, loss });
+      }
     }
   }
 
@@ -443,11 +445,12 @@ export class Timeline {
    */
   #tellLate(event: Pending, place: Position): void {
     if (event.loss) this.#lose(event.loss, this.#frontier, this.#frontier);
-    const loss = this.failures.lossOf(event.name, place, () => {
+    try {
       const typed = event.name === '' ? undefined : this.#follow(event, place);
       if (typed) this.#sink?.late(typed, this.#frontier);
-    });
-    if (loss) this.#lose(loss, this.#frontier, this.#frontier);
+    } catch (cause) {
+      this.#lose(this.failures.lossOf(event.name, place, cause), this.#frontier, this.#frontier);
+    }
   }
 
   /** Moves events that are not beyond the horizon from every lane to #ready. */
@@ -485,11 +488,12 @@ export class Timeline {
     if (event.loss) this.#lose(event.loss, position);
     if (event.switchedOn) this.#kernel.switchedOn(new Set(event.switchedOn));
     this.#frontier = position;
-    const loss = this.failures.lossOf(event.name || (event.notice?.type ?? ''), position, () => {
+    try {
       const typed = event.notice ? this.#notice(event.notice, position) : this.#follow(event, position, exec);
       if (typed) this.#sink?.event(typed);
-    });
-    if (loss) this.#lose(loss, position);
+    } catch (cause) {
+      this.#lose(this.failures.lossOf(event.name || (event.notice?.type ?? ''), position, cause), position);
+    }
   }
 
   #lose(loss: Loss, position: Position, from?: Position): void {

@@ -11,6 +11,7 @@ import {
   status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
+import { BackplaneError } from '../../errors.js';
 
 /** By method, whether requests and responses are streams. */
 type Methods = Readonly<Record<string, { readonly requestStream: boolean; readonly responseStream: boolean }>>;
@@ -44,7 +45,10 @@ export function addLazyService(
     const handle = (call: Call, respond?: sendUnaryData<Buffer>) => {
       loaded ??= loadService(name, load);
       const fail = (cause: unknown) => {
-        const failure = { code: status.INTERNAL, details: String(cause) };
+        const failure =
+          cause instanceof BackplaneError
+            ? { code: cause.grpcStatus, details: cause.message }
+            : { code: status.INTERNAL, details: String(cause) };
         if (respond === undefined) call.emit('error', failure);
         else respond(failure);
       };
@@ -81,20 +85,27 @@ function serve(
     call: object,
     answer?: sendUnaryData<object>,
   ) => void;
+  const read = (bytes: Buffer) => {
+    try {
+      return requestDeserialize(bytes) as object;
+    } catch (cause) {
+      throw new BackplaneError('invalid_argument', `the request cannot be decoded: ${(cause as Error).message}`);
+    }
+  };
   const listen = (event: string, listener: (message: object) => void) =>
     call.on(event, event !== 'data' ? listener : (bytes: Buffer) => take(bytes, listener));
   // Nobody would catch what is thrown while the stream tells of a message.
   const take = (bytes: Buffer, listener: (message: object) => void) => {
     if (hasFailed) return;
     try {
-      listener(requestDeserialize(bytes) as object);
+      listener(read(bytes));
     } catch (cause) {
       hasFailed = true;
       fail(cause);
     }
   };
   const decoded = {
-    request: requestStream ? undefined : requestDeserialize(call.request),
+    request: requestStream ? undefined : read(call.request),
     on: listen,
     write: (message: object) => call.write(responseSerialize(message)),
     end: () => call.end(),

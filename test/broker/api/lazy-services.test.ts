@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { framed, Witness } from '../../harness/broker/witness.js';
 
 const REFLECTION = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
-const INTERNAL = '13';
+const INVALID_ARGUMENT = '3';
 
 let witness: Witness;
 before(async () => {
@@ -16,18 +16,19 @@ after(() => witness.destroy());
 const BAD = framed(Buffer.from([0x7f]));
 
 test('a request of a stream that cannot be decoded ends its call with an error', async () => {
-  assert.equal((await witness.call(REFLECTION, [BAD])).status, INTERNAL);
+  assert.equal((await witness.call(REFLECTION, [BAD])).status, INVALID_ARGUMENT);
   await witness.served();
 });
 
 test('so does one that follows a good one', async () => {
   const list = framed(Buffer.from([0x3a, 0]));
-  assert.equal((await witness.call(REFLECTION, [list, BAD])).status, INTERNAL);
+  assert.equal((await witness.call(REFLECTION, [list, BAD])).status, INVALID_ARGUMENT);
   await witness.served();
 });
 
 test('a request of one message that cannot be decoded is answered with an error', async () => {
   const answer = await witness.call('/grpc.health.v1.Health/Check', [BAD]);
-  assert.equal(answer.status, INTERNAL);
+  assert.equal(answer.status, INVALID_ARGUMENT);
+  assert.match(answer.message, /^the request cannot be decoded: /);
   await witness.served();
 });

@@ -237,7 +237,7 @@ test("a node's own budget and clock are known at all brokers; a budget that is s
     for (const pid of range(0, 3)) recorder.record('process.exec', pid);
     const moved = await other.agent('a', recorder, { wallTime: nsToTimestamp(nowNs + hourNs) });
     const listed = async () => (await fetch(`http://${harness.broker.httpAddress}/v1/budgets`)).text();
-    await until('its own budget is known', async () => /"liveBytesPerSecond":"777777"/.test(await listed()), listed);
+    await until('its own budget is known', async () => /"liveBytesPerSecond":"777777"/.test(await listed()));
     const replay = harness.subscribe({ topics: ['process'], since: '5m' });
     await until('the end', () => replay.ended);
     assert.deepEqual(replay.pids, range(0, 3), 'it is asked in the time of its own clock');

@@ -157,24 +157,27 @@ async function changedElsewhere(one: Harness, other: Harness): Promise<void> {
 async function writtenByAnother(harnesses: readonly Harness[]): Promise<void> {
   const link = await linkTo(servers);
   const state = await openNatsState(link, 'test', { ...keptStream('test'), broker: 'another' });
-  const { value } = state.get('group.g')!;
-  const slices = range(0, 16).map(() => ({ epoch: 2_000_000_000, cursor: '', committedMs: 0 }));
-  const odd = slices.map((each) => ({ ...each, cursor: 'of-a-later-broker' }));
-  await state.put('group.x', value);
-  await state.put('group.y', { ...value, name: 'y', slices: odd });
-  await state.put('group.g', { ...value, createdMs: Number(value.createdMs) + 1, slices });
-  for (const harness of harnesses) {
-    const statusOf = async (name: string) =>
-      (await fetch(`http://${harness.broker.httpAddress}/v1/groups/${name}`)).status;
-    await until('it has 16 slices', async () => (await shown(harness)).slices.length === 16);
-    assert.deepEqual([await statusOf('x'), await statusOf('y')], [503, 200]);
+  try {
+    const { value } = state.get('group.g')!;
+    const slices = range(0, 16).map(() => ({ epoch: 2_000_000_000, cursor: '', committedMs: 0 }));
+    const odd = slices.map((each) => ({ ...each, cursor: 'of-a-later-broker' }));
+    await state.put('group.x', value);
+    await state.put('group.y', { ...value, name: 'y', slices: odd });
+    await state.put('group.g', { ...value, createdMs: Number(value.createdMs) + 1, slices });
+    for (const harness of harnesses) {
+      const statusOf = async (name: string) =>
+        (await fetch(`http://${harness.broker.httpAddress}/v1/groups/${name}`)).status;
+      await until('it has 16 slices', async () => (await shown(harness)).slices.length === 16);
+      assert.deepEqual([await statusOf('x'), await statusOf('y')], [503, 200]);
+    }
+    const member = new TestMember(harnesses[1]!, 'g', { group: {} });
+    await member.has(16);
+    member.cancel();
+    await until('it has no members', async () => (await shown(harnesses[0]!)).group.members.length === 0);
+  } finally {
+    await state.close();
+    await link.close();
   }
-  const member = new TestMember(harnesses[1]!, 'g', { group: {} });
-  await member.has(16);
-  member.cancel();
-  await until('it has no members', async () => (await shown(harnesses[0]!)).group.members.length === 0);
-  await state.close();
-  await link.close();
 }
 
 test('a member whose broker is killed has its slices at another one at once, and goes on behind its commits', {

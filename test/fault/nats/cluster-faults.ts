@@ -2,10 +2,11 @@
 import { closeSync, cpSync, openSync, readdirSync, readSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { keptStream } from '../../../src/broker/cluster/nats/coordination-streams.js';
 import { partitionStream } from '../../../src/broker/log/jetstream/subjects.js';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
 import type { Relay } from '../../harness/cluster/relay.js';
-import { CLUSTER, type NatsCluster, type NatsMachine, SLOW_MS } from '../../harness/nats/nats-cluster.js';
+import { CLUSTER, type NatsCluster, type NatsMachine, SLOW_MS, STREAMS } from '../../harness/nats/nats-cluster.js';
 import { until } from '../../harness/until.js';
 import * as party from '../party-faults.js';
 import { type FaultContext, taking } from '../party-faults.js';
@@ -44,6 +45,9 @@ export const SLOW_OF_CLUSTER: readonly ClusterFaultName[] = ['nats-power-cut', '
 const MOVE_MS = 1_000;
 const AHEAD_MS = 20_000;
 const THIRD_LATER_MS = 10_000;
+const ASKS_MS = 3_000;
+/** NATS's own: what it acknowledged within it a power cut may take, and what nobody can send again is gone. */
+const SYNC_INTERVAL_MS = 120_000;
 
 /** A nats-server that no other fault has, while the two others are well: the leader of some node's frames, or a follower. */
 async function takingMachine(context: Context, act: (machine: NatsMachine, role: string) => Promise<void>) {
@@ -137,12 +141,13 @@ async function withRoomAgain(machines: readonly NatsMachine[]): Promise<void> {
   await Promise.all(machines.map(({ server }) => server.ready()));
 }
 
-/** In what one server keeps of a partition, while it does not run. */
+/** In what one server keeps of a stream, while it does not run. */
 const natsBitFlip: Fault = (context) => {
-  // What is lost must be stated.
-  context.lossy.log = true;
+  const { cluster, random, lossy } = context;
+  const stream = random.between(0, 1) === 0 ? someStream(context) : random.pick(STREAMS);
+  // What is lost of frames must be stated; commits are given again.
+  lossy.log = true;
   return takingMachine(context, async ({ server, name, disk }, role) => {
-    const stream = someStream(context);
     await server.kill();
     const dir = join(disk.dir, 'jetstream/$G/streams', stream, 'msgs');
     const blocks = readdirSync(dir).filter((file) => file.endsWith('.blk') && statSync(join(dir, file)).size > 0);
@@ -150,6 +155,7 @@ const natsBitFlip: Fault = (context) => {
       const at = flipBit(join(dir, block), context);
       context.note(`a bit at ${at} of ${block} of ${stream} on ${name}, ${role}, is flipped`);
     }
+    if (stream === keptStream(CLUSTER).stream) cluster.cuts.push({ fromMs: 0, toMs: Date.now() });
     server.start();
     await server.ready();
   });
@@ -182,7 +188,6 @@ const natsPowerCut: Fault = (context) =>
     const stream = someStream(context);
     const copyOf = ({ name }: NatsMachine) => join(cluster.dir, `copy-${name}`);
     const storeOf = ({ disk }: NatsMachine) => join(disk.dir, 'jetstream');
-    const fromMs = Date.now();
     for (const { server } of machines) server.pause();
     for (const machine of back) cpSync(storeOf(machine), copyOf(machine), { recursive: true });
     for (const { server } of machines) server.resume();
@@ -191,7 +196,8 @@ const natsPowerCut: Fault = (context) =>
     const nobodyKnows = brokersThatMayNotKnow(cluster);
     for (const subscriber of cluster.subscribers) subscriber.mayBeginAnew = nobodyKnows;
     for (const { server } of machines) await server.kill();
-    cluster.cuts.push({ fromMs, toMs: Date.now() });
+    const toMs = Date.now();
+    cluster.cuts.push({ fromMs: toMs - SYNC_INTERVAL_MS, toMs });
     for (const machine of back) {
       rmSync(storeOf(machine), { recursive: true });
       cpSync(copyOf(machine), storeOf(machine), { recursive: true });
@@ -203,8 +209,32 @@ const natsPowerCut: Fault = (context) =>
     if (has >= had) failures.push(`the power cut took nothing of ${stream}: ${has} of ${had}`);
     await sleep(THIRD_LATER_MS);
     spared.server.start();
-    await Promise.all(machines.map(({ server }) => server.ready()));
+    await current(cluster);
   });
+
+/** Replicas of a stream to which nothing is appended catch up with the next message: the audit has who subscribes. */
+async function current(cluster: NatsCluster): Promise<void> {
+  let isReady = false;
+  const ready = Promise.all(cluster.machines.map(({ server }) => server.ready())).finally(() => {
+    isReady = true;
+  });
+  const client = cluster.client();
+  try {
+    while (!isReady) {
+      const nothing = client.subscribe(
+        { topics: ['process'], nodes: ['nobody'], follow: true },
+        AbortSignal.timeout(ASKS_MS),
+      );
+      const asked = (async () => {
+        for await (const _ of nothing);
+      })();
+      await Promise.race([ready, asked]).catch(() => sleep(ASKS_MS));
+    }
+  } finally {
+    client.close();
+  }
+  await ready;
+}
 
 /** Whether a broker was started since, or was in trouble and may not have read all: it does not know what was lost. */
 function brokersThatMayNotKnow({ brokers }: NatsCluster): () => boolean {

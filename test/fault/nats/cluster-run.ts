@@ -2,10 +2,11 @@
 import { refused } from '../../harness/cluster/namespace.js';
 import { cannotMount } from '../../harness/cluster/small-disk.js';
 import { type Findings, findings } from '../../harness/groups/processed.js';
-import { NatsCluster } from '../../harness/nats/nats-cluster.js';
+import { NatsCluster, STREAMS } from '../../harness/nats/nats-cluster.js';
 import { type NatsVersion, needsNats } from '../../harness/nats/nats-package.js';
 import { until } from '../../harness/until.js';
 import { bootNs, caughtUp, type Outcome, type Run, runSchedule } from '../run.js';
+import { Random } from '../schedule.js';
 import { CLUSTER_ACTS, type ClusterFaultName } from './cluster-faults.js';
 
 const HALF_AN_HOUR_MS = 1_800_000;
@@ -64,16 +65,34 @@ export async function standardNatsCluster(version?: NatsVersion): Promise<NatsCl
   }
 }
 
-/** Ends all processes but the nats-servers. */
+/** And then a stream is deleted. Ends all processes but the nats-servers. */
 export async function runClusterFaults(cluster: NatsCluster, run: Run<ClusterFaultName>): Promise<Outcome> {
-  const outcome = await runSchedule(cluster, run, CLUSTER_ACTS, [], async (note) => {
-    const { violations, ...sums } = await endMembers(cluster);
+  const { violations, history } = await runSchedule(cluster, run, CLUSTER_ACTS, [], async (note) => {
+    const { violations, ...sums } = await endMembers(cluster, run.kinds.includes('nats-bit-flip'));
     note(`the group: ${JSON.stringify(sums)}`);
     for (const { name, process } of cluster.members) note(`${name}: ${process.starts} starts`);
     return violations;
   });
-  for (const { name, inVain } of cluster.brokers) outcome.history.push(`${name}: ${inVain} starts found no NATS`);
-  return outcome;
+  for (const { name, inVain } of cluster.brokers) history.push(`${name}: ${inVain} starts found no NATS`);
+  if (violations.length > 0) return { violations, history };
+  const stream = new Random(run.seed).pick(STREAMS);
+  history.push(`stream ${stream} is deleted`);
+  return { violations: await withoutStream(cluster, stream), history };
+}
+
+/** Every broker that runs when the stream is deleted ends with a sentence about it. Returns what is otherwise. */
+async function withoutStream(cluster: NatsCluster, stream: string): Promise<string[]> {
+  const { brokers } = cluster;
+  for (const broker of brokers) broker.start();
+  await Promise.all(brokers.map((broker) => broker.serving()));
+  await cluster.deleteStream(stream);
+  const wrong: string[] = [];
+  for (const broker of brokers) {
+    const { code } = await broker.ends();
+    if (code !== 1 || !new RegExp(`^backplane: stream ${stream} is gone`, 'm').test(broker.stderr))
+      wrong.push(`without ${stream} ${broker.name} ended with ${code}: ${broker.stderr}`);
+  }
+  return wrong;
 }
 
 function steadyNodes({ agents }: NatsCluster): string[] {
@@ -95,11 +114,12 @@ async function membersReach(cluster: NatsCluster, number: number | ReadonlyMap<s
         of: typeof number === 'number' ? number : number.get(node)!,
       }))
       .filter(({ has, of }) => has < of);
-  await until('the group to have caught up', () => behind().length === 0, behind);
+  const ended = () => cluster.parties.some(({ unexpected }) => unexpected.length > 0);
+  await until('the group to have caught up', () => ended() || behind().length === 0, behind);
 }
 
 /** Once they have caught up; returns what the group did, and what of it is wrong. */
-async function endMembers(cluster: NatsCluster): Promise<Findings> {
+async function endMembers(cluster: NatsCluster, damaged: boolean): Promise<Findings> {
   const upTo = new Map(steadyNodes(cluster).map((node) => [node, reached(cluster, node) + 1]));
   const late = await membersReach(cluster, upTo).then(
     () => [],
@@ -111,7 +131,7 @@ async function endMembers(cluster: NatsCluster): Promise<Findings> {
     processes.map((process) => ({ name: process.name, lines: process.lines() })),
     SLICES,
     upTo,
-    cluster.cuts,
+    { cuts: cluster.cuts, damaged },
   );
   const unexpected = processes.flatMap((process) => process.unexpected);
   return { ...found, violations: [...late, ...found.violations, ...unexpected] };

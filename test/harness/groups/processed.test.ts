@@ -18,8 +18,11 @@ const committed = (askedMs: number, ms: number, epoch: number, lines: number): L
   ...{ kind: 'c', ms, askedMs, slices: [[slice, epoch, lines]] },
 });
 
-function found(lines: readonly Line[], upTo = 1): string {
-  const { violations } = findings([{ name: 'm', lines }], SLICES, new Map([[NODE, upTo]]), [CUT]);
+function found(lines: readonly Line[], upTo = 1, damaged = false): string {
+  const { violations } = findings([{ name: 'm', lines }], SLICES, new Map([[NODE, upTo]]), {
+    cuts: [CUT],
+    damaged,
+  });
   return violations.join('\n');
 }
 
@@ -33,7 +36,7 @@ test('what a power cut took back may come again, behind it; what was committed b
   assert.match(found([...first, committed(150, 151, 7, 2), ...second(199)]), /was committed before/);
   // The second commit holds what the first one held, too; of what follows it the cut took the commit.
   const again = [...first, committed(110, 120, 7, 1), committed(220, 230, 7, 1), ...second(240)];
-  assert.match(found(again), /^n:0 in epoch 8 .* was committed before$/);
+  assert.match(found(again), /^n:0 in epoch 8 .* was committed before, in epoch 7 at 230$/);
 });
 
 test('an epoch falls where one is committed in after a later one was given, or is given twice', () => {
@@ -41,4 +44,13 @@ test('an epoch falls where one is committed in after a later one was given, or i
   assert.equal(found([...lines, committed(3, 9, 7, 1), committed(10, 11, 8, 1)]), '');
   assert.match(found([...lines, committed(4, 9, 7, 1)]), /epoch 7 was committed in after there was epoch 8/);
   assert.match(found([...lines, assigned(300, 8)]), /epoch 8 of slice \d was given to m and to m/);
+});
+
+test('what is missing must be told, and only damage excuses it', () => {
+  const lines = [assigned(1, 7), given(2, 7, 0, 1)];
+  const gap: Line = { kind: 'g', ms: 3, text: `damaged ${NODE} 0` };
+  assert.match(found(lines, 2), /n lacks 1 of 3: 2/);
+  assert.match(found(lines, 2, true), /n lacks 1 of 3: 2/);
+  assert.match(found([...lines, gap], 2), /n lacks 1 of 3: 2.*\n.*was told a gap: damaged n 0/);
+  assert.equal(found([...lines, gap], 2, true), '');
 });

@@ -43,6 +43,10 @@ export class StreamView implements SharedState {
     for (const [, resolve] of ready) resolve();
   }
 
+  timeMs(): number {
+    return Date.now();
+  }
+
   get(key: string) {
     const { value, revision } = this.#entries.get(key) ?? {};
     return value === undefined ? undefined : { key, value, revision: revision! };

@@ -37,9 +37,11 @@ process.on('SIGUSR2', () => {
 
 interface Held {
   readonly epoch: string;
-  /** Lines of events, and the newest cursor: of what is noted in the file. */
+  /** Lines of events that are noted in the file. */
   lines: number;
+  /** The newest cursor, and how many of the lines it covers: not all events come with one. */
   cursor: string;
+  covered: number;
   committed: string;
 }
 
@@ -61,7 +63,7 @@ async function commit(only?: number): Promise<void> {
     held,
     epoch: held.epoch,
     cursor: held.cursor,
-    lines: held.lines,
+    lines: held.covered,
   }));
   const askedMs = Date.now();
   try {
@@ -100,7 +102,7 @@ async function take(item: SubscribeItem): Promise<void> {
   else if (item.kind === 'group') {
     const { assigned, revoking } = item.group;
     if (assigned) {
-      slices.set(assigned.slice, { epoch: assigned.epoch, lines: 0, cursor: '', committed: '' });
+      slices.set(assigned.slice, { epoch: assigned.epoch, lines: 0, cursor: '', covered: 0, committed: '' });
       note('a', assigned.slice, Number(assigned.epoch));
     }
     if (revoking) {
@@ -116,12 +118,18 @@ async function take(item: SubscribeItem): Promise<void> {
     const numbers = batch.received.map(({ message }) => sequenceNumber(message.process?.commandArgs) ?? -1);
     note('d', batch.slice, Number(held.epoch), batch.node, numbers);
     held.lines++;
-    held.cursor = batch.cursor || held.cursor;
+    reached(held, batch.cursor);
   } else if (item.kind === 'watermark' || item.kind === 'coverage') {
     const { slice, cursor } = item.kind === 'watermark' ? item.watermark : item.coverage;
     const held = slices.get(slice);
-    if (held && cursor !== '') held.cursor = cursor;
+    if (held) reached(held, cursor);
   }
+}
+
+function reached(held: Held, cursor: string): void {
+  if (cursor === '') return;
+  held.cursor = cursor;
+  held.covered = held.lines;
 }
 
 const timer = setInterval(() => {

@@ -8,6 +8,9 @@ import { join } from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from 'nats';
 import { newToken } from '../../../src/access/token.js';
+import { coordinationStreams } from '../../../src/broker/cluster/nats/coordination-streams.js';
+import { documentForms } from '../../../src/broker/log/documents/document-streams.js';
+import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
 import { Client } from '../../../src/client/client.js';
 import { run } from '../bus/command.js';
 import { credentialIn, tokenFile } from '../bus/token.js';
@@ -24,6 +27,12 @@ import type { NatsVersion } from './nats-package.js';
 import { type NatsServer, NatsServers } from './nats-servers.js';
 
 export const CLUSTER = 'faults';
+/** All of the cluster. */
+export const STREAMS: readonly string[] = [
+  ...partitionForms(CLUSTER),
+  ...coordinationStreams(CLUSTER, 1),
+  ...documentForms(CLUSTER, 1),
+].map(({ name }) => name);
 const SERVERS = 3;
 const HALF_AN_HOUR_MS = 1_800_000;
 /** Of each server. What streams may hold beyond it is never used. */
@@ -79,11 +88,12 @@ export class ClusterBroker extends BrokerParty {
   }
 
   override async serving(): Promise<void> {
-    await until(
+    const serves = await until(
       `${this.name} to serve`,
-      () => this.running && this.#serves,
+      () => (this.running && this.#serves) || (this.unexpected.length > 0 && 'it ended'),
       () => `${this.starts} starts ${this.stderr}`,
     );
+    if (serves !== true) throw new Error(this.unexpected.join('; '));
   }
 
   protected override died(exit: Exit): void {

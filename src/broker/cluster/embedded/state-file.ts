@@ -78,6 +78,10 @@ export class StateFile implements SharedState {
     }
   }
 
+  timeMs(): number {
+    return Date.now();
+  }
+
   get(key: string): StateEntry | undefined {
     return this.#entries.get(key);
   }

@@ -94,6 +94,11 @@ export class NatsState implements SharedState {
     }
   }
 
+  /** By the servers' clock, as of the last message: every broker writes a tick a second. */
+  timeMs(): number {
+    return this.#contents.newestMs;
+  }
+
   get(key: string): StateEntry | undefined {
     const slot = this.#contents.slots.get(key);
     return slot && entryOf(slot);

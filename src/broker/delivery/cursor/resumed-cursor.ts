@@ -162,6 +162,19 @@ export class ResumedCursor {
     return new ResumedCursor({ ...state, places }, topics, selectors, covered, standings, partials, lostOf);
   }
 
+  /**
+   * Whether the logs still have what they had when the cursor was opened: machines may have lost the end of them since.
+   * @param only the one partition that counts; undefined: all of them
+   */
+  isThere(store: LogStore, only: number | undefined): boolean {
+    return this.state.places.every((place, partition) => {
+      if (place === undefined || (only !== undefined && partition !== only)) return true;
+      const log = store.partition(partition);
+      const marks = [place.mark, log.markBefore(place.offset)].filter((mark) => mark !== undefined);
+      return place.offset <= log.deliverableOffset && new Set(marks).size <= 1;
+    });
+  }
+
   /** Names of the nodes that the cursor or its notes name. */
   get named(): Iterable<string> {
     return this.#standings.keys();

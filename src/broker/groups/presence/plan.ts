@@ -34,6 +34,15 @@ export interface Plan {
   readonly releases: readonly number[];
 }
 
+/** What is written of slices. */
+export interface SliceWrites {
+  readonly gives: ReadonlyMap<number, Member>;
+  /** Nobody's from now on. */
+  readonly releases: ReadonlySet<number>;
+  /** Likewise, in a new epoch. */
+  readonly fallen: ReadonlySet<number>;
+}
+
 interface Candidate {
   readonly holder: Holder;
   readonly order: number;

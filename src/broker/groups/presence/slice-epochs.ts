@@ -2,6 +2,7 @@
 import { GROUP_EPOCHS_AHEAD_MAX } from '../../../limits.js';
 import type { SliceEpoch } from '../../../subscriptions/request/group-request.js';
 import type { SliceRecord } from '../group-record.js';
+import type { Slots } from '../slots.js';
 
 export class SliceEpochs {
   readonly #latest: number[];
@@ -28,8 +29,22 @@ export class SliceEpochs {
     }
   }
 
-  next(slice: number, epoch: number): number {
-    return Math.max(epoch, this.#latest[slice]!) + 1;
+  /**
+   * @param seconds since 1970, by one clock for all brokers: a power cut of all machines leaves nobody who knows the epochs
+   *   that it took
+   */
+  next(slice: number, epoch: number, seconds: number): number {
+    return Math.max(epoch, this.#latest[slice]!, seconds) + 1;
+  }
+
+  /** Slices that the state has in an epoch before one that is known: it went back, and whoever has them must not go on. */
+  fallen(slices: readonly SliceRecord[], slots: Slots): ReadonlySet<number> {
+    const fallen = slices.flatMap(({ epoch }, slice) => {
+      const held = slots.lease(slice)?.epoch ?? epoch;
+      // What is here in another epoch is about to be taken from its member, and given anew.
+      return held === epoch && epoch < this.#latest[slice]! ? [slice] : [];
+    });
+    return new Set(fallen);
   }
 
   /** Whether any is of an epoch that this broker has not read of yet. */

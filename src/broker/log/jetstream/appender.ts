@@ -177,8 +177,12 @@ export class Appender {
    * goes on: it cannot come again. Where the stream has lost its end, the node sends both again.
    */
   async #isDamage(subject: string, frame: Frame): Promise<boolean> {
-    const covered = this.#options.coveredTo(subject);
-    return covered !== undefined && follows(frame, covered) === 'next' && (await this.#options.isKept());
+    const isNext = () => {
+      const covered = this.#options.coveredTo(subject);
+      return covered !== undefined && follows(frame, covered) === 'next';
+    };
+    // While it is asked the log may go back: what it has then is kept, and lacks what this frame follows.
+    return isNext() && (await this.#options.isKept()) && isNext();
   }
 
   async #publish(subject: string, frame: Frame, bytes: Buffer, lastSubjectSequence: number): Promise<number> {

@@ -23,7 +23,7 @@ import { StreamTail } from '../tail/stream-tail.js';
 import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
-import { checkpointParts, standingAt } from './checkpoint.js';
+import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
 import { frameItem, PartitionFold, takeCover } from './partition-fold.js';
 import { scanStream } from './scan.js';
 import { readSilences, Silences } from './silences.js';
@@ -328,7 +328,7 @@ export class JetStreamLog implements PartitionLog {
     await scanStream(link, { ...range, filter: this.#subjects.checkpoint }, ({ sequence, headers }) => {
       this.#fold.checkpoints.take(sequence, headers);
     });
-    await this.#restore(last + 1, first);
+    this.#fold.restart(await this.#standingBefore(last + 1, first));
     await this.#tail.open(last);
     this.#every(times?.tickMs ?? TICK_MS, () => this.#tick());
     this.#every(LOG_STREAM_LOOK_MS, () => this.#lookAgain());
@@ -379,14 +379,17 @@ export class JetStreamLog implements PartitionLog {
 
   async #goBack({ state }: StreamInfo, lost: number | undefined): Promise<void> {
     if (lost === undefined) return;
+    this.#fold.checkpoints.cut(lost);
+    const standing = await this.#standingBefore(lost, state.first_seq);
+    // In one step: what is known of messages and how far nodes reach must not be of two logs.
     this.#fold.cut(lost);
-    await this.#restore(lost, state.first_seq);
+    this.#fold.restart(standing);
   }
 
   /** What holds before a sequence or earlier, from the newest checkpoint that can be read. */
-  async #restore(sequence: number, first: number): Promise<void> {
+  async #standingBefore(sequence: number, first: number): Promise<Standing> {
     const standing = await standingAt(this.#options.link, this.#stream, this.#fold.checkpoints, sequence);
-    this.#fold.restart(standing ?? { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() });
+    return standing ?? { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() };
   }
 
   /** Tells what was not told before. */

@@ -8,7 +8,7 @@
  * comes back, at whichever broker, finds no hole in the log. Then its own broker deletes it, or any other one.
  */
 import * as z from 'zod';
-import { BackplaneError } from '../../../errors.js';
+import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import { INTEREST_BYTES_MAX, INTEREST_GRACE_MS, PREDICATES_MAX } from '../../../limits.js';
 import type { PredicateSpec } from '../../../subscriptions/predicate.js';
 import { keptNodeGlobs } from '../../../subscriptions/request/node-globs.js';
@@ -39,7 +39,7 @@ interface Held {
   /** Resolves when it is in force. */
   made: Promise<void>;
   making: boolean;
-  /** Not to be made again before, by the clock; after a try that failed. */
+  /** Not to be made again before, by the clock; after a try for which there was no room. */
   againMs: number;
   /** Undefined: nobody has claimed it since this broker was started. */
   claim: { readonly predicate: PredicateSpec; readonly globs: readonly string[] } | undefined;
@@ -171,7 +171,8 @@ export class ClusterInterest implements Interest {
   #makeAgain(key: string, held: Held, nowMs: number): void {
     this.#begin(key, held);
     held.made.catch((cause: Error) => {
-      held.againMs = nowMs + INTEREST_GRACE_MS;
+      // Others have to end first. What NATS could not say is asked again at once.
+      if (asBackplaneError(cause).code === 'resource_exhausted') held.againMs = nowMs + INTEREST_GRACE_MS;
       this.#options.warn(`${key} was lost, and cannot be claimed again yet: ${cause.message}`);
     });
   }

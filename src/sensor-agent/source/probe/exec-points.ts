@@ -24,9 +24,9 @@ export interface ExecPoints {
   seek(filename: string, nowNs: bigint, record: (event: string) => void): void;
   /**
    * The same for programs of roots that were mounted since it was last called, before they begin, where that keeps
-   * nothing busy. `nowMs`: monotonic.
+   * nothing busy. `nowMs`: monotonic, as `startedMs`: when a program was last seen to start.
    */
-  prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void;
+  prepare(nowMs: number, nowNs: bigint, startedMs: number, record: (event: string) => void): void;
   /** Whether it is on a filesystem that comes and goes, which its definition keeps busy. */
   isForeign(event: string): boolean;
   /** It copied an exec at that time of the trace clock. */

@@ -98,6 +98,8 @@ export class ExecProbe {
   #misses = 0;
   #copiedNs = 0n;
   #roundMs = 0;
+  /** Monotonic: when execs were last read. */
+  #startedMs = Number.NEGATIVE_INFINITY;
   /** Trace clock: when all probes were last there. */
   #rightNs: bigint;
   /** The same of the last look for files that were replaced. */
@@ -125,14 +127,13 @@ export class ExecProbe {
   /** Makes its instance and its probes; nothing is proved yet. Throws `failed_precondition` where it cannot. */
   constructor(options: ExecProbeOptions, way: ExecWay) {
     this.#options = options;
-    this.#rightNs = options.nowNs();
+    const { tracefs, recorderId, name, nowNs, bufferBytesPerCpu } = options;
+    this.#rightNs = nowNs();
     this.#lookedNs = this.#rightNs;
-    const { tracefs, recorderId } = options;
     const group = probeGroup(recorderId);
     this.#points = way.points(tracefs, group);
     // What an earlier agent left goes on until ours is there.
     const left = definitionsOf(tracefs, group) ?? [];
-    const { name, nowNs, bufferBytesPerCpu } = options;
     const own = { name, ...buffersOf(bufferBytesPerCpu), events: [EXEC], onDemand: left };
     this.#own = new ReadInstance(tracefs, own, 'arguments of programs', nowNs);
     try {
@@ -160,9 +161,12 @@ export class ExecProbe {
   drain(): number {
     this.#tells = true;
     for (const record of this.#told.splice(0)) this.#options.sink.exec(record);
-    const { filled } = this.#readAll();
+    const { pages, filled } = this.#readAll();
     const nowMs = performance.now();
-    this.#learning.run(() => this.#attempt((record) => this.#points.prepare(nowMs, this.#options.nowNs(), record)));
+    if (pages > 0) this.#startedMs = nowMs;
+    const prepare = (record: (event: string) => void) =>
+      this.#points.prepare(nowMs, this.#options.nowNs(), this.#startedMs, record);
+    this.#learning.run(() => this.#attempt(prepare));
     if (nowMs - this.#roundMs >= ROUND_MS) this.#goRound(nowMs);
     return filled;
   }
@@ -255,12 +259,9 @@ export class ExecProbe {
   }
 
   #adopt(event: string): void {
-    if (!this.#points.adopt(event, this.#options.nowNs())) {
-      this.#unusable.push(event);
-      return;
-    }
+    if (!this.#points.adopt(event, this.#options.nowNs())) this.#unusable.push(event);
     // Its agent was killed in between.
-    if (!this.#isOn(event)) this.#switchOn(event);
+    else if (!this.#isOn(event)) this.#switchOn(event);
   }
 
   #isOn(event: string): boolean {

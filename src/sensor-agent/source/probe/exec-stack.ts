@@ -62,18 +62,27 @@ export function readExecStack(words: Buffer, strings: Buffer): ExecStack | undef
   return { args, truncated: !isWhole, bytes: at, uid };
 }
 
-/** By halves of words: a BigInt for each word of the environment would be most of what an exec leaves for collection. */
+/**
+ * By halves of words, signed: a BigInt, or a number beyond 31 bits, for each word of the environment would be most of what an
+ * exec leaves for collection.
+ */
 function effectiveUser(words: Buffer, count: bigint): number | undefined {
   const length = Math.floor(words.length / WORD_BYTES);
-  const low = (at: number) => words.readUInt32LE(at * WORD_BYTES);
-  const high = (at: number) => words.readUInt32LE(at * WORD_BYTES + WORD_BYTES / 2);
   if (count > BigInt(length)) return undefined;
   let at = Number(count) + 2;
-  while (at < length && (low(at) !== 0 || high(at) !== 0)) at += 1;
+  while (at < length && (low(words, at) !== 0 || high(words, at) !== 0)) at += 1;
   for (at += 1; at + 1 < length; at += 2) {
-    if (high(at) !== 0) continue;
-    if (low(at) === AT_NULL) return undefined;
-    if (low(at) === AT_EUID) return low(at + 1);
+    if (high(words, at) !== 0) continue;
+    if (low(words, at) === AT_NULL) return undefined;
+    if (low(words, at) === AT_EUID) return low(words, at + 1) >>> 0;
   }
   return undefined;
+}
+
+function low(words: Buffer, at: number): number {
+  return words.readInt32LE(at * WORD_BYTES);
+}
+
+function high(words: Buffer, at: number): number {
+  return words.readInt32LE(at * WORD_BYTES + WORD_BYTES / 2);
 }

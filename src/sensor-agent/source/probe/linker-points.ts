@@ -182,8 +182,8 @@ export class LinkerPoints implements ExecPoints {
   }
 
   /** Only in layers: who mounts something else may want to unmount it before anything runs there. */
-  prepare(nowMs: number, nowNs: bigint, record: (event: string) => void): void {
-    for (const point of this.#overlays.fresh(nowMs))
+  prepare(nowMs: number, nowNs: bigint, startedMs: number, record: (event: string) => void): void {
+    for (const point of this.#overlays.fresh(nowMs, startedMs))
       for (const name of this.#names)
         atMount(point, name, (place) => {
           const file = place.stacked ? this.#own(readExecutable(place)) : undefined;

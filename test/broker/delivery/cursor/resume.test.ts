@@ -3,7 +3,15 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
+import { ResumedCursor } from '../../../../src/broker/delivery/cursor/resumed-cursor.js';
+import { SelectorSet } from '../../../../src/broker/delivery/selectors/selector-set.js';
+import type { LogStore } from '../../../../src/broker/log/log-store.js';
+import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
+import { encodeFrame } from '../../../../src/wire/frame/frame.js';
+import { frameOf } from '../../../contract/partition-log.js';
 import { Harness, range } from '../../../harness/broker/harness.js';
+import { openLogs } from '../../../harness/broker/stores.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 import { until } from '../../../harness/until.js';
 
 let harness: Harness;
@@ -216,4 +224,32 @@ test('cursors of other filters, of other logs, and of unknown origin are refused
   } finally {
     await other.destroy();
   }
+});
+
+test('a cursor is known not to be there where the log loses its end after it was opened', async () => {
+  const store = await openLogs(scratchDirectory('lost-end'));
+  const log = store.partition(0);
+  for (const at of range(0, 3)) {
+    const frame = frameOf(at, at + 1);
+    await log.append('n', frame, encodeFrame(frame));
+  }
+  const selectors = new SelectorSet([
+    { id: '', predicate: compilePredicate({ topics: ['process'], filter: '', includeSelf: true }) },
+  ]);
+  const offset = log.deliverableOffset;
+  const own = log.markBefore(offset)!;
+  const state = { clusterId: '', predicateId: 1n, sinceNs: 0n, places: [{ offset, mark: own }], nodes: [] };
+  const resumed = await ResumedCursor.open(state, ['process'], selectors, store);
+  const isThere = (deliverableOffset: number, mark: number | undefined) => {
+    const now = Object.create(log, {
+      deliverableOffset: { value: deliverableOffset },
+      markBefore: { value: () => mark },
+    });
+    return resumed.isThere({ partition: () => now } as unknown as LogStore, undefined);
+  };
+  assert.ok(isThere(offset, own));
+  assert.ok(isThere(offset + 1, undefined), 'it is not known any more');
+  assert.ok(!isThere(offset - 1, undefined), 'it has not been read so far again');
+  assert.ok(!isThere(offset + 1, own + 1), 'it has something else there');
+  await store.close();
 });

@@ -14,10 +14,12 @@ import { SharedStream, StreamView } from '../../../harness/groups/shared-stream.
 import { until } from '../../../harness/until.js';
 
 const SLICES = 8;
+/** Later than any clock's. */
+const EPOCH = 2 ** 40;
 const RECORD: GroupRecord = {
   ...{ name: 'g', owner: 'local', topics: ['process'], filter: 'true', includeSelf: false, fields: [], globs: [] },
   ...{ createdMs: 1, sinceNs: 0n, interestMs: 600_000, cursorsMs: 600_000, aloneSinceMs: 1 },
-  slices: Array.from({ length: SLICES }, () => ({ epoch: 1, cursor: '', committedMs: 0 })),
+  slices: Array.from({ length: SLICES }, () => ({ epoch: EPOCH, cursor: '', committedMs: 0 })),
 };
 const KEY = 'group.g';
 const MEMBERS = 'members.a.g';
@@ -70,15 +72,51 @@ test('epochs that a member makes up do not use up those of its group', async () 
   const { group, join, has, record } = oneBroker();
   join([
     { slice: 0, epoch: GROUP_EPOCH_MAX },
-    { slice: 1, epoch: 500_000 },
+    { slice: 1, epoch: EPOCH + 500_000 },
   ]);
   await has(SLICES);
   assert.deepEqual(
     record()
       .slices.slice(0, 3)
       .map(({ epoch }) => epoch),
-    [2, 500_001, 2],
+    [EPOCH + 1, EPOCH + 500_001, EPOCH + 1],
   );
+  group.close();
+});
+
+test('nobody goes on in an epoch that a state went back to, and the next ones are later than those that it lost', async () => {
+  const holder = { broker: 'b', member: 'm' };
+  const before = RECORD.slices.map((each) => ({ ...each, holder }));
+  // No member is here: what this broker knows counts all the same.
+  const { streams, group, readAll, record } = oneBroker(before);
+  const write = (slices: GroupRecord['slices']) => {
+    streams[0].append(KEY, JSON.parse(JSON.stringify(groupValue({ ...record(), slices }))));
+    readAll();
+  };
+  write(before.map((each, slice) => (slice < 2 ? { ...each, epoch: EPOCH + 5 } : each)));
+  write(before);
+  await until('later epochs', () => {
+    readAll();
+    return record().slices[0]!.epoch !== EPOCH;
+  });
+  const { slices } = record();
+  assert.deepEqual(
+    slices.slice(0, 3).map(({ epoch, holder: by }) => [epoch - EPOCH, by]),
+    [
+      [6, undefined],
+      [6, undefined],
+      [0, holder],
+    ],
+  );
+  group.close();
+});
+
+test('where nobody knows of the epochs that a power cut took, the next are later all the same', async () => {
+  const { group, join, has, kept } = oneBroker(RECORD.slices.map((each) => ({ ...each, epoch: 7 })));
+  const seconds = Math.floor(kept.timeMs() / 1000);
+  join();
+  await has(SLICES);
+  assert.ok(group.slots.held.every(({ lease }) => lease.epoch > seconds));
   group.close();
 });
 

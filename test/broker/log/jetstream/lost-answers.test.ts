@@ -3,9 +3,12 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import { follows } from '../../../../src/broker/log/chain.js';
+import { AppendBounds, Appender } from '../../../../src/broker/log/jetstream/appender.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
+import { PartitionSubjects, partitionStream } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
-import { MiB } from '../../../../src/limits.js';
+import { StreamPull } from '../../../../src/broker/nats/stream-pull.js';
+import { CONSUMER_TRIES, MiB } from '../../../../src/limits.js';
 import { encodeFrame, type Frame } from '../../../../src/wire/frame/frame.js';
 import { frameOf, PROCESS } from '../../../contract/partition-log.js';
 import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
@@ -58,6 +61,73 @@ const append = (log: JetStreamLog, node: string, from: number, to: number) => {
   const frame: Frame = { ...frameOf(from, to, 100), continues: from > 0 };
   return log.append(node, frame, encodeFrame(frame));
 };
+
+test('a log that goes back while a hole is looked at takes no frame behind it', { skip }, () =>
+  withLogs(async (logs) => {
+    const log = await logs.open();
+    await append(log, 'n', 0, 67);
+    const [before, after] = [frameOf(0, 888), frameOf(0, 67)].map(({ coveredTo }) => coveredTo);
+    let covered = before;
+    const appender = (isKept: () => Promise<boolean>) =>
+      new Appender({
+        ...{ link: logs.link(log), stream: partitionStream(logs.cluster, 0), bounds: new AppendBounds(), isKept },
+        readUpTo: async () => undefined,
+        coveredTo: () => covered,
+      });
+    const subject = new PartitionSubjects(logs.cluster, 0).frame('process', 'n');
+    const frame: Frame = { ...frameOf(888, 890, 100), continues: true };
+    const goesBack = appender(async () => {
+      covered = after;
+      return true;
+    });
+    await assert.rejects(goesBack.append(subject, frame, encodeFrame(frame)), { code: 'failed_precondition' });
+    covered = before;
+    await appender(async () => true).append(subject, frame, encodeFrame(frame));
+  }),
+);
+
+test('a consumer is not read on a server that does not have all of the stream', { skip }, () =>
+  withLogs(async (logs) => {
+    const link = logs.link(await logs.open());
+    const { streams, consumers } = link.manager;
+    /** What is answered of the server that the consumer is on, as of a cluster. */
+    let looks: { current: boolean; lag: number }[] = [];
+    const others = {
+      streams: {
+        info: async (name: string) => {
+          const replicas = [{ name: 'n3', active: 0, ...looks.shift() }];
+          return { ...(await streams.info(name)), cluster: { name: 'test', leader: 'n1', replicas } };
+        },
+      },
+      consumers: {
+        add: async (...asked: Parameters<typeof consumers.add>) => {
+          return { ...(await consumers.add(...asked)), cluster: { name: 'test', leader: 'n3' } };
+        },
+      },
+    };
+    const manager = { ...others, consumers: { ...others.consumers, delete: consumers.delete.bind(consumers) } };
+    const open = () =>
+      StreamPull.open(
+        Object.create(link, { manager: { value: manager } }),
+        { stream: partitionStream(logs.cluster, 0), from: 1 },
+        { message: () => assert.fail(), ended: () => assert.fail(), failed: assert.fail },
+      );
+    const [behind, current] = [
+      { current: false, lag: 1_000 },
+      { current: true, lag: 0 },
+    ];
+    looks = Array.from({ length: CONSUMER_TRIES }, () => behind);
+    await assert.rejects(open(), /its consumer is on n3, which lacks what/);
+    for (const seen of [
+      [behind, current],
+      [{ current: false, lag: 1 }, current],
+    ]) {
+      looks = [...seen];
+      (await open()).close();
+      assert.deepEqual(looks, []);
+    }
+  }),
+);
 
 test('a server that stops, and then goes: whoever asked it is told that it is unavailable, and why', { skip }, () =>
   withLogs(async (logs) => {

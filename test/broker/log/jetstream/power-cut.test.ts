@@ -10,12 +10,15 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditDocuments } from '../../../../src/broker/cluster/audit-documents.js';
 import { coordinationStreams, keptStream } from '../../../../src/broker/cluster/nats/coordination-streams.js';
+import type { NatsState } from '../../../../src/broker/cluster/nats/nats-state.js';
+import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { makeStream } from '../../../../src/broker/nats/stream-form.js';
 import { MiB } from '../../../../src/limits.js';
 import { PROCESS } from '../../../contract/partition-log.js';
 import { batchOf, readLog } from '../../../harness/broker/documents.js';
 import { CutDisk, cannotCut } from '../../../harness/files/cut-disk.js';
+import { CommittingGroup } from '../../../harness/groups/committing.js';
 import { JetStreamDocuments } from '../../../harness/nats/jetstream-documents.js';
 import { JetStreamLogs } from '../../../harness/nats/jetstream-log.js';
 import { Sender, Told } from '../../../harness/nats/log-load.js';
@@ -52,7 +55,38 @@ async function start(powered: readonly Powered[]): Promise<void> {
   await Promise.all(powered.map(({ server }) => server.ready()));
 }
 
-/** What brokers write down that no recorder could send again: budgets, the audit, events of applications. */
+/** Two groups of one state: the broker of one runs on, that of the other is started again after the cut. */
+async function groups(link: NatsLink, state: NatsState) {
+  const [on, off] = [await CommittingGroup.open('on', state), await CommittingGroup.open('off', state)];
+  let isCut = false;
+  const run = (goesOn: () => boolean) => Promise.all([on.run(goesOn), off.run(() => goesOn() && !isCut)]);
+  const cut = () => {
+    isCut = true;
+    off.close();
+  };
+  /** Returns figures. @param isKept nothing may be lost */
+  const check = async (isKept: boolean) => {
+    const own = await openNatsState(link, 'cut', { ...keptStream('cut'), broker: 'b2', onRegression: () => undefined });
+    const again = await CommittingGroup.open('off', own, off);
+    try {
+      const { kept } = again;
+      if (isKept) assert.ok(kept >= off.committed, `commits up to ${kept} of ${off.committed}`);
+      await again.member();
+      await on.member();
+      for (const { fallen } of [on, off, again]) assert.deepEqual(fallen, [], 'epochs never fall');
+      if (isKept) assert.ok(on.kept >= on.committed);
+      const lost = Math.max(0, off.committed - kept);
+      return `${on.commits + off.commits} commits in ${on.given + off.given} epochs, the last ${lost} of ${off.committed} rounds of one group lost`;
+    } finally {
+      again.close();
+      on.close();
+      await own.close();
+    }
+  };
+  return { run, cut, check };
+}
+
+/** What brokers write down that no recorder could send again: budgets, the audit, events of applications, groups. */
 async function records(servers: NatsServers, link: NatsLink) {
   for (const form of coordinationStreams('cut', 3)) {
     await makeStream(link.manager, { ...form, max_bytes: 32 * MiB }, '0123456789abcdef');
@@ -64,6 +98,7 @@ async function records(servers: NatsServers, link: NatsLink) {
     JetStreamDocuments.create(servers, { bytesMax: 32 * MiB }, name, { onRewound: () => undefined });
   const [audit, app] = [await create('audit'), await create('app')];
   const trail = new AuditDocuments(audit.log);
+  const grouped = await groups(link, state);
   const writers = [
     (number: number) => state.put('budget.n', { number }),
     (number: number) => trail.append([{ number }]),
@@ -79,7 +114,7 @@ async function records(servers: NatsServers, link: NatsLink) {
           () => undefined,
         );
     };
-    await Promise.all(writers.map(one));
+    await Promise.all([...writers.map(one), grouped.run(goesOn)]);
   };
   /** Of each, how many there are. */
   const found = async () => {
@@ -95,7 +130,7 @@ async function records(servers: NatsServers, link: NatsLink) {
     await audit.destroy();
     await app.destroy();
   };
-  return { run, written, found, regressions, close };
+  return { run, written, found, regressions, groups: grouped, close };
 }
 
 /** A log of two brokers with nodes and subscriptions, and what brokers write down besides. */
@@ -128,6 +163,18 @@ async function load(servers: NatsServers, rewound: (offset: number) => void) {
   return { both, told, senders, kept, acknowledged, stop, close };
 }
 
+/** What a subscription makes of all that the log has. A reader that a server gives nothing comes back. */
+async function toldFromBeginning(log: JetStreamLog, senders: readonly Sender[]): Promise<Told> {
+  const told = new Told(log);
+  const reader = log.reader(1, PROCESS);
+  const isAll = async () => {
+    for (let item = await reader.next(); item; item = await reader.next()) if (item.kind === 'frame') told.take(item);
+    return senders.every(({ name, acknowledged }) => told.to(name) >= acknowledged);
+  };
+  await until('all is read again', isAll, () => senders.map(({ name }) => told.to(name)));
+  return told;
+}
+
 for (const syncsAlways of [false, true]) {
   const which = syncsAlways ? 'always, and nothing is lost' : 'default, and nodes send again what is lost';
   test(`a power cut under load: ${which}`, { skip }, async (t: TestContext) => {
@@ -151,6 +198,7 @@ for (const syncsAlways of [false, true]) {
       const losing = syncsAlways ? all : all.slice(0, 2);
       const before = Math.max(...both.map((log) => log.deliverableOffset)) - 1;
       await cutPower(all, losing);
+      loaded.kept.groups.cut();
       const had = senders.map((sender) => sender.acknowledged);
       await start(losing);
       if (!syncsAlways) {
@@ -166,15 +214,9 @@ for (const syncsAlways of [false, true]) {
       const isTold = () => told.every((each) => senders.every(({ name, acknowledged: to }) => each.to(name) >= to));
       await until('both have told all', isTold, () => both.map((log) => log.deliverableOffset));
       for (const { faults } of told) assert.deepEqual(faults, [], 'also for a subscription that was ahead');
-      const again = new Told(both[1]!);
-      const reader = both[1]!.reader(1, PROCESS);
-      for (let item = await reader.next(); item; item = await reader.next())
-        if (item.kind === 'frame') again.take(item);
+      const again = await toldFromBeginning(both[1]!, senders);
       assert.deepEqual(again.faults, []);
-      for (const [at, { name, acknowledged: to }] of senders.entries()) {
-        assert.ok(to >= had[at]!);
-        assert.ok(again.to(name) >= to, `${name} is lost`);
-      }
+      for (const [at, { acknowledged: to }] of senders.entries()) assert.ok(to >= had[at]!);
       const { written, found, regressions } = loaded.kept;
       if (syncsAlways) {
         assert.deepEqual(rewound, []);
@@ -185,9 +227,10 @@ for (const syncsAlways of [false, true]) {
           `${there} of ${written}`,
         );
       }
+      const committed = await loaded.kept.groups.check(syncsAlways);
       const lost = syncsAlways ? 'nothing' : `what it had from ${rewound} on, of ${before} messages`;
       const [budgets, entries, events] = written;
-      const besides = `${budgets} budgets, ${entries} entries of the audit, ${events} events of applications`;
+      const besides = `${budgets} budgets, ${entries} entries of the audit, ${events} events of applications, ${committed}`;
       t.diagnostic(`NATS lost ${lost}; ${acknowledged()} steps, ${told[0]!.duplicates} frames passed over; ${besides}`);
     } finally {
       await loaded?.stop();

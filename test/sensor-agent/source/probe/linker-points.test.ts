@@ -76,7 +76,7 @@ test('an overlay over a filesystem that never answers is not asked for linkers',
   await filesystem.silence();
   const points = new LinkerPoints(fakeTracefs(), 'linkers');
   // A few overlays at a time.
-  for (let at = 0; at < 100; at += 1) points.prepare(performance.now(), 1n, () => undefined);
+  for (let at = 0; at < 100; at += 1) points.prepare(performance.now(), 1n, performance.now(), () => undefined);
   // Of a program that has ended, which may have run there, and of one that does.
   points.seek('/ld', 1n, () => undefined);
   points.define(child.pid!, 1n, () => undefined);
