@@ -261,7 +261,7 @@ export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
  * The newest frames, for all subscribers that are hardly behind. 4 MiB are a second of 1,000 nodes with 20 events a second: of
  * what came in the last 10 s it may be more. Of older ones more costs memory, and serves nobody.
  */
-export const SUBSCRIPTION_FRAME_CACHE = { bytesMax: 1 * MiB, newestBytesMax: 32 * MiB, newestMs: 10_000 } as const;
+export const SUBSCRIPTION_FRAME_CACHE = { bytesMax: 1 * MiB, newestBytesMax: 16 * MiB, newestMs: 10_000 } as const;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;
