@@ -263,8 +263,8 @@ export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
  * takes longer than they take to send.
  */
 export const SUBSCRIPTION_FRAME_CACHE = {
-  ...{ bytesMax: 1 * MiB, newestMs: 10_000, newestBytesMax: 32 * MiB },
-  newestBytesPerNode: 64 * KiB,
+  ...{ bytesMax: 1 * MiB, newestMs: 10_000, newestBytesMax: 16 * MiB },
+  newestBytesPerNode: 32 * KiB,
 } as const;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
