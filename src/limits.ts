@@ -113,6 +113,8 @@ export const HISTORY_BYTES_PER_SECOND_DEFAULT = 8 * MiB;
 export const BUDGET_BURST_MS_DEFAULT = 4_000;
 /** Time for which work that never waits keeps a process to itself; a little more than one record or frame takes. */
 export const TURN_MS_MAX = 10;
+/** Of the time that everything else took, if that is more: all such work together gets two fifths more than this at most. */
+export const TURN_SHARE = 0.25;
 export const BUDGET_BURST_MS_MAX = 3_600_000;
 /** A node may seem to exceed its budget by this factor before the broker stops reading from it. */
 export const BUDGET_TOLERANCE = 1.1;
@@ -256,10 +258,14 @@ export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 /** Bytes that wait in memory in front of one subscriber's stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
 /**
- * The newest frames, for all subscribers that are hardly behind. 4 MiB are a second of 1,000 nodes with 20 events a second: of
- * what came in the last 10 s it may be more. Of older ones more costs memory, and serves nobody.
+ * The newest frames, for all subscribers that are hardly behind. What came in the last 10 s stays for longer where many nodes
+ * send, by their number: 1,000 of them with 20 events a second are 4 MiB a second, and reading the log for each of them anew
+ * takes longer than they take to send.
  */
-export const SUBSCRIPTION_FRAME_CACHE = { bytesMax: 1 * MiB, newestBytesMax: 32 * MiB, newestMs: 10_000 } as const;
+export const SUBSCRIPTION_FRAME_CACHE = {
+  ...{ bytesMax: 1 * MiB, newestMs: 10_000, newestBytesMax: 32 * MiB },
+  newestBytesPerNode: 64 * KiB,
+} as const;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;
@@ -363,11 +369,17 @@ export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream without a Hello by then is closed. */
 export const HELLO_MS = 5_000;
 /**
- * A broker that retires sends one agent or subscriber away in this time on average, and all within the other: 250 in a second,
- * which is what another broker takes.
+ * A broker that retires has so many agents and subscribers on their way to others at a time: the others are as busy as they can
+ * be, and each is away for a moment. One that is not known to have arrived counts as on its way for so long, all that one
+ * has the less the more they are: all have been sent within RETIRE_MS_MAX.
  */
-export const RETIRE_STEP_MS = 4;
+export const RETIRE_AT_ONCE = 16;
+export const RETIRE_ARRIVAL_MS = 500;
+/** Of one of which no broker says that it has it. */
+export const RETIRE_UNKNOWN_MS = 100;
 export const RETIRE_MS_MAX = 15_000;
+/** Between two looks whether some have arrived. */
+export const RETIRE_LEAST_MS = 5;
 /** How often the command looks whether they are gone. */
 export const RETIRE_LOOK_MS = 200;
 /** How long a broker that shuts down waits for its streams to end. */
@@ -479,8 +491,8 @@ export const LINGER_PATHS_MS = 8;
  */
 export const FRAMES_PER_SECOND_EMBEDDED = 2_500;
 export const FRAMES_PER_SECOND_NATS = 2_000;
-/** The longest that a broker may ask for: subscribers see what happens in time. */
-export const LEAST_LINGER_MS_MAX = 5_000;
+/** The longest that a broker may ask for: subscribers see what happens within 5 s. */
+export const LEAST_LINGER_MS_MAX = 4_000;
 /** What subscribers may wish for. */
 export const LATENCY_MS_MIN = 1;
 export const LATENCY_MS_MAX = 60_000;

@@ -209,7 +209,8 @@ async function carries(parties: Parties, rate: number): Promise<boolean> {
   const { plan, site, agents, reader } = parties;
   const seconds = plan.step!;
   agents.load(rate);
-  await sleep(WINDOW_MS);
+  // Until nodes gather as long as brokers then want it.
+  await sleep(3 * WINDOW_MS);
   reader.takeLatencies();
   const before = await agents.made();
   const used = await usedOver(site, () => sleep(seconds * 1000));

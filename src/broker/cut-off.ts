@@ -4,7 +4,7 @@
  */
 import type { Logger } from 'pino';
 import { CUT_OFF_MS } from '../limits.js';
-import { sendAway } from './retirement.js';
+import { type Leaving, sendAway } from './retirement.js';
 
 export interface CutOffParts {
   /** Why nothing of NATS is read, in a sentence; undefined while it is. */
@@ -12,8 +12,8 @@ export interface CutOffParts {
   /** Number of other brokers that may take agents. */
   readonly others: () => number;
   readonly agents: {
-    /** Refuses new agents. Returns for each of those there are what sends it away. */
-    turnAway(reason: string): readonly (() => void)[];
+    /** Refuses new agents. Returns those there are. */
+    turnAway(reason: string): readonly Leaving[];
     /** Takes agents again. */
     takeAgain(): void;
   };

@@ -1,12 +1,13 @@
 /**
- * A broker that is taken out of service sends its agents and subscribers away one by one, each to another broker of its
- * list: all at once would be a storm there. Whoever comes meanwhile is refused, and goes on to the next.
+ * A broker that is taken out of service sends its agents and subscribers away, each to another broker of its list: some at a
+ * time, as all at once would be a storm there, in which each waits for all others. Whoever comes meanwhile is refused, and goes
+ * on to the next.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { BackplaneError } from '../errors.js';
 import { shuffled } from '../flow/reconnect.js';
-import { RETIRE_MS_MAX, RETIRE_STEP_MS } from '../limits.js';
+import { RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_LEAST_MS, RETIRE_MS_MAX, RETIRE_UNKNOWN_MS } from '../limits.js';
 import type { RetireResponse } from '../wire/messages.js';
 import { ProtoReader } from '../wire/protobuf.js';
 import type { Caller } from './access/gate.js';
@@ -26,10 +27,18 @@ export function isForced(request: Buffer): boolean {
   return force;
 }
 
+/** One that is connected. */
+export interface Leaving {
+  /** Sends it away. */
+  readonly leave: () => void;
+  /** Whether another broker has it; undefined where nobody says so. */
+  readonly hasArrived?: () => boolean;
+}
+
 /** Where peers are connected. */
 export interface Connected {
-  /** Refuses new ones from now on. Returns for each of those there are what sends it away. */
-  retire(): readonly (() => void)[];
+  /** Refuses new ones from now on. Returns those there are. */
+  retire(): readonly Leaving[];
 }
 
 export interface RetirementParts {
@@ -85,7 +94,7 @@ export class Retirement {
     this.#answer = {
       agents: away[0].length,
       subscribers: away[1].length,
-      withinMs: Math.ceil(all.length * stepOf(all)),
+      withinMs: Math.ceil(Math.min(RETIRE_MS_MAX, longestMs(all))),
     };
     logger.info(this.#answer, 'retiring: agents and subscribers go to other brokers');
     this.#gone = sendAway(all).then(() => this.#parts.publishers.drain());
@@ -93,18 +102,27 @@ export class Retirement {
   }
 }
 
-function stepOf(all: readonly unknown[]): number {
-  return Math.min(RETIRE_STEP_MS, RETIRE_MS_MAX / Math.max(1, all.length));
+/** Until the last has left, if no arrival is heard of. */
+function longestMs(all: readonly Leaving[]): number {
+  return all.reduce((sum, leaving) => sum + patienceMs(leaving), 0) / RETIRE_AT_ONCE;
 }
 
-/** One by one, in any order. Resolves when all were sent. */
-export async function sendAway(all: readonly (() => void)[]): Promise<void> {
-  const stepMs = stepOf(all);
-  const beganMs = performance.now();
-  for (const [index, send] of shuffled(all).entries()) {
-    // Each at a random moment of its own step.
-    const dueMs = beganMs + (index + Math.random()) * stepMs;
-    await sleep(Math.max(0, dueMs - performance.now()));
-    send();
+function patienceMs({ hasArrived }: Leaving): number {
+  return hasArrived === undefined ? RETIRE_UNKNOWN_MS : RETIRE_ARRIVAL_MS;
+}
+
+/** In any order, so many on their way at a time. Resolves when all were sent. */
+export async function sendAway(all: readonly Leaving[]): Promise<void> {
+  const share = Math.min(1, RETIRE_MS_MAX / longestMs(all));
+  let away: { readonly leaving: Leaving; readonly untilMs: number }[] = [];
+  for (const leaving of shuffled(all)) {
+    for (;;) {
+      const nowMs = performance.now();
+      away = away.filter(({ leaving: { hasArrived }, untilMs }) => untilMs > nowMs && hasArrived?.() !== true);
+      if (away.length < RETIRE_AT_ONCE) break;
+      await sleep(RETIRE_LEAST_MS);
+    }
+    leaving.leave();
+    away.push({ leaving, untilMs: performance.now() + patienceMs(leaving) * share });
   }
 }

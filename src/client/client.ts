@@ -154,7 +154,7 @@ export class Client {
   }
 
   /**
-   * The broker sends its agents and subscribers to others, one by one. Of several brokers the first that answers is asked.
+   * The broker sends its agents and subscribers to others, some at a time. Of several brokers the first that answers is asked.
    * @throws BackplaneError failed_precondition where there is nowhere to go, unless forced; unavailable when no broker answers.
    */
   retire(force: boolean): Promise<RetireResponse> {

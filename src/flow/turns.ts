@@ -1,23 +1,44 @@
 /** Work that never waits gives others a turn now and then; else one reader of a long log stops a whole process. */
 import { setImmediate as turn } from 'node:timers/promises';
-import { TURN_MS_MAX } from '../limits.js';
+import { TURN_MS_MAX, TURN_SHARE } from '../limits.js';
+
+/** How many have given the others their turn, and wait for their own. */
+let giving = 0;
 
 export class Turns {
-  #sinceMs = performance.now();
+  readonly #now: () => number;
+  #sinceMs: number;
+  #turnMs = TURN_MS_MAX;
+
+  /** @param now milliseconds of a clock that is never set */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+    this.#sinceMs = now();
+  }
 
   /** Call after a wait, when others have had their turn. */
   waited(): void {
-    this.#sinceMs = performance.now();
+    this.#sinceMs = this.#now();
+    this.#turnMs = TURN_MS_MAX;
   }
 
   /** Whether this work has had its turn: then await give(). */
   get over(): boolean {
-    return performance.now() - this.#sinceMs >= TURN_MS_MAX;
+    return this.#now() - this.#sinceMs >= this.#turnMs;
   }
 
-  /** Lets everything else that is ready run once. */
+  /**
+   * Lets everything else that is ready run once. Where that took long, as in a process that is overloaded, the next turn is
+   * a share of it: whatever reads would else hardly get on. All who give at the same time share that.
+   */
   async give(): Promise<void> {
+    const gaveMs = this.#now();
+    giving += 1;
+    const before = giving;
     await turn();
+    const among = Math.max(before, giving);
+    giving -= 1;
     this.waited();
+    this.#turnMs = Math.max(TURN_MS_MAX, ((this.#sinceMs - gaveMs) * TURN_SHARE) / among);
   }
 }

@@ -1,9 +1,10 @@
-/** A broker that retires sends away what is connected, one by one, to others that it knows of. */
+/** A broker that retires sends away what is connected, some at a time, to others that it knows of. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { CutOff } from '../../src/broker/cut-off.js';
+import { sendAway } from '../../src/broker/retirement.js';
 import { Client } from '../../src/client/client.js';
-import { CUT_OFF_MS, RETIRE_STEP_MS } from '../../src/limits.js';
+import { CUT_OFF_MS, RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
 import { Harness, range } from '../harness/broker/harness.js';
 import { until } from '../harness/until.js';
 
@@ -39,7 +40,7 @@ test('alone it has nowhere to send anybody, and says so; forced it sends all awa
   assert.equal(await ready(), 'ok\n');
   const { agents, subscribers } = await connectAll();
   const answer = await client.retire(true);
-  const withinMs = Math.ceil((NODES + SUBSCRIBERS) * RETIRE_STEP_MS);
+  const withinMs = Math.ceil((NODES * RETIRE_ARRIVAL_MS + SUBSCRIBERS * RETIRE_UNKNOWN_MS) / RETIRE_AT_ONCE);
   assert.deepEqual({ ...answer }, { agents: NODES, subscribers: SUBSCRIBERS, withinMs });
   assert.equal(await ready(), 'retired\n');
   await until('all agents went', () => agents.every(({ ended }) => ended !== undefined));
@@ -71,6 +72,27 @@ test('a broker that is stopped sends all away first where there are others', asy
   await until('all went', () => agents.every(({ ended }) => ended !== undefined));
   for (const { ended } of agents) assert.match(ended!, /the broker is retired/);
   for (const { error } of subscribers) assert.match(error!.message, /the broker is retired/);
+});
+
+test('so many are on their way at a time, and each that has arrived makes place for another', async () => {
+  const left: number[] = [];
+  const arrived = new Set<number>();
+  let most = 0;
+  const all = range(0, 3 * RETIRE_AT_ONCE).map((index) => ({
+    leave: () => {
+      left.push(index);
+      most = Math.max(most, left.length - arrived.size);
+    },
+    // Nobody arrives before they are as many as may be.
+    hasArrived: () => {
+      if (left.length - arrived.size === RETIRE_AT_ONCE) arrived.add(index);
+      return arrived.has(index);
+    },
+  }));
+  await sendAway(all);
+  assert.equal(most, RETIRE_AT_ONCE);
+  assert.equal(new Set(left).size, all.length);
+  assert.equal(arrived.size, all.length - RETIRE_AT_ONCE);
 });
 
 test('a broker that is cut off for long sends agents away once, and only where there are others', () => {

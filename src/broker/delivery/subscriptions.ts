@@ -6,6 +6,7 @@ import { timestampNsText } from '../../text/time-text.js';
 import type { AccessControl } from '../access/access-control.js';
 import type { Caller } from '../access/gate.js';
 import type { AuditTrail } from '../cluster/audit-trail.js';
+import type { Leaving } from '../retirement.js';
 import type { Sink } from './outlet.js';
 import type { DeliveryContext } from './planned-subscription.js';
 import { Subscription } from './subscription.js';
@@ -173,14 +174,10 @@ export class Subscriptions {
   }
 
   /** Each ends after a last cursor, which other brokers know. */
-  retire(): readonly (() => void)[] {
+  retire(): readonly Leaving[] {
     const refusal = unavailable('the broker is retired: resume at another one with the last cursor');
     this.#refusal ??= refusal;
-    return [...this.#running.values(), ...this.#members].map(
-      ({ over }) =>
-        () =>
-          over.abort(refusal),
-    );
+    return [...this.#running.values(), ...this.#members].map(({ over }) => ({ leave: () => over.abort(refusal) }));
   }
 
   /** Ends those whose subscribers may no longer have what they get. */

@@ -22,6 +22,7 @@ import { partitionOf } from '../log/partition-log.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from '../nodes/node-registry.js';
 import { NodeSession, type UplinkCall } from '../nodes/node-session.js';
+import type { Leaving } from '../retirement.js';
 import type { Ingest } from './ingest.js';
 
 type UplinkAccess = Pick<AgentAccess, 'greet' | 'isSame' | 'whyOver'>;
@@ -76,29 +77,26 @@ export class UplinkService {
     this.#registry.closeSessions(this.#refusal);
   }
 
-  retire(): readonly (() => void)[] {
+  retire(): readonly Leaving[] {
     const reason = 'the broker is retired: connect to another one';
     this.#refusal ??= reason;
-    return this.#endings(reason);
+    return this.#sessionsLeaving(reason).map(({ leave, session: { record } }) => {
+      return { leave, hasArrived: () => record.isElsewhere };
+    });
   }
 
-  /** Refuses new sessions until takeAgain(). Returns for each of those there are what ends it. */
-  turnAway(reason: string): readonly (() => void)[] {
+  /** Refuses new sessions until takeAgain(). Returns those there are; where they arrive this broker does not hear. */
+  turnAway(reason: string): readonly Leaving[] {
     this.#away = reason;
-    return this.#endings(reason);
+    return this.#sessionsLeaving(reason);
   }
 
   takeAgain(): void {
     this.#away = undefined;
   }
 
-  #endings(reason: string): readonly (() => void)[] {
-    return Array.from(
-      this.#sessions.values(),
-      ({ session }) =>
-        () =>
-          session.close(reason),
-    );
+  #sessionsLeaving(reason: string) {
+    return Array.from(this.#sessions.values(), ({ session }) => ({ session, leave: () => session.close(reason) }));
   }
 
   /** Ends sessions of agents that may no longer be connected. */

@@ -28,9 +28,10 @@ export class LeastLinger {
   #toldMs = 0;
   /** By how much nodes gather for longer than their number asks for. */
   #factor = 1;
-  /** What was too little last; and the seconds since. */
+  /** What was too little last, and the seconds since. What came on top of it while the broker caught up may be too much. */
   #tooLittle = 0;
   #sinceBehind = 0;
+  #wasBehind = false;
   #seconds = 0;
   /** By node, the session that has heard of it. */
   readonly #told = new Map<string, string>();
@@ -70,8 +71,9 @@ export class LeastLinger {
     const hasNoRest = busy >= INTAKE_BUSY_SHARE && messages >= seconds * INTAKE_BUSY_MESSAGES_PER_SECOND;
     const isBehind = (meanMs > behindMs || hasNoRest) && bytes < messages * INTAKE_SMALL_BYTES;
     const isFree = meanMs < behindMs * INTAKE_FREE_SHARE && busy < INTAKE_RESTED_SHARE;
+    if (isBehind && !this.#wasBehind) this.#tooLittle = this.#factor;
+    this.#wasBehind = isBehind;
     if (isBehind && this.ms < LEAST_LINGER_MS_MAX) {
-      this.#tooLittle = this.#factor;
       this.#sinceBehind = 0;
       this.#factor *= INTAKE_BEHIND_FACTOR;
     } else if (isFree) this.#gatherLess();

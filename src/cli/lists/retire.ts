@@ -1,4 +1,4 @@
-/** `backplane retire`: a broker sends its agents and subscribers to other brokers, one by one, before it is stopped. */
+/** `backplane retire`: a broker sends its agents and subscribers to other brokers, some at a time, before it is stopped. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { Client } from '../../client/client.js';
