@@ -163,10 +163,11 @@ export class ClusterNodes {
       this.#said.set(node, { broker, steps: HoldSteps.read(value, revision), recorded, budget, clockNs: clock });
     }
     this.#learn(node);
-    // What this broker wrote of its own node is lost, as a power cut can do it, or was replaced.
+    // What this broker wrote of its own node is lost, was replaced, or is an earlier one again, as a power cut can do it.
     const { registry, broker } = this.#options;
-    if (registry.session(node) === undefined || this.#said.get(node)?.broker === broker) return;
-    if (this.#written.delete(node)) this.#write();
+    if (registry.session(node) === undefined) return;
+    const isWritten = value?.broker === broker && textOf(value) === this.#written.get(node)?.text;
+    if (!isWritten && this.#written.delete(node)) this.#write();
   }
 
   #learnAll(): void {
@@ -204,9 +205,7 @@ export class ClusterNodes {
   /** Soon, as answers of many nodes come together. */
   #write(): void {
     this.#dirty = true;
-    this.#writing ??= this.#writeAll().finally(() => {
-      this.#writing = undefined;
-    });
+    this.#writing ??= this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
@@ -222,6 +221,8 @@ export class ClusterNodes {
         await sleep(STATE_AGAIN_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
       }
     }
+    // In the same step as the last look, or what comes between would wait for ever.
+    this.#writing = undefined;
   }
 
   async #writeOnce(): Promise<void> {
@@ -232,7 +233,7 @@ export class ClusterNodes {
       const value = record.stepsOf(interest.forNode(node)).toValue();
       const session = registry.session(node)!.id;
       const written = this.#written.get(node);
-      const text = JSON.stringify([value, record.recorded !== undefined]);
+      const text = textOf({ ...value, recorded: record.recorded });
       const { clockOffsetNs: clockNs, recorded, budget } = record;
       const isWritten = written?.session === session && written.text === text;
       if (isWritten && !clocksDiffer(written.clockNs, clockNs)) continue;
@@ -247,4 +248,9 @@ export class ClusterNodes {
     await state.put(HOLDS + node, { ...value, broker });
     this.#written.set(node, written);
   }
+}
+
+/** What tells whether a node has to be written down again. */
+function textOf({ steps, not, recorded }: StateValue): string {
+  return JSON.stringify([steps, not, recorded !== undefined]);
 }
