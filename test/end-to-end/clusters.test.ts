@@ -7,6 +7,7 @@ import { connectClusters } from '../../src/client/library/grpc.js';
 import { Bus, Command, type EventLine } from '../harness/bus/bus.js';
 import { credentialIn, tokenFile } from '../harness/bus/token.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
+import { until } from '../harness/until.js';
 
 const dir = scratchDirectory('clusters');
 const config = join(dir, 'backplane.yaml');
@@ -33,19 +34,28 @@ function eventsOf({ stdout }: Command): EventLine[] {
 
 const nameOf = ({ node, topic, position }: EventLine) => `${node} ${topic} ${JSON.stringify(position)}`;
 
+/** More than comes while one of the two waits for the processor. */
+const EACH = 400;
+
 test('events of both are one stream by time, which is resumed where it ended', async () => {
-  const window = ['--clusters', 'a,b', '--all', '-o', 'json', '--since', '1m'];
-  const first = observe(...window, '--limit', '60');
+  const window = ['--clusters', 'a,b', '--all', '-o', 'json', '--since', new Date().toISOString()];
+  const all = async () => {
+    const seen = observe(...window);
+    assert.equal(await seen.exited, 0, seen.said);
+    return eventsOf(seen).length;
+  };
+  await until('enough events', async () => (await all()) >= 2 * EACH);
+  const first = observe(...window, '--limit', String(EACH));
   assert.equal(await first.exited, 0, first.said);
   const events = eventsOf(first);
-  assert.equal(events.length, 60);
+  assert.equal(events.length, EACH);
   const [, resume = ''] = /resume with .* (--clusters .*)/.exec(first.stderr) ?? [];
   const cursor = /--cursor '?([^' ]+)/.exec(resume)?.[1] ?? '';
   assert.match(cursor, /^clusters1,/, first.stderr);
-  const second = observe('--clusters', 'a,b', '--all', '-o', 'json', '--cursor', cursor, '--limit', '60');
+  const second = observe('--clusters', 'a,b', '--all', '-o', 'json', '--cursor', cursor, '--limit', String(EACH));
   assert.equal(await second.exited, 0, second.said);
   events.push(...eventsOf(second));
-  assert.equal(new Set(events.map(nameOf)).size, 120);
+  assert.equal(new Set(events.map(nameOf)).size, 2 * EACH);
   assert.deepEqual([...new Set(events.map(({ node }) => node))].sort(), ['a/node-under-test', 'b/node-under-test']);
   const times = events.map(({ time }) => time);
   assert.deepEqual(times, times.toSorted());
