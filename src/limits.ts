@@ -258,10 +258,14 @@ export const DATA_MESSAGE_OVERHEAD_BYTES = 64;
 /** Bytes that wait in memory in front of one subscriber's stream. */
 export const SUBSCRIBER_QUEUE_BYTES_MAX = 1 * MiB;
 /**
- * The newest frames, for all subscribers that are hardly behind. 4 MiB are a second of 1,000 nodes with 20 events a second: of
- * what came in the last 10 s it may be more. Of older ones more costs memory, and serves nobody.
+ * The newest frames, for all subscribers that are hardly behind. What came in the last 10 s stays for longer where many nodes
+ * send, by their number: 1,000 of them with 20 events a second are 4 MiB a second, and reading the log for each of them anew
+ * takes longer than they take to send.
  */
-export const SUBSCRIPTION_FRAME_CACHE = { bytesMax: 1 * MiB, newestBytesMax: 16 * MiB, newestMs: 10_000 } as const;
+export const SUBSCRIPTION_FRAME_CACHE = {
+  ...{ bytesMax: 1 * MiB, newestMs: 10_000, newestBytesMax: 32 * MiB },
+  newestBytesPerNode: 64 * KiB,
+} as const;
 
 /** Tasks (threads) and sockets whose context an agent remembers. */
 export const TASKS_MAX = 65_536;

@@ -117,7 +117,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const { registry, budgets, leastLinger } = nodes;
   const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
-  const fanOut = new FanOut(store.all());
+  const fanOut = new FanOut(store.all(), () => registry.connectedEverywhere);
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
   const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
   const consumers = consumersOf(shared, groupStore, member?.presence ?? ALONE, trail, control, options);

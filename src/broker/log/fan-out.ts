@@ -47,14 +47,22 @@ interface Joined {
 }
 
 export class FanOut {
-  readonly #cache = new TailCache(SUBSCRIPTION_FRAME_CACHE);
+  readonly #cache: TailCache;
   readonly #fed: readonly Fed[];
   /** Followers by what may concern them. */
   readonly #byPredicate = new Map<bigint, Set<Joined>>();
   readonly #byTopic = new Map<string, Set<Joined>>();
 
-  /** @param logs all logs, by partition */
-  constructor(logs: readonly PartitionLog[]) {
+  /**
+   * @param logs all logs, by partition
+   * @param nodes how many are connected
+   */
+  constructor(logs: readonly PartitionLog[], nodes = () => 1) {
+    const { newestBytesMax, newestBytesPerNode, ...bounds } = SUBSCRIPTION_FRAME_CACHE;
+    this.#cache = new TailCache({
+      ...bounds,
+      newestBytesMax: () => Math.min(newestBytesMax, nodes() * newestBytesPerNode),
+    });
     this.#fed = logs.map((log) => {
       const fed: Fed = {
         ...{ log, tail: new PartitionTail(this.#cache, log.deliverableOffset), ends: new TopicEnds() },

@@ -15,8 +15,8 @@ const ENTRY_BYTES = 512;
 
 export interface TailCacheBounds {
   readonly bytesMax: number;
-  /** Of what has come within `newestMs`, in place of the other bound. */
-  readonly newestBytesMax: number;
+  /** Of what has come within `newestMs`, in place of the other bound, if it is more. */
+  readonly newestBytesMax: () => number;
   readonly newestMs: number;
 }
 
@@ -57,7 +57,7 @@ export class TailCache {
   #isOver(oldest: Kept, nowMs: number): boolean {
     const { bytesMax, newestBytesMax, newestMs } = this.#bounds;
     if (this.#bytes <= bytesMax) return false;
-    return this.#bytes > newestBytesMax || nowMs - oldest.sinceMs > newestMs;
+    return this.#bytes > newestBytesMax() || nowMs - oldest.sinceMs > newestMs;
   }
 }
 

@@ -14,7 +14,7 @@ const entry = (offset: number) =>
 test('beyond its bound the oldest goes, unless it has just come, and in any case beyond the other bound', () => {
   const clock = { ms: 0 };
   const each = ENTRY_BYTES + FRAME_BYTES;
-  const bounds = { bytesMax: 4 * each, newestBytesMax: 8 * each, newestMs: 100 };
+  const bounds = { bytesMax: 4 * each, newestBytesMax: () => 8 * each, newestMs: 100 };
   const cache = new TailCache(bounds, () => clock.ms);
   const tails = [new PartitionTail(cache, 0), new PartitionTail(cache, 0)] as const;
   let at = 0;

@@ -99,20 +99,21 @@ export class CheckpointIndex {
 }
 
 /**
- * What the newest checkpoint up to a sequence says that can be read; undefined where there is none. Rejects with unavailable
- * where NATS does not answer.
+ * What the newest checkpoint up to a sequence says that can be read; where there is none, nothing is known before the
+ * stream's first sequence. Rejects with unavailable where NATS does not answer.
  */
 export async function standingAt(
   link: NatsLink,
   stream: string,
   checkpoints: CheckpointIndex,
   sequence: number,
-): Promise<Standing | undefined> {
+  first: number,
+): Promise<Standing> {
   for (let place = checkpoints.upTo(sequence); place !== undefined; place = checkpoints.upTo(place.before - 1)) {
     const standing = await readCheckpoint(link, stream, place);
     if (standing !== undefined) return standing;
   }
-  return undefined;
+  return { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() };
 }
 
 /** Undefined where a part of it is gone, or is damaged. */

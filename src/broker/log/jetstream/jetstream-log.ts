@@ -16,7 +16,7 @@ import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-form.js';
 import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
-import { CoveredPositions } from '../covered-positions.js';
+import type { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
 import { markOf } from '../tail/marks.js';
 import { StreamTail } from '../tail/stream-tail.js';
@@ -159,8 +159,7 @@ export class JetStreamLog implements PartitionLog {
     if (this.#state === undefined) return firstOffset;
     const { bytes, first_ts: firstTime } = this.#state;
     const older = 1 - this.#bytesMax / 2 / Math.max(1, bytes);
-    const ageMs = Date.now() - Date.parse(firstTime);
-    const aged = this.#ageMsMax > 0 ? 1 - this.#ageMsMax / 2 / Math.max(1, ageMs) : 0;
+    const aged = this.#ageMsMax > 0 ? 1 - this.#ageMsMax / 2 / Math.max(1, Date.now() - Date.parse(firstTime)) : 0;
     return firstOffset + Math.floor(Math.max(0, older, aged) * (this.deliverableOffset - firstOffset));
   }
 
@@ -209,17 +208,11 @@ export class JetStreamLog implements PartitionLog {
     const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
     if (recent !== undefined) return recent;
     await this.look();
-    if (offset < this.firstOffset) {
-      throw cursorExpired(
-        `cursor names offset ${offset} ${where}, the oldest is ${this.firstOffset}`,
-        this.firstOffset,
-      );
-    }
-    const { link } = this.#options;
-    const standing = await standingAt(link, this.#stream, this.#fold.checkpoints, offset);
-    const before = standing?.covered ?? new CoveredPositions();
-    const range = { stream: this.#stream, from: standing?.before ?? this.firstOffset, to: offset };
-    await scanStream(link, { ...range, headersOnly: true }, ({ subject, headers }) => {
+    const { firstOffset: oldest } = this;
+    if (offset < oldest) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
+    const { before: from, covered: before } = await this.#standingAt(offset, oldest);
+    const range = { stream: this.#stream, from, to: offset };
+    await scanStream(this.#options.link, { ...range, headersOnly: true }, ({ subject, headers }) => {
       const read = this.#subjects.read(subject);
       if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
     });
@@ -328,7 +321,7 @@ export class JetStreamLog implements PartitionLog {
     await scanStream(link, { ...range, filter: this.#subjects.checkpoint }, ({ sequence, headers }) => {
       this.#fold.checkpoints.take(sequence, headers);
     });
-    this.#fold.restart(await this.#standingBefore(last + 1, first));
+    this.#fold.restart(await this.#standingAt(last + 1, first));
     await this.#tail.open(last);
     this.#every(times?.tickMs ?? TICK_MS, () => this.#tick());
     this.#every(LOG_STREAM_LOOK_MS, () => this.#lookAgain());
@@ -380,16 +373,14 @@ export class JetStreamLog implements PartitionLog {
   async #goBack({ state }: StreamInfo, lost: number | undefined): Promise<void> {
     if (lost === undefined) return;
     this.#fold.checkpoints.cut(lost);
-    const standing = await this.#standingBefore(lost, state.first_seq);
+    const standing = await this.#standingAt(lost, state.first_seq);
     // In one step: what is known of messages and how far nodes reach must not be of two logs.
     this.#fold.cut(lost);
     this.#fold.restart(standing);
   }
 
-  /** What holds before a sequence or earlier, from the newest checkpoint that can be read. */
-  async #standingBefore(sequence: number, first: number): Promise<Standing> {
-    const standing = await standingAt(this.#options.link, this.#stream, this.#fold.checkpoints, sequence);
-    return standing ?? { before: Math.max(1, first), covered: new CoveredPositions(), lastOf: new Map() };
+  #standingAt(sequence: number, first: number): Promise<Standing> {
+    return standingAt(this.#options.link, this.#stream, this.#fold.checkpoints, sequence, first);
   }
 
   /** Tells what was not told before. */

@@ -210,6 +210,9 @@ for (const syncsAlways of [false, true]) {
       if (!syncsAlways) await until('both logs know that the end is lost', () => rewound.length >= 2, acknowledged);
       assert.ok(rewound.every((offset) => offset <= before));
       await goOn(500);
+      const isAgain = ({ name }: Sender, at: number) =>
+        Number(both[at % 2]!.coveredTo(name, 'process')?.timeNs ?? 0) >= had[at]!;
+      await until('what was acknowledged was sent again', () => senders.every(isAgain), acknowledged);
       await loaded.stop();
       const isTold = () => told.every((each) => senders.every(({ name, acknowledged: to }) => each.to(name) >= to));
       await until('both have told all', isTold, () => both.map((log) => log.deliverableOffset));
