@@ -112,9 +112,11 @@ export const LIVE_EVENTS_PER_SECOND_DEFAULT = 5_000;
 export const HISTORY_BYTES_PER_SECOND_DEFAULT = 8 * MiB;
 export const BUDGET_BURST_MS_DEFAULT = 4_000;
 /** Time for which work that never waits keeps a process to itself; a little more than one record or frame takes. */
-export const TURN_MS_MAX = 10;
+export const TURN_MS = 10;
 /** Of the time that everything else took, if that is more: all such work together gets two fifths more than this at most. */
 export const TURN_SHARE = 0.25;
+/** The longest, also after a process stood still: nothing else is done in it. */
+export const TURN_MS_MAX = 1_000;
 export const BUDGET_BURST_MS_MAX = 3_600_000;
 /** A node may seem to exceed its budget by this factor before the broker stops reading from it. */
 export const BUDGET_TOLERANCE = 1.1;

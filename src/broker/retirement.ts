@@ -114,12 +114,15 @@ function patienceMs({ hasArrived }: Leaving): number {
 /** In any order, so many on their way at a time. Resolves when all were sent. */
 export async function sendAway(all: readonly Leaving[]): Promise<void> {
   const share = Math.min(1, RETIRE_MS_MAX / longestMs(all));
+  const beganMs = performance.now();
   let away: { readonly leaving: Leaving; readonly untilMs: number }[] = [];
-  for (const leaving of shuffled(all)) {
+  for (const [index, leaving] of shuffled(all).entries()) {
+    // However late this process is, the last has left by then.
+    const dueMs = beganMs + (index / all.length) * RETIRE_MS_MAX;
     for (;;) {
       const nowMs = performance.now();
       away = away.filter(({ leaving: { hasArrived }, untilMs }) => untilMs > nowMs && hasArrived?.() !== true);
-      if (away.length < RETIRE_AT_ONCE) break;
+      if (away.length < RETIRE_AT_ONCE || nowMs >= dueMs) break;
       await sleep(RETIRE_LEAST_MS);
     }
     leaving.leave();

@@ -1,6 +1,6 @@
 /** Work that never waits gives others a turn now and then; else one reader of a long log stops a whole process. */
 import { setImmediate as turn } from 'node:timers/promises';
-import { TURN_MS_MAX, TURN_SHARE } from '../limits.js';
+import { TURN_MS, TURN_MS_MAX, TURN_SHARE } from '../limits.js';
 
 /** How many have given the others their turn, and wait for their own. */
 let giving = 0;
@@ -8,7 +8,7 @@ let giving = 0;
 export class Turns {
   readonly #now: () => number;
   #sinceMs: number;
-  #turnMs = TURN_MS_MAX;
+  #turnMs = TURN_MS;
 
   /** @param now milliseconds of a clock that is never set */
   constructor(now: () => number = () => performance.now()) {
@@ -19,7 +19,7 @@ export class Turns {
   /** Call after a wait, when others have had their turn. */
   waited(): void {
     this.#sinceMs = this.#now();
-    this.#turnMs = TURN_MS_MAX;
+    this.#turnMs = TURN_MS;
   }
 
   /** Whether this work has had its turn: then await give(). */
@@ -39,6 +39,7 @@ export class Turns {
     const among = Math.max(before, giving);
     giving -= 1;
     this.waited();
-    this.#turnMs = Math.max(TURN_MS_MAX, ((this.#sinceMs - gaveMs) * TURN_SHARE) / among);
+    const shareMs = ((this.#sinceMs - gaveMs) * TURN_SHARE) / among;
+    this.#turnMs = Math.min(TURN_MS_MAX, Math.max(TURN_MS, shareMs));
   }
 }

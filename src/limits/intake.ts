@@ -9,7 +9,7 @@ export const INTAKE_BYTES_MAX = 16 * MiB;
 export const INTAKE_MESSAGE_BYTES = 8 * KiB;
 /**
  * The least share of a broker's time that taking in gets before what is ready else has its turn: syncs, deliveries. With
- * TURN_MS_MAX as its turn it has as much as each reader that always has something to read; where many have, this.
+ * TURN_MS as its turn it has as much as each reader that always has something to read; where many have, this.
  */
 export const INTAKE_SHARE_MIN = 0.25;
 /**

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Turns } from '../../src/flow/turns.js';
-import { TURN_MS_MAX, TURN_SHARE } from '../../src/limits.js';
+import { TURN_MS, TURN_MS_MAX, TURN_SHARE } from '../../src/limits.js';
 
 const clock = { ms: 0 };
 const now = () => clock.ms;
@@ -22,14 +22,16 @@ const lengthOf = (turns: Turns) => {
 
 test('a turn is a share of what all else took, at least the shortest one', async () => {
   const turns = new Turns(now);
-  assert.equal(lengthOf(turns), TURN_MS_MAX);
+  assert.equal(lengthOf(turns), TURN_MS);
   await give([turns], 1);
-  assert.equal(lengthOf(turns), TURN_MS_MAX);
+  assert.equal(lengthOf(turns), TURN_MS);
   await give([turns], 400);
   assert.equal(lengthOf(turns), 400 * TURN_SHARE);
+  await give([turns], 60_000);
+  assert.equal(lengthOf(turns), TURN_MS_MAX, 'after the process stood still');
   await give([turns], 400);
   turns.waited();
-  assert.equal(lengthOf(turns), TURN_MS_MAX);
+  assert.equal(lengthOf(turns), TURN_MS);
 });
 
 test('those who give at the same time share it', async () => {

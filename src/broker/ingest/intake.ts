@@ -4,7 +4,7 @@
  * by partition, as one whose log stands still must not hold up the others; and after its turn everything else is done
  * first. Whatever waits is not even decoded, and its stream is not read: agents gather it then.
  */
-import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, INTAKE_SHARE_MIN, PARTITIONS, TURN_MS_MAX } from '../../limits.js';
+import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, INTAKE_SHARE_MIN, PARTITIONS, TURN_MS, TURN_MS_MAX } from '../../limits.js';
 
 /** @param free to be called once what was taken in is in the log, or never will be */
 type Task = (free: () => void) => void;
@@ -41,7 +41,7 @@ export class Intake {
   #first = 0;
   /** When the turn began that is under way; undefined: nothing was taken in since the event loop came round. */
   #turnSinceMs: number | undefined;
-  #turnMs = TURN_MS_MAX;
+  #turnMs = TURN_MS;
   #load = { messages: 0, bytes: 0, tookMs: 0 };
   #askedMs = performance.now();
   #utilization = performance.eventLoopUtilization();
@@ -86,7 +86,8 @@ export class Intake {
   /** Everything else has had its turn. */
   #next(): void {
     const nowMs = performance.now();
-    this.#turnMs = Math.max(TURN_MS_MAX, (nowMs - this.#turnSinceMs!) * INTAKE_SHARE_MIN);
+    const shareMs = (nowMs - this.#turnSinceMs!) * INTAKE_SHARE_MIN;
+    this.#turnMs = Math.min(TURN_MS_MAX, Math.max(TURN_MS, shareMs));
     this.#turnSinceMs = undefined;
     const lanes = this.#lanes.filter(isReady);
     if (lanes.length === 0) return;

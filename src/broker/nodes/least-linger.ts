@@ -28,8 +28,11 @@ export class LeastLinger {
   #toldMs = 0;
   /** By how much nodes gather for longer than their number asks for. */
   #factor = 1;
-  /** What was too little last, and the seconds since. What came on top of it while the broker caught up may be too much. */
-  #tooLittle = 0;
+  /**
+   * What was too little last, in time, as nodes come and go, and the seconds since. What came on top of it while the broker
+   * caught up may be too much.
+   */
+  #tooLittleMs = 0;
   #sinceBehind = 0;
   #wasBehind = false;
   #seconds = 0;
@@ -71,7 +74,7 @@ export class LeastLinger {
     const hasNoRest = busy >= INTAKE_BUSY_SHARE && messages >= seconds * INTAKE_BUSY_MESSAGES_PER_SECOND;
     const isBehind = (meanMs > behindMs || hasNoRest) && bytes < messages * INTAKE_SMALL_BYTES;
     const isFree = meanMs < behindMs * INTAKE_FREE_SHARE && busy < INTAKE_RESTED_SHARE;
-    if (isBehind && !this.#wasBehind) this.#tooLittle = this.#factor;
+    if (isBehind && !this.#wasBehind) this.#tooLittleMs = this.#ownMs * this.#factor;
     this.#wasBehind = isBehind;
     if (isBehind && this.ms < LEAST_LINGER_MS_MAX) {
       this.#sinceBehind = 0;
@@ -82,7 +85,8 @@ export class LeastLinger {
 
   #gatherLess(): void {
     const less = Math.max(1, this.#factor * INTAKE_FREE_FACTOR);
-    if (less > this.#tooLittle || this.#sinceBehind >= INTAKE_AGAIN_SECONDS) this.#factor = less;
+    const isEnough = this.#ownMs * less > this.#tooLittleMs;
+    if (isEnough || this.#sinceBehind >= INTAKE_AGAIN_SECONDS) this.#factor = less;
   }
 
   get #hasChanged(): boolean {

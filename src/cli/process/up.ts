@@ -18,6 +18,7 @@ import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { AGENT_KEYS, nodeNames } from './agent-options.js';
 import { type AgentMessage, AgentProcess } from './agent-process.js';
 import { BROKER_KEYS, brokerOptions, httpScheme, warnings } from './broker-options.js';
+import { fitYoungGeneration } from './heap.js';
 import { watchInterrupt } from './interrupt.js';
 import { openLog } from './log.js';
 
@@ -61,7 +62,8 @@ async function up({ settings }: Config, waiting: ChildProcess | undefined): Prom
     () => reload(),
   );
   // Locks the directory and takes the ports, so that failures come before an agent runs.
-  const options = { ...brokerOptions(settings, log), waitsFor: "this node's agent is starting" };
+  const waitsFor = "this node's agent is starting";
+  const options = { ...brokerOptions(settings, log), waitsFor, connected: fitYoungGeneration };
   const broker = await startBroker(options).catch(async (cause) => {
     await agent.stop();
     throw cause;

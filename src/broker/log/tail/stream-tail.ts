@@ -204,6 +204,8 @@ export class StreamTail {
   #openAt(last: number): void {
     if (last >= this.#openTo) return;
     this.#openTo = last;
+    // Else what comes in place of what is not there would count as told.
+    this.toldTo = Math.min(this.toldTo, last + 1);
     this.#waits.refuse(new BackplaneError('unavailable', `${this.#options.stream} has less than its leader said`));
   }
 

@@ -281,7 +281,11 @@ test('a leader that said more than the servers have in the end does not keep a b
     const other = await documents.another({ link: own, times: { silenceMs: 400 } });
     assert.ok(asked > 1);
     assert.deepEqual(idsIn(await readLog(other, 1)), ['1']);
+    assert.equal(other.deliverableOffset, 2);
+    const told: string[] = [];
+    other.follow({ stored: (batch) => told.push(...idsIn([batch])) });
     await append(other, '2');
+    assert.deepEqual(told, ['2']);
   }),
 );
 
