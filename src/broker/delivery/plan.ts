@@ -170,10 +170,12 @@ export class Planner {
 
   /**
    * Position up to which history is needed at this moment: frames after the log's present end have everything after it.
-   * Undefined when the node has no hold, so that it cannot be asked.
+   * Undefined when the node has no hold, so that it cannot be asked, and while its log goes back.
    */
   meeting(node: string): Position | undefined {
     const hold = this.hold(node);
+    // Once that log was read again nodes connect again, and are served then.
+    if (this.#store.partition(partitionOf(node)).isGoingBack) return undefined;
     return hold && this.#meetingAt(node, hold);
   }
 

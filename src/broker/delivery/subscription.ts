@@ -266,7 +266,7 @@ export class Subscription {
   /** What was owed by frames that the log has lost stays shed: it is not known what it was. */
   #rewound(partition: number, offset: number): void {
     if (this.#stage.kind === 'planning') return;
-    for (const owed of this.#stage.position.rewound(partition, offset)) {
+    for (const owed of this.#stage.position.rewound(partition, offset, this.#stage.kind === 'live')) {
       const message = 'the log lost which events they were: they are not refilled';
       const gap = { ...owed, events: 0, eventsUnknown: true, selectors: unknownOf(this.selectors), message };
       // The subscriber went: the loop reports that.

@@ -4,7 +4,14 @@
  * by partition, as one whose log stands still must not hold up the others; and after its turn everything else is done
  * first. Whatever waits is not even decoded, and its stream is not read: agents gather it then.
  */
-import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, INTAKE_SHARE_MIN, PARTITIONS, TURN_MS, TURN_MS_MAX } from '../../limits.js';
+import {
+  INTAKE_BYTES_MAX,
+  INTAKE_MESSAGE_BYTES,
+  INTAKE_SHARE_MIN,
+  PARTITIONS,
+  TURN_MS,
+  TURN_MS_MAX,
+} from '../../limits.js';
 
 /** @param free to be called once what was taken in is in the log, or never will be */
 type Task = (free: () => void) => void;

@@ -166,6 +166,8 @@ async function fillTail({ log, tail }: Fed, from: number): Promise<boolean> {
   try {
     while (reader.offset < to) {
       const item = await reader.next();
+      // Nothing at this moment is not the end.
+      if (item === undefined && reader.offset < to) return false;
       if (item === undefined || (item.kind === 'frame' && item.offset >= to)) break;
       if (item.kind !== 'frame') return false;
       entries.push(item);
@@ -208,6 +210,8 @@ export class LogPlace {
   #delivered: number;
   /** Frames at or after this offset are passed over since follow(); undefined: the place is read frame by frame. */
   #passedFrom: number | undefined;
+  /** How often the log went back. */
+  rewinds = 0;
   #reader: PartitionReader | undefined;
   #isClosed = false;
   /** Mark of the item that the reader read last, which ends at `offset`. */
@@ -273,10 +277,12 @@ export class LogPlace {
 
   /** @internal called by FanOut only: the log has other frames from this offset on than it had */
   rewind(offset: number): void {
+    this.rewinds++;
     // Who passes frames over goes on at the new end.
     this.tellPassed();
-    if (this.#passedFrom !== undefined || this.#offset <= offset) return;
+    // It may have read ahead what is void.
     this.#closeReader();
+    if (this.#passedFrom !== undefined || this.#offset <= offset) return;
     this.#readMark = undefined;
     this.#offset = offset;
     this.#delivered = offset;
@@ -318,6 +324,8 @@ export class LogPlace {
     const item = await reader.next();
     // The log went back meanwhile: what was read is void.
     if (this.#reader !== reader) return undefined;
+    // Nothing at this moment.
+    if (item === undefined && reader.offset === this.#offset) return undefined;
     // The reader may have passed records that are no items.
     if (item === undefined) this.#offset = reader.offset;
     else this.#offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;

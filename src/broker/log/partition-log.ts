@@ -114,6 +114,11 @@ export interface PartitionLog {
    * record still, or this broker had not read it. Undefined for a log that nobody else keeps.
    */
   lostBefore?(offset: number, mark: number): Snapshot | undefined;
+  /**
+   * The log has lost its end, and is being read again: how far nodes reach, and what is deliverable, are not of one moment,
+   * and readers give nothing. Undefined for a log that nobody else keeps.
+   */
+  readonly isGoingBack?: boolean;
   /** Reads only frames of `topics`; to pass over other frames is cheap. */
   reader(fromOffset: number, topics: ReadonlySet<string>): PartitionReader;
   /**

@@ -250,11 +250,14 @@ export class NodeView {
     return [...given];
   }
 
-  /** The log has lost frames that were processed: others come, of which what was delivered must not be delivered again. */
-  rewound(): void {
+  /**
+   * The log has lost frames that were processed: others come, of which what was delivered must not be delivered again.
+   * @param isRead whether what was seen of the log was delivered, too: not while history comes before it
+   */
+  rewound(isRead = true): void {
     for (const { topic } of [...this.#topics]) {
       const own = this.#of(topic);
-      if (own.seen && this.#state === 'live') own.floor = laterPosition(own.seen, own.floor);
+      if (isRead && own.seen && this.#state === 'live') own.floor = laterPosition(own.seen, own.floor);
       own.seen = undefined;
     }
     const rare = this.#ofRare();

@@ -2,7 +2,7 @@
  * A cursor that is resumed: up to which position events of each node were
  * delivered. The log translates the cursor's offsets to positions.
  */
-import { asBackplaneError, type BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js';
+import { asBackplaneError, BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js';
 import { differenceFrom } from '../../../subscriptions/predicate.js';
 import {
   type CursorNode,
@@ -145,6 +145,7 @@ export class ResumedCursor {
     for (const [partition, place] of state.places.entries()) {
       if (only !== undefined && partition !== only) continue;
       const log = store.partition(partition);
+      if (log.isGoingBack) throw goesBack(log);
       const lost = lostBefore(log, place);
       if (lost !== undefined) {
         checkOwed(state, partition, lost.offset);
@@ -240,6 +241,14 @@ export class ResumedCursor {
   }
 }
 
+/** What is known of it is not of one moment: whoever asks comes again. */
+function goesBack({ partition }: PartitionLog): BackplaneError {
+  return new BackplaneError(
+    'unavailable',
+    `partition ${partition} of the log has lost its end, and is being read again`,
+  );
+}
+
 /** What the frame was in the middle of which a cursor stands nobody knows once it is lost. */
 function lostBefore(log: PartitionLog, { offset, mark, index = 0 }: CursorPlace): Snapshot | undefined {
   return mark === undefined || index > 0 ? undefined : log.lostBefore?.(offset, mark);
@@ -285,6 +294,7 @@ async function readPartial(
   const reader = log.reader(offset, topics);
   try {
     const item = await reader.next();
+    if (item === undefined && log.isGoingBack) throw goesBack(log);
     if (item?.kind !== 'frame' || item.offset !== offset || index > item.frame.count) {
       throw cursorInvalid('cursor stands within a frame that cannot be read');
     }

@@ -120,11 +120,14 @@ export class SubscriptionPosition {
     if (view?.state === 'live') view.passed(end);
   }
 
-  /** A partition's log has lost what it had from an offset on. Returns of what it is not known any more what is owed. */
-  rewound(partition: number, offset: number): { readonly node: string; readonly topic: string }[] {
+  /**
+   * A partition's log has lost what it had from an offset on. Returns of what it is not known any more what is owed.
+   * @param isRead see NodeView.rewound
+   */
+  rewound(partition: number, offset: number, isRead: boolean): { readonly node: string; readonly topic: string }[] {
     this.#notes.rewound(partition, offset);
     const views = [...this.views.values()].filter(({ node }) => partitionOf(node) === partition);
-    for (const view of views) view.rewound();
+    for (const view of views) view.rewound(isRead);
     return views.flatMap((view) => view.giveUpOwed(offset).map((topic) => ({ node: view.node, topic })));
   }
 

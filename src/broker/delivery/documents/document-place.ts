@@ -73,10 +73,10 @@ export class DocumentPlace {
 
   /** The log has other batches from this offset on than those that were delivered. */
   rewound(offset: number): void {
-    if (this.#offset <= offset) return;
+    // It may have read ahead what is void.
     this.#reader?.close();
     this.#reader = undefined;
-    this.#moveTo(offset);
+    if (this.#offset > offset) this.#moveTo(offset);
   }
 
   /** The batch was delivered up to, and without, its event at `index`. */

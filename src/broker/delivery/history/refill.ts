@@ -112,10 +112,14 @@ export class Refill {
     const place = this.#subscription.position.places[partitionOf(view.node)];
     if (owed === undefined || place === undefined) return false;
     const found = await this.#find(view.node, topic, place, owed);
+    // The log went back meanwhile, and what it had owed was given up.
+    if (view.owed.get(topic)?.includes(owed) !== true) return true;
     if (found.stretches.length > 0 && !(await this.#deliver(view, topic, owed, found))) return false;
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
     if (settled) view.settleOwed(topic, owed);
-    else view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
+    // Where nothing was read, what was refilled of the first stretch still counts.
+    else if (found.offsetTo > owed.offsetFrom)
+      view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
     // Otherwise the log's end was reached. Returning false lets newly shed stretches gather before the next query.
     return found.full || settled;
   }
@@ -149,7 +153,9 @@ export class Refill {
     for (let frames = 0; ; frames++) {
       if (turns.over) await turns.give();
       const item = await reader.next();
-      if (item === undefined || (item.kind === 'frame' ? item.offset : item.offsetFrom) >= end) break;
+      // A log that goes back, or a replica that lags, has nothing at this moment.
+      if (item === undefined) return { stretches, due, offsetTo: Math.min(end, reader.offset), full: false };
+      if ((item.kind === 'frame' ? item.offset : item.offsetFrom) >= end) break;
       if (frames >= REFILL_FRAMES_MAX && item.kind === 'frame') {
         return { stretches, due, offsetTo: item.offset, full: true };
       }

@@ -15,6 +15,8 @@ export type RunRound = (view: NodeView, to: Position) => Promise<boolean>;
 export interface Approached {
   readonly view: NodeView;
   readonly offset: number;
+  /** See LateNodesOptions.rewinds. */
+  readonly rewinds: number;
 }
 
 export interface LateNodesOptions {
@@ -23,6 +25,8 @@ export interface LateNodesOptions {
   readonly round: RunRound;
   /** Offset of the live loop in the node's partition. The loop passed over the node's frames before it. */
   readonly offset: (view: NodeView) => number;
+  /** How often the log of the node's partition went back. */
+  readonly rewinds: (view: NodeView) => number;
   /** Called when join() may have a node. */
   readonly notify: () => void;
   readonly signal: AbortSignal;
@@ -71,10 +75,10 @@ export class LateNodes {
       this.#waiting.delete(view);
       this.#again.delete(view);
       this.#running = view;
-      void this.#approach(view).then((offset) => {
+      void this.#approach(view).then((approached) => {
         this.#running = undefined;
-        if (offset !== undefined) this.#ready = { view, offset };
-        else {
+        this.#ready = approached;
+        if (approached === undefined) {
           this.#putBack(view);
           this.#startNext();
         }
@@ -101,15 +105,16 @@ export class LateNodes {
    * Runs two rounds, because the second only has what came during the first and is short. Resolves with the offset at
    * which the second began, or undefined when the node failed.
    */
-  async #approach(view: NodeView): Promise<number | undefined> {
-    let offset: number | undefined;
+  async #approach(view: NodeView): Promise<Approached | undefined> {
+    let offset = 0;
+    const rewinds = this.#options.rewinds(view);
     for (let rounds = 0; rounds < 2; rounds++) {
       // Both are of the same moment, so all of the node's frames before `offset` lie before `to`.
       offset = this.#options.offset(view);
       const to = this.#options.meeting(view);
       if (to === undefined || !(await this.#attempt(view, to))) return undefined;
     }
-    return offset;
+    return { view, offset, rewinds };
   }
 
   async #attempt(view: NodeView, to: Position): Promise<boolean> {

@@ -120,6 +120,7 @@ export class LiveDelivery {
       meeting: ({ node }) => planner.meeting(node),
       round: (view, to) => new HistoryDelivery(subscription).deliverLate(view, to),
       offset: ({ node }) => position.places[partitionOf(node)]!.offset,
+      rewinds: ({ node }) => position.places[partitionOf(node)]!.rewinds,
       notify: () => wake.notify(),
       signal,
     });

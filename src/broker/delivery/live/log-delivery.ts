@@ -186,13 +186,15 @@ export class LogDelivery {
    * stands. After that the node is live. Returns false when the log cannot be read there, or the limit is reached: the
    * node's recorder is then asked again for what is left.
    */
-  async join({ view, offset }: Approached): Promise<boolean> {
+  async join({ view, offset, rewinds }: Approached): Promise<boolean> {
     const { position } = this.#subscription;
     const place = position.places[partitionOf(view.node)]!;
     const reader = place.log.reader(offset, new Set(position.topics));
     try {
       while (reader.offset < place.offset && view.state === 'late') {
+        const before = reader.offset;
         const item = await reader.next();
+        if (item === undefined && reader.offset === before) return false;
         if (item === undefined || (item.kind === 'frame' && item.offset >= place.offset)) break;
         if (item.kind !== 'frame') return false;
         if (item.node === view.node && !(await this.#lateFrame(place, item, view))) return false;
@@ -200,6 +202,8 @@ export class LogDelivery {
     } finally {
       reader.close();
     }
+    // Where the log went back, what came meanwhile is not what was read.
+    if (place.rewinds !== rewinds) return false;
     view.wentLive();
     return true;
   }

@@ -26,6 +26,8 @@ export interface ReadLog<T> {
   /** Sequence of the last message that is wanted; 0 where there is none. */
   readonly lastWanted: () => number;
   readonly missing: () => readonly Missing[];
+  /** See StreamTail.rewinds. */
+  readonly rewinds: () => number | undefined;
   readonly read: (message: StoredMessage) => T;
 }
 
@@ -34,6 +36,8 @@ type Loss = Exclude<LogItem, { kind: 'frame' }>;
 /** Batches that bring nothing although there is something: then the consumer is made anew. */
 const EMPTY_MAX = 3;
 const EMPTY_MS = 50;
+/** While a log goes back nothing is read of it; whoever asks comes again. */
+const GOING_BACK_MS = 50;
 
 export class CatchUpReader<T> implements TurnHolder {
   offset: number;
@@ -46,14 +50,22 @@ export class CatchUpReader<T> implements TurnHolder {
   #pull: StreamPull | undefined;
   #ended: ((cause?: Error) => void) | undefined;
   #closed = false;
+  /** What was read ahead is of the log as it was then. */
+  #rewinds: number | undefined;
 
   constructor(log: ReadLog<T>, from: number) {
     this.#log = log;
     this.offset = from;
+    this.#rewinds = log.rewinds();
   }
 
+  /** Undefined at the end, which `offset` is then; or where there is nothing at this moment. */
   async next(): Promise<T | Loss | undefined> {
     const { deliverable, firstOffset } = this.#log;
+    if (!this.#isOfOneLog()) {
+      await sleep(GOING_BACK_MS);
+      return undefined;
+    }
     const end = deliverable();
     if (this.#closed || this.offset >= end) return undefined;
     const first = await firstOffset(this.#batch.length === 0 && this.#pull === undefined);
@@ -65,7 +77,7 @@ export class CatchUpReader<T> implements TurnHolder {
       return undefined;
     }
     if (this.#batch.length === 0 && wanted >= this.offset) await this.#read();
-    if (this.#closed) return undefined;
+    if (this.#closed || !this.#isOfOneLog()) return undefined;
     const message = this.#batch[0];
     if (missing !== undefined && missing.from < (message?.sequence ?? end)) return this.#damage(missing);
     if (message === undefined || message.sequence >= end) return undefined;
@@ -85,9 +97,18 @@ export class CatchUpReader<T> implements TurnHolder {
     this.#batch = [];
   }
 
-  async #take(message: StoredMessage): Promise<T | Loss> {
+  /** False where the log goes back, or has since it was asked last: then what was read ahead is forgotten. */
+  #isOfOneLog(): boolean {
+    const before = this.#rewinds;
+    this.#rewinds = this.#log.rewinds();
+    if (this.#rewinds !== before) this.giveUp();
+    return before !== undefined && this.#rewinds === before;
+  }
+
+  async #take(message: StoredMessage): Promise<T | Loss | undefined> {
     // What a slow reader had before it may be gone by now: the consumer then begins behind it without a word.
     const first = await this.#log.firstOffset(message.sequence > this.offset);
+    if (!this.#isOfOneLog()) return undefined;
     if (this.offset < first) return this.#evicted(first);
     if (this.#batch[0] === message) this.#batch.shift();
     this.offset = message.sequence + 1;

@@ -233,13 +233,17 @@ export class JetStreamLog implements PartitionLog {
     await this.#tail.readUpTo(offset - 1, performance.now() + 3 * NATS_REQUEST_MS);
   }
 
+  get isGoingBack(): boolean {
+    return this.#tail.rewinds === undefined;
+  }
+
   markBefore(offset: number): number | undefined {
     return this.#fold.markBefore(offset);
   }
 
   async hasMark(offset: number, mark: number): Promise<boolean> {
     if (offset > this.deliverableOffset) return false;
-    const known = this.markBefore(offset);
+    const known = this.#fold.marks.of(offset - 1);
     if (known !== undefined) return known === mark;
     // A removed message cannot be compared; a reader from there reports that it is gone.
     if (offset <= this.firstOffset) return true;
@@ -260,6 +264,7 @@ export class JetStreamLog implements PartitionLog {
         },
         lastWanted: () => Math.max(0, ...asked.map((topic) => this.#fold.lastOf.get(topic) ?? 0)),
         missing: () => this.#fold.missing,
+        rewinds: () => this.#tail.rewinds,
         read: (message) => {
           const read = this.#subjects.read(message.subject);
           return frameItem(message, read.kind === 'frame' ? read.node : '', this.#fold.clock);

@@ -25,8 +25,10 @@ export class Marks {
       if (sequence - this.#end >= LOG_MARKS_MAX || this.#end === 0) this.#begin = sequence;
       else for (let lost = this.#end; lost < sequence; lost++) this.#ring[lost % LOG_MARKS_MAX] = 0;
     }
+    if (sequence < this.#begin) return;
     this.#ring[sequence % LOG_MARKS_MAX] = mark;
-    this.#end = sequence + 1;
+    // Of what is read again what is behind it stays known.
+    this.#end = Math.max(this.#end, sequence + 1);
     this.#begin = Math.max(this.#begin, this.#end - LOG_MARKS_MAX);
   }
 

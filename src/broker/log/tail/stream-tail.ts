@@ -50,10 +50,12 @@ export interface StreamTailOptions {
 export class StreamTail {
   /** Why nothing is read, in a sentence; undefined while it is read. */
   trouble: string | undefined;
-  /** What is below it was told. */
+  /** What is below it was told; while the tail goes back also what the stream has lost of it. */
   toldTo = 1;
   /** Where the stream goes on with other messages, until that is told. */
   #rewoundTo: number | undefined;
+  #isGoingBack = false;
+  #rewinds = 0;
   /** What is read before anybody is told of anything. */
   #openTo = 0;
   readonly #options: StreamTailOptions;
@@ -68,6 +70,14 @@ export class StreamTail {
   /** All below it can be delivered. */
   get deliverable(): number {
     return Math.max(this.toldTo, this.#options.place().next);
+  }
+
+  /**
+   * How often the tail went back; undefined while it does, until all that is left was read again and that was told. Until
+   * then nothing else that is known of the stream is of one moment.
+   */
+  get rewinds(): number | undefined {
+    return this.#isGoingBack || this.#rewoundTo !== undefined ? undefined : this.#rewinds;
   }
 
   /** Resolves when all up to a sequence was read, which was told then. Rejects where NATS is away for too long. */
@@ -172,10 +182,13 @@ export class StreamTail {
   async #goBack(info: StreamInfo): Promise<void> {
     const { link, stream, place, goBack } = this.#options;
     const { marks, next } = place();
-    const lost = await lostFrom(link, info, marks, next);
-    await goBack(info, lost);
+    // What is being read again since it went back was known, too.
+    const lost = await lostFrom(link, info, marks, Math.max(next, this.#rewoundTo ?? 0));
+    this.#isGoingBack = lost !== undefined;
+    await goBack(info, lost).finally(() => {
+      this.#isGoingBack = false;
+    });
     if (lost === undefined) return;
-    this.toldTo = lost;
     this.#rewoundTo = lost;
     this.#openAt(lost - 1);
     this.#fail(new BackplaneError('unavailable', `${stream} has lost what it had from ${lost} on`));
@@ -197,6 +210,8 @@ export class StreamTail {
     const end = this.#rewoundTo;
     if (end === undefined || next < end) return;
     this.#rewoundTo = undefined;
+    this.#rewinds++;
+    this.toldTo = end;
     this.#options.rewound(end);
   }
 

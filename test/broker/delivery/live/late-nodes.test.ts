@@ -25,6 +25,7 @@ function lateNodes(signal: AbortSignal): Asked {
       meeting: () => HERE,
       round: () => new Promise((resolve) => rounds.push(resolve)),
       offset: () => 7 + rounds.length,
+      rewinds: () => 0,
       notify: () => asked.told++,
       signal,
     }),
@@ -55,7 +56,7 @@ test('a node that is back before its failed round was noticed is asked again', a
   rounds[2]!(true);
   await until('its history has all but met the tail', () => asked.told === 2);
   // The rest is in the log, from where the last round began.
-  assert.deepEqual(await joined(late), [{ view, offset: 9 }]);
+  assert.deepEqual(await joined(late), [{ view, offset: 9, rewinds: 0 }]);
   assert.deepEqual(await joined(late), []);
   ending.abort();
 });

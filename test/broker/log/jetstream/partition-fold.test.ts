@@ -155,4 +155,9 @@ test('a cursor of what the stream lost keeps its mark until its reader is told',
   assert.equal(fold.markBefore(9), mark, 'also where more is lost meanwhile');
   assert.equal(fold.lostBefore(9, mark!)?.offset, 4);
   assert.equal(fold.markBefore(20), undefined);
+  const third = fold.markBefore(4);
+  fold.restart({ before: 1, covered: new CoveredPositions(), lastOf: new Map() });
+  foldOf(messagesOf(stretches).slice(0, 1), fold);
+  assert.notEqual(third, undefined);
+  assert.equal(fold.markBefore(4), third, 'of what is read again the rest is known still');
 });

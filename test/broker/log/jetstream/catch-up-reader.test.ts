@@ -1,0 +1,28 @@
+/** Nothing is read of a log that goes back: what is known of it is not of one moment. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { CatchUpReader, type ReadLog } from '../../../../src/broker/log/jetstream/catch-up-reader.js';
+import { CatchUpTurns } from '../../../../src/broker/log/jetstream/catch-up-turns.js';
+
+test('a reader stands still while its log goes back, and goes on in the one that there is then', async () => {
+  let rewinds: number | undefined = 0;
+  const log: ReadLog<never> = {
+    ...{ link: undefined as never, stream: 'none', filters: [], turns: new CatchUpTurns() },
+    deliverable: () => 10,
+    firstOffset: async () => 1,
+    // As after a checkpoint: the frames behind it are not known yet.
+    lastWanted: () => 0,
+    missing: () => [],
+    rewinds: () => rewinds,
+    read: () => assert.fail(),
+  };
+  const reader = new CatchUpReader(log, 5);
+  rewinds = undefined;
+  assert.equal(await reader.next(), undefined);
+  assert.equal(reader.offset, 5);
+  rewinds = 1;
+  assert.equal(await reader.next(), undefined);
+  assert.equal(reader.offset, 5, 'what it had read ahead was of another one');
+  assert.equal(await reader.next(), undefined);
+  assert.equal(reader.offset, 10, 'nothing is wanted up to the end');
+});
