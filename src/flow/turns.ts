@@ -5,6 +5,11 @@ import { TURN_MS, TURN_MS_MAX, TURN_SHARE } from '../limits.js';
 /** How many have given the others their turn, and wait for their own. */
 let giving = 0;
 
+/** How long a turn is that should be so long: not less than the usual one, and not so long that all else stands still. */
+export function turnMs(shareMs: number): number {
+  return Math.min(TURN_MS_MAX, Math.max(TURN_MS, shareMs));
+}
+
 export class Turns {
   readonly #now: () => number;
   #sinceMs: number;
@@ -40,6 +45,6 @@ export class Turns {
     giving -= 1;
     this.waited();
     const shareMs = ((this.#sinceMs - gaveMs) * TURN_SHARE) / among;
-    this.#turnMs = Math.min(TURN_MS_MAX, Math.max(TURN_MS, shareMs));
+    this.#turnMs = turnMs(shareMs);
   }
 }

@@ -4,14 +4,8 @@
  * by partition, as one whose log stands still must not hold up the others; and after its turn everything else is done
  * first. Whatever waits is not even decoded, and its stream is not read: agents gather it then.
  */
-import {
-  INTAKE_BYTES_MAX,
-  INTAKE_MESSAGE_BYTES,
-  INTAKE_SHARE_MIN,
-  PARTITIONS,
-  TURN_MS,
-  TURN_MS_MAX,
-} from '../../limits.js';
+import { turnMs } from '../../flow/turns.js';
+import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, INTAKE_SHARE_MIN, PARTITIONS, TURN_MS } from '../../limits.js';
 
 /** @param free to be called once what was taken in is in the log, or never will be */
 type Task = (free: () => void) => void;
@@ -93,8 +87,7 @@ export class Intake {
   /** Everything else has had its turn. */
   #next(): void {
     const nowMs = performance.now();
-    const shareMs = (nowMs - this.#turnSinceMs!) * INTAKE_SHARE_MIN;
-    this.#turnMs = Math.min(TURN_MS_MAX, Math.max(TURN_MS, shareMs));
+    this.#turnMs = turnMs((nowMs - this.#turnSinceMs!) * INTAKE_SHARE_MIN);
     this.#turnSinceMs = undefined;
     const lanes = this.#lanes.filter(isReady);
     if (lanes.length === 0) return;
