@@ -9,10 +9,7 @@ import type { Frame } from '../../../wire/frame/frame.js';
 import type { DocumentBatch } from '../../log/documents/document-batch.js';
 import type { LogEntry } from '../../log/partition-log.js';
 import { sliceOf } from '../slice.js';
-import { SliceLag } from './slice-lag.js';
-
-/** Whether a record was in the log before that was followed. */
-type When = 'before' | 'later';
+import { SliceLag, type When } from './slice-lag.js';
 
 /** One slice's, by log: a slice's nodes are in one partition. */
 class LagOfSlice {

@@ -1,6 +1,9 @@
 /** What one slice of a group still has to process of one log, by the offsets of that log. */
 import { GROUP_LAG_ENTRIES_MAX } from '../../../limits.js';
 
+/** Whether a record was in the log before that was followed. */
+export type When = 'before' | 'later';
+
 /** Events of records that follow each other, up to an offset. */
 interface Stretch {
   to: number;
@@ -11,7 +14,7 @@ interface Stretch {
 
 export class SliceLag {
   /** Of records that were in the log before it was followed, and of later ones, in the order of their offsets. */
-  readonly #stretches: { before: Stretch[]; later: Stretch[] } = { before: [], later: [] };
+  readonly #stretches: Record<When, Stretch[]> = { before: [], later: [] };
 
   get events(): number {
     let sum = 0;
@@ -25,7 +28,7 @@ export class SliceLag {
     return (before[0] ?? later[0])?.atMs;
   }
 
-  add(when: 'before' | 'later', offset: number, events: number, atMs: number): void {
+  add(when: When, offset: number, events: number, atMs: number): void {
     const stretches = this.#stretches[when];
     stretches.push({ to: offset, events, atMs });
     if (stretches.length > GROUP_LAG_ENTRIES_MAX) this.#stretches[when] = merged(stretches);

@@ -185,11 +185,13 @@ export class StreamTail {
     // What is being read again since it went back was known, too.
     const lost = await lostFrom(link, info, marks, Math.max(next, this.#rewoundTo ?? 0));
     this.#isGoingBack = lost !== undefined;
-    await goBack(info, lost).finally(() => {
+    try {
+      await goBack(info, lost);
+      if (lost === undefined) return;
+      this.#rewoundTo = lost;
+    } finally {
       this.#isGoingBack = false;
-    });
-    if (lost === undefined) return;
-    this.#rewoundTo = lost;
+    }
     this.#openAt(lost - 1);
     this.#fail(new BackplaneError('unavailable', `${stream} has lost what it had from ${lost} on`));
     this.#tellRewound();
