@@ -4,6 +4,8 @@ import type { Frame } from '../../wire/frame/frame.js';
 import type { Position } from '../../wire/position.js';
 import { follows } from './chain.js';
 
+const NOTHING: ReadonlyMap<string, Position> = new Map();
+
 export class CoveredPositions {
   /** By node, then by topic. The node that was silent for longest is first, and is dropped over the bound. */
   readonly #byNode = new Map<string, Map<string, Position>>();
@@ -11,6 +13,11 @@ export class CoveredPositions {
   /** Undefined when nothing is known of the node and topic. */
   to(node: string, topic: string): Position | undefined {
     return this.#byNode.get(node)?.get(topic);
+  }
+
+  /** By topic. */
+  of(node: string): ReadonlyMap<string, Position> {
+    return this.#byNode.get(node) ?? NOTHING;
   }
 
   nodes(): Iterable<string> {

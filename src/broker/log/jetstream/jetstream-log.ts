@@ -17,6 +17,7 @@ import { checkStream, NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-
 import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { CoveredPositions } from '../covered-positions.js';
+import { CoversBefore } from '../covers-before.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
 import { markOf } from '../tail/marks.js';
 import { StreamTail } from '../tail/stream-tail.js';
@@ -24,7 +25,7 @@ import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
 import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
-import { frameItem, PartitionFold, takeCover } from './partition-fold.js';
+import { coverOf, frameItem, PartitionFold } from './partition-fold.js';
 import { scanStream } from './scan.js';
 import { readSilences, Silences } from './silences.js';
 import { partitionForm } from './streams.js';
@@ -205,18 +206,36 @@ export class JetStreamLog implements PartitionLog {
     const { offset: end, covered } = this.snapshot();
     if (offset > this.deliverableOffset) await this.#await(offset);
     if (offset === end) return covered;
-    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
+    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.coversBefore(offset);
     if (recent !== undefined) return recent;
     await this.look();
     const { firstOffset: oldest } = this;
     if (offset < oldest) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
-    const { before: from, covered: before } = await this.#standingAt(offset, oldest);
-    const range = { stream: this.#stream, from, to: offset };
-    await scanStream(this.#options.link, { ...range, headersOnly: true }, ({ subject, headers }) => {
+    const standing = await this.#standingAt(offset, oldest);
+    const before = new CoversBefore(standing.covered);
+    await this.#scanCovers(standing.before, offset, before);
+    const doubts = before.doubts(covered, `offset ${offset} ${where}`);
+    if (doubts !== undefined) {
+      await this.#scanCovers(offset, end, doubts);
+      doubts.settle(covered);
+    }
+    return before.covered;
+  }
+
+  /** Tells what the frames of a stretch cover, and what of it cannot be read. */
+  async #scanCovers(from: number, to: number, listener: Pick<CoversBefore, 'take' | 'lost'>): Promise<void> {
+    let due = from;
+    const range = { stream: this.#stream, from, to, headersOnly: true };
+    await scanStream(this.#options.link, range, ({ sequence, subject, headers }) => {
+      if (sequence > due) listener.lost(due);
+      due = sequence + 1;
       const read = this.#subjects.read(subject);
-      if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
+      if (read.kind !== 'frame') return;
+      const cover = coverOf(headers);
+      if (cover === undefined) listener.lost(sequence);
+      else listener.take(read.node, { topic: read.topic, ...cover });
     });
-    return before;
+    if (due < to) listener.lost(due);
   }
 
   lostBefore(offset: number, mark: number): Snapshot | undefined {
