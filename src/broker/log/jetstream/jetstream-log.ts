@@ -17,7 +17,6 @@ import { checkStream, NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-
 import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { CoveredPositions } from '../covered-positions.js';
-import { CoversBefore } from '../covers-before.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
 import { markOf } from '../tail/marks.js';
 import { StreamTail } from '../tail/stream-tail.js';
@@ -25,8 +24,9 @@ import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
 import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
-import { coverOf, frameItem, PartitionFold } from './partition-fold.js';
+import { frameItem, PartitionFold } from './partition-fold.js';
 import { scanStream } from './scan.js';
+import { scannedCovers } from './scanned-covers.js';
 import { readSilences, Silences } from './silences.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
@@ -203,39 +203,17 @@ export class JetStreamLog implements PartitionLog {
 
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
-    const { offset: end, covered } = this.snapshot();
+    const end = this.snapshot();
     if (offset > this.deliverableOffset) await this.#await(offset);
-    if (offset === end) return covered;
+    if (offset === end.offset) return end.covered;
     const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.coversBefore(offset);
     if (recent !== undefined) return recent;
     await this.look();
     const { firstOffset: oldest } = this;
     if (offset < oldest) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
-    const standing = await this.#standingAt(offset, oldest);
-    const before = new CoversBefore(standing.covered);
-    await this.#scanCovers(standing.before, offset, before);
-    const doubts = before.doubts(covered, `offset ${offset} ${where}`);
-    if (doubts !== undefined) {
-      await this.#scanCovers(offset, end, doubts);
-      doubts.settle(covered);
-    }
-    return before.covered;
-  }
-
-  /** Tells what the frames of a stretch cover, and what of it cannot be read. */
-  async #scanCovers(from: number, to: number, listener: Pick<CoversBefore, 'take' | 'lost'>): Promise<void> {
-    let due = from;
-    const range = { stream: this.#stream, from, to, headersOnly: true };
-    await scanStream(this.#options.link, range, ({ sequence, subject, headers }) => {
-      if (sequence > due) listener.lost(due);
-      due = sequence + 1;
-      const read = this.#subjects.read(subject);
-      if (read.kind !== 'frame') return;
-      const cover = coverOf(headers);
-      if (cover === undefined) listener.lost(sequence);
-      else listener.take(read.node, { topic: read.topic, ...cover });
-    });
-    if (due < to) listener.lost(due);
+    const { link } = this.#options;
+    const scanned = { link, stream: this.#stream, subjects: this.#subjects };
+    return scannedCovers(scanned, await this.#standingAt(offset, oldest), offset, end, `offset ${offset} ${where}`);
   }
 
   lostBefore(offset: number, mark: number): Snapshot | undefined {
