@@ -26,10 +26,7 @@ const POSITION_BYTES = 23;
 const SUM_BYTES = 4;
 assert(NAME_AT + 1 + NAME_BYTES_MAX + 1 + TOPIC_ORDER.length * POSITION_BYTES + SUM_BYTES <= SLOT_BYTES);
 
-interface Slot {
-  readonly node: string;
-  readonly byTopic: ReadonlyMap<string, Position>;
-}
+type Slot = readonly [node: string, byTopic: ReadonlyMap<string, Position>];
 
 export class CoveredFile {
   readonly #files: FileOps;
@@ -52,19 +49,19 @@ export class CoveredFile {
     this.#identity = BigInt(`0x${identity}`);
   }
 
-  /** Call this once, before write(). Slots that cannot be used are left out. */
-  read(): readonly Slot[] {
+  /** By node. Call this once, before write(). Slots that cannot be used are left out. */
+  read(): ReadonlyMap<string, ReadonlyMap<string, Position>> {
     const bytes = readSmallFile(this.#files, this.#path, NODES_PER_PARTITION_MAX * SLOT_BYTES);
-    if (bytes === undefined) return [];
-    const slots: Slot[] = [];
+    const slots = new Map<string, ReadonlyMap<string, Position>>();
+    if (bytes === undefined) return slots;
     for (let at = 0; (at + 1) * SLOT_BYTES <= bytes.length; at++) {
       const slot = this.#decode(bytes.subarray(at * SLOT_BYTES, (at + 1) * SLOT_BYTES));
-      if (slot === undefined || this.#slots.has(slot.node)) {
+      if (slot === undefined || slots.has(slot[0])) {
         this.#free.push(at);
         continue;
       }
-      this.#slots.set(slot.node, at);
-      slots.push(slot);
+      this.#slots.set(slot[0], at);
+      slots.set(...slot);
     }
     this.isWhole = this.#free.length === 0 && bytes.length % SLOT_BYTES === 0;
     return slots;
@@ -141,6 +138,6 @@ export class CoveredFile {
         tie: bytes.readUInt32LE(at + 19),
       });
     }
-    return { node: bytes.toString('utf8', NAME_AT + 1, nameEnd), byTopic };
+    return [bytes.toString('utf8', NAME_AT + 1, nameEnd), byTopic];
   }
 }

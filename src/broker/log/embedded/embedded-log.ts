@@ -78,15 +78,12 @@ export class EmbeddedLog implements PartitionLog {
     while (!restoring.next().done);
     this.#covered = before.covered;
     this.#coveredFile = new CoveredFile(options.files ?? nodeFileOps, options.dir, this.#log.identity);
-    for (const { node, byTopic } of this.#coveredFile.read()) {
-      for (const [topic, to] of byTopic) {
-        const known = this.#covered.to(node, topic);
-        if (known === undefined || comparePositions(to, known) > 0) this.#covered.set(node, topic, to);
-      }
-    }
+    const told = this.#coveredFile.read();
+    for (const [node, byTopic] of told) this.#covered.reached(node, byTopic);
     this.#restored = true;
     if (before.lostFrom !== undefined && !this.#coveredFile.isWhole)
       this.#doubtful = { from: before.lostFrom, to: this.#log.nextOrdinal };
+    else this.#tellFile(told);
   }
 
   get firstOffset(): number {
@@ -276,6 +273,18 @@ export class EmbeddedLog implements PartitionLog {
       this.#coveredFile.write(entry.node, this.#covered.of(entry.node));
       for (const follower of this.#followers) follower(entry);
       for (const grown of this.#growing) grown(entry.bytes);
+    }
+  }
+
+  /** Writes down what the file lacks, as a power cut may have taken it. */
+  #tellFile(told: ReadonlyMap<string, ReadonlyMap<string, Position>>): void {
+    for (const [node, byTopic] of this.#covered.entries()) {
+      const known = told.get(node);
+      const isSame = ([topic, to]: [string, Position]) => {
+        const before = known?.get(topic);
+        return before !== undefined && comparePositions(before, to) === 0;
+      };
+      if (![...byTopic].every(isSame)) this.#coveredFile.write(node, byTopic);
     }
   }
 
