@@ -43,6 +43,15 @@ export class CoversBefore {
     this.lostFrom ??= offset;
   }
 
+  /** Whether of one that reaches somewhere no frame was read since something could not be. */
+  get hasDoubts(): boolean {
+    const since = this.#since;
+    if (since === undefined) return false;
+    return [...this.covered.entries()].some(([node, byTopic]) => {
+      return [...byTopic.keys()].some((topic) => !since.get(node)?.has(topic));
+    });
+  }
+
   /**
    * Call this when all before the offset was read. Undefined: `covered` is how far the frames reach; else the log must be read
    * on until there is no more doubt.

@@ -45,7 +45,7 @@ test('a flipped bit is a stated gap, and the frames around it are served', async
 });
 
 /** Frames of `a` and `b` in turn, to 10 each, of which some cannot be read when the log is opened again. */
-async function damaged(under: ReturnType<typeof embedded>, frames: readonly number[]) {
+async function damaged(under: ReturnType<typeof embedded>, frames: readonly number[], also = () => {}) {
   const log = await under.open();
   const offsets: number[] = [];
   for (let i = 0; i < 20; i++) {
@@ -59,6 +59,7 @@ async function damaged(under: ReturnType<typeof embedded>, frames: readonly numb
   for (let at = bytes.indexOf(MARKER); at >= 0; at = bytes.indexOf(MARKER, at + 1)) records.push(at);
   for (const at of frames) bytes[records.at(at - 20)! + RECORD_HEADER_BYTES + 50]! ^= 1;
   writeFileSync(segment, bytes);
+  also();
   return { log: await under.open(), offsets };
 }
 
@@ -92,17 +93,39 @@ test('how far frames reached that cannot be read any more, those behind them say
 test('a cursor is refused where nobody can say how far a node was delivered', async () => {
   const under = embedded('commit');
   try {
-    const { log, offsets } = await damaged(under, [5, 7, 9]);
+    const { log, offsets } = await damaged(under, [5, 7, 9, 19]);
     await assert.rejects(log.coveredBefore(offsets[6]!), {
       code: 'cursor_expired',
       message: /around which the log cannot be read.*how far node b was delivered/,
     });
     assert.deepEqual(await reaching(log, offsets[12]!), [6, 6]);
+  } finally {
+    await under.destroy();
+  }
+});
+
+test('where the file beside the log is lost as well, cursors from behind what cannot be read are refused', async () => {
+  const under = embedded('commit');
+  const lose = () => writeFileSync(join(under.dir, 'covered'), 'noise');
+  try {
+    const { log, offsets } = await damaged(under, [9, 19], lose);
+    await assert.rejects(log.coveredBefore(log.deliverableOffset), { code: 'cursor_expired' });
+    assert.deepEqual(await reaching(log, offsets[9]!), [5, 4], 'what is before that is known');
+  } finally {
+    await under.destroy();
+  }
+});
+
+test('what was found out once needs the file beside the log no more', async () => {
+  const under = embedded('commit');
+  try {
+    const { log, offsets } = await damaged(under, [9, 19]);
     await log.close();
     writeFileSync(join(under.dir, 'covered'), 'noise');
     const again = await under.open();
-    await assert.rejects(again.coveredBefore(again.deliverableOffset), { code: 'cursor_expired' });
-    assert.deepEqual(await reaching(again, offsets[5]!), [3, 2], 'what is before that is known');
+    for (const offset of [offsets[19]! + 1, again.deliverableOffset])
+      assert.deepEqual(await reaching(again, offset), [10, 10]);
+    assert.equal(again.coveredTo('b', 'process')?.timeNs, 10n);
   } finally {
     await under.destroy();
   }

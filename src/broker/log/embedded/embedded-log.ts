@@ -79,11 +79,12 @@ export class EmbeddedLog implements PartitionLog {
     this.#covered = before.covered;
     this.#coveredFile = new CoveredFile(options.files ?? nodeFileOps, options.dir, this.#log.identity);
     const told = this.#coveredFile.read();
+    const { lostFrom, hasDoubts } = before;
     for (const [node, byTopic] of told) this.#covered.reached(node, byTopic);
     this.#restored = true;
-    if (before.lostFrom !== undefined && !this.#coveredFile.isWhole)
-      this.#doubtful = { from: before.lostFrom, to: this.#log.nextOrdinal };
-    else this.#tellFile(told);
+    if (lostFrom !== undefined && hasDoubts && !this.#coveredFile.isWhole)
+      this.#doubtful = { from: lostFrom, to: this.#log.nextOrdinal };
+    else this.#writeDown(told, lostFrom !== undefined);
   }
 
   get firstOffset(): number {
@@ -276,8 +277,11 @@ export class EmbeddedLog implements PartitionLog {
     }
   }
 
-  /** Writes down what the file lacks, as a power cut may have taken it. */
-  #tellFile(told: ReadonlyMap<string, ReadonlyMap<string, Position>>): void {
+  /**
+   * Writes down what the file lacks, as a power cut may have taken it, and, where frames were lost, what it says of them: nobody
+   * has to look behind that any more.
+   */
+  #writeDown(told: ReadonlyMap<string, ReadonlyMap<string, Position>>, isLost: boolean): void {
     for (const [node, byTopic] of this.#covered.entries()) {
       const known = told.get(node);
       const isSame = ([topic, to]: [string, Position]) => {
@@ -285,6 +289,12 @@ export class EmbeddedLog implements PartitionLog {
         return before !== undefined && comparePositions(before, to) === 0;
       };
       if (![...byTopic].every(isSame)) this.#coveredFile.write(node, byTopic);
+    }
+    if (!isLost) return;
+    try {
+      this.#log.append(this.#checkpoint());
+    } catch {
+      // The disk is full: the next start looks again.
     }
   }
 
