@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Ledger } from '../oracle/ledger.js';
 import { Received } from '../oracle/received.js';
 import { Times } from '../oracle/throttled.js';
+import { keepOutput } from './kept-output.js';
 import { type Exit, Party } from './party.js';
 import type { Relay } from './relay.js';
 
@@ -165,6 +166,7 @@ export class Subscriber extends Party {
   }
 
   #take(text: string): void {
+    keepOutput(`${this.name}.jsonl`, `${text}\n`);
     let line: Line;
     try {
       line = JSON.parse(text) as Line;
