@@ -8,6 +8,8 @@
  * it off by a minute at most while a server asks like this; of a stream to which nothing is appended it makes none. Its
  * `/healthz` is bad most of this time, and good now and then between two requests.
  */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type NatsCluster, type NatsMachine, STREAMS } from '../../harness/nats/nats-cluster.js';
 import { until } from '../../harness/until.js';
@@ -43,12 +45,34 @@ export async function ready({ cluster, note }: Context, machines: readonly NatsM
   await Promise.all(all);
 }
 
-/** A server was started that has more of the streams than the two others. What comes of it is in the history. */
-export async function rejoin({ cluster, note, failures }: Context, machine: NatsMachine): Promise<void> {
-  const beganMs = performance.now();
+/**
+ * A server was started that has more of the streams than the two others. Its operator empties it, as docs/cluster.md says:
+ * soon, or once NATS takes it for current. Resolves then; what comes of it is in the history.
+ */
+export async function rejoin(context: Context, machine: NatsMachine): Promise<void> {
+  const { cluster, note, failures, random } = context;
   const ending = new AbortController();
   machine.rejoining = true;
   void auditing(cluster, ending.signal);
+  try {
+    if (random.between(0, 1) === 0) await sleep(random.between(2_000, 20_000));
+    else {
+      await hasAll(context, machine, SNAPSHOTS_MS);
+      const others = await cluster.differing(machine);
+      if (others.length > 0) note(`  NATS takes ${machine.name} for current, and it has other messages in ${others}`);
+    }
+    await emptied(context, machine);
+    machine.rejoining = false;
+  } catch (cause) {
+    if (cluster.machines.includes(machine)) failures.push(`${cause}`);
+  } finally {
+    ending.abort();
+  }
+}
+
+/** @param quietMs how long nothing may come of it */
+async function hasAll({ cluster, note }: Context, machine: NatsMachine, quietMs: number): Promise<void> {
+  const beganMs = performance.now();
   let lacking: readonly string[] = STREAMS;
   const isBack = async () => {
     // Who has just been elected does not know yet what the others have.
@@ -56,17 +80,26 @@ export async function rejoin({ cluster, note, failures }: Context, machine: Nats
     if (lacking.length === 0) await sleep(SHOWS_MS);
     return lacking.length === 0 && (await lackingOn(cluster, machine)).length === 0;
   };
-  const seen = () => [Math.min(performance.now() - beganMs, SNAPSHOTS_MS), lacking];
+  const seen = () => [Math.min(performance.now() - beganMs, quietMs), lacking];
+  await until(`${machine.name} to have all streams again`, isBack, seen);
+  note(`  ${machine.name} has all streams again after ${Math.round((performance.now() - beganMs) / 1000)} s`);
+}
+
+/** It begins anew with an empty store, and takes everything from the others. */
+async function emptied(context: Context, machine: NatsMachine): Promise<void> {
+  const { cluster, note } = context;
+  const isFree = () => !cluster.machines.some(({ busy }) => busy);
+  await until('no other server to be in trouble', isFree, () => cluster.machines.map(({ busy }) => busy));
+  machine.busy = true;
   try {
-    await until(`${machine.name} to have all streams again`, isBack, seen);
-    note(`  ${machine.name} has all streams again after ${Math.round((performance.now() - beganMs) / 1000)} s`);
-    machine.rejoining = false;
-    const others = await cluster.differing(machine);
-    if (others.length > 0) note(`  NATS takes ${machine.name} for current, but it has other messages in ${others}`);
-  } catch (cause) {
-    if (cluster.machines.includes(machine)) failures.push(`${cause}`);
+    note(`  ${machine.name} is emptied`);
+    await machine.server.kill();
+    rmSync(join(machine.disk.dir, 'jetstream'), { recursive: true });
+    machine.server.start();
+    await machine.server.ready();
+    await hasAll(context, machine, 0);
   } finally {
-    ending.abort();
+    machine.busy = false;
   }
 }
 
