@@ -10,6 +10,7 @@ import { CLUSTER, type NatsCluster, type NatsMachine, SLOW_MS, STREAMS } from '.
 import { until } from '../../harness/until.js';
 import * as party from '../party-faults.js';
 import { type FaultContext, taking } from '../party-faults.js';
+import { bootNs } from '../run.js';
 import { ready, rejoin } from './readiness.js';
 
 type Context = FaultContext<NatsCluster>;
@@ -185,7 +186,7 @@ function flipBit(file: string, { random }: Context): number {
  */
 const natsPowerCut: Fault = (context) =>
   takingAll(context, async () => {
-    const { cluster, random, note, failures } = context;
+    const { cluster, random, note, failures, lossy } = context;
     const { machines } = cluster;
     const spared = random.pick(machines);
     const back = machines.filter((machine) => machine !== spared);
@@ -193,6 +194,7 @@ const natsPowerCut: Fault = (context) =>
     const copyOf = ({ name }: NatsMachine) => join(cluster.dir, `copy-${name}`);
     const storeOf = ({ disk }: NatsMachine) => join(disk.dir, 'jetstream');
     for (const { server } of machines) server.pause();
+    const fromNs = bootNs();
     for (const machine of back) cpSync(storeOf(machine), copyOf(machine), { recursive: true });
     for (const { server } of machines) server.resume();
     await sleep(AHEAD_MS);
@@ -204,6 +206,7 @@ const natsPowerCut: Fault = (context) =>
     }
     for (const { server } of machines) await server.kill();
     const toMs = Date.now();
+    lossy.ends.push({ fromNs, toNs: bootNs() });
     cluster.cuts.push({ fromMs: toMs - SYNC_INTERVAL_MS, toMs });
     for (const machine of back) {
       rmSync(storeOf(machine), { recursive: true });
