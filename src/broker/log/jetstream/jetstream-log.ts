@@ -261,6 +261,7 @@ export class JetStreamLog implements PartitionLog {
         },
         lastWanted: () => Math.max(0, ...asked.map((topic) => this.#fold.lastOf.get(topic) ?? 0)),
         missing: () => this.#fold.missing,
+        markOf: (sequence) => this.#fold.marks.of(sequence),
         rewinds: () => this.#tail.rewinds,
         read: (message) => {
           const read = this.#subjects.read(message.subject);
