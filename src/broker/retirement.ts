@@ -89,11 +89,12 @@ export class Retirement {
     if (this.#answer !== undefined) return this.#answer;
     const { agents, subscribers, begins, logger } = this.#parts;
     begins();
-    const away = [agents.retire(), subscribers.retire()] as const;
-    const all = away.flat();
+    const away = { agents: agents.retire(), subscribers: subscribers.retire() };
+    // Whoever begins elsewhere waits for answers of the nodes that have just come there: they come before all subscribers.
+    const all = [...shuffled(away.agents), ...shuffled(away.subscribers)];
     this.#answer = {
-      agents: away[0].length,
-      subscribers: away[1].length,
+      agents: away.agents.length,
+      subscribers: away.subscribers.length,
       withinMs: Math.ceil(Math.min(RETIRE_MS_MAX, longestMs(all))),
     };
     logger.info(this.#answer, 'retiring: agents and subscribers go to other brokers');
@@ -111,12 +112,12 @@ function patienceMs({ hasArrived }: Leaving): number {
   return hasArrived === undefined ? RETIRE_UNKNOWN_MS : RETIRE_ARRIVAL_MS;
 }
 
-/** In any order, so many on their way at a time. Resolves when all were sent. */
+/** In this order, so many on their way at a time. Resolves when all were sent. */
 export async function sendAway(all: readonly Leaving[]): Promise<void> {
   const share = Math.min(1, RETIRE_MS_MAX / longestMs(all));
   const beganMs = performance.now();
   let away: { readonly leaving: Leaving; readonly untilMs: number }[] = [];
-  for (const [index, leaving] of shuffled(all).entries()) {
+  for (const [index, leaving] of all.entries()) {
     // However late this process is, the last has left by then.
     const dueMs = beganMs + (index / all.length) * RETIRE_MS_MAX;
     for (;;) {

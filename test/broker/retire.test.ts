@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { CutOff } from '../../src/broker/cut-off.js';
-import { sendAway } from '../../src/broker/retirement.js';
+import { Retirement, sendAway } from '../../src/broker/retirement.js';
 import { Client } from '../../src/client/client.js';
+import { clientError } from '../../src/client/client-error.js';
+import { isSentAway } from '../../src/flow/reconnect.js';
 import { CUT_OFF_MS, RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
 import { Harness, range } from '../harness/broker/harness.js';
 import { until } from '../harness/until.js';
@@ -48,6 +50,7 @@ test('alone it has nowhere to send anybody, and says so; forced it sends all awa
   for (const subscriber of subscribers) {
     await subscriber.end();
     assert.match(subscriber.error!.message, /the broker is retired: resume at another one with the last cursor/);
+    assert.ok(isSentAway(clientError(subscriber.error)));
     assert.notEqual(subscriber.cursor, '');
   }
   await assert.rejects(harness.agent('new'), /the broker is retired/);
@@ -93,6 +96,20 @@ test('so many are on their way at a time, and each that has arrived makes place 
   assert.equal(most, RETIRE_AT_ONCE);
   assert.equal(new Set(left).size, all.length);
   assert.equal(arrived.size, all.length - RETIRE_AT_ONCE);
+});
+
+test('subscribers leave after all agents, whom they would have to wait for', async () => {
+  const left: string[] = [];
+  const leaving = (kind: string, count: number) =>
+    range(0, count).map(() => ({ leave: () => left.push(kind), hasArrived: () => true }));
+  const retirement = new Retirement({
+    agents: { retire: () => leaving('agent', 3) },
+    subscribers: { retire: () => leaving('subscriber', 30) },
+    publishers: { drain: () => left.push('publishers') },
+    ...{ others: () => 1, begins: () => undefined, trail: { record: async () => undefined }, logger: harness.logger },
+  });
+  await retirement.finished();
+  assert.deepEqual(left, [...Array(3).fill('agent'), ...Array(30).fill('subscriber'), 'publishers']);
 });
 
 test('a broker that is cut off for long sends agents away once, and only where there are others', () => {

@@ -80,7 +80,9 @@ export class UplinkService {
   retire(): readonly Leaving[] {
     const reason = 'the broker is retired: connect to another one';
     this.#refusal ??= reason;
-    return this.#sessionsLeaving(reason).map(({ leave, session: { record } }) => {
+    // Each in its turn, so that it need not wait.
+    const cause = new BackplaneError('unavailable', reason, { retryAfterMs: 0 });
+    return this.#sessionsLeaving(reason, cause).map(({ leave, session: { record } }) => {
       return { leave, hasArrived: () => record.isElsewhere };
     });
   }
@@ -95,8 +97,10 @@ export class UplinkService {
     this.#away = undefined;
   }
 
-  #sessionsLeaving(reason: string) {
-    return Array.from(this.#sessions.values(), ({ session }) => ({ session, leave: () => session.close(reason) }));
+  #sessionsLeaving(reason: string, cause?: BackplaneError) {
+    return Array.from(this.#sessions.values(), ({ session }) => {
+      return { session, leave: () => session.close(reason, cause) };
+    });
   }
 
   /** Ends sessions of agents that may no longer be connected. */
