@@ -7,8 +7,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { BackplaneError } from '../errors.js';
 import { shuffled } from '../flow/reconnect.js';
-import { RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_LEAST_MS, RETIRE_MS_MAX, RETIRE_UNKNOWN_MS } from '../limits.js';
+import {
+  RETIRE_ARRIVAL_MS,
+  RETIRE_AT_ONCE,
+  RETIRE_LEAST_MS,
+  RETIRE_MS_MAX,
+  RETIRE_SETTLE_MS,
+  RETIRE_UNKNOWN_MS,
+} from '../limits.js';
 import type { RetireResponse } from '../wire/messages.js';
+import { comparePositions, type Position } from '../wire/position.js';
 import { ProtoReader } from '../wire/protobuf.js';
 import type { Caller } from './access/gate.js';
 import type { AuditTrail } from './cluster/audit-trail.js';
@@ -33,6 +41,29 @@ export interface Leaving {
   readonly leave: () => void;
   /** Whether another broker has it; undefined where nobody says so. */
   readonly hasArrived?: () => boolean;
+}
+
+/** How a node is that was sent away. */
+interface Moving {
+  readonly isElsewhere: () => boolean;
+  /** How far the log has its frames. */
+  readonly coveredTo: () => Position | undefined;
+}
+
+/**
+ * Whether a node is there again: another broker has it, and its frames go on, as what comes after it connected is most of the
+ * work.
+ */
+export function arrivalOf({ isElsewhere, coveredTo }: Moving, now = () => performance.now()): () => boolean {
+  const before = coveredTo();
+  let sinceMs: number | undefined;
+  return () => {
+    if (!isElsewhere()) return false;
+    sinceMs ??= now();
+    const to = coveredTo();
+    const goesOn = to !== undefined && (before === undefined || comparePositions(to, before) > 0);
+    return goesOn || now() - sinceMs >= RETIRE_SETTLE_MS;
+  };
 }
 
 /** Where peers are connected. */
@@ -87,11 +118,13 @@ export class Retirement {
 
   #begin(): RetireResponse {
     if (this.#answer !== undefined) return this.#answer;
-    const { agents, subscribers, begins, logger } = this.#parts;
+    const { agents, subscribers, others, begins, logger } = this.#parts;
     begins();
     const away = { agents: agents.retire(), subscribers: subscribers.retire() };
     // Whoever begins elsewhere waits for answers of the nodes that have just come there: they come before all subscribers.
-    const all = [...shuffled(away.agents), ...shuffled(away.subscribers)];
+    const inOrder = [...shuffled(away.agents), ...shuffled(away.subscribers)];
+    // Where it knows of no other broker it hears of no arrival.
+    const all = others() > 0 ? inOrder : inOrder.map(({ leave }) => ({ leave }));
     this.#answer = {
       agents: away.agents.length,
       subscribers: away.subscribers.length,

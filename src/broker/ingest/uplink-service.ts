@@ -11,6 +11,7 @@ import {
 } from '../../limits.js';
 
 import { checkName } from '../../subscriptions/request/names.js';
+import { TOPICS } from '../../wire/event/event.js';
 import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
 import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
@@ -22,7 +23,7 @@ import { partitionOf } from '../log/partition-log.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from '../nodes/node-registry.js';
 import { NodeSession, type UplinkCall } from '../nodes/node-session.js';
-import type { Leaving } from '../retirement.js';
+import { arrivalOf, type Leaving } from '../retirement.js';
 import type { Ingest } from './ingest.js';
 
 type UplinkAccess = Pick<AgentAccess, 'greet' | 'isSame' | 'whyOver'>;
@@ -83,7 +84,15 @@ export class UplinkService {
     // Each in its turn, so that it need not wait.
     const cause = new BackplaneError('unavailable', reason, { retryAfterMs: 0 });
     return this.#sessionsLeaving(reason, cause).map(({ leave, session: { record } }) => {
-      return { leave, hasArrived: () => record.isElsewhere };
+      const coveredTo = () => this.#registry.coveredTo(record.name, Object.keys(TOPICS));
+      let hasArrived = () => false;
+      return {
+        leave: () => {
+          hasArrived = arrivalOf({ isElsewhere: () => record.isElsewhere, coveredTo });
+          leave();
+        },
+        hasArrived: () => hasArrived(),
+      };
     });
   }
 
