@@ -70,8 +70,6 @@ export class CoverDoubts {
   readonly #covered: CoveredPositions;
   readonly #where: string;
   readonly #topics = new Map<string, Set<string>>();
-  /** Something behind the offset cannot be read either. */
-  #isLost = false;
 
   /** @param known what is in no doubt */
   constructor(
@@ -102,28 +100,22 @@ export class CoverDoubts {
     if (topics.size === 0) this.#topics.delete(node);
     const before = this.#covered.to(node, topic);
     if (before !== undefined && comparePositions(coveredFrom, before) <= 0) return;
-    if (this.#isLost || !continues) throw deliveredUnknown(this.#where, `node ${node}`);
+    if (!continues) throw deliveredUnknown(this.#where, `node ${node}`);
     this.#covered.set(node, topic, coveredFrom);
   }
 
-  /** Something behind the offset cannot be read. */
+  /**
+   * Something behind the offset cannot be read: of those that are in doubt still it may have been the next frame. Whoever
+   * resumes is told of that as a gap, from as far as could be read, and of what comes again behind it.
+   */
   lost(): void {
-    this.#isLost = true;
+    this.#topics.clear();
   }
 
-  /**
-   * There is no further frame of those that are in doubt, up to where nodes are known to reach so far. Throws cursor_expired
-   * where that does not say it.
-   */
+  /** There is no further frame of those that are in doubt, up to where nodes are known to reach so far. */
   settle(reached: CoveredPositions): void {
     for (const [node, topics] of this.#topics) {
-      for (const topic of topics) {
-        const to = reached.to(node, topic);
-        const before = this.#covered.to(node, topic);
-        if (to === undefined || (before !== undefined && comparePositions(to, before) <= 0)) continue;
-        if (this.#isLost) throw deliveredUnknown(this.#where, `node ${node}`);
-        this.#covered.set(node, topic, to);
-      }
+      this.#covered.reached(node, new Map([...reached.of(node)].filter(([topic]) => topics.has(topic))));
     }
     this.#topics.clear();
   }

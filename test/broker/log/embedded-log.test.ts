@@ -90,20 +90,6 @@ test('how far frames reached that cannot be read any more, those behind them say
   }
 });
 
-test('a cursor is refused where nobody can say how far a node was delivered', async () => {
-  const under = embedded('commit');
-  try {
-    const { log, offsets } = await damaged(under, [5, 7, 9, 19]);
-    await assert.rejects(log.coveredBefore(offsets[6]!), {
-      code: 'cursor_expired',
-      message: /around which the log cannot be read.*how far node b was delivered/,
-    });
-    assert.deepEqual(await reaching(log, offsets[12]!), [6, 6]);
-  } finally {
-    await under.destroy();
-  }
-});
-
 test('where the file beside the log is lost as well, cursors from behind what cannot be read are refused', async () => {
   const under = embedded('commit');
   const lose = () => writeFileSync(join(under.dir, 'covered'), 'noise');
