@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NodeView } from '../../../../src/broker/delivery/cursor/node-view.js';
 import { Notices } from '../../../../src/broker/delivery/live/notices.js';
+import { owedOf } from '../../../../src/broker/delivery/selectors/owed-tally.js';
 import { refusedFrame } from '../../../../src/wire/frame/frame.js';
 import { nsToTimestamp } from '../../../../src/wire/messages.js';
 
@@ -76,4 +77,19 @@ test('one watermark for all nodes says the time of the one that is furthest back
   views[0]!.wentLive();
   assert.deepEqual(told(), [{ ...only, time: nsToTimestamp(5_000_000_000n) }]);
   assert.deepEqual(notices.takeCommonWatermark([], ['process']), []);
+});
+
+test('what is given up of what is owed is told with its count, where that is known', () => {
+  const notices = new Notices({ named: true, ids: ['all', 'some'] });
+  const range = { offsetFrom: 1, offsetTo: 2, after: undefined, skipped: false, counted: true, chained: at(5) };
+  notices.givenUp('a', 'process', { ...range, due: owedOf('shed', { events: 3, of: [3, 1] }) });
+  notices.givenUp('b', 'process', { ...range, after: at(7), due: undefined });
+  const told = notices.takeGaps().map(({ gap }) => {
+    const { node, topic, reason, from, events, eventsUnknown, selectors = [] } = gap!;
+    return [node, topic, reason, String(from?.timeNs), events, eventsUnknown, selectors.map((each) => each.events)];
+  });
+  assert.deepEqual(told, [
+    ['a', 'process', 'evicted', '5', 3, false, [3, 1]],
+    ['b', 'process', 'evicted', '7', 0, true, []],
+  ]);
 });
