@@ -1,10 +1,10 @@
 /** A broker that retires sends away what is connected, some at a time, to others that it knows of. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, mock, test } from 'node:test';
 import { CutOff } from '../../src/broker/cut-off.js';
 import { sendAway } from '../../src/broker/retirement.js';
 import { Client } from '../../src/client/client.js';
-import { CUT_OFF_MS, RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
+import { CUT_OFF_MS, RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_MS_MAX, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
 import { Harness, range } from '../harness/broker/harness.js';
 import { until } from '../harness/until.js';
 
@@ -93,6 +93,22 @@ test('so many are on their way at a time, and each that has arrived makes place 
   assert.equal(most, RETIRE_AT_ONCE);
   assert.equal(new Set(left).size, all.length);
   assert.equal(arrived.size, all.length - RETIRE_AT_ONCE);
+});
+
+test('where the process is late, nobody waits for who has not arrived: the last has left in time', async () => {
+  let nowMs = 0;
+  const clock = mock.method(performance, 'now', () => nowMs);
+  const left: number[] = [];
+  // The process stands still as the first leaves: by then all are due.
+  const leave = () => {
+    nowMs = RETIRE_MS_MAX;
+    left.push(nowMs);
+  };
+  const sending = sendAway(range(0, 3 * RETIRE_AT_ONCE).map(() => ({ leave, hasArrived: () => false })));
+  const leftAtOnce = left.length;
+  clock.mock.restore();
+  await sending;
+  assert.equal(leftAtOnce, 3 * RETIRE_AT_ONCE);
 });
 
 test('a broker that is cut off for long sends agents away once, and only where there are others', () => {
