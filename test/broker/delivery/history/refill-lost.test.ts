@@ -57,7 +57,7 @@ function damage(file: string, at: number): void {
 /** Until retention has taken the file. */
 async function forget(file: string, noise: TestAgent, subscriber: Subscriber): Promise<void> {
   while (existsSync(file)) {
-    publish(noise, range(1_000, 1_020), false, 'x'.repeat(3_000));
+    publish(noise, range(1_000, 1_080), false, 'x'.repeat(3_000));
     await isInLog(noise);
   }
   await subscriber.until('all of the noise', () => {
