@@ -1,6 +1,8 @@
 /** Places in a log that other machines keep: it may give nothing at a moment, and go back. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DocumentPlace } from '../../../src/broker/delivery/documents/document-place.js';
+import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
 import { FanOut, type LogPlace } from '../../../src/broker/log/fan-out.js';
 import type { LogItem, LogLoss, PartitionLog } from '../../../src/broker/log/partition-log.js';
 import { LOG_FILL_OFFSETS_MAX } from '../../../src/limits.js';
@@ -72,4 +74,26 @@ test('a log that gives nothing at this moment is not taken for one that has noth
   // One to make the tail longer, which was in vain, and its own.
   assert.equal(readers.length, 2);
   assert.equal(place.offset, 3);
+});
+
+test('where a log of documents goes back, also behind a place, what was read ahead is read again', async () => {
+  const opened: number[] = [];
+  const log = {
+    deliverableOffset: 10,
+    cached: () => undefined,
+    reader: (offset: number) => {
+      opened.push(offset);
+      return { offset, next: async () => undefined, close: () => undefined };
+    },
+  };
+  const place = new DocumentPlace(log as unknown as DocumentLog, ['app.a'], { offset: 3 });
+  await place.next();
+  await place.next();
+  assert.deepEqual(opened, [3]);
+  place.rewound(5);
+  await place.next();
+  assert.deepEqual([place.offset, opened], [3, [3, 3]]);
+  place.rewound(2);
+  await place.next();
+  assert.deepEqual([place.offset, opened], [2, [3, 3, 2]]);
 });

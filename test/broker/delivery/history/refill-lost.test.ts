@@ -1,13 +1,19 @@
-/** Refills where the log has lost the frames that say what is owed: forgotten by retention, or damaged. */
+/** Refills where the log has lost the frames that say what is owed, forgotten by retention or damaged, or goes back. */
 import assert from 'node:assert/strict';
 import { closeSync, existsSync, openSync, readdirSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { NodeView, type Owed } from '../../../../src/broker/delivery/cursor/node-view.js';
+import { Refill } from '../../../../src/broker/delivery/history/refill.js';
+import { SelectorSet } from '../../../../src/broker/delivery/selectors/selector-set.js';
 import { partitionOf } from '../../../../src/broker/log/partition-log.js';
+import { Signal } from '../../../../src/flow/signal.js';
 import { MiB } from '../../../../src/limits.js';
+import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
 import { Harness, range, type Subscriber } from '../../../harness/broker/harness.js';
 import { publish, REFILL, sorted } from '../../../harness/broker/refills.js';
 import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import { frameOver } from '../../../harness/frames.js';
 import { until } from '../../../harness/until.js';
 
 let harness: Harness;
@@ -148,4 +154,73 @@ test('what a log lost of what is owed comes from recorders where that is all the
     resumed.refilled.filter((pid) => pid < 400),
     [],
   );
+});
+
+const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
+const at = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
+
+/** One round of refills of one node, of whose log's frames up to 9 were delivered. Returns what is owed then. */
+async function owedAfter(view: NodeView, next: (reader: { offset: number }) => unknown): Promise<readonly Owed[]> {
+  const reader = {
+    offset: 0,
+    next: async () => next(reader),
+    close: () => undefined,
+  };
+  const log = {
+    reader: (offset: number) => {
+      reader.offset = offset;
+      return reader;
+    },
+  };
+  const refill = new Refill({
+    ...{
+      signal: new AbortController().signal,
+      selectors: new SelectorSet([{ id: '', predicate }]),
+      wake: new Signal(),
+    },
+    position: { views: new Map([['a', view]]), places: Array(8).fill({ delivered: 9, log }) },
+    broker: { route: { reaches: () => true } },
+    planner: { untilNs: () => undefined },
+  } as never);
+  await refill.during(async () => {
+    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+  });
+  return view.owed.get('process') ?? [];
+}
+
+const RANGE = { offsetFrom: 3, offsetTo: 8, after: at(5n), skipped: false, counted: true };
+
+test('where the log gives nothing at this moment all that is owed stays owed, from where it was refilled', async () => {
+  const view = new NodeView('a');
+  view.owe('process', { ...RANGE });
+  const owed = await owedAfter(view, () => undefined);
+  assert.deepEqual(
+    owed.map(({ offsetFrom, after }) => [offsetFrom, after]),
+    [[3, at(5n)]],
+  );
+  const further = await owedAfter(view, (reader) => {
+    reader.offset = 6;
+  });
+  assert.deepEqual(
+    further.map(({ offsetFrom, after }) => [offsetFrom, after]),
+    [[6, undefined]],
+  );
+});
+
+test('what a log that goes back gives up while it is read is not refilled any more', async () => {
+  const view = new NodeView('a');
+  const [first, second] = [{ ...RANGE }, { ...RANGE, offsetFrom: 8, offsetTo: undefined }];
+  view.owe('process', first);
+  view.owe('process', second);
+  const frame = frameOver(at(5n), at(7n), { shed: [{ predicateIds: [predicate.id], events: 3 }] });
+  const read: number[] = [];
+  const owed = await owedAfter(view, ({ offset }) => {
+    read.push(offset);
+    if (read.length === 1) return { kind: 'frame', offset: 4, node: 'a', frame };
+    view.settleOwed('process', first);
+    return undefined;
+  });
+  assert.deepEqual(owed, [second]);
+  // Nobody was asked for the first one, or that would have failed here.
+  assert.deepEqual(read, [3, 3, 8]);
 });
