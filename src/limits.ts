@@ -406,6 +406,8 @@ export const REFILL_NODES_MAX = 4;
 export const REFILL_STRETCHES_MAX = 256;
 export const REFILL_FRAMES_MAX = 4096;
 export const REFILL_APART_NS_MAX = 60_000_000_000n;
+/** Log frames read to count what is owed because of frames that the log has lost; beyond, the count is unknown. */
+export const REFILL_COUNTED_FRAMES_MAX = 65_536;
 /** Refill gives up a connected node after this many failures in a row. */
 export const REFILL_TRIES_MAX = 5;
 /** Log ranges that are owed of one node and topic: each skip, and each resumption meanwhile, adds one. */
