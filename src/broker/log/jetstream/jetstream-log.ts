@@ -24,7 +24,7 @@ import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
 import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
-import { frameItem, PartitionFold } from './partition-fold.js';
+import { type FoldListener, frameItem, PartitionFold } from './partition-fold.js';
 import { scanStream } from './scan.js';
 import { scannedCovers } from './scanned-covers.js';
 import { readSilences, Silences } from './silences.js';
@@ -106,6 +106,14 @@ export class JetStreamLog implements PartitionLog {
     this.#subjects = new PartitionSubjects(cluster, partition);
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
+    const whole: FoldListener = {
+      withBodies: true,
+      stored: (frame) => this.#stored(frame),
+      ticked: (tick) => this.#ticked(tick),
+      sent: ({ subject, data }) => this.#appender.sent(subject, data),
+      tell: (item) => this.#tell(item),
+    };
+    const heads = { ...whole, withBodies: false };
     this.#tail = new StreamTail({
       ...{ link, stream: this.#stream, times: options.times, hasTicks: true },
       place: () => this.#fold,
@@ -114,7 +122,8 @@ export class JetStreamLog implements PartitionLog {
         this.#readsBodies = this.#withBodies;
         return !this.#readsBodies;
       },
-      take: (message, isLeaders) => this.#take(message, isLeaders ? this.#withBodies : this.#readsBodies),
+      take: (message, isLeaders) =>
+        this.#fold.take(message, (isLeaders ? this.#withBodies : this.#readsBodies) ? whole : heads),
       goBack: (info, lost) => this.#goBack(info, lost),
       rewound: (offset) => this.#rewound(offset),
       lost: options.onLost,
@@ -362,15 +371,6 @@ export class JetStreamLog implements PartitionLog {
     this.#ageMsMax = info.config.max_age / NATS_NS_PER_MS;
     this.#state = info.state;
     this.#fold.looked(info);
-  }
-
-  #take(message: StoredMessage, withBodies: boolean): void {
-    this.#fold.take(message, {
-      withBodies,
-      stored: (frame) => this.#stored(frame),
-      ticked: (tick) => this.#ticked(tick),
-      tell: (item) => this.#tell(item),
-    });
   }
 
   async #goBack({ state }: StreamInfo, lost: number | undefined): Promise<void> {
