@@ -87,14 +87,14 @@ const damageRecorder: Fault = (context) => {
 const damageLog: Fault = (context) =>
   taking(context, [context.cluster.broker], async (broker) => {
     const { cluster, random, lossy } = context;
-    await broker.end(random.pick(['SIGKILL', 'SIGTERM']));
+    const signal = random.pick(['SIGKILL', 'SIGTERM'] as const);
+    await broker.end(signal);
     lossy.log = true;
     const log = join(cluster.brokerDir, 'broker', 'log');
     const isSegment = (name: string) => name.endsWith('.log');
     const partitions = readdirSync(log).filter((name) => name.startsWith('partition-'));
     const used = partitions.filter((name) => readdirSync(join(log, name)).some(isSegment));
-    // Bits only: behind a cut nodes send again what the log had, which is a known limit.
-    if (used.length > 0) damageFile(context, join(log, random.pick(used)), false);
+    if (used.length > 0) damageFile(context, join(log, random.pick(used)), signal === 'SIGTERM');
     await startAgain(broker);
   });
 
