@@ -87,14 +87,14 @@ const damageRecorder: Fault = (context) => {
 const damageLog: Fault = (context) =>
   taking(context, [context.cluster.broker], async (broker) => {
     const { cluster, random, lossy } = context;
-    const signal = random.pick(['SIGKILL', 'SIGTERM'] as const);
-    await broker.end(signal);
+    await broker.end(random.pick(['SIGKILL', 'SIGTERM']));
     lossy.log = true;
     const log = join(cluster.brokerDir, 'broker', 'log');
     const isSegment = (name: string) => name.endsWith('.log');
     const partitions = readdirSync(log).filter((name) => name.startsWith('partition-'));
     const used = partitions.filter((name) => readdirSync(join(log, name)).some(isSegment));
-    if (used.length > 0) damageFile(context, join(log, random.pick(used)), signal === 'SIGTERM');
+    // Bits only: how far nodes were delivered to a cursor from within what was cut is not known, which is a known limit.
+    if (used.length > 0) damageFile(context, join(log, random.pick(used)), false);
     await startAgain(broker);
   });
 
