@@ -8,6 +8,7 @@
 import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from 'nats';
 import { CONSUMER_TRIES, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
+import { type ReceivedHeaders, receivedHeaders } from './header-text.js';
 import { createInbox, nuid } from './nats-library.js';
 import type { NatsLink } from './nats-link.js';
 import { NATS_NS_PER_MS } from './stream-form.js';
@@ -22,7 +23,7 @@ export interface StoredMessage {
   readonly data: Uint8Array;
   /** Size of the body, also where it is left out. */
   readonly bytes: number;
-  readonly headers: MsgHdrs | undefined;
+  readonly headers: ReceivedHeaders | undefined;
 }
 
 export interface PullOptions {
@@ -188,7 +189,9 @@ function filterOf(filters: readonly string[] | undefined): Partial<ConsumerConfi
  *
  *   $JS.ACK [ domain account ] stream consumer deliveries sequence place nanoseconds pending [ random ]
  */
-function readMessage({ subject, reply = '', data, headers }: Msg): { place: number; stored: StoredMessage } {
+function readMessage(message: Msg): { place: number; stored: StoredMessage } {
+  const { subject, reply = '', data } = message;
+  const headers = receivedHeaders(message);
   const tokens = reply.split('.');
   const at = tokens.length === 9 ? 5 : 7;
   const [sequence, place] = [Number(tokens[at]), Number(tokens[at + 1])];

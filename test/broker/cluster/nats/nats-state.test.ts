@@ -96,18 +96,18 @@ async function twoStates(
 /** A link that loses every third message on the way there, and the answer to every third. */
 function forgetful(link: NatsLink): NatsLink {
   let calls = 0;
-  const client = Object.create(link.client, {
+  const publisher = Object.create(link.publisher, {
     publish: {
-      value: async (...given: Parameters<NatsLink['client']['publish']>) => {
+      value: async (...given: Parameters<NatsLink['publisher']['publish']>) => {
         const call = calls++ % 3;
         if (call === 0) throw new Error('lost on the way there');
-        const answer = await link.client.publish(...given);
+        const answer = await link.publisher.publish(...given);
         if (call === 1) throw new Error('lost on the way back');
         return answer;
       },
     },
   });
-  return { ...link, client };
+  return { ...link, publisher };
 }
 
 test('answers that are lost: what is told as done was done once', { skip }, async () => {

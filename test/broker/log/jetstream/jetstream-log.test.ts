@@ -9,11 +9,12 @@ import { FanOut } from '../../../../src/broker/log/fan-out.js';
 import { CatchUpReader } from '../../../../src/broker/log/jetstream/catch-up-reader.js';
 import { CatchUpTurns } from '../../../../src/broker/log/jetstream/catch-up-turns.js';
 import { checkpointParts } from '../../../../src/broker/log/jetstream/checkpoint.js';
-import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
+import { coverText } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { partitionForm } from '../../../../src/broker/log/jetstream/streams.js';
 import { PartitionSubjects, partitionStream } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogEntry, LogLoss } from '../../../../src/broker/log/partition-log.js';
+import { headers as natsHeaders } from '../../../../src/broker/nats/nats-library.js';
 import { makeStream } from '../../../../src/broker/nats/stream-form.js';
 import type { BackplaneError } from '../../../../src/errors.js';
 import { MiB } from '../../../../src/limits.js';
@@ -282,6 +283,34 @@ test('a stream that is deleted, or made anew, ends the log with one sentence', {
   });
 });
 
+test('a frame that this broker appends is not decoded again when it is read back, others are', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const [one, other] = [await logs.open(), await logs.another()];
+    const told: LogEntry[] = [];
+    const toldOther: LogEntry[] = [];
+    one.follow((entry) => told.push(entry));
+    other.follow((entry) => toldOther.push(entry));
+    const frames = [frameOf(0, 1, 100), frameOf(1, 2, 100)];
+    const bytes = frames.map(encodeFrame);
+    await one.append('a', frames[0]!, bytes[0]!);
+    await other.append('a', frames[1]!, bytes[1]!);
+    await until('both have both', () => told.length === 2 && toldOther.length === 2);
+    assert.deepEqual(
+      [told, toldOther].map((entries) => entries.map(({ frame }, at) => frame === frames[at])),
+      [
+        [true, false],
+        [false, true],
+      ],
+    );
+    for (const entries of [told, toldOther]) {
+      assert.deepEqual(
+        entries.map(({ frame }) => encodeFrame(frame)),
+        bytes,
+      );
+    }
+  });
+});
+
 test('what others put into the stream against the rule is passed over, clipped or told, by all alike', {
   skip,
 }, async () => {
@@ -290,7 +319,8 @@ test('what others put into the stream against the rule is passed over, clipped o
     const [told, toldOther] = [new Told(one), new Told(other)];
     const { client } = logs.link(one);
     const put = async (frame: Frame) => {
-      const headers = coverHeaders(frame);
+      const headers = natsHeaders();
+      for (const [, name, value] of coverText(frame).matchAll(/(\S+): (.*)\r\n/g)) headers.set(name!, value!);
       await client.publish(`bp.${logs.cluster}.0.f.process.a`, encodeFrame(frame), { headers });
     };
     for (const [from, to] of [
