@@ -53,4 +53,8 @@ test('what is missing must be told, and only damage excuses it', () => {
   assert.match(found(lines, 2, true), /n lacks 1 of 3: 2/);
   assert.match(found([...lines, gap], 2), /n lacks 1 of 3: 2.*\n.*was told a gap: damaged n 0/);
   assert.equal(found([...lines, gap], 2, true), '');
+  // A power cut may take what says where a slice stood, but no events.
+  const unknown: Line = { kind: 'g', ms: 3, text: `expired ${NODE} 0` };
+  assert.equal(found([...lines, unknown]), '');
+  assert.match(found([...lines, unknown], 2), /^n lacks 1 of 3: 2 \.\.\.$/);
 });
