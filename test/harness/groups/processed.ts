@@ -76,15 +76,21 @@ export function findings(
   const epochs = epochsOf(members, found, (text) => gaps.push(text));
   const processed = new Map<string, Numbers>();
   let [sum, again, committed, takenBack] = [0, 0, 0, 0];
+  const isCut = cuts.length > 0 && !damaged;
   for (const [slice, own] of epochs) {
     const inOrder = [...own.values()].sort((a, b) => a.epoch - b.epoch);
     const commits = new Commits(cuts);
     for (const epoch of inOrder) {
+      const reached = new Map<string, number>();
       for (const { node, number, ms, where } of eventsOf(epoch, slice, slices, found)) {
         const known = commits.of(node, number);
         if (known !== undefined && ms < known.untilMs)
           found(`${where} at ${ms} was committed before, in epoch ${known.epoch} at ${known.ms}`);
         else if (known !== undefined) takenBack++;
+        // What a cut took back is given again, whoever processed it before.
+        const before = reached.get(node) ?? number;
+        if (isCut && number > before + 1) found(`${where} came after ${before}: what is between was left out`);
+        reached.set(node, number);
         sum++;
         if (!numbersOf(processed, node).add(number)) again++;
       }
@@ -181,7 +187,8 @@ function* eventsOf(
         continue;
       }
       const where = `${node}:${number} in epoch ${epoch} of slice ${slice} (member ${member})`;
-      if (number <= (last.get(node) ?? -1)) found(`${where} came after ${last.get(node)}`);
+      const before = last.get(node);
+      if (before !== undefined && number <= before) found(`${where} came after ${before}`);
       last.set(node, number);
       yield { node, number, ms, where };
     }
