@@ -46,6 +46,14 @@ test('an epoch falls where one is committed in after a later one was given, or i
   assert.match(found([...lines, assigned(300, 8)]), /epoch 8 of slice \d was given to m and to m/);
 });
 
+test('of what a power cut took back nothing is left out in between, although it was processed before', () => {
+  const first = [assigned(1, 7), given(2, 7, 0, 1, 2)];
+  assert.equal(found([...first, assigned(210, 8), given(211, 8, 0, 1), given(212, 8, 2)], 2), '');
+  const skipping = [...first, assigned(210, 8), given(211, 8, 0), given(212, 8, 2)];
+  assert.match(found(skipping, 2), /^n:2 in epoch 8 .* came after 0: what is between was left out$/);
+  assert.equal(found(skipping, 2, true), '');
+});
+
 test('what is missing must be told, and only damage excuses it', () => {
   const lines = [assigned(1, 7), given(2, 7, 0, 1)];
   const gap: Line = { kind: 'g', ms: 3, text: `damaged ${NODE} 0` };
@@ -53,4 +61,8 @@ test('what is missing must be told, and only damage excuses it', () => {
   assert.match(found(lines, 2, true), /n lacks 1 of 3: 2/);
   assert.match(found([...lines, gap], 2), /n lacks 1 of 3: 2.*\n.*was told a gap: damaged n 0/);
   assert.equal(found([...lines, gap], 2, true), '');
+  // A power cut may take what says where a slice stood, but no events.
+  const unknown: Line = { kind: 'g', ms: 3, text: `expired ${NODE} 0` };
+  assert.equal(found([...lines, unknown]), '');
+  assert.match(found([...lines, unknown], 2), /^n lacks 1 of 3: 2 \.\.\.$/);
 });

@@ -71,6 +71,8 @@ export class CatchUpReader<T> implements TurnHolder {
     const end = deliverable();
     if (this.#closed || this.offset >= end) return undefined;
     const first = await firstOffset(this.#batch.length === 0 && this.#pull === undefined);
+    // Else `end` would be of the log as it was, and what is wanted of the one that there is now.
+    if (!this.#isOfOneLog()) return undefined;
     if (this.offset < first) return this.#evicted(first);
     const missing = this.#missingFrom();
     const wanted = this.#log.lastWanted();
