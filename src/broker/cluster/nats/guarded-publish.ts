@@ -6,9 +6,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StoredMsg } from '@nats-io/jetstream';
-import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { STATE_RETRY_MS } from '../../../limits.js';
+import type { ReceivedHeaders } from '../../nats/header-text.js';
 import { headers, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { failureOf } from '../../nats/publish-error.js';
@@ -51,7 +51,7 @@ export interface LastMessage extends MessageHead {
 }
 
 /** What a broker said of a message besides its content. */
-export function readHead(headers: MsgHdrs | undefined): MessageHead {
+export function readHead(headers: ReceivedHeaders | undefined): MessageHead {
   const id = headers?.get(MESSAGE_ID) ?? '';
   const before = (headers?.get(BEFORE) ?? '').split(' ', BEFORE_MAX);
   return { ids: [id, ...before].filter((each) => each !== ''), deleted: headers?.has(OPERATION) ?? false };

@@ -128,6 +128,34 @@ test('answers that are lost: what is told as done was done once', { skip }, asyn
   await close();
 });
 
+/** A link whose first consumer is on a server that lacks all but these subjects. */
+function lacking(link: NatsLink, filter_subjects: string[]): NatsLink {
+  let made = 0;
+  const consumers = Object.create(link.manager.consumers, {
+    add: {
+      value: (stream: string, config: Parameters<typeof link.manager.consumers.add>[1]) =>
+        link.manager.consumers.add(stream, made++ === 0 ? { ...config, filter_subjects } : config),
+    },
+  });
+  return { ...link, manager: Object.create(link.manager, { consumers: { value: consumers } }) };
+}
+
+test('a state that was read from a server that lacks something is read again', { skip }, async () => {
+  const { cluster, states, close } = await twoStates();
+  const [one, other] = states;
+  await one.put('count', { number: 1 });
+  await one.put('token', {});
+  const { prefix } = sharedStream(cluster);
+  const only = [subjectOfKey(prefix, 'token'), `${prefix}.=tick.>`];
+  const third = await openNatsState(lacking(nats.links[0], only), cluster, { broker: 'b3' });
+  assert.equal(third.get('count'), undefined);
+  await third.put('count', { number: 2 });
+  await until('that all have it', () => states.every((state) => state.get('count')?.value.number === 2));
+  assert.equal(other.get('token')?.revision, third.get('token')?.revision);
+  await third.close();
+  await close();
+});
+
 test('who has caught up has read what others changed before', { skip }, async () => {
   const { states, close } = await twoStates();
   const [one, other] = states;
