@@ -279,7 +279,11 @@ async function main(plan: Plan): Promise<void> {
     const connected = total();
     const idle = await usedOver(site, () => sleep(plan.silent * 1000));
     console.error({ idle });
+    const before = { ...site.cpu(), agents: [agents.cpu()] };
     const claimedMs = await claims(site.brokers[0]!, plan.claims, 'idle');
+    const after = { ...site.cpu(), agents: [agents.cpu()] };
+    const msOf = (of: 'brokers' | 'servers' | 'agents') =>
+      each(after[of].map((seconds, at) => ((seconds - before[of][at]!) * 1000) / plan.claims));
     const parties = { plan, site, agents, reader };
     const row = {
       agents: plan.agents,
@@ -290,6 +294,7 @@ async function main(plan: Plan): Promise<void> {
       'idle NATS messages/s': idle.messages,
       'KiB an agent': round(((connected - alone) * 1024) / plan.agents, 1),
       'claim p50 / p99 ms': quantiles(claimedMs),
+      'CPU a claim, ms: brokers, servers, agents': [msOf('brokers'), msOf('servers'), msOf('agents')].join(', '),
       'all came after s': round(arrivalSeconds, 1),
       'load of the machine': each(loadavg()),
     };
