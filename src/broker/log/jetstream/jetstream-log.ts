@@ -24,8 +24,9 @@ import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
 import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
-import { type FoldListener, frameItem, PartitionFold, takeCover } from './partition-fold.js';
+import { type FoldListener, frameItem, PartitionFold } from './partition-fold.js';
 import { scanStream } from './scan.js';
+import { scannedCovers } from './scanned-covers.js';
 import { readSilences, Silences } from './silences.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
@@ -211,21 +212,17 @@ export class JetStreamLog implements PartitionLog {
 
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
-    const { offset: end, covered } = this.snapshot();
+    const end = this.snapshot();
     if (offset > this.deliverableOffset) await this.#await(offset);
-    if (offset === end) return covered;
-    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
+    if (offset === end.offset) return end.covered;
+    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.coversBefore(offset);
     if (recent !== undefined) return recent;
     await this.look();
     const { firstOffset: oldest } = this;
     if (offset < oldest) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
-    const { before: from, covered: before } = await this.#standingAt(offset, oldest);
-    const range = { stream: this.#stream, from, to: offset };
-    await scanStream(this.#options.link, { ...range, headersOnly: true }, ({ subject, headers }) => {
-      const read = this.#subjects.read(subject);
-      if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
-    });
-    return before;
+    const { link } = this.#options;
+    const scanned = { link, stream: this.#stream, subjects: this.#subjects };
+    return scannedCovers(scanned, await this.#standingAt(offset, oldest), offset, end, `offset ${offset} ${where}`);
   }
 
   lostBefore(offset: number, mark: number): Snapshot | undefined {
@@ -273,6 +270,7 @@ export class JetStreamLog implements PartitionLog {
         },
         lastWanted: () => Math.max(0, ...asked.map((topic) => this.#fold.lastOf.get(topic) ?? 0)),
         missing: () => this.#fold.missing,
+        markOf: (sequence) => this.#fold.marks.of(sequence),
         rewinds: () => this.#tail.rewinds,
         read: (message) => {
           const read = this.#subjects.read(message.subject);

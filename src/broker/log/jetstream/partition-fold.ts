@@ -120,6 +120,13 @@ export class PartitionFold {
     return undefined;
   }
 
+  /** How far nodes reach before one of the newest sequences; undefined where it is too old, or in doubt. */
+  coversBefore(offset: number): CoveredPositions | undefined {
+    const checked = this.checkpoints.upTo(offset)?.before ?? 0;
+    if (this.missing.some(({ from, to }) => to > checked && from < offset)) return undefined;
+    return this.recent.before(offset);
+  }
+
   get standing(): Standing {
     return { before: this.next, covered: this.covered, lastOf: this.lastOf };
   }
@@ -190,19 +197,8 @@ function ownBytes(data: Uint8Array): Buffer {
   return isMost ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data);
 }
 
-/** As CoveredPositions.take, of what the headers say. */
-export function takeCover(
-  covered: CoveredPositions,
-  node: string,
-  topic: string,
-  headers: ReceivedHeaders | undefined,
-): void {
-  const cover = coverOf(headers);
-  if (cover !== undefined) covered.take(node, { topic, ...cover });
-}
-
 /** Undefined where nothing of it can be read: the node's next frame tells the hole. */
-function coverOf(headers: ReceivedHeaders | undefined): Cover | undefined {
+export function coverOf(headers: ReceivedHeaders | undefined): Cover | undefined {
   try {
     return readCover(headers);
   } catch {

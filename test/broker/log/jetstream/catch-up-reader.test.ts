@@ -13,6 +13,7 @@ test('a reader stands still while its log goes back, and goes on in the one that
     // As after a checkpoint: the frames behind it are not known yet.
     lastWanted: () => 0,
     missing: () => [],
+    markOf: () => undefined,
     rewinds: () => rewinds,
     read: () => assert.fail(),
   };

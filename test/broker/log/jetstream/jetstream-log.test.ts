@@ -6,11 +6,13 @@ import { after, before, test } from 'node:test';
 import { follows } from '../../../../src/broker/log/chain.js';
 import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
 import { FanOut } from '../../../../src/broker/log/fan-out.js';
+import { CatchUpReader } from '../../../../src/broker/log/jetstream/catch-up-reader.js';
+import { CatchUpTurns } from '../../../../src/broker/log/jetstream/catch-up-turns.js';
 import { checkpointParts } from '../../../../src/broker/log/jetstream/checkpoint.js';
 import { coverText } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { partitionForm } from '../../../../src/broker/log/jetstream/streams.js';
-import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
+import { PartitionSubjects, partitionStream } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogEntry, LogLoss } from '../../../../src/broker/log/partition-log.js';
 import { headers as natsHeaders } from '../../../../src/broker/nats/nats-library.js';
 import { makeStream } from '../../../../src/broker/nats/stream-form.js';
@@ -231,6 +233,28 @@ test('where no consumer can be made, the log is read from its leader', { skip },
     assert.deepEqual(told.stretches, [...all, 'a 10-11']);
   });
 });
+
+test('a reader takes nothing of a server that has other messages than were read before', { skip }, () =>
+  withLogs(async (logs) => {
+    const log = await logs.open();
+    await append(log, 0, 1);
+    const subjects = new PartitionSubjects(logs.cluster, 0);
+    const reader = new CatchUpReader<never>(
+      {
+        ...{ link: logs.link(log), stream: partitionStream(logs.cluster, 0), turns: new CatchUpTurns() },
+        ...{
+          filters: [subjects.topic('process')],
+          deliverable: () => log.deliverableOffset,
+          firstOffset: async () => 1,
+        },
+        ...{ lastWanted: () => 1, missing: () => [], rewinds: () => 0, markOf: () => 7, read: () => assert.fail() },
+      },
+      1,
+    );
+    await assert.rejects(reader.next(), /its server has another message at 1$/);
+    reader.close();
+  }),
+);
 
 test('a stream that is deleted, or made anew, ends the log with one sentence', { skip }, async () => {
   await withLogs(async (logs) => {
