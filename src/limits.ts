@@ -240,9 +240,13 @@ export const CURSOR_NOTES_MAX = 64;
 
 /** An agent waits once this much of its sent frames is unacknowledged. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
-/** Frames are acknowledged when so many bytes of them are durable, and this often, as nobody waits for it. */
+/**
+ * Frames are acknowledged when so many bytes of them are durable, and this often, as nobody waits for it and each
+ * acknowledgement wakes the agent: with the first frame that is durable after that time, or a little later.
+ */
 export const ACKNOWLEDGED_BYTES = UNACKNOWLEDGED_BYTES_MAX / 8;
-export const ACKNOWLEDGED_INTERVAL_MS = 500;
+export const ACKNOWLEDGED_INTERVAL_MS = 1_000;
+export const ACKNOWLEDGED_MS_MAX = 1_250;
 /**
  * Bytes that an agent has written to a data stream and the socket has not taken, whatever the broker acknowledged or
  * granted. Beyond it matching pauses, and the recorder serves as the outbox. The bound on messages holds for any
@@ -406,6 +410,8 @@ export const REFILL_NODES_MAX = 4;
 export const REFILL_STRETCHES_MAX = 256;
 export const REFILL_FRAMES_MAX = 4096;
 export const REFILL_APART_NS_MAX = 60_000_000_000n;
+/** Log frames read to count what is owed because of frames that the log has lost; beyond, the count is unknown. */
+export const REFILL_COUNTED_FRAMES_MAX = 65_536;
 /** Refill gives up a connected node after this many failures in a row. */
 export const REFILL_TRIES_MAX = 5;
 /** Log ranges that are owed of one node and topic: each skip, and each resumption meanwhile, adds one. */
@@ -466,6 +472,11 @@ export const CLOCK_TOLERANCE_MS = 500;
  * buffers hold. Where there is no buffer, what is not seen in time is missed.
  */
 export const DRAIN_IDLE_MS = 250;
+/**
+ * What an agent looks after beside events is done no oftener than this, however often it reads the buffers: at most
+ * DRAIN_IDLE_MS after it is due.
+ */
+export const HOUSEKEEPING_INTERVAL_MS = DRAIN_IDLE_MS / 2;
 export const POLL_IDLE_MS = 100;
 /** The buffers are read again before more than this share of one is in use, at the pace at which they fill. */
 export const DRAIN_FILLED_SHARE = 0.25;

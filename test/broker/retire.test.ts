@@ -1,12 +1,12 @@
 /** A broker that retires sends away what is connected, some at a time, to others that it knows of. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, mock, test } from 'node:test';
 import { CutOff } from '../../src/broker/cut-off.js';
 import { arrivalOf, Retirement, sendAway } from '../../src/broker/retirement.js';
 import { Client } from '../../src/client/client.js';
 import { clientError } from '../../src/client/client-error.js';
 import { isSentAway } from '../../src/flow/reconnect.js';
-import { CUT_OFF_MS, RETIRE_AT_ONCE, RETIRE_SETTLE_MS, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
+import { CUT_OFF_MS, RETIRE_AT_ONCE, RETIRE_MS_MAX, RETIRE_SETTLE_MS, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
 import { Harness, range } from '../harness/broker/harness.js';
 import { until } from '../harness/until.js';
 
@@ -131,6 +131,22 @@ test('subscribers leave after all agents, whom they would have to wait for', asy
   });
   await retirement.finished();
   assert.deepEqual(left, [...Array(3).fill('agent'), ...Array(30).fill('subscriber'), 'publishers']);
+});
+
+test('where the process is late, nobody waits for who has not arrived: the last has left in time', async () => {
+  let nowMs = 0;
+  const clock = mock.method(performance, 'now', () => nowMs);
+  const left: number[] = [];
+  // The process stands still as the first leaves: by then all are due.
+  const leave = () => {
+    nowMs = RETIRE_MS_MAX;
+    left.push(nowMs);
+  };
+  const sending = sendAway(range(0, 3 * RETIRE_AT_ONCE).map(() => ({ leave, hasArrived: () => false })));
+  const leftAtOnce = left.length;
+  clock.mock.restore();
+  await sending;
+  assert.equal(leftAtOnce, 3 * RETIRE_AT_ONCE);
 });
 
 test('a broker that is cut off for long sends agents away once, and only where there are others', () => {

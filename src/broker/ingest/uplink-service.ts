@@ -5,6 +5,7 @@ import type { TokenBucket } from '../../flow/token-bucket.js';
 import {
   ACKNOWLEDGED_BYTES,
   ACKNOWLEDGED_INTERVAL_MS,
+  ACKNOWLEDGED_MS_MAX,
   HELLO_MS,
   MESSAGE_BYTES_MAX,
   UNACKNOWLEDGED_BYTES_MAX,
@@ -394,7 +395,8 @@ class Acknowledgements {
     this.#pendingBytes += bytes;
     const waits =
       this.#pendingBytes < ACKNOWLEDGED_BYTES && performance.now() - this.#toldMs < ACKNOWLEDGED_INTERVAL_MS;
-    if (waits) this.#latest ??= setTimeout(() => this.#tell(), ACKNOWLEDGED_INTERVAL_MS).unref();
+    // Mostly a later frame comes before: then it is told in a turn that there is anyway.
+    if (waits) this.#latest ??= setTimeout(() => this.#tell(), ACKNOWLEDGED_MS_MAX).unref();
     // With the others that became durable in this turn.
     else this.#next ??= setImmediate(() => this.#tell());
   }

@@ -6,14 +6,15 @@
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../../limits.js';
 import type { Frame, StatedLoss } from '../../../wire/frame/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
-import { comparePositions, type Position } from '../../../wire/position.js';
-import type { NodeView } from '../cursor/node-view.js';
+import { comparePositions, laterPosition, type Position } from '../../../wire/position.js';
+import type { NodeView, Owed } from '../cursor/node-view.js';
+import { totalOwed } from '../selectors/owed-tally.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
-import type { Tally } from '../selectors/tally.js';
+import { NONE, type Tally } from '../selectors/tally.js';
 import type { ShedPart, Stretch } from './live-frame.js';
 
 /** Reasons that the broker gives. Losses that nodes state come with reasons of their own. */
-type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired';
+type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired' | 'evicted';
 
 /** Missing events of one topic. */
 interface TopicGap {
@@ -47,6 +48,7 @@ const MESSAGES: Record<GapReason, string> = {
   refused: 'what the node made of the events is no sound frame; the events are in its recorder',
   damaged: 'stored frames cannot be read again',
   expired: 'the log no longer holds these frames: the subscription was too slow',
+  evicted: 'too many stretches were shed and skipped apart before any could be refilled: the oldest is given up',
 };
 
 const UNREAD = `${MESSAGES.damaged}; what the node's recorder has of the stretch comes next`;
@@ -141,6 +143,14 @@ export class Notices {
   /** Notes that the log forgot what a node's topic had up to there. */
   expired(node: string, topic: string, coveredFrom: Position | undefined, coveredTo: Position): void {
     this.#gap(node, topic, 'expired', { coveredFrom, coveredTo }, 0, true);
+  }
+
+  /** Notes that what is owed of a range will not be refilled. */
+  givenUp(node: string, topic: string, { after, chained, due }: Owed): void {
+    const stretch = { coveredFrom: laterPosition(after, chained), coveredTo: undefined };
+    const tally = due === undefined ? NONE : totalOwed(due);
+    const gap = this.#gap(node, topic, 'evicted', stretch, tally.events, due === undefined);
+    this.#concern(gap, tally, false, (selector) => (tally.of[selector] ?? 0) > 0);
   }
 
   /** Notes lost frames of a partition; it is unknown whose they were. */

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { NodeView } from '../../../../src/broker/delivery/cursor/node-view.js';
 import { behind } from '../../../../src/broker/delivery/live/live-frame.js';
 import { Notices } from '../../../../src/broker/delivery/live/notices.js';
+import { owedOf } from '../../../../src/broker/delivery/selectors/owed-tally.js';
 import { refusedFrame } from '../../../../src/wire/frame/frame.js';
 import { nsToTimestamp } from '../../../../src/wire/messages.js';
 
@@ -86,4 +87,19 @@ test('of a frame that was delivered in part, as one that is sent again may be, o
     return notices.takeGaps().map(({ gap }) => [gap!.from!.timeNs, gap!.to!.timeNs].map(String));
   };
   assert.deepEqual([told(undefined), told(5), told(15)], [[['10', '20']], [['10', '20']], [['15', '20']]]);
+});
+
+test('what is given up of what is owed is told with its count, where that is known', () => {
+  const notices = new Notices({ named: true, ids: ['all', 'some'] });
+  const range = { offsetFrom: 1, offsetTo: 2, after: undefined, skipped: false, counted: true, chained: at(5) };
+  notices.givenUp('a', 'process', { ...range, due: owedOf('shed', { events: 3, of: [3, 1] }) });
+  notices.givenUp('b', 'process', { ...range, after: at(7), due: undefined });
+  const told = notices.takeGaps().map(({ gap }) => {
+    const { node, topic, reason, from, events, eventsUnknown, selectors = [] } = gap!;
+    return [node, topic, reason, String(from?.timeNs), events, eventsUnknown, selectors.map((each) => each.events)];
+  });
+  assert.deepEqual(told, [
+    ['a', 'process', 'evicted', '5', 3, false, [3, 1]],
+    ['b', 'process', 'evicted', '7', 0, true, []],
+  ]);
 });
