@@ -14,7 +14,7 @@ import { GROUP_SLICES, MiB, STATE_ENTRY_BYTES_MAX, STATE_KEY_BYTES_MAX } from '.
 import { countOne, sharedStateContract } from '../../../contract/shared-state.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { NatsServers } from '../../../harness/nats/nats-servers.js';
-import { linkTo, newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
+import { lacking, linkTo, newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
 
 const GROUP: GroupRecord = {
@@ -127,18 +127,6 @@ test('answers that are lost: what is told as done was done once', { skip }, asyn
   assert.deepEqual(used.map(({ status }) => status).sort(), ['fulfilled', 'rejected']);
   await close();
 });
-
-/** A link whose first consumer is on a server that lacks all but these subjects. */
-function lacking(link: NatsLink, filter_subjects: string[]): NatsLink {
-  let made = 0;
-  const consumers = Object.create(link.manager.consumers, {
-    add: {
-      value: (stream: string, config: Parameters<typeof link.manager.consumers.add>[1]) =>
-        link.manager.consumers.add(stream, made++ === 0 ? { ...config, filter_subjects } : config),
-    },
-  });
-  return { ...link, manager: Object.create(link.manager, { consumers: { value: consumers } }) };
-}
 
 test('a state that was read from a server that lacks something is read again', { skip }, async () => {
   const { cluster, states, close } = await twoStates();
