@@ -89,6 +89,7 @@ export async function bundle(modules, target) {
         plugins: [
           withProtos(target),
           quickAddresses,
+          lateChildren,
           apart,
           ...(name === EVERY_VERB ? [] : [onlyVerbs(modules, PARTS[name])]),
         ],
@@ -116,6 +117,19 @@ const quickAddresses = {
       contents: `const net = require('node:net');
         const isIPv6 = (text) => String(text).includes(':') && net.isIPv6(text);
         module.exports = Object.create(net, { isIPv6: { value: isIPv6 } });`,
+    }));
+  },
+};
+
+/** The library of commands loads what starts programs, for commands that are programs of their own: none here. */
+const lateChildren = {
+  name: 'late-children',
+  setup(build) {
+    build.onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
+      /\/node_modules\/commander\//.test(importer) ? { path: 'children', namespace: 'late-children' } : undefined,
+    );
+    build.onLoad({ filter: /.*/, namespace: 'late-children' }, () => ({
+      contents: `module.exports = { spawn: (...given) => require('node:child_process').spawn(...given) };`,
     }));
   },
 };

@@ -240,9 +240,13 @@ export const CURSOR_NOTES_MAX = 64;
 
 /** An agent waits once this much of its sent frames is unacknowledged. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;
-/** Frames are acknowledged when so many bytes of them are durable, and this often, as nobody waits for it. */
+/**
+ * Frames are acknowledged when so many bytes of them are durable, and this often, as nobody waits for it and each
+ * acknowledgement wakes the agent: with the first frame that is durable after that time, or a little later.
+ */
 export const ACKNOWLEDGED_BYTES = UNACKNOWLEDGED_BYTES_MAX / 8;
-export const ACKNOWLEDGED_INTERVAL_MS = 500;
+export const ACKNOWLEDGED_INTERVAL_MS = 1_000;
+export const ACKNOWLEDGED_MS_MAX = 1_250;
 /**
  * Bytes that an agent has written to a data stream and the socket has not taken, whatever the broker acknowledged or
  * granted. Beyond it matching pauses, and the recorder serves as the outbox. The bound on messages holds for any
@@ -371,12 +375,15 @@ export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream without a Hello by then is closed. */
 export const HELLO_MS = 5_000;
 /**
- * A broker that retires has so many agents and subscribers on their way to others at a time: the others are as busy as they can
- * be, and each is away for a moment. One that is not known to have arrived counts as on its way for so long, all that one
- * has the less the more they are: all have been sent within RETIRE_MS_MAX.
+ * A broker that retires has so many agents and subscribers on their way to others at a time. Each is away the longer the more
+ * they are, and more than these do not come sooner: they are what the others are busy with. One that is not known to have
+ * arrived counts as on its way for so long, all that one has the less the more they are: all have been sent within
+ * RETIRE_MS_MAX.
  */
-export const RETIRE_AT_ONCE = 16;
-export const RETIRE_ARRIVAL_MS = 500;
+export const RETIRE_AT_ONCE = 6;
+export const RETIRE_ARRIVAL_MS = 1_000;
+/** A node that another broker has, and of which nothing comes, has nothing to tell after this. */
+export const RETIRE_SETTLE_MS = 300;
 /** Of one of which no broker says that it has it. */
 export const RETIRE_UNKNOWN_MS = 100;
 export const RETIRE_MS_MAX = 15_000;
@@ -465,6 +472,11 @@ export const CLOCK_TOLERANCE_MS = 500;
  * buffers hold. Where there is no buffer, what is not seen in time is missed.
  */
 export const DRAIN_IDLE_MS = 250;
+/**
+ * What an agent looks after beside events is done no oftener than this, however often it reads the buffers: at most
+ * DRAIN_IDLE_MS after it is due.
+ */
+export const HOUSEKEEPING_INTERVAL_MS = DRAIN_IDLE_MS / 2;
 export const POLL_IDLE_MS = 100;
 /** The buffers are read again before more than this share of one is in use, at the pace at which they fill. */
 export const DRAIN_FILLED_SHARE = 0.25;

@@ -45,14 +45,18 @@ export const EXEC_PROBES_MAX = 64;
 export const EXEC_PROBE_KEPT_NS = 2_000_000_000n;
 /** A filesystem in which one was placed in vain, as no process used it, is left alone for so long. */
 export const EXEC_PROBE_USELESS_NS = 600_000_000_000n;
+/** How often copies are read, and what is to be looked after beside them, where no program starts. */
+export const EXEC_QUIET_READ_MS = 1_000;
 /** Share of a core, and burst, for seeking a program that has ended in what is mounted: some milliseconds each. */
 export const EXEC_SEEK_CPU_SHARE = 0.05;
 export const EXEC_SEEK_CPU_BURST_MS = 500;
 /**
  * Share of a core for comparing the list of mounts, by which containers' roots are found, and how many at once. Where no
- * program has started for so long, it is looked at that often: a third of what an idle agent took.
+ * program has started for so long, it is looked at that often: a third of what an idle agent took. While programs start it
+ * is looked at somewhat oftener than the buffers are read while nobody listens.
  */
 export const MOUNTS_LOOK_SHARE = 0.001;
+export const MOUNTS_LOOK_MS_MIN = 200;
 export const MOUNTS_QUIET_MS = 1_000;
 export const OVERLAYS_PER_LOOK_MAX = 4;
 /** Layers of an overlay that are looked through. The kernel takes 500, and most images have some ten. */

@@ -6,8 +6,12 @@ export const SUBSCRIPTIONS_MAX = 8_192;
 /** Items on one page of a list, and the bytes of them that may be long: a page must fit a message. */
 export const PAGE_ITEMS_MAX = 1_000;
 export const PAGE_BYTES = 256 * KiB;
-/** Watermarks and gaps of one subscription: at most one per node and reason in this time. */
+/**
+ * Watermarks and gaps of one subscription: at most one per node and reason in this time. While events come they wait a
+ * little longer for the next, so that they wake nobody by themselves.
+ */
 export const NOTICE_INTERVAL_MS = 1_000;
+export const NOTICE_SLACK_MS = 250;
 /** Nodes whose watermark one subscription is told in one interval; the others follow in the next. */
 export const WATERMARKS_PER_INTERVAL_MAX = 32;
 /**

@@ -12,6 +12,7 @@ import { TokenBucket } from '../flow/token-bucket.js';
 import {
   CLOCK_INTERVAL_MS,
   GUARD_INTERVAL_MS,
+  HOUSEKEEPING_INTERVAL_MS,
   LOSS_INTERVAL_MS,
   NODE_REPORT_INTERVAL_MS,
   RECORDER_SYNC_INTERVAL_MS,
@@ -87,7 +88,7 @@ export class Agent {
   #containers: ContainerNames | undefined;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #due = { clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0, guardMs: 0 };
+  #due = { houseMs: 0, clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0, guardMs: 0 };
   /** process.hrtime when the timeline's clock was read. */
   #clockReadNs = 0n;
   #syncing = false;
@@ -237,7 +238,8 @@ export class Agent {
       const nowMs = performance.now();
       this.#publisher.tick(nowMs);
       this.#diskWatch.look(this.#recorder.hole);
-      this.#housekeep(nowMs);
+      this.#rescan?.step(nowMs);
+      if (nowMs - this.#due.houseMs >= HOUSEKEEPING_INTERVAL_MS) this.#housekeep(nowMs);
       const waitMs = this.#pace.next(this.#doing);
       this.#schedule(empty ? waitMs : 0);
     } catch (cause) {
@@ -265,9 +267,9 @@ export class Agent {
 
   #housekeep(nowMs: number): void {
     const due = this.#due;
+    due.houseMs = nowMs;
     if (this.#demand.expire(nowMs)) this.#stateMissing();
     this.#allowance.expire(nowMs);
-    this.#rescan?.step(nowMs);
     for (const found of this.#source.look?.(nowMs) ?? []) this.#disturbances.tell(found, this.#nowNs(), nowMs);
     const misses = this.#source.missed?.(nowMs) ?? [];
     this.#disturbances.missed(misses, this.#source.name, this.#nowNs());

@@ -136,9 +136,9 @@ export class Subscription {
     const connected = this.#context.registry.connected(this.checked.nodes.matches).filter((node) => !later.has(node));
     const queries = connected.flatMap((node) => planner.past(node) ?? []);
     for (const node of start.resumed?.named ?? []) planner.wait(node);
-    await this.#accept(start, connected, []);
     const history = new HistoryDelivery(planned);
-    await history.deliverWindow(queries, later);
+    // Nodes are asked before the subscriber is told, which may wait for the disk.
+    await together(this.#accept(start, connected, []), history.deliverWindow(queries, later));
     if (this.outlet.left <= 0) return;
     position.replayedTo(keyAtTime(this.checked.window.untilNs ?? msToNs(this.startedMs)));
     await history.tellCoverage();
@@ -335,4 +335,9 @@ export class Subscription {
     if (!named) return [];
     return start.selectorStarts(this.selectors).map((how, index) => ({ selector: ids[index]!, start: how }));
   }
+}
+
+/** Resolves when both have; throws what the first one throws, when both are over. */
+async function together(...both: readonly Promise<unknown>[]): Promise<void> {
+  for (const result of await Promise.allSettled(both)) if (result.status === 'rejected') throw result.reason;
 }

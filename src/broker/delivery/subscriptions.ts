@@ -9,6 +9,7 @@ import type { AuditTrail } from '../cluster/audit-trail.js';
 import type { Leaving } from '../retirement.js';
 import type { Sink } from './outlet.js';
 import type { DeliveryContext } from './planned-subscription.js';
+import { RecordedSink } from './recorded-sink.js';
 import { Subscription } from './subscription.js';
 
 /** The window's end was reached, or so many events as were asked for were delivered. */
@@ -115,8 +116,12 @@ export class Subscriptions {
     isRecorded: boolean,
   ): { readonly subscription: Subscription; readonly done: Promise<void> } {
     const over = this.#overWith(sink);
-    const subscription = new Subscription(checked, this.#context, sink, over.signal);
-    const running = this.#run(subscription, sink, caller, over.signal, isRecorded);
+    // Whoever reads documents may read the record itself: that it was asked for is before what it reads.
+    const held = isRecorded && checked.documents === undefined ? new RecordedSink(sink) : undefined;
+    const subscription = new Subscription(checked, this.#context, held ?? sink, over.signal);
+    const recorded = isRecorded ? this.#record(subscription, caller, over) : undefined;
+    if (recorded !== undefined) held?.heldUntil(recorded);
+    const running = this.#run(subscription, sink, over.signal, held === undefined ? recorded : undefined);
     const done = running.finally(() => {
       this.#running.delete(subscription);
       this.#ending.delete(entry);
@@ -175,9 +180,11 @@ export class Subscriptions {
 
   /** Each ends after a last cursor, which other brokers know. */
   retire(): readonly Leaving[] {
-    const refusal = unavailable('the broker is retired: resume at another one with the last cursor');
-    this.#refusal ??= refusal;
-    return [...this.#running.values(), ...this.#members].map(({ over }) => ({ leave: () => over.abort(refusal) }));
+    const reason = 'the broker is retired: resume at another one with the last cursor';
+    this.#refusal ??= unavailable(reason);
+    // Each in its turn, so that it need not wait.
+    const sentAway = unavailable(reason, 0);
+    return [...this.#running.values(), ...this.#members].map(({ over }) => ({ leave: () => over.abort(sentAway) }));
   }
 
   /** Ends those whose subscribers may no longer have what they get. */
@@ -197,14 +204,15 @@ export class Subscriptions {
     }
   }
 
-  async #run(
-    subscription: Subscription,
-    sink: Sink,
-    caller: Caller,
-    over: AbortSignal,
-    isRecorded: boolean,
-  ): Promise<void> {
-    if (isRecorded) await this.#trail.recordReading({ action: 'subscribe', ...caller, ...asked(subscription) });
+  /** Rejects where it cannot be put on record who reads, and ends the subscription, which has told nothing. */
+  #record(subscription: Subscription, caller: Caller, over: AbortController): Promise<void> {
+    const recorded = this.#trail.recordReading({ action: 'subscribe', ...caller, ...asked(subscription) });
+    recorded.catch((cause) => over.abort(cause));
+    return recorded;
+  }
+
+  async #run(subscription: Subscription, sink: Sink, over: AbortSignal, before?: Promise<void>): Promise<void> {
+    await before;
     try {
       await subscription.run();
     } catch (cause) {
@@ -251,6 +259,6 @@ function draining(): BackplaneError {
   return unavailable('the broker is shutting down: resume with the last cursor');
 }
 
-function unavailable(message: string): BackplaneError {
-  return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
+function unavailable(message: string, retryAfterMs = RETRY_AFTER_MS): BackplaneError {
+  return new BackplaneError('unavailable', message, { retryAfterMs });
 }

@@ -8,7 +8,6 @@ import { commandName } from '../command-name.js';
 import { clusterClients } from '../connection/clusters.js';
 import { CLIENT_KEYS } from '../connection/credentials.js';
 import { inFlagNames } from '../flag-names.js';
-import { compileSooner } from '../process/heap.js';
 import { INTERRUPTED, watchInterrupt } from '../process/interrupt.js';
 import { type EventLines, eventLines } from '../render/event-lines.js';
 import { parseShownFields } from '../render/field-mask.js';
@@ -69,7 +68,7 @@ async function observe(observed: Observed, options: ObserveOptions, command: Com
     await screen.print(planOf(await observed.explain(request), options, terminal));
     return 0;
   }
-  if (request.follow) compileSooner();
+  if (request.follow) (await import('../process/heap.js')).compileSooner();
   const output = new ObserveOutput(screen, {
     lines: linesOf(options, terminal),
     history: request.follow !== true || Boolean(request.since || request.last || request.cursor),

@@ -5,7 +5,7 @@
  * starts some beside it.
  */
 import { readFileSync } from 'node:fs';
-import { MOUNTS_LOOK_SHARE, MOUNTS_QUIET_MS, OVERLAYS_PER_LOOK_MAX } from '../../limits.js';
+import { MOUNTS_LOOK_MS_MIN, MOUNTS_LOOK_SHARE, MOUNTS_QUIET_MS, OVERLAYS_PER_LOOK_MAX } from '../../limits.js';
 import { mountLine, OVERLAY } from './mounts.js';
 
 export class OverlayWatch {
@@ -43,6 +43,6 @@ export class OverlayWatch {
     }
     const tookMs = performance.now() - beganMs;
     this.#lookedMs = nowMs;
-    this.#dueMs = nowMs + tookMs / MOUNTS_LOOK_SHARE;
+    this.#dueMs = nowMs + Math.max(MOUNTS_LOOK_MS_MIN, tookMs / MOUNTS_LOOK_SHARE);
   }
 }

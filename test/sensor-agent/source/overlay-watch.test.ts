@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { MOUNTS_LOOK_SHARE, MOUNTS_QUIET_MS } from '../../../src/limits.js';
+import { MOUNTS_LOOK_MS_MIN, MOUNTS_LOOK_SHARE, MOUNTS_QUIET_MS } from '../../../src/limits.js';
 import { OverlayWatch } from '../../../src/sensor-agent/source/overlay-watch.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 
@@ -33,6 +33,11 @@ test('overlays are looked for while programs start, and once in a while where no
   // A program has just started; the last look is long ago.
   assert.deepEqual(told(DUE_MS, DUE_MS), [above]);
   assert.ok(mount(beside));
+  assert.deepEqual(
+    told(DUE_MS + MOUNTS_LOOK_MS_MIN - 1, DUE_MS),
+    [],
+    'a program has started, and the last look was just now',
+  );
   assert.deepEqual(told(DUE_MS + MOUNTS_QUIET_MS - 1, 0), [], 'none has for long, and the last look was just now');
   assert.deepEqual(told(2 * DUE_MS, 0), [beside], 'none has for long: the last look is longer ago');
 });

@@ -4,7 +4,7 @@
  * History of late nodes and refills are delivered beside the loop.
  */
 import { Turns } from '../../../flow/turns.js';
-import { NOTICE_INTERVAL_MS, UNTIL_GRACE_MS } from '../../../limits.js';
+import { NOTICE_INTERVAL_MS, NOTICE_SLACK_MS, UNTIL_GRACE_MS } from '../../../limits.js';
 import { msToNs, wallNowNs } from '../../../nanoseconds.js';
 import { partitionOf } from '../../log/partition-log.js';
 import type { NodeView } from '../cursor/node-view.js';
@@ -76,9 +76,15 @@ export class LiveDelivery {
         if (turns.over) await turns.give();
         continue;
       }
-      if (await wake.wait(signal, Math.max(0, Math.ceil(this.#dueMs - performance.now())))) this.#stir();
+      if (await wake.wait(signal, this.#waitMs())) this.#stir();
       turns.waited();
     }
+  }
+
+  /** How long nothing has to be told. While events come, notices that are due go with the next of them. */
+  #waitMs(): number {
+    const slackMs = this.#stirred ? NOTICE_SLACK_MS : 0;
+    return Math.max(0, Math.ceil(this.#dueMs + slackMs - performance.now()));
   }
 
   /** Who was told of silence less often is told soon again. */

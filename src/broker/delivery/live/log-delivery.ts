@@ -17,7 +17,7 @@ import type { PlannedSubscription } from '../planned-subscription.js';
 import { type OwedTally, owedOf, owedTogether } from '../selectors/owed-tally.js';
 import { NONE } from '../selectors/tally.js';
 import type { Approached } from './late-nodes.js';
-import { hadOf, selectLive, shedOf } from './live-frame.js';
+import { behind, hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeWatch } from './node-watch.js';
 import type { Notices } from './notices.js';
 
@@ -240,24 +240,25 @@ export class LogDelivery {
     const { topic } = frame;
     const floor = view.floor(topic);
     const window = { floor, untilNs: planner.untilNs(node) };
+    const stretch = behind(frame, floor);
     view.workedOff(topic, frame.coveredTo);
     view.reachedTime(topic, frame.watermarkNs);
     // Losses in a stretch that came as history were reported by the coverage of that history.
     if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.#notices.frame(node, frame);
     const shed = shedOf(frame, selectors, window, view.ahead(topic));
     if (shed !== undefined) {
-      this.#notices.shed(node, frame, shed);
+      this.#notices.shed(node, stretch, shed);
       outlet.count('shed', topic, shed.tally);
     }
     if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
-      this.#notices.refused(node, frame);
+      this.#notices.refused(node, stretch);
       this.#owe(view, entry, floor, undefined, undefined);
     }
     const due = shed?.unknown ? undefined : owedOf('shed', shed?.tally ?? NONE);
     if (skips) {
       const selection = selectLive(frame, selectors, { ...window, countMax: Number.MAX_SAFE_INTEGER });
       const skipped = selection ? selectors.taken(selection) : NONE;
-      if (skipped.events > 0) this.#notices.skipped(node, frame, skipped);
+      if (skipped.events > 0) this.#notices.skipped(node, stretch, skipped);
       outlet.count('skipped', topic, skipped);
       const all = owedTogether(due, owedOf('skipped', skipped));
       if (skipped.events > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place), all);

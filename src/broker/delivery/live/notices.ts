@@ -11,7 +11,7 @@ import type { NodeView, Owed } from '../cursor/node-view.js';
 import { totalOwed } from '../selectors/owed-tally.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
 import { NONE, type Tally } from '../selectors/tally.js';
-import type { ShedPart } from './live-frame.js';
+import type { ShedPart, Stretch } from './live-frame.js';
 
 /** Reasons that the broker gives. Losses that nodes state come with reasons of their own. */
 type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired' | 'evicted';
@@ -111,13 +111,13 @@ export class Notices {
     this.#gap(node, '', loss.reason, stretch, loss.events, loss.unknown, loss.message);
   }
 
-  shed(node: string, frame: Frame, { tally, unknown, concerns }: ShedPart): void {
-    const gap = this.#gap(node, frame.topic, 'shed', frame, tally.events, unknown);
+  shed(node: string, stretch: Stretch, { tally, unknown, concerns }: ShedPart): void {
+    const gap = this.#gap(node, stretch.topic, 'shed', stretch, tally.events, unknown);
     this.#concern(gap, tally, unknown, concerns);
   }
 
-  skipped(node: string, frame: Frame, tally: Tally): void {
-    const gap = this.#gap(node, frame.topic, 'skipped', frame, tally.events, false);
+  skipped(node: string, stretch: Stretch, tally: Tally): void {
+    const gap = this.#gap(node, stretch.topic, 'skipped', stretch, tally.events, false);
     this.#concern(gap, tally, false, (selector) => (tally.of[selector] ?? 0) > 0);
   }
 
@@ -131,8 +131,8 @@ export class Notices {
     }
   }
 
-  refused(node: string, frame: Frame): void {
-    this.#gap(node, frame.topic, 'refused', frame, 0, true);
+  refused(node: string, stretch: Stretch): void {
+    this.#gap(node, stretch.topic, 'refused', stretch, 0, true);
   }
 
   /** Notes unreadable frames of the log that may be of this node; its recorder is asked for the whole stretch. */

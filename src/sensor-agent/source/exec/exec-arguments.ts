@@ -11,6 +11,7 @@ import {
   EXEC_PROBE_AGAIN_MS_MAX,
   EXEC_PROBE_AGAIN_MS_MIN,
   EXEC_PROBE_DOUBT_MS,
+  EXEC_QUIET_READ_MS,
 } from '../../../limits.js';
 import { COMMAND_LINES } from '../command-lines/command-lines.js';
 import { mayClear } from '../command-lines/memories.js';
@@ -35,6 +36,9 @@ export class ExecArguments {
   /** Set while the lane stands in for a probe that failed. */
   #failed: { readonly fromNs: bigint } | undefined;
   #told: Disturbance[] = [];
+  /** Whether the last drain of the pages found nothing, and when copies were last read. */
+  #isQuiet = false;
+  #readMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: ExecProbeOptions, probes: boolean) {
     this.#options = options;
@@ -114,8 +118,19 @@ export class ExecArguments {
     return this.#way instanceof ExecProbe ? this.#way.by : 'visit';
   }
 
-  /** Returns how much of its buffer the fullest lane had in use, 0 to 1; of the exec lane's, which never wait, 0. */
-  drain(): number {
+  /**
+   * Called with every drain of the pages. Returns how much of its buffer the fullest lane had in use, 0 to 1; of the exec
+   * lane's, which never wait, 0.
+   * @param isQuiet whether the pages, which have all execs, too, had nothing. The second time in a row there is nothing
+   *   here either that somebody waits for, and the copies are read seldom
+   */
+  drain(isQuiet = false): number {
+    const nowMs = performance.now();
+    const wasQuiet = this.#isQuiet;
+    this.#isQuiet = isQuiet;
+    const isDue = !isQuiet || !wasQuiet || nowMs - this.#readMs >= EXEC_QUIET_READ_MS;
+    if (!isDue && this.#way instanceof ExecProbe && !this.#way.waits) return 0;
+    this.#readMs = nowMs;
     return this.#way?.drain() ?? 0;
   }
 

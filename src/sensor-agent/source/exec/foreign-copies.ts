@@ -11,6 +11,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { KiB, MiB } from '../../../limits.js';
 import type { Disturbance, SourcePage } from '../source.js';
 import { type InstanceSettings, removeInstance } from '../tracefs/instance.js';
 import { enabledEvents } from '../tracefs/instance-controls.js';
@@ -186,4 +187,9 @@ export function runOut(reader: ReadInstance, page: TakePage): Read {
 export function earlier(a: bigint | undefined, b: bigint | undefined): bigint | undefined {
   if (a === undefined || b === undefined) return a ?? b;
   return a < b ? a : b;
+}
+
+/** Of an instance with copies. */
+export function buffersOf(bufferBytesPerCpu: number): Settings {
+  return { bufferBytesPerCpu, subBufferBytes: bufferBytesPerCpu >= MiB ? 64 * KiB : 4 * KiB };
 }

@@ -44,6 +44,11 @@ export class ExecMatcher<Exec extends SeenExec, Copy> {
   /** By pid: when it last started a program, for execs that become visible late. */
   readonly #latest = new Map<number, bigint>();
 
+  /** Whether something that was seen is not told yet. */
+  get waits(): boolean {
+    return this.#open.size > 0 || this.#seen.length > 0;
+  }
+
   exec(exec: Exec): void {
     this.#seen.push({ exec });
   }

@@ -19,14 +19,12 @@ import {
   EXEC_LONG_READ_MS,
   EXEC_PROBE_MISSES_MAX,
   EXEC_PROOF_MS_MAX,
-  KiB,
-  MiB,
   PAGE_AHEAD_NS_MAX,
 } from '../../../limits.js';
 import { mayChange, mayClear, requirePlaceable } from '../command-lines/memories.js';
 import { ExecEntries } from '../exec/exec-entries.js';
 import type { ExecWay } from '../exec/exec-ways.js';
-import { earlier, ForeignCopies, runOut } from '../exec/foreign-copies.js';
+import { buffersOf, earlier, ForeignCopies, runOut } from '../exec/foreign-copies.js';
 import { programsRunning } from '../exec/programs-running.js';
 import { Repeats } from '../exec/repeats.js';
 import { ShortWork } from '../exec/short-work.js';
@@ -155,6 +153,11 @@ export class ExecProbe {
       this.#close(this.#own.instance.adopted);
       throw cause;
     }
+  }
+
+  /** Whether something that was read is not told yet. */
+  get waits(): boolean {
+    return this.#matcher.waits;
   }
 
   /** Tells what is known by now. Called with every drain of the pages. Returns how full the buffer was, 0 to 1. */
@@ -493,8 +496,4 @@ export class ExecProbe {
     this.#options.sink.note('exec_lane_lost', `${this.#lost} execs or copies of their arguments were lost`);
     this.#lost = 0;
   }
-}
-
-function buffersOf(bufferBytesPerCpu: number) {
-  return { bufferBytesPerCpu, subBufferBytes: bufferBytesPerCpu >= MiB ? 64 * KiB : 4 * KiB };
 }

@@ -216,7 +216,7 @@ export class TracefsSource implements Source {
       empty &&= since.empty;
       return since.empty;
     });
-    const execsFilled = running.execs?.drain() ?? 0;
+    const execsFilled = running.execs?.drain(pages === 0 && empty) ?? 0;
     const malformed = running.drain.malformedPages - running.malformedPages;
     if (malformed > 0)
       running.sink.note(

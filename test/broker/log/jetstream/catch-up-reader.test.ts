@@ -13,6 +13,7 @@ function logOf(change: Partial<ReadLog<never>>): ReadLog<never> {
     // As after a checkpoint: the frames behind it are not known yet.
     lastWanted: () => 0,
     missing: () => [],
+    markOf: () => undefined,
     rewinds: () => 0,
     read: () => assert.fail(),
     ...change,

@@ -297,6 +297,9 @@ test(
         reached = item.frame.coveredTo;
       }
       assert.deepEqual(seen, ['next', 'hole', 'next']);
+      const later = await logs.open(64 * MiB, { link });
+      const before = await later.coveredBefore(lost + 2);
+      assert.equal(before.to('a', 'process')?.timeNs, 20n, 'who has had it does not get it again');
     }),
 );
 

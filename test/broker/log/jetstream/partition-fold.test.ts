@@ -9,11 +9,12 @@ import {
   checkpointParts,
   readCheckpointPart,
 } from '../../../../src/broker/log/jetstream/checkpoint.js';
-import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
+import { coverText } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import { PartitionFold } from '../../../../src/broker/log/jetstream/partition-fold.js';
 import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogItem } from '../../../../src/broker/log/partition-log.js';
 import { Marks } from '../../../../src/broker/log/tail/marks.js';
+import { HeaderText } from '../../../../src/broker/nats/header-text.js';
 import type { StoredMessage } from '../../../../src/broker/nats/stream-pull.js';
 import { LOG_MARKS_MAX } from '../../../../src/limits.js';
 import { encodeFrame } from '../../../../src/wire/frame/frame.js';
@@ -44,7 +45,7 @@ function messagesOf(stretches: readonly Stretch[]): StoredMessage[] {
     return {
       ...{ sequence, subject: subjects.frame(topic, node), timeNs: BigInt(sequence) * 7n },
       ...bodyOf(readable ? encodeFrame(frame) : Buffer.from('no frame')),
-      headers: coverHeaders(frame),
+      headers: new HeaderText(Buffer.from(coverText(frame))),
     };
   });
 }

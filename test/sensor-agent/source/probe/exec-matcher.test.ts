@@ -79,6 +79,7 @@ test('each exec is told once, with its own copy and no other, however the lanes 
         }
         drain(1_000, [0, 0, 0]);
         matcher.end((one) => told.push(one));
+        assert.equal(matcher.waits, false);
         assert.deepEqual(
           told.map(({ exec }) => exec.filename).sort(),
           programs.map((_, at) => `/program-${at}`).sort(),
@@ -100,6 +101,7 @@ test('an exec that is known to be followed by another is told as replaced, so th
   const exec = (name: string, timeNs: bigint): SeenExec => ({ lane: 0, pid: 7, timeNs, filename: name });
   matcher.exec(exec('a', 1n));
   matcher.exec(exec('b', 2n));
+  assert.ok(matcher.waits);
   const settle = () =>
     matcher.settle(
       10n,
@@ -112,7 +114,9 @@ test('an exec that is known to be followed by another is told as replaced, so th
     [['a', 2n]],
   );
   assert.deepEqual(waited, ['b']);
+  assert.ok(matcher.waits);
   settle();
+  assert.equal(matcher.waits, false);
   assert.deepEqual(
     told.map(({ exec: { filename }, replacedNs }) => [filename, replacedNs]),
     [

@@ -20,6 +20,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { syscallNumber } from '../../../../src/architecture/architecture.js';
 import { EXEC_LONG_READ_MS } from '../../../../src/limits.js';
+import { ExecArguments } from '../../../../src/sensor-agent/source/exec/exec-arguments.js';
 import { EXEC_WAYS, type ExecWay } from '../../../../src/sensor-agent/source/exec/exec-ways.js';
 import { atName } from '../../../../src/sensor-agent/source/places.js';
 import { define, definitionsOf, probeGroup, undefine } from '../../../../src/sensor-agent/source/probe/definitions.js';
@@ -121,6 +122,26 @@ by(EXEC_WAYS, 'where there was a program with more arguments than are copied, th
   assert.equal(seen.execsSettled, seen.execs.length, 'what is in no buffer any more is recorded');
   assert.deepEqual(marked(seen, own)[0]!.process!.args!.slice(3), [own, long]);
   assert.equal(marked(seen, own)[0]!.process!.argsTruncated, undefined);
+});
+
+test('a program whose pages nobody has seen yet comes with its arguments all the same', {
+  skip: live.skip,
+}, async (t) => {
+  const given = options();
+  const copies = new ExecArguments(given, true);
+  cleanups.push(() => copies.stop());
+  await copies.start();
+  if (copies.by === undefined || copies.by === 'visit') return t.skip('this kernel has no such probes');
+  for (const isQuiet of [true, false]) {
+    const own = mark();
+    // From the second on nothing is read for a while.
+    for (let drain = 0; drain < 3; drain += 1) copies.drain(true);
+    spawnSync('/bin/true', [own]);
+    await until('its arguments', () => {
+      copies.drain(isQuiet);
+      return marked(given.seen, own).length === 1;
+    });
+  }
 });
 
 /** exit(STATUS), without a linker. */
