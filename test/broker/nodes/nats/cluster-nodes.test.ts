@@ -28,7 +28,7 @@ const { spec: EXEC } = compilePredicate({ topics: ['process'], filter: '', inclu
 function brokerOn(state: SharedState) {
   const holds = { refused: '0', clockNs: 0n, looked: () => {} };
   const record = {
-    stepsOf: () => ({ toValue: () => ({ steps: [], not: [holds.refused] }) }),
+    stepsOf: () => ({ toValue: () => ({ steps: [], not: [holds.refused] }), isEnoughFor: () => false }),
     budget: BUDGET,
     get clockOffsetNs() {
       return holds.clockNs;
