@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { JoinTokens } from '../../../../src/broker/access/join/join-tokens.js';
 import { keptStream, sharedStream } from '../../../../src/broker/cluster/nats/coordination-streams.js';
 import type { NatsState, NatsStateOptions } from '../../../../src/broker/cluster/nats/nats-state.js';
-import { keyOfSubject, subjectOfKey } from '../../../../src/broker/cluster/nats/state-subject.js';
+import { subjectOfKey } from '../../../../src/broker/cluster/nats/state-subject.js';
 import type { GroupRecord } from '../../../../src/broker/groups/group-record.js';
 import { GroupStore } from '../../../../src/broker/groups/group-store.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
@@ -363,18 +363,4 @@ test('what a broker of a later version wrote is not taken for nothing by one tha
   await own!.put('group.g', { of: 'this version' });
   assert.equal(own!.isUnreadable('group.g'), false);
   await close();
-});
-
-test('any key has a subject of its own, and is found in it again', () => {
-  const keys = ['a', 'a.b', 'a.b.c', 'a.b=2Ec', '', '.', 'ä.>', 'x.*', 'x. ', '=tick.b', '=', 'a.'];
-  const subjects = keys.map((key) => subjectOfKey('p', key));
-  assert.equal(new Set(subjects).size, keys.length);
-  for (const subject of subjects) assert.match(subject, /^p(\.[A-Za-z0-9=_-]+){1,2}$/);
-  assert.deepEqual(
-    subjects.map((subject) => keyOfSubject('p', subject)),
-    keys,
-  );
-  for (const subject of ['p', 'q.a', 'p.=tick.b', 'p.a.b.c', 'p.=2', 'p.=61', 'p.a.=e4']) {
-    assert.equal(keyOfSubject('p', subject), undefined, subject);
-  }
 });

@@ -137,9 +137,13 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
     const log = await logs.open(64 * MiB, { onRewound: (_log, offset) => rewound.push(offset) });
     const told = new Told(log);
     const toldFollower: number[][] = [];
+    const lostMarks: unknown[] = [];
     const follower = {
       ...{ topics: PROCESS, predicateIds: [], notify: () => undefined, passed: () => undefined },
-      rewound: (...lost: number[]) => toldFollower.push(lost),
+      rewound: (...lost: number[]) => {
+        toldFollower.push(lost);
+        lostMarks.push(log.markBefore(21));
+      },
     };
     const { close } = new FanOut([log]).join(follower, () => log.deliverableOffset);
     for (let at = 0; at < 10; at++) await append(log, at, at + 1);
@@ -165,6 +169,7 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
     );
     assert.deepEqual(rewound, [11]);
     assert.deepEqual(toldFollower, [[0, 11]]);
+    assert.deepEqual(lostMarks, [lostMark], 'whoever had got so far can still say so');
     close();
     assert.deepEqual(told.losses, [{ kind: 'rewound', offset: 11 }]);
     assert.equal(log.coveredTo('a', 'process')!.timeNs, 10n, 'the agent is told to send what was lost');

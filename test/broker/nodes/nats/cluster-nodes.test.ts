@@ -1,7 +1,7 @@
 /** What a broker says to the others of the nodes that it has: that stands in the state, whatever happens to that. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SharedState, StateChange } from '../../../../src/broker/cluster/shared-state.js';
+import type { SharedState } from '../../../../src/broker/cluster/shared-state.js';
 import { HoldSteps } from '../../../../src/broker/nodes/asked/holds.js';
 import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
 import { ClusterInterest } from '../../../../src/broker/nodes/nats/cluster-interest.js';
@@ -26,9 +26,9 @@ const { spec: EXEC } = compilePredicate({ topics: ['process'], filter: '', inclu
 
 /** One broker with a node, of which all holds but `holds.refused`, and whose clock is ahead by `holds.clockNs`. */
 function brokerOn(state: SharedState) {
-  const holds = { refused: '0', clockNs: 0n };
+  const holds = { refused: '0', clockNs: 0n, looked: () => {} };
   const record = {
-    stepsOf: () => ({ toValue: () => ({ steps: [], not: [holds.refused] }) }),
+    stepsOf: () => ({ toValue: () => ({ steps: [], not: [holds.refused] }), isEnoughFor: () => false }),
     budget: BUDGET,
     get clockOffsetNs() {
       return holds.clockNs;
@@ -42,7 +42,10 @@ function brokerOn(state: SharedState) {
     },
     session: (node: string) => (node === 'a' ? { id: 'session' } : undefined),
     record: () => record,
-    connected: () => ['a'],
+    connected: () => {
+      holds.looked();
+      return ['a'];
+    },
   } as unknown as NodeRegistry;
   const broker = 'b1';
   const leases = new BrokerLeases(state, broker);
@@ -76,44 +79,23 @@ test('what holds of a node is written again where the state has an earlier one a
 
 test('what changes in the moment in which all is written is written, too', async () => {
   const state = openState(scratchDirectory('holds'), { check: checkClusterState });
-  let changed: (change: StateChange) => void = () => assert.fail();
-  /** What is done so many steps after a write is done. */
-  let next: { readonly steps: number; readonly run: () => void } | undefined;
-  const own: SharedState = {
-    ...{
-      get: (key) => state.get(key),
-      entries: (prefix) => state.entries(prefix),
-      delete: (...all) => state.delete(...all),
-    },
-    watch: (prefix, listener) => {
-      // The last to watch claims is what is tested.
-      if (prefix === 'claim.') changed = listener;
-      return state.watch(prefix, listener);
-    },
-    put: async (...all) => {
-      const put = await state.put(...all);
-      const { steps, run } = next ?? { steps: 0, run: () => undefined };
-      next = undefined;
+  const { holds, nodes, changed } = brokerOn(state);
+  changed();
+  await until('the first is written', () => refusedIn(state) === holds.refused);
+  for (let steps = 0; steps < 12; steps++) {
+    const last = `${steps + 1}`;
+    // So many steps after a look that finds nothing to write.
+    holds.looked = () => {
+      if (refusedIn(state) !== holds.refused) return;
+      holds.looked = () => {};
       void (async () => {
         for (let at = 0; at < steps; at++) await undefined;
-        run();
+        holds.refused = last;
+        changed();
       })();
-      return put;
-    },
-  } as SharedState;
-  const { holds, nodes } = brokerOn(own);
-  const claimsChanged = () => changed({ key: 'claim.1.x.b9', value: undefined, revision: 1 });
-  for (let steps = 0; steps < 8; steps++) {
-    next = {
-      steps,
-      run: () => {
-        holds.refused = `${2 * steps + 1}`;
-        claimsChanged();
-      },
     };
-    holds.refused = `${2 * steps}`;
-    claimsChanged();
-    await until(`what changed ${steps} steps later`, () => refusedIn(state) === `${2 * steps + 1}`);
+    changed();
+    await until(`what changed ${steps} steps later`, () => refusedIn(state) === last);
   }
   await nodes.close();
 });
