@@ -375,12 +375,15 @@ export const CONTROL_QUEUE_BYTES_MAX = 2 * MiB;
 /** A control stream without a Hello by then is closed. */
 export const HELLO_MS = 5_000;
 /**
- * A broker that retires has so many agents and subscribers on their way to others at a time: the others are as busy as they can
- * be, and each is away for a moment. One that is not known to have arrived counts as on its way for so long, all that one
- * has the less the more they are: all have been sent within RETIRE_MS_MAX.
+ * A broker that retires has so many agents and subscribers on their way to others at a time. Each is away the longer the more
+ * they are, and more than these do not come sooner: they are what the others are busy with. One that is not known to have
+ * arrived counts as on its way for so long, all that one has the less the more they are: all have been sent within
+ * RETIRE_MS_MAX.
  */
-export const RETIRE_AT_ONCE = 16;
-export const RETIRE_ARRIVAL_MS = 500;
+export const RETIRE_AT_ONCE = 6;
+export const RETIRE_ARRIVAL_MS = 1_000;
+/** A node that another broker has, and of which nothing comes, has nothing to tell after this. */
+export const RETIRE_SETTLE_MS = 300;
 /** Of one of which no broker says that it has it. */
 export const RETIRE_UNKNOWN_MS = 100;
 export const RETIRE_MS_MAX = 15_000;
@@ -407,6 +410,8 @@ export const REFILL_NODES_MAX = 4;
 export const REFILL_STRETCHES_MAX = 256;
 export const REFILL_FRAMES_MAX = 4096;
 export const REFILL_APART_NS_MAX = 60_000_000_000n;
+/** Log frames read to count what is owed because of frames that the log has lost; beyond, the count is unknown. */
+export const REFILL_COUNTED_FRAMES_MAX = 65_536;
 /** Refill gives up a connected node after this many failures in a row. */
 export const REFILL_TRIES_MAX = 5;
 /** Log ranges that are owed of one node and topic: each skip, and each resumption meanwhile, adds one. */

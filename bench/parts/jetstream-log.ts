@@ -13,7 +13,8 @@
  *   node dist/bench/parts/jetstream-log.js [seconds [replicas [bytes [nodes [rounds]]]]]
  */
 import { readFileSync } from 'node:fs';
-import { coverHeaders } from '../../src/broker/log/jetstream/frame-headers.js';
+import { coverText } from '../../src/broker/log/jetstream/frame-headers.js';
+import { sentHeaders } from '../../src/broker/nats/header-text.js';
 import { OrderedReader } from '../../src/broker/nats/ordered-reader.js';
 import type { StoredMessage } from '../../src/broker/nats/stream-pull.js';
 import { MiB } from '../../src/limits.js';
@@ -134,8 +135,7 @@ async function published(servers: NatsServers, bytes: number, nodes: number, doe
       const [frame, body] = frames(count);
       const subject = `plain.f.process.n${who}`;
       const send = () => {
-        const headers = coverHeaders(frame);
-        if (does.expect) headers.set('Nats-Expected-Last-Subject-Sequence', String(last.get(subject) ?? 0));
+        const headers = sentHeaders(coverText(frame, does.expect ? (last.get(subject) ?? 0) : undefined));
         return link.publisher.publish(stream.name, subject, body, headers);
       };
       let sequence = await send().catch(() => undefined);

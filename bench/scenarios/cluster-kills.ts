@@ -15,6 +15,7 @@ import { credentialIn } from '../../test/harness/bus/token.js';
 import { type ClusterBroker, NatsCluster } from '../../test/harness/nats/nats-cluster.js';
 import { Numbers } from '../../test/harness/oracle/received.js';
 import { until } from '../../test/harness/until.js';
+import { cpuSeconds } from '../measuring/process-cost.js';
 import { median, type Row, report, round } from '../measuring/report.js';
 
 const [times = 10, agents = 200, subscribers = 50, eventsPerSecond = 2] = process.argv.slice(2).map(Number);
@@ -117,7 +118,7 @@ async function measure(): Promise<void> {
         await sleep(BETWEEN_MS);
         for (const latest of [ofNodes, ofReaders, away]) latest.take();
         const broker = await busier(cluster);
-        const [beganMs, loop] = [bootMs(), performance.eventLoopUtilization()];
+        const [beganMs, loop, cpu] = [bootMs(), performance.eventLoopUtilization(), cpuOf(cluster)];
         await (how === 'retire' ? retire(cluster, broker) : broker.end('SIGKILL'));
         await everybodyBeyond(readers, bootMs());
         late.again.push([bootMs() - beganMs]);
@@ -128,7 +129,14 @@ async function measure(): Promise<void> {
         const last = Object.fromEntries(
           Object.entries(late).map(([of, all]) => [of, all.slice(-1)]),
         ) as unknown as Late;
-        const told = { ...row(how, 1, last), ...sums(readers), load: loadavg()[0], ownLoop: busy };
+        const used = Object.entries(cpuOf(cluster)).map(([name, seconds]) => [
+          name,
+          round(Math.max(0, seconds - cpu[name]!)),
+        ]);
+        const told = {
+          ...{ ...row(how, 1, last), ...sums(readers), load: loadavg()[0], ownLoop: busy },
+          'CPU s': Object.fromEntries(used),
+        };
         console.log(`${how}: ${JSON.stringify(told)}`);
         if (how === 'retire') await broker.end('SIGTERM');
         broker.start();
@@ -153,6 +161,17 @@ async function everybodyBeyond(readers: readonly Reader[], atMs: number): Promis
   const behind = () =>
     sum(readers, ({ upToMs }) => NODES - [...upToMs.values()].filter((newestMs) => newestMs > atMs).length);
   await until('everybody to have all nodes', () => behind() === 0, behind);
+}
+
+/** CPU seconds so far, of all that run; relays and subscribers are in this process. */
+function cpuOf(cluster: NatsCluster): Record<string, number> {
+  const { brokers, agents, machines } = cluster;
+  const processes = [
+    ...[...brokers, ...agents].map(({ name, pid }) => [name, pid] as const),
+    ...machines.map(({ name, server }) => [name, server.pid] as const),
+    ['this', process.pid] as const,
+  ];
+  return Object.fromEntries(processes.map(([name, pid = 0]) => [name, cpuSeconds(pid)]));
 }
 
 async function busier(cluster: NatsCluster): Promise<ClusterBroker> {

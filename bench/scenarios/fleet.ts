@@ -153,6 +153,26 @@ async function drained({ agents, reader }: Parties) {
   return { made: events, missing: events - reader.received, lagSeconds: (performance.now() - stoppedMs) / 1000 };
 }
 
+/** What all take while others ask for what nobody has asked for, and how late events are then. */
+async function whileAsked({ plan, site, agents, reader }: Parties): Promise<Row> {
+  reader.takeLatencies();
+  const cpu = agents.cpu();
+  let claimedMs: number[] = [];
+  const used = await usedOver(site, async () => {
+    claimedMs = await claims(site.brokers[0]!, plan.claims, 'loaded');
+  });
+  return {
+    'loaded claim p50 / p99 ms': quantiles(claimedMs),
+    'meanwhile: seconds': round(used.seconds, 1),
+    'meanwhile: delivery p50 / p99 ms': quantiles(reader.takeLatencies()),
+    'meanwhile: brokers CPU %': each(used.brokers),
+    'meanwhile: waiting for a core %': each(used.starved),
+    'meanwhile: NATS CPU %': each(used.servers),
+    'meanwhile: agents CPU %': round(((agents.cpu() - cpu) / used.seconds) * 100, 1),
+    'meanwhile: NATS messages/s': used.messages,
+  };
+}
+
 async function underLoad(parties: Parties): Promise<Row> {
   const { plan, site, agents, reader } = parties;
   agents.load(plan.rate);
@@ -177,7 +197,7 @@ async function underLoad(parties: Parties): Promise<Row> {
   const eventsPerSecond = (reader.received - receivedBefore) / used.seconds;
   const brokersCpu = used.brokers.reduce((sum, percent) => sum + percent, 0);
   const agentsPercent = ((agents.cpu() - agentsCpu) / used.seconds) * 100;
-  const claimedMs = await claims(site.brokers[0]!, plan.claims, 'loaded');
+  const asked = await whileAsked(parties);
   const { made, missing, lagSeconds } = await drained(parties);
   const slopes = site.brokers.map((_, at) => {
     const own = resident.slice(windows >> 1).map((sizes) => sizes[at]!);
@@ -200,7 +220,7 @@ async function underLoad(parties: Parties): Promise<Row> {
     'CPU an agent, us/s': Math.round((brokersCpu / plan.agents) * 10_000),
     'MiB at the end': each(resident.at(-1)!),
     'MiB/min': each(slopes),
-    'loaded claim p50 / p99 ms': quantiles(claimedMs),
+    ...asked,
   };
 }
 

@@ -230,7 +230,8 @@ function nodesOf(
 ) {
   const book =
     member?.interest ?? new InterestBook(savedInterest(interest), (globs) => keptNodeGlobs(globs).matches, Date.now());
-  const registry = new NodeRegistry(book, store, interest, (message) => logger.error(message));
+  const own = member === undefined ? interest : undefined;
+  const registry = new NodeRegistry(book, store, own, (message) => logger.error(message));
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const local = new SessionRoute(registry);
   const route = member?.join(registry, local, (node) => ingest.settled(node)) ?? local;

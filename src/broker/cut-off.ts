@@ -3,6 +3,7 @@
  * cluster, which may not be cut off, and takes none until it reads NATS again. Alone it keeps them: there is nowhere to go.
  */
 import type { Logger } from 'pino';
+import { shuffled } from '../flow/reconnect.js';
 import { CUT_OFF_MS } from '../limits.js';
 import { type Leaving, sendAway } from './retirement.js';
 
@@ -47,6 +48,6 @@ export class CutOff {
     this.#isAway = true;
     const all = agents.turnAway('this broker is cut off from NATS: connect to another one');
     logger.warn({ agents: all.length, cause: reason }, 'cut off from NATS: agents go to other brokers');
-    void sendAway(all);
+    void sendAway(shuffled(all));
   }
 }

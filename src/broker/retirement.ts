@@ -7,8 +7,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { BackplaneError } from '../errors.js';
 import { shuffled } from '../flow/reconnect.js';
-import { RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_LEAST_MS, RETIRE_MS_MAX, RETIRE_UNKNOWN_MS } from '../limits.js';
+import {
+  RETIRE_ARRIVAL_MS,
+  RETIRE_AT_ONCE,
+  RETIRE_LEAST_MS,
+  RETIRE_MS_MAX,
+  RETIRE_SETTLE_MS,
+  RETIRE_UNKNOWN_MS,
+} from '../limits.js';
 import type { RetireResponse } from '../wire/messages.js';
+import { comparePositions, type Position } from '../wire/position.js';
 import { ProtoReader } from '../wire/protobuf.js';
 import type { Caller } from './access/gate.js';
 import type { AuditTrail } from './cluster/audit-trail.js';
@@ -33,6 +41,29 @@ export interface Leaving {
   readonly leave: () => void;
   /** Whether another broker has it; undefined where nobody says so. */
   readonly hasArrived?: () => boolean;
+}
+
+/** How a node is that was sent away. */
+interface Moving {
+  readonly isElsewhere: () => boolean;
+  /** How far the log has its frames. */
+  readonly coveredTo: () => Position | undefined;
+}
+
+/**
+ * Whether a node is there again: another broker has it, and its frames go on, as what comes after it connected is most of the
+ * work.
+ */
+export function arrivalOf({ isElsewhere, coveredTo }: Moving, now = () => performance.now()): () => boolean {
+  const before = coveredTo();
+  let sinceMs: number | undefined;
+  return () => {
+    if (!isElsewhere()) return false;
+    sinceMs ??= now();
+    const to = coveredTo();
+    const goesOn = to !== undefined && (before === undefined || comparePositions(to, before) > 0);
+    return goesOn || now() - sinceMs >= RETIRE_SETTLE_MS;
+  };
 }
 
 /** Where peers are connected. */
@@ -87,13 +118,16 @@ export class Retirement {
 
   #begin(): RetireResponse {
     if (this.#answer !== undefined) return this.#answer;
-    const { agents, subscribers, begins, logger } = this.#parts;
+    const { agents, subscribers, others, begins, logger } = this.#parts;
     begins();
-    const away = [agents.retire(), subscribers.retire()] as const;
-    const all = away.flat();
+    const away = { agents: agents.retire(), subscribers: subscribers.retire() };
+    // Whoever begins elsewhere waits for answers of the nodes that have just come there: they come before all subscribers.
+    const inOrder = [...shuffled(away.agents), ...shuffled(away.subscribers)];
+    // Where it knows of no other broker it hears of no arrival.
+    const all = others() > 0 ? inOrder : inOrder.map(({ leave }) => ({ leave }));
     this.#answer = {
-      agents: away[0].length,
-      subscribers: away[1].length,
+      agents: away.agents.length,
+      subscribers: away.subscribers.length,
       withinMs: Math.ceil(Math.min(RETIRE_MS_MAX, longestMs(all))),
     };
     logger.info(this.#answer, 'retiring: agents and subscribers go to other brokers');
@@ -111,12 +145,12 @@ function patienceMs({ hasArrived }: Leaving): number {
   return hasArrived === undefined ? RETIRE_UNKNOWN_MS : RETIRE_ARRIVAL_MS;
 }
 
-/** In any order, so many on their way at a time. Resolves when all were sent. */
+/** In this order, so many on their way at a time. Resolves when all were sent. */
 export async function sendAway(all: readonly Leaving[]): Promise<void> {
   const share = Math.min(1, RETIRE_MS_MAX / longestMs(all));
   const beganMs = performance.now();
   let away: { readonly leaving: Leaving; readonly untilMs: number }[] = [];
-  for (const [index, leaving] of shuffled(all).entries()) {
+  for (const [index, leaving] of all.entries()) {
     // However late this process is, the last has left by then.
     const dueMs = beganMs + (index / all.length) * RETIRE_MS_MAX;
     for (;;) {

@@ -4,7 +4,7 @@
  * their own.
  */
 import { BackplaneError } from '../errors.js';
-import type { BrokerRing } from '../flow/reconnect.js';
+import { type BrokerRing, isSentAway } from '../flow/reconnect.js';
 import { HeldGaps } from './held-gaps.js';
 import { type ItemFacts, type ResumableRequest, Resumption } from './resumption.js';
 
@@ -74,7 +74,7 @@ export async function* resumingStream<Request extends ResumableRequest, Item ext
       if (!expired && !mayPass(cause, resumption.accepted, request)) throw cause;
     }
     source.lost(broker);
-    ring.failed(broker, cause.code === 'unavailable');
+    ring.failed(broker, cause.code === 'unavailable', isSentAway(cause));
     if (resumption.accepted) {
       // Yielded once per break, because further attempts usually fail for the same reason.
       if (!broken) yield source.link(broker, cause);

@@ -21,27 +21,24 @@ export class OneAtATime {
 
 /** Runs tasks of the same key one after another, and those of different keys beside each other. */
 export class Lanes {
-  /** Each exists only while it has tasks. */
-  readonly #lanes = new Map<string, OneAtATime>();
+  /** The last task of each key that has one. */
+  readonly #last = new Map<string, Promise<unknown>>();
 
   /** See OneAtATime.run. */
   run<T>(key: string, task: () => Promise<T>): Promise<T> {
-    let lane = this.#lanes.get(key);
-    if (lane === undefined) {
-      lane = new OneAtATime();
-      this.#lanes.set(key, lane);
-    }
-    const turn = lane.run(task);
+    const before = this.#last.get(key);
+    const turn = before === undefined ? task() : before.then(task, task);
+    this.#last.set(key, turn);
     const over = () => {
-      if (lane.idle) this.#lanes.delete(key);
+      if (this.#last.get(key) === turn) this.#last.delete(key);
     };
     turn.then(over, over);
     return turn;
   }
 
   /** Resolves when all tasks that are there now are over, also those that fail. @param keys all of them by default */
-  async settled(keys: Iterable<string> = this.#lanes.keys()): Promise<void> {
-    const busy = [...keys].filter((key) => this.#lanes.has(key));
+  async settled(keys: Iterable<string> = this.#last.keys()): Promise<void> {
+    const busy = [...keys].filter((key) => this.#last.has(key));
     await Promise.all(busy.map((key) => this.run(key, async () => undefined)));
   }
 }

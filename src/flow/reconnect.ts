@@ -4,6 +4,7 @@
  * A process that is started again is back within a second or two, so that the first waits are short. Every wait is
  * random over its whole range: a thousand clients that lost one broker must not come back together.
  */
+import type { BackplaneError } from '../errors.js';
 import {
   BROKER_SUSPECT_MS,
   RECONNECT_MOVE_MS_MAX,
@@ -26,6 +27,14 @@ export function reconnectDelayMs(failures: number, isAway = true, random = Math.
   const most = soon ? RECONNECT_SOON_MS_MAX : RECONNECT_MS_MAX;
   const ceilingMs = Math.min(most, RECONNECT_MS_MIN * 2 ** Math.min(failures, 16));
   return RECONNECT_MS_MIN + random * (ceilingMs - RECONNECT_MS_MIN);
+}
+
+/**
+ * Whether a broker has sent this client to another one, some at a time: then it waits for nobody. Such a one says that it may
+ * be asked again after 0 ms, elsewhere.
+ */
+export function isSentAway({ code, details }: BackplaneError): boolean {
+  return code === 'unavailable' && details.retryAfterMs === 0;
 }
 
 /** A connection that held for so long was a good one: failures before it no longer count. */
@@ -101,8 +110,11 @@ export class BrokerRing {
     candidate.failedMs = Number.NEGATIVE_INFINITY;
   }
 
-  /** @param isAway as in reconnectDelayMs() */
-  failed(broker: string, isAway = true): void {
+  /**
+   * @param isAway as in reconnectDelayMs()
+   * @param isSentAway the broker has sent this client to another one in its turn: it need not wait for the others
+   */
+  failed(broker: string, isAway = true, isSentAway = false): void {
     const candidate = this.#of(broker);
     const nowMs = this.#nowMs();
     // Calls that were under way together fail together: one failure.
@@ -112,7 +124,7 @@ export class BrokerRing {
     candidate.answersSinceMs = undefined;
     candidate.failedMs = nowMs;
     candidate.freeMs = nowMs + reconnectDelayMs(candidate.failures, isAway, this.#random());
-    this.#moveMs = nowMs + this.#random() * RECONNECT_MOVE_MS_MAX;
+    this.#moveMs = isSentAway ? nowMs : nowMs + this.#random() * RECONNECT_MOVE_MS_MAX;
   }
 
   #of(broker: string): Candidate | undefined {

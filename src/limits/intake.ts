@@ -12,6 +12,8 @@ export const INTAKE_MESSAGE_BYTES = 8 * KiB;
  * TURN_MS as its turn it has as much as each reader that always has something to read; where many have, this.
  */
 export const INTAKE_SHARE_MIN = 0.25;
+/** From the begin of a turn to that of the next: messages that come sooner gather. Less than anybody sees of a linger. */
+export const INTAKE_GATHER_MS = 5;
 /**
  * How often it is looked whether nodes send more messages than a broker takes in and delivers, and not before they have
  * gathered once as they were told. That some messages wait is no sign: a broker that did not have the processor for a moment

@@ -38,13 +38,10 @@ export const READER_BYTES_MAX = 2 * MiB;
 /** A stream is believed to be gone when it was not found so many times in a row: a server that just started knows none. */
 export const READER_LOOKS = 3;
 /**
- * A consumer on a server that is behind is looked at so often: one that is well catches up within milliseconds. One that
- * lacks many messages, or has another end of the stream, takes minutes: another consumer is made, on a server by chance.
+ * NATS makes a consumer on any of a stream's servers, by chance. So often another one is made until it is where the stream
+ * is led: of three servers one in a hundred readers has to begin again.
  */
-export const CURRENT_LOOKS = 3;
-export const CURRENT_LOOK_MS = 100;
-export const CURRENT_LAG_MAX = 100;
-export const CONSUMER_TRIES = 8;
+export const CONSUMER_TRIES = 12;
 /**
  * A tail whose consumer says nothing for so long asks the stream's leader for messages, so many at once: sooner where one is
  * awaited, else when a tick is late.

@@ -1,14 +1,16 @@
 /** A broker that retires sends away what is connected, some at a time, to others that it knows of. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, mock, test } from 'node:test';
 import { CutOff } from '../../src/broker/cut-off.js';
-import { sendAway } from '../../src/broker/retirement.js';
+import { arrivalOf, Retirement, sendAway } from '../../src/broker/retirement.js';
 import { Client } from '../../src/client/client.js';
-import { CUT_OFF_MS, RETIRE_ARRIVAL_MS, RETIRE_AT_ONCE, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
+import { clientError } from '../../src/client/client-error.js';
+import { isSentAway } from '../../src/flow/reconnect.js';
+import { CUT_OFF_MS, RETIRE_AT_ONCE, RETIRE_MS_MAX, RETIRE_SETTLE_MS, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
 import { Harness, range } from '../harness/broker/harness.js';
 import { until } from '../harness/until.js';
 
-const NODES = 12;
+const NODES = 8;
 const SUBSCRIBERS = 8;
 let harness: Harness;
 let client: Client;
@@ -40,7 +42,7 @@ test('alone it has nowhere to send anybody, and says so; forced it sends all awa
   assert.equal(await ready(), 'ok\n');
   const { agents, subscribers } = await connectAll();
   const answer = await client.retire(true);
-  const withinMs = Math.ceil((NODES * RETIRE_ARRIVAL_MS + SUBSCRIBERS * RETIRE_UNKNOWN_MS) / RETIRE_AT_ONCE);
+  const withinMs = Math.ceil(((NODES + SUBSCRIBERS) * RETIRE_UNKNOWN_MS) / RETIRE_AT_ONCE);
   assert.deepEqual({ ...answer }, { agents: NODES, subscribers: SUBSCRIBERS, withinMs });
   assert.equal(await ready(), 'retired\n');
   await until('all agents went', () => agents.every(({ ended }) => ended !== undefined));
@@ -48,6 +50,7 @@ test('alone it has nowhere to send anybody, and says so; forced it sends all awa
   for (const subscriber of subscribers) {
     await subscriber.end();
     assert.match(subscriber.error!.message, /the broker is retired: resume at another one with the last cursor/);
+    assert.ok(isSentAway(clientError(subscriber.error)));
     assert.notEqual(subscriber.cursor, '');
   }
   await assert.rejects(harness.agent('new'), /the broker is retired/);
@@ -93,6 +96,57 @@ test('so many are on their way at a time, and each that has arrived makes place 
   assert.equal(most, RETIRE_AT_ONCE);
   assert.equal(new Set(left).size, all.length);
   assert.equal(arrived.size, all.length - RETIRE_AT_ONCE);
+});
+
+test('a node has arrived where another broker has it and its frames go on, or nothing comes of it for a while', () => {
+  const at = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
+  const is = { elsewhere: false, to: at(1n), ms: 0 };
+  const arrival = () => arrivalOf({ isElsewhere: () => is.elsewhere, coveredTo: () => is.to }, () => is.ms);
+  const [talks, silent] = [arrival(), arrival()];
+  // What its broker had of it yet.
+  is.to = at(2n);
+  assert.ok(!talks());
+  const late = arrival();
+  is.elsewhere = true;
+  assert.deepEqual([talks(), late()], [true, false]);
+  is.to = at(3n);
+  assert.ok(late());
+  is.to = at(1n);
+  assert.ok(!silent());
+  is.ms = RETIRE_SETTLE_MS - 1;
+  assert.ok(!silent());
+  is.ms++;
+  assert.ok(silent());
+});
+
+test('subscribers leave after all agents, whom they would have to wait for', async () => {
+  const left: string[] = [];
+  const leaving = (kind: string, count: number) =>
+    range(0, count).map(() => ({ leave: () => left.push(kind), hasArrived: () => true }));
+  const retirement = new Retirement({
+    agents: { retire: () => leaving('agent', 3) },
+    subscribers: { retire: () => leaving('subscriber', 30) },
+    publishers: { drain: () => left.push('publishers') },
+    ...{ others: () => 1, begins: () => undefined, trail: { record: async () => undefined }, logger: harness.logger },
+  });
+  await retirement.finished();
+  assert.deepEqual(left, [...Array(3).fill('agent'), ...Array(30).fill('subscriber'), 'publishers']);
+});
+
+test('where the process is late, nobody waits for who has not arrived: the last has left in time', async () => {
+  let nowMs = 0;
+  const clock = mock.method(performance, 'now', () => nowMs);
+  const left: number[] = [];
+  // The process stands still as the first leaves: by then all are due.
+  const leave = () => {
+    nowMs = RETIRE_MS_MAX;
+    left.push(nowMs);
+  };
+  const sending = sendAway(range(0, 3 * RETIRE_AT_ONCE).map(() => ({ leave, hasArrived: () => false })));
+  const leftAtOnce = left.length;
+  clock.mock.restore();
+  await sending;
+  assert.equal(leftAtOnce, 3 * RETIRE_AT_ONCE);
 });
 
 test('a broker that is cut off for long sends agents away once, and only where there are others', () => {

@@ -13,7 +13,12 @@ export interface FaultContext<S extends System = System> {
   /** What recorders held before somebody damaged them. */
   readonly recorded: Recorded;
   /** What may be lost since: every node's, or these. */
-  readonly lossy: { log: boolean; readonly nodes: Set<string> };
+  readonly lossy: {
+    log: boolean;
+    readonly nodes: Set<string>;
+    /** What the log lost of its end, by the boot clock: nodes send it again in other frames. */
+    readonly ends: { readonly fromNs: number; readonly toNs: number }[];
+  };
   /** Adds a line to the history that is printed when the run fails. */
   readonly note: (text: string) => void;
   /** Violations that a fault itself found. */

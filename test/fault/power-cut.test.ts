@@ -99,6 +99,22 @@ test('bytes that were cut off a file may reappear until the file is synced', () 
   );
 });
 
+test('a sector that was overwritten is the one before or the new one until the file is synced', () => {
+  const [old, other] = ['a', 'b'].map((letter) => letter.repeat(512));
+  const overwrite = `const fd = files.open(path('slots'), 'w+');
+    write(fd, '${old}'.repeat(2), 0);
+    files.syncNow(fd);
+    files.syncDirectoryNow(path('.'));
+    write(fd, '${other}', 512);`;
+  const found = outcomes([overwrite], (path) => text(path('slots')));
+  for (const left of found) assert.ok(left.startsWith(old!));
+  assert.ok(found.has(`${old}${old}`) && found.has(`${old}${other}`));
+  assert.deepEqual(
+    outcomes([`${overwrite} files.syncNow(fd);`], (path) => text(path('slots'))),
+    new Set([`${old}${other}`]),
+  );
+});
+
 test('file names are durable once their directory is synced', () => {
   const names = `files.makeDirectory(path('dir'));
     files.syncDirectoryNow(path('.'));

@@ -109,7 +109,7 @@ export async function runSchedule<S extends System, Name extends string>(
   const shared = {
     cluster,
     recorded: new Recorded(),
-    lossy: { log: false, nodes: new Set<string>() },
+    lossy: { log: false, nodes: new Set<string>(), ends: [] },
     failures: [] as string[],
   };
   const acts = new Map<Promise<void>, string>();

@@ -4,9 +4,11 @@
  * begins. `--cluster`: of brokers on NATS. `--seed N --rounds 1` repeats one;
  * `--kinds partition,link-down` does these only, `--seconds 14` makes rounds
  * shorter, `--nats floor` takes the oldest nats-server that brokers accept,
- * `--tell` prints all that was done. Exit code 1 at the first violation.
+ * `--tell` prints all that was done, `--keep DIR` keeps what the processes of
+ * the last round said. Exit code 1 at the first violation.
  */
 import { parseArgs } from 'node:util';
+import { keepOutputIn } from '../harness/cluster/kept-output.js';
 import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
 import { CLUSTER_FAULTS, LOSSLESS_OF_CLUSTER } from './nats/cluster-faults.js';
 import { cannotCluster, runClusterFaults, standardNatsCluster } from './nats/cluster-run.js';
@@ -47,6 +49,7 @@ const { values } = parseArgs({
     kinds: { type: 'string' },
     nats: { type: 'string', default: 'newest' },
     tell: { type: 'boolean', default: false },
+    keep: { type: 'string' },
   },
 });
 
@@ -75,6 +78,7 @@ async function soak<Name extends string>({ faults, lossless, run }: Soaked<Name>
     const what = lossy ? 'every fault' : 'faults that lose nothing';
     console.log(`seed ${seed}: ${what}, ${Math.round(durationMs / 1000)} s`);
     const kinds = lossy ? asked : asked.filter((fault) => lossless.includes(fault));
+    if (values.keep !== undefined) keepOutputIn(values.keep);
     const beganMs = performance.now();
     const { violations, history } = await run({ seed, durationMs, kinds }, lossy);
     const tookS = Math.round((performance.now() - beganMs) / 1000);

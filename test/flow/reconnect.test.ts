@@ -1,7 +1,8 @@
 /** How long a client waits before it connects again, and to which broker. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BrokerRing, reconnectDelayMs } from '../../src/flow/reconnect.js';
+import { BackplaneError } from '../../src/errors.js';
+import { BrokerRing, isSentAway, reconnectDelayMs } from '../../src/flow/reconnect.js';
 import {
   BROKER_SUSPECT_MS,
   RECONNECT_MOVE_MS_MAX,
@@ -68,6 +69,18 @@ test('a broker that failed is asked after all others, and after its time the own
   assert.equal(ring.next(), 'far:1');
   ring.failed('far:1');
   assert.equal(ring.next(), 'near:1');
+});
+
+test('whom a broker sends away in its turn goes at once, and others spread', () => {
+  const { ring } = ringOf(['near:1@x', 'far:1@y'], 'x');
+  const told = (code: 'unavailable' | 'resource_exhausted', retryAfterMs?: number) =>
+    isSentAway(new BackplaneError(code, 'the broker is retired', { retryAfterMs }));
+  assert.deepEqual(
+    [told('unavailable', 0), told('unavailable', 2_000), told('unavailable'), told('resource_exhausted', 0)],
+    [true, false, false, false],
+  );
+  ring.failed('near:1', true, true);
+  assert.deepEqual([ring.next(), ring.waitMs('far:1')], ['far:1', 0]);
 });
 
 test('where all failed the one that is free first is waited for, and none is hammered', () => {

@@ -180,9 +180,11 @@ export class Subscriptions {
 
   /** Each ends after a last cursor, which other brokers know. */
   retire(): readonly Leaving[] {
-    const refusal = unavailable('the broker is retired: resume at another one with the last cursor');
-    this.#refusal ??= refusal;
-    return [...this.#running.values(), ...this.#members].map(({ over }) => ({ leave: () => over.abort(refusal) }));
+    const reason = 'the broker is retired: resume at another one with the last cursor';
+    this.#refusal ??= unavailable(reason);
+    // Each in its turn, so that it need not wait.
+    const sentAway = unavailable(reason, 0);
+    return [...this.#running.values(), ...this.#members].map(({ over }) => ({ leave: () => over.abort(sentAway) }));
   }
 
   /** Ends those whose subscribers may no longer have what they get. */
@@ -257,6 +259,6 @@ function draining(): BackplaneError {
   return unavailable('the broker is shutting down: resume with the last cursor');
 }
 
-function unavailable(message: string): BackplaneError {
-  return new BackplaneError('unavailable', message, { retryAfterMs: RETRY_AFTER_MS });
+function unavailable(message: string, retryAfterMs = RETRY_AFTER_MS): BackplaneError {
+  return new BackplaneError('unavailable', message, { retryAfterMs });
 }

@@ -3,9 +3,19 @@
  * them all before anything else neither syncs nor delivers meanwhile, and holds all of it. So what is taken in is bounded,
  * by partition, as one whose log stands still must not hold up the others; and after its turn everything else is done
  * first. Whatever waits is not even decoded, and its stream is not read: agents gather it then.
+ *
+ * Turns do not follow each other at once, either: what comes within some milliseconds goes to the log together, and so to those
+ * who read it. Each message by itself would be a write to NATS or a sync, a read, and a write to each subscriber.
  */
 import { turnMs } from '../../flow/turns.js';
-import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, INTAKE_SHARE_MIN, PARTITIONS, TURN_MS } from '../../limits.js';
+import {
+  INTAKE_BYTES_MAX,
+  INTAKE_GATHER_MS,
+  INTAKE_MESSAGE_BYTES,
+  INTAKE_SHARE_MIN,
+  PARTITIONS,
+  TURN_MS,
+} from '../../limits.js';
 
 /** @param free to be called once what was taken in is in the log, or never will be */
 type Task = (free: () => void) => void;
@@ -43,6 +53,9 @@ export class Intake {
   /** When the turn began that is under way; undefined: nothing was taken in since the event loop came round. */
   #turnSinceMs: number | undefined;
   #turnMs = TURN_MS;
+  /** When the last turn began. */
+  #beganMs = Number.NEGATIVE_INFINITY;
+  #gathering: NodeJS.Timeout | undefined;
   #load = { messages: 0, bytes: 0, tookMs: 0 };
   #askedMs = performance.now();
   #utilization = performance.eventLoopUtilization();
@@ -55,10 +68,11 @@ export class Intake {
   take(partition: number, bytes: number, task: Task): void {
     const lane = this.#lanes[partition]!;
     const waiting = { bytes, task, sinceMs: performance.now() };
-    if (!hasWaiting(lane) && lane.bytes < INTAKE_BYTES_MAX && !this.#isOver) this.#run(lane, waiting);
+    if (!hasWaiting(lane) && lane.bytes < INTAKE_BYTES_MAX && this.#gatherMs <= 0 && !this.#isOver)
+      this.#run(lane, waiting);
     else {
       lane.waiting.push(waiting);
-      this.#begin();
+      this.#wake();
     }
   }
 
@@ -71,6 +85,22 @@ export class Intake {
     return { ...load, seconds: (this.#askedMs - sinceMs) / 1000, busy };
   }
 
+  /** How long what comes is to gather; nothing within a turn. */
+  get #gatherMs(): number {
+    return this.#turnSinceMs === undefined ? this.#beganMs + INTAKE_GATHER_MS - performance.now() : 0;
+  }
+
+  /** Sees to it that there is a turn for what waits. */
+  #wake(): void {
+    const gatherMs = this.#gatherMs;
+    if (gatherMs <= 0) this.#begin();
+    else
+      this.#gathering ??= setTimeout(() => {
+        this.#gathering = undefined;
+        this.#next();
+      }, gatherMs);
+  }
+
   get #isOver(): boolean {
     return performance.now() - this.#begin() >= this.#turnMs;
   }
@@ -79,6 +109,7 @@ export class Intake {
   #begin(): number {
     if (this.#turnSinceMs === undefined) {
       this.#turnSinceMs = performance.now();
+      this.#beganMs = this.#turnSinceMs;
       setImmediate(() => this.#next());
     }
     return this.#turnSinceMs;
@@ -87,7 +118,7 @@ export class Intake {
   /** Everything else has had its turn. */
   #next(): void {
     const nowMs = performance.now();
-    this.#turnMs = turnMs((nowMs - this.#turnSinceMs!) * INTAKE_SHARE_MIN);
+    this.#turnMs = turnMs((nowMs - (this.#turnSinceMs ?? nowMs)) * INTAKE_SHARE_MIN);
     this.#turnSinceMs = undefined;
     const lanes = this.#lanes.filter(isReady);
     if (lanes.length === 0) return;

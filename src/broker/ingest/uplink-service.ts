@@ -12,6 +12,7 @@ import {
 } from '../../limits.js';
 
 import { checkName } from '../../subscriptions/request/names.js';
+import { TOPICS } from '../../wire/event/event.js';
 import { decodeLiveMessage, SESSION_KEY } from '../../wire/grpc/rpc.js';
 import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import { controlRequestCodec, emptyCodec, positionToMessage } from '../../wire/messages.js';
@@ -23,7 +24,7 @@ import { partitionOf } from '../log/partition-log.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from '../nodes/node-registry.js';
 import { NodeSession, type UplinkCall } from '../nodes/node-session.js';
-import type { Leaving } from '../retirement.js';
+import { arrivalOf, type Leaving } from '../retirement.js';
 import type { Ingest } from './ingest.js';
 
 type UplinkAccess = Pick<AgentAccess, 'greet' | 'isSame' | 'whyOver'>;
@@ -81,8 +82,18 @@ export class UplinkService {
   retire(): readonly Leaving[] {
     const reason = 'the broker is retired: connect to another one';
     this.#refusal ??= reason;
-    return this.#sessionsLeaving(reason).map(({ leave, session: { record } }) => {
-      return { leave, hasArrived: () => record.isElsewhere };
+    // Each in its turn, so that it need not wait.
+    const cause = new BackplaneError('unavailable', reason, { retryAfterMs: 0 });
+    return this.#sessionsLeaving(reason, cause).map(({ leave, session: { record } }) => {
+      const coveredTo = () => this.#registry.coveredTo(record.name, Object.keys(TOPICS));
+      let hasArrived = () => false;
+      return {
+        leave: () => {
+          hasArrived = arrivalOf({ isElsewhere: () => record.isElsewhere, coveredTo });
+          leave();
+        },
+        hasArrived: () => hasArrived(),
+      };
     });
   }
 
@@ -96,8 +107,10 @@ export class UplinkService {
     this.#away = undefined;
   }
 
-  #sessionsLeaving(reason: string) {
-    return Array.from(this.#sessions.values(), ({ session }) => ({ session, leave: () => session.close(reason) }));
+  #sessionsLeaving(reason: string, cause?: BackplaneError) {
+    return Array.from(this.#sessions.values(), ({ session }) => {
+      return { session, leave: () => session.close(reason, cause) };
+    });
   }
 
   /** Ends sessions of agents that may no longer be connected. */

@@ -1,8 +1,10 @@
 /** Positions up to which the frames of a partition's nodes reach, by node and topic. */
 import { NODES_PER_PARTITION_MAX } from '../../limits.js';
 import type { Frame } from '../../wire/frame/frame.js';
-import type { Position } from '../../wire/position.js';
+import { comparePositions, type Position } from '../../wire/position.js';
 import { follows } from './chain.js';
+
+const NOTHING: ReadonlyMap<string, Position> = new Map();
 
 export class CoveredPositions {
   /** By node, then by topic. The node that was silent for longest is first, and is dropped over the bound. */
@@ -13,6 +15,11 @@ export class CoveredPositions {
     return this.#byNode.get(node)?.get(topic);
   }
 
+  /** By topic. */
+  of(node: string): ReadonlyMap<string, Position> {
+    return this.#byNode.get(node) ?? NOTHING;
+  }
+
   nodes(): Iterable<string> {
     return this.#byNode.keys();
   }
@@ -20,6 +27,14 @@ export class CoveredPositions {
   /** Takes the next frame of the log. */
   take(node: string, frame: Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo' | 'continues'>): void {
     if (follows(frame, this.to(node, frame.topic)) !== 'duplicate') this.set(node, frame.topic, frame.coveredTo);
+  }
+
+  /** The node's frames have reached at least so far. */
+  reached(node: string, byTopic: ReadonlyMap<string, Position>): void {
+    for (const [topic, to] of byTopic) {
+      const known = this.to(node, topic);
+      if (known === undefined || comparePositions(to, known) > 0) this.set(node, topic, to);
+    }
   }
 
   set(node: string, topic: string, to: Position): void {

@@ -150,8 +150,10 @@ export class FanOut {
   #concernedBy(entry: LogEntry, ends: TopicEnds): Iterable<Joined> {
     const { frame } = entry;
     if (tellsAll(frame) || !ends.continuedBy(entry)) return this.#byTopic.get(frame.topic) ?? [];
-    const ids = new Set(frame.matches.map(({ predicateId }) => predicateId));
-    for (const { predicateIds } of frame.shed) for (const id of predicateIds) ids.add(id);
+    const { matches, shed } = frame;
+    if (matches.length === 1 && shed.length === 0) return this.#byPredicate.get(matches[0]!.predicateId) ?? [];
+    const ids = new Set(matches.map(({ predicateId }) => predicateId));
+    for (const { predicateIds } of shed) for (const id of predicateIds) ids.add(id);
     const concerned = new Set<Joined>();
     for (const id of ids) for (const joined of this.#byPredicate.get(id) ?? []) concerned.add(joined);
     return concerned;

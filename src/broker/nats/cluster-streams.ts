@@ -108,11 +108,15 @@ export async function fitCluster(manager: JetStreamManager, cluster: string): Pr
 }
 
 /** What every broker asks at its start. A server that just started may know no stream yet, so it asks several times. */
-export async function fitClusterAtStart(manager: JetStreamManager, cluster: string): Promise<string> {
+export async function fitClusterAtStart(
+  manager: JetStreamManager,
+  cluster: string,
+  pauseMs = NATS_REQUEST_MS,
+): Promise<string> {
   for (let looks = 1; ; looks++) {
     const streams = await checkCluster(manager, cluster);
     if (looks === READER_LOOKS || streams.every(({ info }) => info !== undefined)) return fitStreams(cluster, streams);
-    await sleep(NATS_REQUEST_MS);
+    await sleep(pauseMs);
   }
 }
 

@@ -117,7 +117,7 @@ export class StreamPublisher {
 function sequenceIn(message: Msg, wanted: string): number {
   // Nobody takes the subject: there is no leader at the moment, or no stream.
   if (message.data.length === 0) throw new PublishRefused('no server answers for its stream');
-  const { stream, seq, error }: Acknowledgement = JSON.parse(Buffer.from(message.data).toString());
+  const { stream, seq, error }: Acknowledgement = JSON.parse(message.string());
   if (error !== undefined) throw new PublishRefused(error.description ?? 'refused', error.err_code);
   if (stream !== wanted || !Number.isSafeInteger(seq)) throw new Error(`${stream} took what is for ${wanted}`);
   return seq!;

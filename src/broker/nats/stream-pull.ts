@@ -5,10 +5,10 @@
  *
  * Messages are asked for; what was asked for and has not come is all that can be under way.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from 'nats';
-import { CONSUMER_TRIES, CURRENT_LAG_MAX, CURRENT_LOOK_MS, CURRENT_LOOKS, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
+import { CONSUMER_TRIES, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
+import { type ReceivedHeaders, receivedHeaders } from './header-text.js';
 import { createInbox, nuid } from './nats-library.js';
 import type { NatsLink } from './nats-link.js';
 import { NATS_NS_PER_MS } from './stream-form.js';
@@ -23,7 +23,7 @@ export interface StoredMessage {
   readonly data: Uint8Array;
   /** Size of the body, also where it is left out. */
   readonly bytes: number;
-  readonly headers: MsgHdrs | undefined;
+  readonly headers: ReceivedHeaders | undefined;
 }
 
 export interface PullOptions {
@@ -126,8 +126,8 @@ export class StreamPull {
     for (let tries = 1; ; tries++) {
       const { cluster } = await manager.consumers.add(stream, { ...config, name: this.#name });
       const server = cluster?.leader;
-      if (server === undefined || (await isCurrent(manager, stream, server))) return;
-      if (tries === CONSUMER_TRIES) throw new Error(`its consumer is on ${server}, which lacks what ${stream} has`);
+      if (server === undefined || (await leads(manager, stream, server))) return;
+      if (tries === CONSUMER_TRIES) throw new Error(`its consumer is on ${server}, which does not lead ${stream}`);
       manager.consumers.delete(stream, this.#name).catch(() => undefined);
       this.#name = nextName();
     }
@@ -171,18 +171,11 @@ function nextName(): string {
 }
 
 /**
- * Whether the server on which a consumer was made has what the stream has. After a power cut one may have another end of it
- * for minutes, which nobody else has any more, and would give that; NATS makes consumers there all the same.
+ * Whether a consumer was made where the stream is led. Elsewhere it might give what nobody else has: a server that comes
+ * back after a power cut with more than the others keeps its own messages at the same sequences, and counts as current.
  */
-async function isCurrent(manager: JetStreamManager, stream: string, server: string): Promise<boolean> {
-  for (let looks = 1; ; looks++) {
-    const cluster = (await streamInfo(manager, stream))?.cluster;
-    const replica = cluster?.replicas?.find(({ name }) => name === server);
-    if (cluster?.leader === server || replica?.current) return true;
-    if (looks === CURRENT_LOOKS || (replica?.lag ?? 0) > CURRENT_LAG_MAX) return false;
-    // Under load one that is well may be behind at this moment.
-    await sleep(CURRENT_LOOK_MS);
-  }
+async function leads(manager: JetStreamManager, stream: string, server: string): Promise<boolean> {
+  return (await streamInfo(manager, stream))?.cluster?.leader === server;
 }
 
 /** A consumer of one subject has it in another field than one of several. */
@@ -196,7 +189,9 @@ function filterOf(filters: readonly string[] | undefined): Partial<ConsumerConfi
  *
  *   $JS.ACK [ domain account ] stream consumer deliveries sequence place nanoseconds pending [ random ]
  */
-function readMessage({ subject, reply = '', data, headers }: Msg): { place: number; stored: StoredMessage } {
+function readMessage(message: Msg): { place: number; stored: StoredMessage } {
+  const { subject, reply = '', data } = message;
+  const headers = receivedHeaders(message);
   const tokens = reply.split('.');
   const at = tokens.length === 9 ? 5 : 7;
   const [sequence, place] = [Number(tokens[at]), Number(tokens[at + 1])];

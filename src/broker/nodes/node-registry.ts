@@ -82,17 +82,25 @@ export class NodeRegistry {
 
   readonly #book: Interest;
   readonly #store: LogStore;
-  readonly #state: SharedState;
-  readonly #mirror: StateMirror;
+  /** What this broker keeps of its nodes for its next start; undefined in a cluster, whose brokers keep it together. */
+  readonly #kept: { readonly place: string; readonly mirror: StateMirror } | undefined;
   readonly #onSaveFailure: (message: string) => void;
 
-  constructor(book: Interest, store: LogStore, state: SharedState, onSaveFailure: (message: string) => void) {
+  /** @param state which this broker alone writes; undefined in a cluster */
+  constructor(
+    book: Interest,
+    store: LogStore,
+    state: SharedState | undefined,
+    onSaveFailure: (message: string) => void,
+  ) {
     this.#book = book;
     this.#store = store;
-    this.#state = state;
-    this.#mirror = new StateMirror(state, ['generation', 'claim.', 'node.', 'holds.']);
+    this.#kept = state && {
+      place: state.place,
+      mirror: new StateMirror(state, ['generation', 'claim.', 'node.', 'holds.']),
+    };
     this.#onSaveFailure = onSaveFailure;
-    for (const saved of savedNodes(state)) {
+    for (const saved of state === undefined ? [] : savedNodes(state)) {
       const record = NodeRecord.restored(saved);
       record.keepHolds(saved.holds, book.forNode(saved.name));
       this.#records.set(saved.name, record);
@@ -344,6 +352,11 @@ export class NodeRegistry {
     if (this.#closed) return true;
     this.#savedMs = Date.now();
     const { made } = this.#drops;
+    if (this.#kept === undefined) {
+      this.#drops.saved = made;
+      return true;
+    }
+    const { place, mirror } = this.#kept;
     // Others keep what they know of the nodes that they have.
     const own = [...this.#records.values()].filter(({ name }) => !this.#elsewhere.has(name));
     const nodes = own.flatMap((record) => {
@@ -351,12 +364,12 @@ export class NodeRegistry {
       return nodeEntries(record.saved(), steps);
     });
     try {
-      await this.#mirror.write([...interestEntries(this.#book.saved()), ...nodes]);
+      await mirror.write([...interestEntries(this.#book.saved()), ...nodes]);
       this.#drops.saved = made;
       this.saveTrouble = undefined;
       return true;
     } catch (cause) {
-      const told = `cannot write ${this.#state.place}: ${systemErrorCode(cause) ?? cause}; check the disk`;
+      const told = `cannot write ${place}: ${systemErrorCode(cause) ?? cause}; check the disk`;
       if (told !== this.saveTrouble) this.#onSaveFailure(told);
       this.saveTrouble = told;
       this.#saveTimer ??= setTimeout(() => void this.save(), SAVE_RETRY_MS).unref();

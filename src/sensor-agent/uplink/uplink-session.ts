@@ -80,6 +80,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
   /** Why it ended. */
   failure = new BackplaneError('unavailable', 'the broker closed the connection');
   #end!: () => void;
+  #isOver = false;
   #live: ClientWritableStream<readonly Buffer[]>;
   #history: ClientWritableStream<HistoryMessage>;
   #sent: Sent[] = [];
@@ -108,7 +109,10 @@ export class UplinkSession implements FrameLink, HistoryReply {
     this.#control = control;
     this.#node = node;
     this.ended = new Promise((resolve) => {
-      this.#end = resolve;
+      this.#end = () => {
+        this.#isOver = true;
+        resolve();
+      };
     });
     const metadata = new Metadata();
     metadata.set(SESSION_KEY, id);
@@ -227,7 +231,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
   }
 
   #fail(error: ServiceError | null): void {
-    if (error) this.failure = refusal(error);
+    // What follows is of streams that this side cancels then.
+    if (error && !this.#isOver) this.failure = refusal(error);
     this.#end();
   }
 
@@ -302,7 +307,8 @@ export class UplinkSession implements FrameLink, HistoryReply {
 /** What the broker refused with. What the library says of a connection is left whole, for secureTrouble(). */
 function refusal(error: ServiceError): BackplaneError {
   const refused = clientError(error);
-  return refused.code === 'unavailable' ? new BackplaneError('unavailable', error.details || error.message) : refused;
+  if (refused.code !== 'unavailable') return refused;
+  return new BackplaneError('unavailable', error.details || error.message, refused.details);
 }
 
 function firstWelcome(control: Control, deadline: AbortSignal): Promise<Welcome__Output> {

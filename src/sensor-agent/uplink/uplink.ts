@@ -9,7 +9,7 @@ import { inTheClear, type SecurityFor } from '../../access/secure-channel.js';
 import { secureTrouble } from '../../access/secure-trouble.js';
 import type { CredentialFor } from '../../access/token-lookup.js';
 import { asBackplaneError } from '../../errors.js';
-import { BrokerRing } from '../../flow/reconnect.js';
+import { BrokerRing, isSentAway } from '../../flow/reconnect.js';
 import { within } from '../../flow/within.js';
 import { UPLINK_SILENCE_MS } from '../../limits.js';
 import { createUplinkClient, type UplinkClient } from '../../wire/grpc/rpc.js';
@@ -71,6 +71,7 @@ export class Uplink {
       if (signal.aborted) return;
       let isAway = true;
       let isSecure = false;
+      let sentAway = false;
       let client: UplinkClient | undefined;
       try {
         const { membership, securityFor = inTheClear } = this.#options;
@@ -84,13 +85,14 @@ export class Uplink {
         const error = asBackplaneError(cause);
         const { code, message } = secureTrouble(broker, error.message, isSecure) ?? error;
         isAway = code === 'unavailable';
+        sentAway = isSentAway(error);
         if (!signal.aborted && message !== this.failure) log.warn({ broker, code }, `uplink: ${message}`);
         this.failure = message;
       } finally {
         this.#session = undefined;
         client?.close();
       }
-      ring.failed(broker, isAway);
+      ring.failed(broker, isAway, sentAway);
     }
   }
 

@@ -5,6 +5,7 @@
  *
  *   events := (tag 0x2a | length varint | Event)*     field 5 of EventBatch
  */
+import { endianness } from 'node:os';
 import { BackplaneError, invalid } from '../../errors.js';
 import { EVENT_BYTES_MAX, FRAME_BYTES_MAX, FRAME_EVENTS_MAX, NAME_BYTES_MAX } from '../../limits.js';
 import { eventFault } from '../event/event-check.js';
@@ -65,9 +66,10 @@ export function checkColumns(what: string, columns: EventColumns): void {
     throw invalid(what, `columns must have equal lengths, got ${got}`);
   }
   checkRun(what, eventSizes, events);
+  const halves = new Uint32Array(timesNs.buffer, timesNs.byteOffset, 2 * count);
   for (let i = 0; i < count; i++) {
     if (lanes[i]! > 0xffff) throw invalid(what, `lane of event ${i} must be at most 65535, got ${lanes[i]}`);
-    if (i > 0 && !ascends(columns, i)) {
+    if (i > 0 && !ascends(halves, columns, i)) {
       throw invalid(what, `events must stand in position order, event ${i} does not`);
     }
   }
@@ -123,8 +125,14 @@ function prefixedLength(bytes: Buffer, offset: number): number {
   return -1;
 }
 
-function ascends({ timesNs, lanes, ties }: EventColumns, i: number): boolean {
-  if (timesNs[i] !== timesNs[i - 1]) return timesNs[i]! > timesNs[i - 1]!;
+const HIGH = endianness() === 'LE' ? 1 : 0;
+const LOW = 1 - HIGH;
+
+/** @param halves of the times: each read of the whole would make a BigInt */
+function ascends(halves: Uint32Array, { lanes, ties }: EventColumns, i: number): boolean {
+  const at = 2 * i;
+  if (halves[at + HIGH] !== halves[at - 2 + HIGH]) return halves[at + HIGH]! > halves[at - 2 + HIGH]!;
+  if (halves[at + LOW] !== halves[at - 2 + LOW]) return halves[at + LOW]! > halves[at - 2 + LOW]!;
   if (lanes[i] !== lanes[i - 1]) return lanes[i]! > lanes[i - 1]!;
   return ties[i]! > ties[i - 1]!;
 }
@@ -137,7 +145,13 @@ export function readPacked(reader: ProtoReader, into: number[], countMax: number
   }
   const inner = new ProtoReader(reader.chunk(), reader.what);
   inner.field = reader.field;
-  while (inner.offset < inner.bytes.length) pushBounded(reader, into, inner.varint32(), countMax);
+  const { bytes } = inner;
+  while (inner.offset < bytes.length) {
+    // Most are of one byte.
+    const byte = bytes[inner.offset]!;
+    if (byte < 0x80) inner.offset++;
+    pushBounded(reader, into, byte < 0x80 ? byte : inner.varint32(), countMax);
+  }
 }
 
 function pushBounded(reader: ProtoReader, into: number[], value: number, countMax: number): void {
@@ -151,9 +165,9 @@ export function readPackedFixed64(reader: ProtoReader, countMax: number): BigUin
   if (chunk.length % 8 !== 0 || chunk.length / 8 > countMax) {
     throw reader.fail(`field ${reader.field} must be at most ${countMax} times 8 bytes, got ${chunk.length} bytes`);
   }
-  const values = new BigUint64Array(chunk.length / 8);
-  for (let i = 0; i < values.length; i++) values[i] = chunk.readBigUInt64LE(i * 8);
-  return values;
+  const bytes = new Uint8Array(chunk);
+  if (HIGH === 0) Buffer.from(bytes.buffer).swap64();
+  return new BigUint64Array(bytes.buffer);
 }
 
 /** Bytes that the columns and events can take, for sizing a writer. */

@@ -136,6 +136,9 @@ type Draft = { -readonly [K in keyof Frame]: Frame[K] } & {
   ties: number[];
 };
 
+const NO_TIMES = new BigUint64Array(0);
+const NO_EVENTS = Buffer.alloc(0);
+
 function newDraft(): Draft {
   return {
     topic: '',
@@ -153,10 +156,10 @@ function newDraft(): Draft {
     losses: [],
     continues: false,
     namedFields: false,
-    timesNs: new BigUint64Array(0),
+    timesNs: NO_TIMES,
     lanes: [],
     ties: [],
-    events: Buffer.alloc(0),
+    events: NO_EVENTS,
   };
 }
 

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Intake } from '../../../src/broker/ingest/intake.js';
 import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, MiB } from '../../../src/limits.js';
+import { until } from '../../harness/until.js';
 
 const HALF = INTAKE_BYTES_MAX / 2 - INTAKE_MESSAGE_BYTES;
 
@@ -55,6 +56,32 @@ test('small messages count with what decoding them takes', () => {
     performance.now = before;
   }
   assert.ok(begun > 0 && begun * INTAKE_MESSAGE_BYTES <= INTAKE_BYTES_MAX + MiB, `${begun} at once`);
+});
+
+test('what comes soon after a turn has begun gathers, and begins together in its order', async () => {
+  const intake = new Intake();
+  const begun: string[] = [];
+  const take = (name: string, partition: number) =>
+    intake.take(partition, 10, (free) => {
+      begun.push(name);
+      free();
+    });
+  const before = performance.now;
+  // No time passes, however slow the machine.
+  performance.now = () => 0;
+  try {
+    take('first', 0);
+    assert.deepEqual(begun, ['first']);
+    await turn();
+    await turn();
+    take('second', 0);
+    take('third', 0);
+    assert.deepEqual(begun, ['first']);
+  } finally {
+    performance.now = before;
+  }
+  await until('they have begun', () => begun.length === 3);
+  assert.deepEqual(begun, ['first', 'second', 'third']);
 });
 
 test('after its turn all else has one, and the partitions go on in turns', async () => {

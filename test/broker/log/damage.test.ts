@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileS
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { partitionOf } from '../../../src/broker/log/partition-log.js';
+import { MARKER, RECORD_HEADER_BYTES } from '../../../src/storage/segment-log/format.js';
 import { Harness, range } from '../../harness/broker/harness.js';
 import type { TestRecorder } from '../../harness/broker/test-agent.js';
 import { until } from '../../harness/until.js';
@@ -136,6 +137,68 @@ async function resumedOverDamage(evictedTo: number): Promise<{ subscriber: Retur
   again.publish();
   return { subscriber };
 }
+
+/**
+ * Two subscribers that have seen pids 0 to 9, each in a frame of its own, and pids 0 to 4, come again when some of the log's
+ * records cannot be read any more, and pid 10 is recorded.
+ * @param damage gets the log's file and where its records begin: the last ten of them are the frames
+ */
+async function resumedBehindDamage(damage: (path: string, records: readonly number[]) => void) {
+  const agent = await harness.agent('a');
+  const first = harness.subscribe(FOLLOW);
+  await first.isAccepted();
+  for (const pid of range(0, 10)) {
+    agent.recorder.record('process.exec', pid);
+    agent.publish();
+    await first.has(pid + 1);
+  }
+  await harness.interestIsSaved();
+  await harness.broker.abort();
+  const partition = brokerFile('log', `partition-${partitionOf('a')}`);
+  const path = join(partition, readdirSync(partition).find((name) => name.endsWith('.log'))!);
+  const bytes = readFileSync(path);
+  const records: number[] = [];
+  for (let at = bytes.indexOf(MARKER); at >= 0; at = bytes.indexOf(MARKER, at + 1)) records.push(at);
+  damage(path, records);
+  await harness.startBroker();
+  const again = await harness.agent('a', agent.recorder);
+  const half = first.cursors.find(({ count }) => count === 5)!;
+  const [whole, later] = [first.cursor, half.cursor].map((cursor) => harness.subscribe({ ...FOLLOW, cursor }));
+  await Promise.all([whole!.isAccepted(), later!.isAccepted()]);
+  again.recorder.record('process.exec', 10);
+  again.publish();
+  await Promise.all([whole!.has(1), later!.has(6)]);
+  again.recorder.record('process.exec', 11);
+  again.publish();
+  await Promise.all([whole!.has(2), later!.has(7)]);
+  assert.deepEqual(whole!.pids, [10, 11]);
+  assert.deepEqual(later!.pids, range(5, 12));
+  return { whole: whole!, later: later! };
+}
+
+/** Noise in place of what the record holds. */
+const noise = (path: string, records: readonly number[], at: number) => {
+  const bytes = readFileSync(path);
+  bytes.fill(0x5a, records.at(at)! + RECORD_HEADER_BYTES, records[records.length + at + 1] ?? bytes.length);
+  writeFileSync(path, bytes);
+};
+
+test('where the last frame of the log cannot be read, who has had it gets no event twice, and others miss none', async () => {
+  const { whole, later } = await resumedBehindDamage((path, records) => noise(path, records, -1));
+  assert.deepEqual(whole.gaps, []);
+  assertBounded(later.gaps);
+});
+
+test('where the last frames of the log are cut off, who has had them gets no event twice, and others miss none', async () => {
+  const { whole, later } = await resumedBehindDamage((path, records) => truncateSync(path, records.at(-3)));
+  assert.deepEqual(whole.gaps, []);
+  assertBounded(later.gaps);
+});
+
+test('whose last frame cannot be read any more gets no event twice where other frames follow it in the log', async () => {
+  const { whole, later } = await resumedBehindDamage((path, records) => noise(path, records, -6));
+  assert.deepEqual([whole.gaps, later.gaps], [[], []]);
+});
 
 function assertBounded([gap, ...others]: ReturnType<Harness['subscribe']>['gaps']): void {
   assert.deepEqual(others, []);

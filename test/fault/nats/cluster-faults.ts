@@ -10,6 +10,8 @@ import { CLUSTER, type NatsCluster, type NatsMachine, SLOW_MS, STREAMS } from '.
 import { until } from '../../harness/until.js';
 import * as party from '../party-faults.js';
 import { type FaultContext, taking } from '../party-faults.js';
+import { bootNs } from '../run.js';
+import { ready, rejoin } from './readiness.js';
 
 type Context = FaultContext<NatsCluster>;
 type Fault = party.Fault<NatsCluster>;
@@ -45,7 +47,6 @@ export const SLOW_OF_CLUSTER: readonly ClusterFaultName[] = ['nats-power-cut', '
 const MOVE_MS = 1_000;
 const AHEAD_MS = 20_000;
 const THIRD_LATER_MS = 10_000;
-const ASKS_MS = 3_000;
 /** NATS's own: what it acknowledged within it a power cut may take, and what nobody can send again is gone. */
 const SYNC_INTERVAL_MS = 120_000;
 
@@ -61,9 +62,9 @@ async function takingMachine(context: Context, act: (machine: NatsMachine, role:
   );
 }
 
-/** All of them; none where one is in trouble. */
+/** All of them; none where one is in trouble, or has not got back since a power cut: two of them would be all there are. */
 async function takingAll({ cluster, note }: Context, act: () => Promise<void>): Promise<void> {
-  if (cluster.machines.some(({ busy }) => busy)) return note('  another server is in trouble');
+  if (cluster.machines.some(({ busy, rejoining }) => busy || rejoining)) return note('  another server is in trouble');
   for (const machine of cluster.machines) machine.busy = true;
   try {
     await act();
@@ -79,35 +80,38 @@ function someStream({ cluster, random }: Context): string {
 }
 
 const natsKill: Fault = (context) =>
-  takingMachine(context, async ({ server, name }, role) => {
+  takingMachine(context, async (machine, role) => {
+    const { server, name } = machine;
     const downMs = context.random.between(0, 6_000);
     context.note(`kill -9 ${name}, ${role}, down ${downMs} ms`);
     await server.kill();
     await sleep(downMs);
     server.start();
-    await server.ready();
+    await ready(context, [machine]);
   });
 
 const natsFreeze: Fault = (context) =>
-  takingMachine(context, async ({ server, name }, role) => {
+  takingMachine(context, async (machine, role) => {
+    const { server, name } = machine;
     const ms = context.random.between(300, 12_000);
     context.note(`SIGSTOP ${name}, ${role}, ${ms} ms`);
     server.pause();
     await sleep(ms);
     server.resume();
-    await server.ready();
+    await ready(context, [machine]);
   });
 
 /** Brokers still reach it: a leader that is none any more. */
 const natsPartition: Fault = (context) =>
-  takingMachine(context, async ({ server, name, namespace }, role) => {
-    const others = context.cluster.machines.filter((machine) => machine.name !== name);
+  takingMachine(context, async (machine, role) => {
+    const { name, namespace } = machine;
+    const others = context.cluster.machines.filter((other) => other !== machine);
     const ms = context.random.between(2_000, 12_000);
     context.note(`${name}, ${role}, is cut off from the other servers for ${ms} ms`);
     for (const other of others) namespace.parted(other.namespace);
     await sleep(ms);
     for (const other of others) namespace.joined(other.namespace);
-    await server.ready();
+    await ready(context, [machine]);
   });
 
 const natsDiskFull: Fault = (context) =>
@@ -116,7 +120,7 @@ const natsDiskFull: Fault = (context) =>
     context.note(`the disk of ${machine.name}, ${role}, is full for ${ms} ms`);
     machine.disk.fill();
     await sleep(ms);
-    await withRoomAgain([machine]);
+    await withRoomAgain(context, [machine]);
   });
 
 const natsDisksFull: Fault = (context) =>
@@ -128,17 +132,17 @@ const natsDisksFull: Fault = (context) =>
     note(`all disks but that of ${spared.name} are full for ${ms} ms`);
     for (const { disk } of full) disk.fill();
     await sleep(ms);
-    await withRoomAgain(full);
+    await withRoomAgain(context, full);
   });
 
 /** A server whose disk was full takes nothing until it is started again. */
-async function withRoomAgain(machines: readonly NatsMachine[]): Promise<void> {
+async function withRoomAgain(context: Context, machines: readonly NatsMachine[]): Promise<void> {
   for (const { disk, server } of machines) {
     disk.free();
     await server.kill();
     server.start();
   }
-  await Promise.all(machines.map(({ server }) => server.ready()));
+  await ready(context, machines);
 }
 
 /** In what one server keeps of a stream, while it does not run. */
@@ -147,7 +151,8 @@ const natsBitFlip: Fault = (context) => {
   const stream = random.between(0, 1) === 0 ? someStream(context) : random.pick(STREAMS);
   // What is lost of frames must be stated; commits are given again.
   lossy.log = true;
-  return takingMachine(context, async ({ server, name, disk }, role) => {
+  return takingMachine(context, async (machine, role) => {
+    const { server, name, disk } = machine;
     await server.kill();
     const dir = join(disk.dir, 'jetstream/$G/streams', stream, 'msgs');
     const blocks = readdirSync(dir).filter((file) => file.endsWith('.blk') && statSync(join(dir, file)).size > 0);
@@ -157,7 +162,7 @@ const natsBitFlip: Fault = (context) => {
     }
     if (stream === keptStream(CLUSTER).stream) cluster.cuts.push({ fromMs: 0, toMs: Date.now() });
     server.start();
-    await server.ready();
+    await ready(context, [machine]);
   });
 };
 
@@ -181,7 +186,7 @@ function flipBit(file: string, { random }: Context): number {
  */
 const natsPowerCut: Fault = (context) =>
   takingAll(context, async () => {
-    const { cluster, random, note, failures } = context;
+    const { cluster, random, note, failures, lossy } = context;
     const { machines } = cluster;
     const spared = random.pick(machines);
     const back = machines.filter((machine) => machine !== spared);
@@ -189,14 +194,19 @@ const natsPowerCut: Fault = (context) =>
     const copyOf = ({ name }: NatsMachine) => join(cluster.dir, `copy-${name}`);
     const storeOf = ({ disk }: NatsMachine) => join(disk.dir, 'jetstream');
     for (const { server } of machines) server.pause();
+    const fromNs = bootNs();
     for (const machine of back) cpSync(storeOf(machine), copyOf(machine), { recursive: true });
     for (const { server } of machines) server.resume();
     await sleep(AHEAD_MS);
     const had = await until('the last sequence', () => cluster.lastSequence(stream));
     const nobodyKnows = brokersThatMayNotKnow(cluster);
-    for (const subscriber of cluster.subscribers) subscriber.mayBeginAnew = nobodyKnows;
+    for (const subscriber of cluster.subscribers) {
+      // What is owed later is said by frames that are lost: no broker can read that any more.
+      subscriber.mayBeginAnew = subscriber.asks.refill ? () => true : nobodyKnows;
+    }
     for (const { server } of machines) await server.kill();
     const toMs = Date.now();
+    lossy.ends.push({ fromNs, toNs: bootNs() });
     cluster.cuts.push({ fromMs: toMs - SYNC_INTERVAL_MS, toMs });
     for (const machine of back) {
       rmSync(storeOf(machine), { recursive: true });
@@ -209,32 +219,9 @@ const natsPowerCut: Fault = (context) =>
     if (has >= had) failures.push(`the power cut took nothing of ${stream}: ${has} of ${had}`);
     await sleep(THIRD_LATER_MS);
     spared.server.start();
-    await current(cluster);
+    cluster.rejoins.push(rejoin(context, spared));
+    await ready(context, machines);
   });
-
-/** Replicas of a stream to which nothing is appended catch up with the next message: the audit has who subscribes. */
-async function current(cluster: NatsCluster): Promise<void> {
-  let isReady = false;
-  const ready = Promise.all(cluster.machines.map(({ server }) => server.ready())).finally(() => {
-    isReady = true;
-  });
-  const client = cluster.client();
-  try {
-    while (!isReady) {
-      const nothing = client.subscribe(
-        { topics: ['process'], nodes: ['nobody'], follow: true },
-        AbortSignal.timeout(ASKS_MS),
-      );
-      const asked = (async () => {
-        for await (const _ of nothing);
-      })();
-      await Promise.race([ready, asked]).catch(() => sleep(ASKS_MS));
-    }
-  } finally {
-    client.close();
-  }
-  await ready;
-}
 
 /** Whether a broker was started since, or was in trouble and may not have read all: it does not know what was lost. */
 function brokersThatMayNotKnow({ brokers }: NatsCluster): () => boolean {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { MAIN } from '../bus/bus.js';
 import { settled } from '../until.js';
+import { keepOutput } from './kept-output.js';
 import type { Namespace } from './namespace.js';
 import type { Disk } from './power-cut.js';
 import type { Relay } from './relay.js';
@@ -79,8 +80,10 @@ export class Party {
       env: { PATH: process.env.PATH, NO_COLOR: '1', BACKPLANE_LOG_LEVEL: 'warn', ...this.#env, ...this.disk?.env },
     });
     this.child = child;
+    keepOutput(`${this.name}.log`, `start ${this.starts}, ${new Date().toISOString()}\n`);
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr = (this.stderr + text).slice(-STDERR_CHARACTERS_KEPT);
+      keepOutput(`${this.name}.log`, text);
     });
     this.listen(child);
     this.exited = once(child, 'close').then(([code, signal]) => {

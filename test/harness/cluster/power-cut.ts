@@ -14,10 +14,8 @@ import {
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Random } from '../../fault/schedule.js';
-import { type Meaning, PowerState } from './power-journal.js';
+import { type Meaning, PowerState, SECTOR_BYTES } from './power-journal.js';
 
-/** The smallest unit that a disk writes at once. */
-const SECTOR_BYTES = 512;
 const PRELOAD = fileURLToPath(new URL('./power-preload.js', import.meta.url));
 
 export class Disk {

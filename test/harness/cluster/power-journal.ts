@@ -6,15 +6,16 @@
  * fsync or fdatasync was called. Of what was written behind that, all may be
  * there, or nothing, or a part that ends at any byte, and the rest is cut off;
  * or, from there or from a later sector on, all reads as zeros.
- * What was truncated since is cut, or there as before. What a name means
+ * What was truncated since is cut, or there as before; sectors that are overwritten
+ * count as truncated and written anew. What a name means
  * (files and directories that were made, renamed, replaced, unlinked) is
  * durable with the next completed fsync of its directory; until then it is, for
  * each name by itself, any of what it has meant since the last one. This is all
  * that POSIX promises; ext4 and xfs promise more about the order of names.
  *
  * Not modelled: later writes that survive while earlier ones of the same file
- * do not, the blocks of other files in place of zeros, overwriting in place
- * (nobody does it: it throws), disks that lie about what they have flushed.
+ * do not, the blocks of other files in place of zeros, overwriting of parts of
+ * sectors (nobody does it: it throws), disks that lie about what they have flushed.
  * Files over KEPT_BYTES_MAX that were unlinked do not come back.
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -109,6 +110,9 @@ export class PowerState {
     }
   }
 }
+
+/** The smallest unit that a disk writes at once. */
+export const SECTOR_BYTES = 512;
 
 /** File name of the journal in its directory. */
 export const JOURNAL = 'journal';

@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join, resolve } from 'node:path';
 import { isMainThread } from 'node:worker_threads';
-import { JOURNAL, type Line, type Meaning, PowerState } from './power-journal.js';
+import { JOURNAL, type Line, type Meaning, PowerState, SECTOR_BYTES } from './power-journal.js';
 
 const KEPT_BYTES_MAX = 1 << 20;
 
@@ -85,13 +85,17 @@ function noteCut(path: string, at: number): void {
   note({ do: 'cut', path, at, base64: real.readFileSync(path).subarray(at).toString('base64') });
 }
 
-/** Before bytes are written at a place; null: where the descriptor stands. */
-function checkWrite(fd: number, position: unknown): void {
+/** Before bytes are written at a place; null: where the descriptor stands. Of what is durable only whole sectors may be. */
+function noteWrite(fd: number, buffers: readonly NodeJS.ArrayBufferView[], position: unknown): void {
   const path = open.get(fd);
   if (path === undefined) return;
   const durable = state.durable(path);
   const below = typeof position === 'number' ? position < durable : durable > 0;
-  if (below) throw notModelled(`overwriting ${path} at ${position}`);
+  if (!below) return;
+  const bytes = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const isSectors = typeof position === 'number' && position % SECTOR_BYTES === 0 && bytes % SECTOR_BYTES === 0;
+  if (!isSectors) throw notModelled(`overwriting ${path} at ${position}`);
+  noteCut(path, position);
 }
 
 /** Returns what is to be noted when the sync that begins now has ended. */
@@ -124,7 +128,7 @@ function patch(): void {
     real.closeSync(fd);
   };
   fs.writevSync = (fd, buffers, position) => {
-    checkWrite(fd, position);
+    noteWrite(fd, buffers, position);
     return real.writevSync(fd, buffers, position);
   };
   fs.ftruncateSync = (fd, bytes) => {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Ledger } from '../oracle/ledger.js';
 import { Received } from '../oracle/received.js';
 import { Times } from '../oracle/throttled.js';
+import { keepOutput } from './kept-output.js';
 import { type Exit, Party } from './party.js';
 import type { Relay } from './relay.js';
 
@@ -165,6 +166,7 @@ export class Subscriber extends Party {
   }
 
   #take(text: string): void {
+    keepOutput(`${this.name}.jsonl`, `${text}\n`);
     let line: Line;
     try {
       line = JSON.parse(text) as Line;
@@ -192,7 +194,9 @@ export class Subscriber extends Party {
     const { node, from, to, events, eventsUnknown: unknown, reason, message = '' } = gap;
     if (reason === this.asks.misses && from && to) {
       this.ledger.tell({ node, reason, from: place(from), to: place(to), events: Number(events), unknown });
-    } else
+    } else if (this.asks.refill && this.mayBeginAnew() && /log lost which events they were/.test(message))
+      this.received.givenUp(node, message);
+    else
       this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason, message });
   }
 

@@ -5,6 +5,7 @@ import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } fro
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { keepOutput } from '../cluster/kept-output.js';
 import { until } from '../until.js';
 
 const WORKER = fileURLToPath(new URL('./worker.js', import.meta.url));
@@ -77,6 +78,7 @@ export class MemberProcess {
     const child = spawn(command!, [...before, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.stderr = (this.stderr + text).slice(-4096);
+      keepOutput(`member-${this.name}.log`, text);
     });
     child.once('close', (code, signal) => {
       if (!this.#ending)

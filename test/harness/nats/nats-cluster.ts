@@ -14,6 +14,7 @@ import { partitionForms } from '../../../src/broker/log/jetstream/streams.js';
 import { Client } from '../../../src/client/client.js';
 import { run } from '../bus/command.js';
 import { credentialIn, tokenFile } from '../bus/token.js';
+import { keepFile } from '../cluster/kept-output.js';
 import { Bridge, Namespace } from '../cluster/namespace.js';
 import { BrokerParty, type Exit } from '../cluster/party.js';
 import type { Relay } from '../cluster/relay.js';
@@ -55,6 +56,8 @@ export interface NatsMachine {
   readonly disk: SmallDisk;
   /** As a party's: a fault has it. */
   busy: boolean;
+  /** It is back after a power cut, but not in the groups of all streams: the two others are all that NATS has. */
+  rejoining: boolean;
 }
 
 /** Whoever runs it starts it again where it ended because no nats-server answered, as a unit of systemd does. */
@@ -121,6 +124,8 @@ export class NatsCluster extends System {
   readonly members: ClusterMember[] = [];
   /** What power cuts took back of what nobody can send again. */
   readonly cuts: TakenBack[] = [];
+  /** Of servers, since power cuts; they end with the servers. */
+  readonly rejoins: Promise<void>[] = [];
   readonly #bridge = Bridge.create();
   readonly #namespaces: Namespace[] = [];
 
@@ -176,6 +181,47 @@ export class NatsCluster extends System {
     return leader && (await streamOf(leader.server, stream))?.state.last_seq;
   }
 
+  /** What each server says of a stream, for whoever wonders why it is not served. */
+  async told(stream: string): Promise<string> {
+    const each = this.machines.map(async ({ server }) => {
+      const found = await streamOf(server, stream);
+      if (found === undefined) return `${server.name} says nothing of it`;
+      const { first_seq: first, last_seq: last, bytes } = found.state;
+      const { leader = 'nobody', replicas = [] } = found.cluster ?? {};
+      const others = replicas.map(({ name, current, lag = 0 }) => `, ${name} ${current ? 'current' : `lacks ${lag}`}`);
+      return `${server.name} has ${first} to ${last} in ${bytes} bytes, led by ${leader}${others.join('')}`;
+    });
+    return (await Promise.all(each)).join('; ');
+  }
+
+  /** Streams whose leaders say that the server has all that they have, or is the leader. */
+  async currentOn(name: string): Promise<Set<string>> {
+    const current = new Set<string>();
+    for (const { server } of this.machines) {
+      for (const { name: stream, cluster } of await streamsOf(server)) {
+        if (cluster?.leader !== server.name) continue;
+        const replica = cluster.replicas?.find((replica) => replica.name === name);
+        if (server.name === name || (replica?.current === true && !replica.lag)) current.add(stream);
+      }
+    }
+    return current;
+  }
+
+  /** Streams of which the server has as much as the others, and something else. */
+  async differing({ server: own }: NatsMachine): Promise<string[]> {
+    const [mine = [], ...others] = await Promise.all([
+      streamsOf(own),
+      ...this.machines.filter(({ server }) => server !== own).map(({ server }) => streamsOf(server)),
+    ]);
+    const place = ({ state }: StreamTold) => `${state.first_seq} ${state.last_seq}`;
+    return mine
+      .filter((stream) => {
+        const theirs = others.flat().filter((other) => other.name === stream.name && place(other) === place(stream));
+        return theirs.length > 0 && theirs.every(({ state }) => state.bytes !== stream.state.bytes);
+      })
+      .map(({ name }) => name);
+  }
+
   /** Behind the brokers' backs. */
   async deleteStream(stream: string): Promise<void> {
     const connection = await connect({ servers: this.urls.split(',') });
@@ -190,6 +236,8 @@ export class NatsCluster extends System {
     await Promise.all(this.members.map(({ process }) => process.end('SIGKILL')));
     for (const { relay } of this.members) relay.close();
     await Promise.all(this.machines.map(({ server }) => server.kill()));
+    for (const { name, disk } of this.machines) keepFile(`${name}.log`, join(disk.dir, 'output'));
+    for (const { process } of this.members) keepFile(`member-${process.name}`, process.file);
     await super.destroy();
   }
 
@@ -219,7 +267,7 @@ export class NatsCluster extends System {
     });
     const { servers } = await NatsServers.start({ count: SERVERS, version, places, storeBytesMax: STORE_BYTES_MAX });
     for (const [at, server] of servers.entries())
-      this.machines.push({ name: server.name, server, ...grounds[at]!, busy: false });
+      this.machines.push({ name: server.name, server, ...grounds[at]!, busy: false, rejoining: false });
     const made = await run(
       ['cluster', 'init', '--nats', this.urls, '--cluster', CLUSTER, '--log-bytes-max', LOG_BYTES_MAX].concat(
         '--replicas',
@@ -254,14 +302,21 @@ export class NatsCluster extends System {
 /** As the server's monitoring tells it. */
 interface StreamTold {
   readonly name: string;
-  readonly cluster?: { readonly leader?: string };
-  readonly state: { readonly last_seq: number };
+  readonly cluster?: {
+    readonly leader?: string;
+    readonly replicas?: readonly { readonly name: string; readonly current: boolean; readonly lag?: number }[];
+  };
+  readonly state: { readonly first_seq: number; readonly last_seq: number; readonly bytes: number };
 }
 
 /** What a server that answers knows of a stream. */
-async function streamOf({ monitorUrl }: NatsServer, stream: string): Promise<StreamTold | undefined> {
+async function streamOf(server: NatsServer, stream: string): Promise<StreamTold | undefined> {
+  return (await streamsOf(server)).find(({ name }) => name === stream);
+}
+
+async function streamsOf({ monitorUrl }: NatsServer): Promise<readonly StreamTold[]> {
   const told = await fetch(`${monitorUrl}/jsz?accounts=true&streams=true`, { signal: AbortSignal.timeout(ANSWER_MS) })
     .then((answer) => answer.json() as Promise<{ account_details?: { stream_detail?: StreamTold[] }[] }>)
     .catch(() => undefined);
-  return told?.account_details?.flatMap(({ stream_detail: all = [] }) => all).find(({ name }) => name === stream);
+  return told?.account_details?.flatMap(({ stream_detail: all = [] }) => all) ?? [];
 }

@@ -85,21 +85,35 @@ export class NatsServer {
     });
   }
 
-  /** Resolves when it serves JetStream. In a cluster that takes two of three. */
-  async ready(): Promise<void> {
+  /**
+   * Resolves when it serves JetStream: all streams, or what is asked of a server. In a cluster that takes two of three.
+   * @param waits told at each look why it does not serve yet
+   */
+  async ready(what: 'all' | 'server' = 'all', waits: (why: string) => void = () => undefined): Promise<void> {
+    let why = '';
     const isReady = async () => {
       if (this.#child === undefined) throw new Error(`${this.name} has ended: ${this.output.slice(-2000)}`);
-      return (await this.healthy()) === true;
+      why = await this.unhealthy(what);
+      if (why !== '') waits(why);
+      return why === '';
     };
-    await until(`${this.name} serves JetStream`, isReady, () => this.output.length);
+    // A server that is asked says each time what is wrong with it, and warns of what it tries in vain.
+    const done = () => this.output.split('\n').filter((line) => !line.includes('[WRN]')).length;
+    await until(`${this.name} serves JetStream`, isReady, () => `${done()} lines, not counting warnings`);
   }
 
-  async healthy(): Promise<boolean> {
+  /** Why it does not serve that, as it says; empty: it does. */
+  async unhealthy(what: 'all' | 'server' = 'all'): Promise<string> {
     const signal = AbortSignal.timeout(2_000);
-    return fetch(`${this.monitorUrl}/healthz`, { signal }).then(
-      ({ ok }) => ok,
-      () => false,
-    );
+    try {
+      const answer = await fetch(`${this.monitorUrl}/healthz${what === 'all' ? '' : '?js-server-only=true'}`, {
+        signal,
+      });
+      const said = await answer.text();
+      return answer.ok ? '' : said;
+    } catch {
+      return 'it does not answer';
+    }
   }
 
   /** Like kill -9. */

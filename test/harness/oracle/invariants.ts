@@ -36,7 +36,7 @@ export function violations(
         if (!subscriber.wants(node) || subscriber.asks.throttleMs) continue;
         found.push(...incomplete(subscriber, recorded, node, agent.periodNs, untilNs));
         if (lossy.log || lossy.nodes.has(node)) continue;
-        found.push(...unaccounted(subscriber, recorded, node, agent.periodNs));
+        found.push(...unaccounted(subscriber, recorded, node, agent.periodNs, lossy.ends));
       }
     }
   }
@@ -74,7 +74,7 @@ function incomplete(
   const { name, received, ledger, asks } = subscriber;
   const had = received.nodes.get(node);
   if (had === undefined) return [`${name} received nothing of ${node}`];
-  const told = asks.refill ? received.gaps : [...received.gaps, ...ledger.told.map(statedGap)];
+  const told = [...received.gaps, ...received.notRefilled, ...(asks.refill ? [] : ledger.told.map(statedGap))];
   const gaps = told.filter((gap) => gap.node === '' || gap.node === node);
   const missing: string[] = [];
   let count = 0;

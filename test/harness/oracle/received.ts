@@ -66,6 +66,8 @@ interface NodeReceived {
 export class Received {
   readonly nodes = new Map<string, NodeReceived>();
   readonly gaps: StatedGap[] = [];
+  /** What stays shed although refills were asked for, as the log lost what says which events they were. */
+  readonly notRefilled: StatedGap[] = [];
   /** Events out of order, twice, or with content that does not fit their position. */
   readonly faults: string[] = [];
   events = 0;
@@ -81,6 +83,12 @@ export class Received {
     }
     if (!refill && events[0]) this.#close(name, Number(events[0].position.timeNs));
     for (const event of events) this.#event(name, node, event, refill ? 'refill' : 'live');
+  }
+
+  /** What was owed of the node is not: from behind what was refilled last up to what it has now. */
+  givenUp(node: string, reason: string): void {
+    const { last, lastNs } = this.nodes.get(node) ?? { last: undefined, lastNs: 0 };
+    this.notRefilled.push({ node, fromNs: last?.refill?.[1], toNs: lastNs, reason });
   }
 
   gap(gap: StatedGap): void {

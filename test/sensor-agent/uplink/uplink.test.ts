@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { Client } from '../../../src/client/client.js';
 import { BackplaneError } from '../../../src/errors.js';
+import { isSentAway } from '../../../src/flow/reconnect.js';
 import { UPLINK_QUEUE_BYTES_MAX, UPLINK_QUEUE_MESSAGES_MAX } from '../../../src/limits.js';
 import { wallNowNs } from '../../../src/nanoseconds.js';
 import { Uplink } from '../../../src/sensor-agent/uplink/uplink.js';
@@ -98,14 +99,15 @@ test('an agent goes on at another broker when its own retires, is killed, or ref
   assert.equal(connected, 3);
 });
 
-test('what a broker refuses an agent with reaches its log, with its code', async (t) => {
+test('what a broker refuses an agent with reaches its log, with its code; that it sends it away the uplink learns', async (t) => {
   const harness = new Harness();
   await harness.startBroker();
   t.after(() => harness.destroy());
   const client = createUplinkClient(harness.broker.grpcAddress, undefined);
   t.after(() => client.close());
   const never = new AbortController().signal;
-  const open = (node: string) => UplinkSession.open(client, { node, recorderId: 'r', epoch: 1 }, NODE, never);
+  const open = (node: string, its = NODE) =>
+    UplinkSession.open(client, { node, recorderId: 'r', epoch: 1 }, its, never);
   await assert.rejects(open('not a name'), { code: 'invalid_argument', message: /^hello\.node: .*"not a name"/ });
   const lines: Record<string, unknown>[] = [];
   const uplink = new Uplink({
@@ -120,6 +122,17 @@ test('what a broker refuses an agent with reaches its log, with its code', async
   const line = await until('its line', () => lines[0]);
   assert.deepEqual([line.code, line.broker], ['invalid_argument', harness.broker.grpcAddress]);
   assert.match(String(line.msg), /^uplink: hello\.node: .*"not a name"/);
+  const session = await open('a', {
+    ...NODE,
+    connected: async () => undefined,
+    disconnected: () => undefined,
+    interest: () => ({ position: { ...ORIGIN, epoch: 1 }, errors: [] }),
+  });
+  const operator = new Client([harness.broker.grpcAddress]);
+  t.after(() => operator.close());
+  await operator.retire(true);
+  await settled('its end', session.ended);
+  assert.ok(isSentAway(session.failure), session.failure.message);
 });
 
 test('a session that cannot be agreed on is closed, while the channel is still open', async (t) => {

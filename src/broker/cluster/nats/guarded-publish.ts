@@ -6,9 +6,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StoredMsg } from '@nats-io/jetstream';
-import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { STATE_RETRY_MS } from '../../../limits.js';
+import type { ReceivedHeaders } from '../../nats/header-text.js';
 import { headers, nuid } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { failureOf } from '../../nats/publish-error.js';
@@ -22,8 +22,10 @@ const MESSAGE_ID = 'Backplane-Id';
  */
 const BEFORE = 'Backplane-Before';
 const BEFORE_MAX = 8;
-/** NATS's own header for a deletion in a KV. */
+/** NATS's own: for a deletion in a KV; and it is stored only behind this message of its subject, in this stream. */
 const OPERATION = 'KV-Operation';
+const EXPECTED_LAST = 'Nats-Expected-Last-Subject-Sequence';
+const EXPECTED_STREAM = 'Nats-Expected-Stream';
 
 export type Outcome =
   | Stored
@@ -49,7 +51,7 @@ export interface LastMessage extends MessageHead {
 }
 
 /** What a broker said of a message besides its content. */
-export function readHead(headers: MsgHdrs | undefined): MessageHead {
+export function readHead(headers: ReceivedHeaders | undefined): MessageHead {
   const id = headers?.get(MESSAGE_ID) ?? '';
   const before = (headers?.get(BEFORE) ?? '').split(' ', BEFORE_MAX);
   return { ids: [id, ...before].filter((each) => each !== ''), deleted: headers?.has(OPERATION) ?? false };
@@ -58,7 +60,7 @@ export function readHead(headers: MsgHdrs | undefined): MessageHead {
 export interface Guarded {
   readonly stream: string;
   readonly subject: string;
-  readonly payload: string | Uint8Array;
+  readonly payload: string;
   /** Deletes what the subject has. */
   readonly deletes?: boolean;
 }
@@ -140,10 +142,11 @@ export class GuardedPublish {
     head.set(MESSAGE_ID, this.id);
     if (before.length > 0) head.set(BEFORE, before.slice(0, BEFORE_MAX).join(' '));
     if (deletes) head.set(OPERATION, 'DEL');
+    head.set(EXPECTED_LAST, String(after));
+    head.set(EXPECTED_STREAM, stream);
     try {
-      const expect = { lastSubjectSequence: after, streamName: stream };
-      const { seq } = await this.#link.client.publish(subject, payload, { headers: head, expect });
-      return { kind: 'stored', sequence: seq, readTo: seq };
+      const sequence = await this.#link.publisher.publish(stream, subject, Buffer.from(payload), head);
+      return { kind: 'stored', sequence, readTo: sequence };
     } catch (cause) {
       this.trouble = (cause as Error).message;
       if (failureOf(cause) !== 'refused') return undefined;

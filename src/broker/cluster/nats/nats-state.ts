@@ -312,7 +312,11 @@ export class NatsState implements SharedState {
     // Deletions are forgotten at one time in the stream, and at another here.
     if (last === undefined && slot?.deleted) return 0;
     if (last?.deleted && slot === undefined) return last.sequence;
-    if ((last?.sequence ?? 0) < (slot?.revision ?? 0)) this.#reader?.restart(`its leader has an earlier ${key}`);
+    const [led, read] = [last?.sequence ?? 0, slot?.revision ?? 0];
+    // While it is being read from the beginning nothing is known yet.
+    if (led === read || this.#snapshot !== undefined) return undefined;
+    // All up to there was read: who has an earlier one has lost it, who has a later one is another server.
+    this.#reader?.restart(`its leader has ${led < read ? 'an earlier' : 'another'} ${key}`);
     return undefined;
   }
 

@@ -3,6 +3,7 @@ import { OWED_RANGES_MAX } from '../../../limits.js';
 import type { CursorNode, HistoryPlace, OwedRange } from '../../../wire/cursor.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
 import type { TopicEnd } from '../../log/topic-ends.js';
+import { type OwedTally, owedTogether, owedWithout } from '../selectors/owed-tally.js';
 import type { Tally } from '../selectors/tally.js';
 
 /** What a subscriber was told of a node. */
@@ -26,6 +27,10 @@ export interface Owed extends OwedRange {
   readonly counted: boolean;
   /** The events refilled of the stretch in which `after` lies; undefined if unknown. */
   readonly taken?: Tally | undefined;
+  /** Where the first frame from `offsetFrom` on begins if it continues the one before; undefined if unknown. */
+  readonly chained?: Position | undefined;
+  /** What this subscription counted, and neither refilled nor told as lost since; undefined if unknown. */
+  readonly due?: OwedTally | undefined;
 }
 
 /** The matches that came as history from after `from`, where the next frame begins. */
@@ -205,8 +210,12 @@ export class NodeView {
     for (const { topic } of this.#topics) this.#of(topic).chained = undefined;
   }
 
-  /** Call this when frames of the log cannot be read: all after the processed frames then comes from the recorder. */
-  lostFrames(topics: readonly string[]): void {
+  /**
+   * Call this when frames of the log cannot be read: all after the processed frames then comes from the recorder.
+   * @param offset of the first frame that was not processed
+   */
+  lostFrames(topics: readonly string[], offset: number): void {
+    this.#closeOwed(offset);
     for (const each of topics) {
       const seen = this.#seen(each);
       const floor = this.floor(each);
@@ -216,9 +225,29 @@ export class NodeView {
     this.wentLate();
   }
 
-  /** Adds a range. Above OWED_RANGES_MAX the oldest range is dropped, and its events are never refilled. */
-  owe(topic: string, owed: Owed): void {
-    this.#setOwed(topic, [...(this.owed.get(topic) ?? []), owed].slice(-OWED_RANGES_MAX));
+  /** Adds a range. Above OWED_RANGES_MAX the oldest one is given up and returned: its events are never refilled. */
+  owe(topic: string, owed: Owed): Owed | undefined {
+    const ranges = [...(this.owed.get(topic) ?? []), owed];
+    const givenUp = ranges.length > OWED_RANGES_MAX ? ranges.shift() : undefined;
+    this.#setOwed(topic, ranges);
+    return givenUp;
+  }
+
+  /** More is owed of a range. No cursor says how much, so none is out of date. */
+  owesMore(owed: Owed, due: OwedTally | undefined): void {
+    Object.assign(owed, { due: owedTogether(owed.due, due) });
+  }
+
+  /** @param done what was refilled or told as lost; undefined if unknown */
+  owesLess(owed: Owed, done: OwedTally | undefined): void {
+    Object.assign(owed, { due: owedWithout(owed.due, done) });
+  }
+
+  /** The node's frames from an offset of the log on come as history: nothing that they say is owed. */
+  #closeOwed(offset: number): void {
+    for (const owed of [...this.owed.values()].flat()) {
+      if (owed.offsetTo === undefined || owed.offsetTo > offset) this.changeOwed(owed, { offsetTo: offset });
+    }
   }
 
   /** Changes the range in place, because live delivery and a refill may both hold a reference to it. */
@@ -244,7 +273,8 @@ export class NodeView {
         if (owed.offsetTo !== undefined && owed.offsetTo <= offset) continue;
         given.add(topic);
         if (owed.offsetFrom >= offset) this.settleOwed(topic, owed);
-        else this.changeOwed(owed, { offsetTo: offset });
+        // That is told without a count, so how many of them are before the offset is not known.
+        else this.changeOwed(owed, { offsetTo: offset, due: undefined });
       }
     }
     return [...given];

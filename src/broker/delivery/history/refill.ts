@@ -17,16 +17,19 @@ import {
   REFILL_TRIES_MAX,
   SILENCE_INTERVAL_MS_MAX,
 } from '../../../limits.js';
-import { positionToMessage } from '../../../wire/messages.js';
-import { comparePositions } from '../../../wire/position.js';
+import type { Frame } from '../../../wire/frame/frame.js';
+import { type HistoryEnd__Output, positionToMessage } from '../../../wire/messages.js';
+import { comparePositions, laterPosition, type Position } from '../../../wire/position.js';
 import type { LogPlace } from '../../log/fan-out.js';
 import { type PartitionReader, partitionOf } from '../../log/partition-log.js';
 import type { HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { NodeView, Owed } from '../cursor/node-view.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
+import { onlyOwed, owedOf, totalOwed } from '../selectors/owed-tally.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
-import { least, NONE, plus, type Tally, without } from '../selectors/tally.js';
+import { isSame, least, NONE, plus, type Tally, without } from '../selectors/tally.js';
 import { readInTime } from './history-delivery.js';
+import { type LogGap, type LostStretch, lostStretch } from './lost-stretch.js';
 import { type OwedStretch, owedStretch } from './owed-stretch.js';
 import { type ReplayedRun, replay } from './replay.js';
 
@@ -42,6 +45,18 @@ interface Found {
   readonly offsetTo: number;
   /** True when a bound ended the query, so that there may be more. */
   readonly full: boolean;
+  /** Where the next frame begins if it continues the last one that was read; undefined if unknown. */
+  readonly chained: Position | undefined;
+  /** What the log cannot tell of, up to `offsetTo`; then there are no stretches. */
+  readonly lost?: LostStretch | undefined;
+}
+
+/** What a node's recorder answered. */
+interface Answered {
+  /** Undefined where it failed, and then is to be asked again. */
+  readonly end: HistoryEnd__Output | undefined;
+  /** All that it ever recorded of what was asked came. */
+  readonly whole: boolean;
 }
 
 export class Refill {
@@ -111,73 +126,146 @@ export class Refill {
     const owed = view.owed.get(topic)?.[0];
     const place = this.#subscription.position.places[partitionOf(view.node)];
     if (owed === undefined || place === undefined) return false;
-    const found = await this.#find(view.node, topic, place, owed);
+    const found = await this.#find(view, topic, place, owed);
     // The log went back meanwhile, and what it had owed was given up.
     if (view.owed.get(topic)?.includes(owed) !== true) return true;
     if (found.stretches.length > 0 && !(await this.#deliver(view, topic, owed, found))) return false;
+    if (found.lost && !(await this.#settleLost(view, topic, owed, found, found.lost))) return false;
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
     if (settled) view.settleOwed(topic, owed);
     // Where nothing was read, what was refilled of the first stretch still counts.
-    else if (found.offsetTo > owed.offsetFrom)
-      view.changeOwed(owed, { offsetFrom: found.offsetTo, after: undefined, taken: undefined });
+    else if (found.offsetTo > owed.offsetFrom) {
+      const { offsetTo: offsetFrom, chained } = found;
+      view.changeOwed(owed, { offsetFrom, chained, after: undefined, taken: undefined });
+    }
     // Otherwise the log's end was reached. Returning false lets newly shed stretches gather before the next query.
     return found.full || settled;
   }
 
   /** Reads the log to find the stretches that are owed. */
-  async #find(node: string, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
+  async #find(view: NodeView, topic: string, place: LogPlace, owed: Owed): Promise<Found> {
     const { selectors: all, planner } = this.#subscription;
+    const { node } = view;
     const selectors = all.within(owed.selectors, topic);
-    const end = owed.offsetTo ?? place.delivered;
+    // All of one moment: what is skipped is owed once live delivery has come by.
+    const { delivered } = place;
+    const { due, chained, offsetTo = delivered } = owed;
+    const end = Math.min(offsetTo, delivered);
+    const reached = view.chainedTo(topic);
+    const none = { stretches: [], selectors, due: NONE, full: false, chained };
     // Those to which it was owed are gone, or ask for other topics.
-    if (selectors.predicates.length === 0) return { stretches: [], selectors, due: NONE, offsetTo: end, full: false };
+    if (selectors.predicates.length === 0) return { ...none, offsetTo: end };
     const reader = place.log.reader(owed.offsetFrom, new Set([topic]));
+    const owedOf = (frame: Frame, range: Parameters<typeof owedStretch>[2]) =>
+      owedStretch(frame, selectors, range, planner.untilNs(node));
     try {
-      const found = await this.#gather(reader, end, (frame, from) =>
-        from === node ? owedStretch(frame, selectors, owed, planner.untilNs(node)) : undefined,
-      );
-      return { ...found, selectors };
+      const found = await this.#gather(reader, node, end, chained, (frame) => owedOf(frame, owed));
+      if (found.gap === undefined) return { ...found, selectors };
+      const from = laterPosition(found.chained, owed.after);
+      const behind = { skipped: owed.skipped };
+      const range = { node, from, due, end, delivered, reached, owedOf: (frame: Frame) => owedOf(frame, behind) };
+      const lost = await lostStretch(reader, found.gap, range);
+      if (lost === undefined) return { ...none, offsetTo: owed.offsetFrom };
+      return { ...none, offsetTo: lost.offsetTo, full: true, chained: lost.to, lost };
     } finally {
       reader.close();
     }
   }
 
+  /** Reads up to what a query may ask for, or to a gap of the log, with which it resolves if that comes first. */
   async #gather(
     reader: PartitionReader,
+    node: string,
     end: number,
-    owedOf: (frame: Parameters<typeof owedStretch>[0], node: string) => OwedStretch | undefined,
-  ): Promise<Omit<Found, 'selectors'>> {
+    chainedAtStart: Position | undefined,
+    owedOf: (frame: Frame) => OwedStretch | undefined,
+  ): Promise<Omit<Found, 'selectors'> & { readonly gap?: LogGap }> {
     const stretches: OwedStretch[] = [];
     let due: Tally | undefined = NONE;
+    let chained = chainedAtStart;
+    const found = (offsetTo: number, full: boolean) => ({ stretches, due, offsetTo, full, chained });
     const turns = new Turns();
     for (let frames = 0; ; frames++) {
       if (turns.over) await turns.give();
       const item = await reader.next();
       // A log that goes back, or a replica that lags, has nothing at this moment.
-      if (item === undefined) return { stretches, due, offsetTo: Math.min(end, reader.offset), full: false };
-      if ((item.kind === 'frame' ? item.offset : item.offsetFrom) >= end) break;
-      if (frames >= REFILL_FRAMES_MAX && item.kind === 'frame') {
-        return { stretches, due, offsetTo: item.offset, full: true };
+      if (item === undefined) return found(Math.min(end, reader.offset), false);
+      if (item.kind !== 'frame') {
+        if (item.offsetFrom >= end) break;
+        // Its stretch is looked for behind what was found before it.
+        return stretches.length > 0 ? found(item.offsetFrom, true) : { ...found(item.offsetFrom, true), gap: item };
       }
-      const stretch = item.kind === 'frame' ? owedOf(item.frame, item.node) : undefined;
-      if (item.kind !== 'frame' || stretch === undefined) continue;
-      const last = stretches.at(-1);
-      const apart = last !== undefined && stretch.from.timeNs - last.to.timeNs > REFILL_APART_NS_MAX;
-      // A stretch without a count is asked for alone, so that the counts of the others stay exact.
-      const uncounted = due === undefined || stretch.due === undefined;
-      const alone = last !== undefined && (uncounted || stretch.kind !== last.kind);
-      if (apart || alone || stretches.length >= REFILL_STRETCHES_MAX) {
-        return { stretches, due, offsetTo: item.offset, full: true };
+      if (item.offset >= end) break;
+      if (frames >= REFILL_FRAMES_MAX) return found(item.offset, true);
+      if (item.node !== node) continue;
+      const stretch = owedOf(item.frame);
+      if (stretch !== undefined) {
+        const last = stretches.at(-1);
+        const apart = last !== undefined && stretch.from.timeNs - last.to.timeNs > REFILL_APART_NS_MAX;
+        // A stretch without a count is asked for alone, so that the counts of the others stay exact.
+        const uncounted = due === undefined || stretch.due === undefined;
+        const alone = last !== undefined && (uncounted || stretch.kind !== last.kind);
+        if (apart || alone || stretches.length >= REFILL_STRETCHES_MAX) return found(item.offset, true);
+        stretches.push(stretch);
+        due = stretch.due && plus(due!, stretch.due);
       }
-      stretches.push(stretch);
-      due = stretch.due && plus(due!, stretch.due);
+      chained = laterPosition(item.frame.coveredTo, chained);
     }
-    return { stretches, due, offsetTo: end, full: false };
+    return found(end, false);
+  }
+
+  /**
+   * Refills what was owed by frames that the log has lost, where it is certain that nothing else of their stretch was
+   * delivered: the recorder has as many matches in it as are owed. Else the subscriber is told that it will not come.
+   * Returns false when the node failed.
+   */
+  async #settleLost(view: NodeView, topic: string, owed: Owed, found: Found, lost: LostStretch): Promise<boolean> {
+    const { from, to, due: of } = lost;
+    const due = of && totalOwed(of);
+    if (due?.events === 0) return true;
+    const kind = of && onlyOwed(of);
+    if (from && to && due && kind) {
+      const stretch = { from, to, due, taken: NONE, kind };
+      const asked = { ...found, stretches: [stretch], due };
+      let count = NONE;
+      const answered = await this.#ask(view, topic, owed, asked, async (run) => {
+        count = plus(count, run.countBehind(from));
+      });
+      if (answered.end === undefined) return false;
+      if (answered.whole && isSame(count, due)) return this.#deliver(view, topic, owed, asked);
+    }
+    await this.#tellGone(view.node, topic, found.selectors, due, { from, to }, LOST[lost.why]);
+    view.owesLess(owed, of);
+    return true;
   }
 
   /** Queries and delivers the stretches; `owed` keeps the progress. Returns false when the node failed. */
   async #deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
-    const { stretches, selectors } = found;
+    const { stretches, selectors, due } = found;
+    let count = NONE;
+    let within: OwedStretch | undefined;
+    const { end, whole } = await this.#ask(view, topic, owed, found, async (run) => {
+      const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
+      if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
+      within = stretch;
+      count = plus(count, await this.#take(run, selectors, view, owed, stretch));
+    });
+    if (end === undefined) return false;
+    const missing = due && without(due, count);
+    if (missing === undefined ? whole : missing.events === 0) return true;
+    await this.#tellGone(view.node, topic, selectors, missing, { from: stretches[0]!.from, to: stretches.at(-1)!.to });
+    view.owesLess(owed, missing && owedOf(stretches[0]!.kind, missing));
+    return true;
+  }
+
+  /** Asks the node's recorder for the stretches. */
+  async #ask(
+    view: NodeView,
+    topic: string,
+    owed: Owed,
+    { stretches, selectors }: Found,
+    onRun: (run: ReplayedRun) => Promise<void>,
+  ): Promise<Answered> {
     const [first] = stretches;
     const { broker, planner, outlet } = this.#subscription;
     const request = {
@@ -188,8 +276,6 @@ export class Refill {
       within: stretches,
     };
     const query = { node: view.node, request, floors: new Map([[topic, first!.from]]), afterKey: undefined };
-    let count = NONE;
-    let within: OwedStretch | undefined;
     let unsound = false;
     const noted = {
       client: outlet.client,
@@ -201,22 +287,16 @@ export class Refill {
         unsound = true;
       },
     };
-    const outcomes = await replay(broker, [query], selectors, noted, async (run) => {
-      const stretch = stretches.find(({ to }) => comparePositions(run.end.position, to) <= 0)!;
-      if (stretch !== within) view.changeOwed(owed, { taken: stretch.taken });
-      within = stretch;
-      count = plus(count, await this.#take(run, selectors, view, owed, stretch));
-    });
+    const outcomes = await replay(broker, [query], selectors, noted, onRun);
     const outcome = outcomes.get(view.node);
     if (outcome?.kind !== 'end') {
-      this.#failed(view, topic, owed, found, outcome);
-      return false;
+      this.#failed(view, topic, owed, selectors, outcome);
+      return { end: undefined, whole: false };
     }
     this.#failures.delete(view);
     const { end } = outcome;
     const whole = !unsound && !end.evicted && !end.lostUnknown && end.losses.length === 0 && end.damagedBytes === '0';
-    await this.#tellEvicted(view.node, topic, found, count, whole);
-    return true;
+    return { end, whole };
   }
 
   /** Delivers a run of one stretch and moves the owed range after it. Returns the number of matches in it. */
@@ -239,8 +319,9 @@ export class Refill {
     const { taken } = owed;
     // A range that an earlier subscription counted is not in these totals, so nothing is subtracted for it.
     if (owed.counted && taken !== undefined && stretch.due !== undefined) {
-      const due = without(plus(stretch.due, stretch.taken!), taken);
-      outlet.count(stretch.kind, topic, least(matches, due), -1);
+      const due = least(matches, without(plus(stretch.due, stretch.taken!), taken));
+      outlet.count(stretch.kind, topic, due, -1);
+      view.owesLess(owed, owedOf(stretch.kind, due));
     }
     view.changeOwed(owed, { after: end.position, taken: taken && plus(taken, matches) });
     if (selection.count > 0) {
@@ -257,33 +338,40 @@ export class Refill {
     return new Error('the limit is reached');
   }
 
-  /** Tells the subscriber which owed events the recorder no longer has; they stay counted as shed or skipped. */
-  async #tellEvicted(
+  /**
+   * Tells the subscriber of owed events that will not come; they stay counted as shed or skipped.
+   * @param missing undefined if unknown
+   */
+  async #tellGone(
     node: string,
     topic: string,
-    { stretches, selectors, due }: Found,
-    count: Tally,
-    whole: boolean,
+    selectors: SelectorSet,
+    missing: Tally | undefined,
+    { from, to }: { readonly from?: Position | undefined; readonly to?: Position | undefined },
+    message = 'the recorder of the node no longer has them: they are not refilled',
   ): Promise<void> {
-    const unknown = due === undefined && !whole;
-    const missing = due === undefined ? NONE : without(due, count);
-    if (missing.events === 0 && !unknown) return;
     await this.#subscription.outlet.message({
       gap: {
         node,
         topic,
-        from: positionToMessage(stretches[0]!.from),
-        to: positionToMessage(stretches.at(-1)!.to),
-        events: missing.events,
-        eventsUnknown: unknown,
-        selectors: unknown ? unknownOf(selectors) : concerned(selectors, missing),
+        from: from ? positionToMessage(from) : null,
+        to: to ? positionToMessage(to) : null,
+        events: missing?.events ?? 0,
+        eventsUnknown: missing === undefined,
+        selectors: missing ? concerned(selectors, missing) : unknownOf(selectors),
         reason: 'evicted',
-        message: 'the recorder of the node no longer has them: they are not refilled',
+        message,
       },
     });
   }
 
-  #failed(view: NodeView, topic: string, owed: Owed, found: Found, outcome: HistoryOutcome | undefined): void {
+  #failed(
+    view: NodeView,
+    topic: string,
+    owed: Owed,
+    selectors: SelectorSet,
+    outcome: HistoryOutcome | undefined,
+  ): void {
     // Only failures of connected nodes count: one that is away, or on its way to another broker, can answer when it is back.
     const away = outcome?.kind === 'failed' && outcome.away === true;
     if (away || !this.#subscription.broker.route.reaches(view.node) || this.#signal.aborted) return;
@@ -293,16 +381,21 @@ export class Refill {
     this.#failures.delete(view);
     view.settleOwed(topic, owed);
     const reason = outcome?.kind === 'failed' ? outcome.message : 'no answer';
-    void this.#subscription.outlet
-      .message({
-        gap: {
-          ...{ node: view.node, topic, eventsUnknown: true, reason: 'evicted', message: `not refilled: ${reason}` },
-          selectors: unknownOf(found.selectors),
-        },
-      })
-      .catch((cause) => void asBackplaneError(cause));
+    const { after: from, due } = owed;
+    void this.#tellGone(view.node, topic, selectors, due && totalOwed(due), { from }, `not refilled: ${reason}`).catch(
+      (cause) => void asBackplaneError(cause),
+    );
   }
 }
+
+const LOST: Record<LostStretch['why'], string> = {
+  evicted:
+    'the log no longer has the frames that say which events were left out: they are not refilled. A replay of the stretch ' +
+    'gets what the recorder of the node has of it, with what was delivered',
+  damage:
+    'frames of the log that say which events were left out cannot be read: they are not refilled. A replay of the stretch ' +
+    'gets what the recorder of the node has of it, with what was delivered',
+};
 
 function concerned({ ids }: SelectorSet, { of }: Tally) {
   return of.flatMap((events, index) => (events > 0 ? [{ selector: ids[index]!, events, eventsUnknown: false }] : []));

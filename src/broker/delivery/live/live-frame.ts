@@ -5,7 +5,7 @@ import { eventWallNs } from '../../../wire/event/event-time.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import { type Selection, sliceEvents } from '../../../wire/frame/splice.js';
-import { comparePositions, type Position } from '../../../wire/position.js';
+import { comparePositions, laterPosition, type Position } from '../../../wire/position.js';
 import type { Ahead } from '../cursor/node-view.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
 import { exceeds, NONE, type Tally, without } from '../selectors/tally.js';
@@ -37,6 +37,14 @@ export interface ShedPart {
   readonly unknown: boolean;
   /** With selectors: whether events of a selector are missing. */
   readonly concerns: (selector: number) => boolean;
+}
+
+/** A part of a topic's frames, (from, to]. */
+export type Stretch = Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo'>;
+
+/** What a frame has behind a position: the frame may begin before it, as those do that a node sends again. */
+export function behind({ topic, coveredFrom, coveredTo }: Frame, floor: Position | undefined): Stretch {
+  return { topic, coveredFrom: laterPosition(coveredFrom, floor), coveredTo };
 }
 
 /** Undefined when nothing was shed. `ahead` is what history delivered of the topic's next frame. */

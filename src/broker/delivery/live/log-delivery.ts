@@ -14,9 +14,10 @@ import type { LogPlace } from '../../log/fan-out.js';
 import { type LogEntry, type PartitionLog, partitionOf } from '../../log/partition-log.js';
 import type { NodeView } from '../cursor/node-view.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
+import { type OwedTally, owedOf, owedTogether } from '../selectors/owed-tally.js';
 import { NONE } from '../selectors/tally.js';
 import type { Approached } from './late-nodes.js';
-import { hadOf, selectLive, shedOf } from './live-frame.js';
+import { behind, hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeWatch } from './node-watch.js';
 import type { Notices } from './notices.js';
 
@@ -74,8 +75,8 @@ export class LogDelivery {
     if (item === undefined) return true;
     position.readAgain(place);
     if (item.kind === 'frame') await this.#frame(place, item);
-    else if (item.kind === 'damage') this.#damaged(place);
-    else if (this.#subscription.checked.slice !== undefined) this.#fellBehind(place.log);
+    else if (item.kind === 'damage') this.#damaged(place, item.offsetFrom);
+    else if (this.#subscription.checked.slice !== undefined) this.#fellBehind(place.log, item.offsetFrom);
     else this.#evicted(place, covered);
     return false;
   }
@@ -105,10 +106,10 @@ export class LogDelivery {
   }
 
   /** A group misses nothing for being slow: recorders have what the log forgot, and their coverage says what they lack. */
-  #fellBehind(log: PartitionLog): void {
+  #fellBehind(log: PartitionLog, offset: number): void {
     for (const view of this.#viewsIn(log)) {
       if (view.state !== 'live') continue;
-      view.lostFrames(this.#subscription.position.topics);
+      view.lostFrames(this.#subscription.position.topics, offset);
       this.#watch.changed(view.node);
     }
   }
@@ -118,19 +119,24 @@ export class LogDelivery {
   }
 
   /** It is unknown whose frames were damaged, so every node of the partition is asked for all after its last frame. */
-  #damaged({ log }: LogPlace): void {
+  #damaged({ log }: LogPlace, offset: number): void {
     const { topics } = this.#subscription.position;
     const nodes = this.#viewsIn(log);
     if (nodes.length === 0) for (const topic of topics) this.#notices.partition(topic, 'damaged');
     for (const view of nodes) {
       // A late node is served from its recorder anyway.
-      if (view.state === 'live') this.#missing(view, topics, (topic) => log.coveredTo(view.node, topic));
+      if (view.state === 'live') this.#missing(view, topics, offset, (topic) => log.coveredTo(view.node, topic));
     }
   }
 
-  /** Asks the recorder for frames of these topics that cannot be read and that may reach up to `coveredTo`. */
-  #missing(view: NodeView, topics: readonly string[], coveredTo: (topic: string) => Position | undefined): void {
-    view.lostFrames(this.#subscription.position.topics);
+  /** Asks the recorder for frames from an offset on that cannot be read and may reach up to `coveredTo`. */
+  #missing(
+    view: NodeView,
+    topics: readonly string[],
+    offset: number,
+    coveredTo: (topic: string) => Position | undefined,
+  ): void {
+    view.lostFrames(this.#subscription.position.topics, offset);
     for (const topic of topics) {
       const coveredFrom = view.floor(topic) ?? ORIGIN;
       const to = coveredTo(topic) ?? coveredFrom;
@@ -155,12 +161,12 @@ export class LogDelivery {
     const followed = follows(frame, chained);
     if (followed === 'duplicate') return;
     if (followed === 'hole') {
-      this.#missing(view, [topic], () => frame.coveredFrom);
+      this.#missing(view, [topic], offset, () => frame.coveredFrom);
       return;
     }
     if (followed === 'next' && chained && beginsAnew(frame, laterPosition(chained, view.floor(topic)))) {
       // The node was asked anew, as brokers forgot that it was asked all along: its recorder has what it did not send.
-      view.lostFrames(position.topics);
+      view.lostFrames(position.topics, offset);
       this.#watch.changed(node);
       return;
     }
@@ -234,28 +240,31 @@ export class LogDelivery {
     const { topic } = frame;
     const floor = view.floor(topic);
     const window = { floor, untilNs: planner.untilNs(node) };
+    const stretch = behind(frame, floor);
     view.workedOff(topic, frame.coveredTo);
     view.reachedTime(topic, frame.watermarkNs);
     // Losses in a stretch that came as history were reported by the coverage of that history.
     if (floor === undefined || comparePositions(frame.coveredTo, floor) > 0) this.#notices.frame(node, frame);
     const shed = shedOf(frame, selectors, window, view.ahead(topic));
     if (shed !== undefined) {
-      this.#notices.shed(node, frame, shed);
+      this.#notices.shed(node, stretch, shed);
       outlet.count('shed', topic, shed.tally);
     }
     if (frame.refused && !(floor && comparePositions(frame.coveredTo, floor) <= 0)) {
-      this.#notices.refused(node, frame);
-      this.#owe(view, entry, floor, undefined);
+      this.#notices.refused(node, stretch);
+      this.#owe(view, entry, floor, undefined, undefined);
     }
+    const due = shed?.unknown ? undefined : owedOf('shed', shed?.tally ?? NONE);
     if (skips) {
       const selection = selectLive(frame, selectors, { ...window, countMax: Number.MAX_SAFE_INTEGER });
       const skipped = selection ? selectors.taken(selection) : NONE;
-      if (skipped.events > 0) this.#notices.skipped(node, frame, skipped);
+      if (skipped.events > 0) this.#notices.skipped(node, stretch, skipped);
       outlet.count('skipped', topic, skipped);
-      if (skipped.events > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place));
+      const all = owedTogether(due, owedOf('skipped', skipped));
+      if (skipped.events > 0 || shed !== undefined) this.#owe(view, entry, floor, this.#skipTo.get(place), all);
       return undefined;
     }
-    if (shed !== undefined) this.#owe(view, entry, floor, undefined);
+    if (shed !== undefined) this.#owe(view, entry, floor, undefined, due);
     const admit = outlet.admit(node, topic);
     const selection = selectLive(frame, selectors, { ...window, countMax: outlet.left, admit });
     if (selection === undefined) return undefined;
@@ -275,19 +284,32 @@ export class LogDelivery {
   /**
    * Notes what is owed from this frame on: with `skipTo`, the frames that are skipped up to that offset; without, what
    * nodes shed, with an open end.
+   * @param due what is owed of this frame; undefined if unknown
    */
-  #owe(view: NodeView, { offset, frame }: LogEntry, floor: Position | undefined, skipTo: number | undefined) {
+  #owe(
+    view: NodeView,
+    { offset, frame }: LogEntry,
+    floor: Position | undefined,
+    skipTo: number | undefined,
+    due: OwedTally | undefined,
+  ): void {
     if (!this.#subscription.checked.refill) return;
-    const { topic } = frame;
+    const { topic, coveredFrom } = frame;
     const skipped = skipTo !== undefined;
     const ranges = (view.owed.get(topic) ?? []).filter((owed) => owed.counted);
     const shedding = ranges.find((owed) => owed.offsetTo === undefined);
-    if (skipped ? ranges.some((owed) => owed.skipped && owed.offsetTo === skipTo) : shedding) return;
+    const same = skipped ? ranges.find((owed) => owed.skipped && owed.offsetTo === skipTo) : shedding;
+    if (same) {
+      view.owesMore(same, due);
+      return;
+    }
     // The open range ends where the new one begins, so that no frame is owed twice.
     if (shedding) view.changeOwed(shedding, { offsetTo: offset });
-    const after = floor && comparePositions(floor, frame.coveredFrom) > 0 ? floor : undefined;
+    const after = floor && comparePositions(floor, coveredFrom) > 0 ? floor : undefined;
     const taken = after && hadOf(frame, view.ahead(topic));
-    view.owe(topic, { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken });
+    const range = { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken };
+    const givenUp = view.owe(topic, { ...range, chained: coveredFrom, due });
+    if (givenUp) this.#notices.givenUp(view.node, topic, givenUp);
   }
 }
 

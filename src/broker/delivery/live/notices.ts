@@ -6,14 +6,15 @@
 import { WATERMARKS_PER_INTERVAL_MAX } from '../../../limits.js';
 import type { Frame, StatedLoss } from '../../../wire/frame/frame.js';
 import { nsToTimestamp, positionToMessage, type SubscribeResponse } from '../../../wire/messages.js';
-import { comparePositions, type Position } from '../../../wire/position.js';
-import type { NodeView } from '../cursor/node-view.js';
+import { comparePositions, laterPosition, type Position } from '../../../wire/position.js';
+import type { NodeView, Owed } from '../cursor/node-view.js';
+import { totalOwed } from '../selectors/owed-tally.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
-import type { Tally } from '../selectors/tally.js';
-import type { ShedPart } from './live-frame.js';
+import { NONE, type Tally } from '../selectors/tally.js';
+import type { ShedPart, Stretch } from './live-frame.js';
 
 /** Reasons that the broker gives. Losses that nodes state come with reasons of their own. */
-type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired';
+type GapReason = 'kernel_overrun' | 'late' | 'shed' | 'skipped' | 'refused' | 'damaged' | 'expired' | 'evicted';
 
 /** Missing events of one topic. */
 interface TopicGap {
@@ -47,6 +48,7 @@ const MESSAGES: Record<GapReason, string> = {
   refused: 'what the node made of the events is no sound frame; the events are in its recorder',
   damaged: 'stored frames cannot be read again',
   expired: 'the log no longer holds these frames: the subscription was too slow',
+  evicted: 'too many stretches were shed and skipped apart before any could be refilled: the oldest is given up',
 };
 
 const UNREAD = `${MESSAGES.damaged}; what the node's recorder has of the stretch comes next`;
@@ -109,13 +111,13 @@ export class Notices {
     this.#gap(node, '', loss.reason, stretch, loss.events, loss.unknown, loss.message);
   }
 
-  shed(node: string, frame: Frame, { tally, unknown, concerns }: ShedPart): void {
-    const gap = this.#gap(node, frame.topic, 'shed', frame, tally.events, unknown);
+  shed(node: string, stretch: Stretch, { tally, unknown, concerns }: ShedPart): void {
+    const gap = this.#gap(node, stretch.topic, 'shed', stretch, tally.events, unknown);
     this.#concern(gap, tally, unknown, concerns);
   }
 
-  skipped(node: string, frame: Frame, tally: Tally): void {
-    const gap = this.#gap(node, frame.topic, 'skipped', frame, tally.events, false);
+  skipped(node: string, stretch: Stretch, tally: Tally): void {
+    const gap = this.#gap(node, stretch.topic, 'skipped', stretch, tally.events, false);
     this.#concern(gap, tally, false, (selector) => (tally.of[selector] ?? 0) > 0);
   }
 
@@ -129,8 +131,8 @@ export class Notices {
     }
   }
 
-  refused(node: string, frame: Frame): void {
-    this.#gap(node, frame.topic, 'refused', frame, 0, true);
+  refused(node: string, stretch: Stretch): void {
+    this.#gap(node, stretch.topic, 'refused', stretch, 0, true);
   }
 
   /** Notes unreadable frames of the log that may be of this node; its recorder is asked for the whole stretch. */
@@ -141,6 +143,14 @@ export class Notices {
   /** Notes that the log forgot what a node's topic had up to there. */
   expired(node: string, topic: string, coveredFrom: Position | undefined, coveredTo: Position): void {
     this.#gap(node, topic, 'expired', { coveredFrom, coveredTo }, 0, true);
+  }
+
+  /** Notes that what is owed of a range will not be refilled. */
+  givenUp(node: string, topic: string, { after, chained, due }: Owed): void {
+    const stretch = { coveredFrom: laterPosition(after, chained), coveredTo: undefined };
+    const tally = due === undefined ? NONE : totalOwed(due);
+    const gap = this.#gap(node, topic, 'evicted', stretch, tally.events, due === undefined);
+    this.#concern(gap, tally, false, (selector) => (tally.of[selector] ?? 0) > 0);
   }
 
   /** Notes lost frames of a partition; it is unknown whose they were. */

@@ -25,6 +25,10 @@ export function exceeds(a: Tally, b: Tally): boolean {
   return a.events > b.events || a.of.some((events, index) => events > (b.of[index] ?? 0));
 }
 
+export function isSame(a: Tally, b: Tally): boolean {
+  return !exceeds(a, b) && !exceeds(b, a);
+}
+
 function both(a: Tally, b: Tally, combine: (one: number, other: number) => number): Tally {
   const events = combine(a.events, b.events);
   if (a.of.length === 0 && b.of.length === 0) return { events, of: a.of };

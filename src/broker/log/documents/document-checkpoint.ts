@@ -10,6 +10,7 @@
 import { Packr } from 'msgpackr';
 import type { MsgHdrs } from 'nats';
 import { readPlainMsgpack } from '../../../wire/plain-msgpack.js';
+import type { ReceivedHeaders } from '../../nats/header-text.js';
 import { headers } from '../../nats/nats-library.js';
 import { TopicEnds } from './topic-ends.js';
 
@@ -60,7 +61,7 @@ export function encodeDocumentCheckpoint(standing: DocumentStanding): {
 /** Undefined for what no broker writes. */
 export function documentCheckpoint(
   sequence: number,
-  received: MsgHdrs | undefined,
+  received: ReceivedHeaders | undefined,
   body: Uint8Array,
 ): DocumentCheckpoint | undefined {
   const [before, time] = [BEFORE, TIME].map((name) => received?.get(name) ?? '') as [string, string];

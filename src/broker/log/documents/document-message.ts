@@ -10,6 +10,7 @@ import { deflateRaw, inflateRawSync } from 'node:zlib';
 import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { DOCUMENT_MESSAGE_BYTES_MAX } from '../../../limits.js';
+import type { ReceivedHeaders } from '../../nats/header-text.js';
 import { headers, nuid } from '../../nats/nats-library.js';
 import { decodeBatch, encodeBatch, type NewBatch } from './document-batch.js';
 
@@ -43,12 +44,12 @@ export async function documentMessage(batch: NewBatch, payloadMax: number): Prom
 }
 
 /** Empty where somebody else than a broker wrote it. */
-export function messageIdOf(received: MsgHdrs | undefined): string {
+export function messageIdOf(received: ReceivedHeaders | undefined): string {
   return received?.get(ID) ?? '';
 }
 
 /** Undefined for what no broker writes. */
-export function readPayload(data: Uint8Array, received: MsgHdrs | undefined): NewBatch | undefined {
+export function readPayload(data: Uint8Array, received: ReceivedHeaders | undefined): NewBatch | undefined {
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
   try {
     const isLong = received?.get(ENCODING) === DEFLATE;

@@ -213,6 +213,7 @@ export class JetStreamDocumentLog implements DocumentLog {
       },
       ends: () => this.#fold.ends,
       missing: () => this.#fold.missing,
+      markOf: (sequence: number) => this.#fold.marks.of(sequence),
       rewinds: () => this.#tail.rewinds,
       read: (message: StoredMessage) => this.#fold.read(message),
     };

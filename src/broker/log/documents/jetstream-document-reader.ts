@@ -8,7 +8,10 @@ import type { DocumentSubjects } from './document-streams.js';
 import type { TopicEnds } from './topic-ends.js';
 
 export interface ReadDocuments
-  extends Pick<ReadLog<unknown>, 'link' | 'stream' | 'turns' | 'deliverable' | 'firstOffset' | 'missing' | 'rewinds'> {
+  extends Pick<
+    ReadLog<unknown>,
+    'link' | 'stream' | 'turns' | 'deliverable' | 'firstOffset' | 'missing' | 'markOf' | 'rewinds'
+  > {
   readonly subjects: DocumentSubjects;
   /** The last batches of topics. */
   readonly ends: () => TopicEnds;

@@ -6,10 +6,12 @@ import { type FileOps, nodeFileOps } from '../../../storage/file-ops.js';
 import type { SegmentInfo } from '../../../storage/segment-log/segment.js';
 import { type NewRecord, SegmentLog } from '../../../storage/segment-log/segment-log.js';
 import type { Frame } from '../../../wire/frame/frame.js';
-import type { Position } from '../../../wire/position.js';
+import { comparePositions, type Position } from '../../../wire/position.js';
 import { CoveredPositions } from '../covered-positions.js';
+import { type CoverDoubts, CoversBefore, deliveredUnknown } from '../covers-before.js';
 import { hasMark } from '../has-mark.js';
 import type { LogEntry, LogItem, PartitionLog, PartitionReader, Snapshot } from '../partition-log.js';
+import { CoveredFile } from './covered-file.js';
 import {
   CHECKPOINT_RECORD,
   decodeCheckpoint,
@@ -46,7 +48,10 @@ export interface EmbeddedLogOptions {
 export class EmbeddedLog implements PartitionLog {
   readonly partition: number;
   /** Positions that the deliverable frames reach. */
-  readonly #covered = new CoveredPositions();
+  readonly #covered: CoveredPositions;
+  readonly #coveredFile: CoveredFile;
+  /** Frames of unknown nodes, up to where the log ended when it was opened, that nothing tells of. */
+  readonly #doubtful: { readonly from: number; readonly to: number } | undefined;
   /** Appended frames that followers were not told of yet, oldest first. */
   #untold: LogEntry[] = [];
   readonly #log: SegmentLog;
@@ -68,9 +73,18 @@ export class EmbeddedLog implements PartitionLog {
       ordered: options.fsync === 'commit',
       head: () => this.#head(),
     });
-    const restoring = this.#restore(this.#log.nextOrdinal, this.#covered);
+    const before = new CoversBefore();
+    const restoring = this.#restore(this.#log.nextOrdinal, before);
     while (!restoring.next().done);
+    this.#covered = before.covered;
+    this.#coveredFile = new CoveredFile(options.files ?? nodeFileOps, options.dir, this.#log.identity);
+    const told = this.#coveredFile.read();
+    const { lostFrom, hasDoubts } = before;
+    for (const [node, byTopic] of told) this.#covered.reached(node, byTopic);
     this.#restored = true;
+    if (lostFrom !== undefined && hasDoubts && !this.#coveredFile.isWhole)
+      this.#doubtful = { from: lostFrom, to: this.#log.nextOrdinal };
+    else this.#writeDown(told, lostFrom !== undefined);
   }
 
   get firstOffset(): number {
@@ -126,9 +140,9 @@ export class EmbeddedLog implements PartitionLog {
 
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
-    const turns = new Turns();
     for (;;) {
-      const { offset: end, covered } = this.snapshot();
+      const snapshot = this.snapshot();
+      const { offset: end, covered } = snapshot;
       if (offset > end) {
         throw cursorInvalid(`cursor names offset ${offset} ${where}, which does not exist`);
       }
@@ -136,14 +150,15 @@ export class EmbeddedLog implements PartitionLog {
         const oldest = this.#log.firstOrdinal;
         throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
       }
+      if (this.#doubtful !== undefined && offset > this.#doubtful.from && offset <= this.#doubtful.to)
+        throw deliveredUnknown(`offset ${offset} ${where}`, 'each of its nodes');
       // Most cursors resume at the end, where nothing has to be read.
       if (offset === end) return covered;
-      const before = new CoveredPositions();
-      const restoring = this.#restore(offset, before);
-      let step = restoring.next();
-      for (; !step.done; step = restoring.next()) if (turns.over) await turns.give();
-      if (step.value) return before;
-      // Retention removed what was being read, so it begins again behind that.
+      const before = new CoversBefore();
+      // Where retention removed what was being read, it begins again behind that.
+      if (!(await inTurns(this.#restore(offset, before)))) continue;
+      const doubts = before.doubts(covered, `offset ${offset} ${where}`);
+      if (doubts === undefined || (await inTurns(this.#readBehind(offset, snapshot, doubts)))) return before.covered;
     }
   }
 
@@ -241,8 +256,13 @@ export class EmbeddedLog implements PartitionLog {
     return this.#log.removeOldest();
   }
 
-  close(): Promise<void> {
-    return this.#log.close();
+  async close(): Promise<void> {
+    try {
+      await this.#log.close();
+      this.#tell();
+    } finally {
+      this.#coveredFile.close();
+    }
   }
 
   /** Tells followers of all frames below the promised end: one sync makes all earlier appends durable. */
@@ -251,8 +271,30 @@ export class EmbeddedLog implements PartitionLog {
     while (this.#untold.length > 0 && this.#untold[0]!.offset < end) {
       const entry = this.#untold.shift()!;
       this.#covered.take(entry.node, entry.frame);
+      this.#coveredFile.write(entry.node, this.#covered.of(entry.node));
       for (const follower of this.#followers) follower(entry);
       for (const grown of this.#growing) grown(entry.bytes);
+    }
+  }
+
+  /**
+   * Writes down what the file lacks, as a power cut may have taken it, and, where frames were lost, what it says of them: nobody
+   * has to look behind that any more.
+   */
+  #writeDown(told: ReadonlyMap<string, ReadonlyMap<string, Position>>, isLost: boolean): void {
+    for (const [node, byTopic] of this.#covered.entries()) {
+      const known = told.get(node);
+      const isSame = ([topic, to]: [string, Position]) => {
+        const before = known?.get(topic);
+        return before !== undefined && comparePositions(before, to) === 0;
+      };
+      if (![...byTopic].every(isSame)) this.#coveredFile.write(node, byTopic);
+    }
+    if (!isLost) return;
+    try {
+      this.#log.append(this.#checkpoint());
+    } catch {
+      // The disk is full: the next start looks again.
     }
   }
 
@@ -272,7 +314,7 @@ export class EmbeddedLog implements PartitionLog {
    * Reads the newest checkpoint before `offset` or there, as it states what is before it, and the frames between them;
    * yields after each record. Returns false when retention removed some of them first.
    */
-  *#restore(offset: number, into: CoveredPositions): Generator<void, boolean> {
+  *#restore(offset: number, into: CoversBefore): Generator<void, boolean> {
     let from = this.#log.firstOrdinal;
     for (const { ordinal } of this.#log.anchors()) {
       if (ordinal <= offset) {
@@ -287,11 +329,16 @@ export class EmbeddedLog implements PartitionLog {
         const item = reader.next();
         if (item === undefined) break;
         if (item.kind === 'evicted') return false;
-        if (item.kind !== 'record' || item.ordinal > offset) continue;
-        if (item.recordKind === CHECKPOINT_RECORD) decodeCheckpoint(item.payload, into);
-        else if (isFrameKind(item.recordKind) && item.ordinal < offset) {
+        if (item.kind === 'damage') {
+          if (item.ordinalFrom < Math.min(offset, item.ordinalTo)) into.lost(item.ordinalFrom);
+        } else if (item.ordinal > offset) continue;
+        else if (item.recordKind === CHECKPOINT_RECORD) {
+          decodeCheckpoint(item.payload, into.covered);
+          into.checked();
+        } else if (isFrameKind(item.recordKind) && item.ordinal < offset) {
           const entry = entryOf(item.ordinal, item.timeNs, item.payload);
           if (entry.kind === 'frame') into.take(entry.node, entry.frame);
+          else into.lost(item.ordinal);
         }
       }
     } finally {
@@ -299,6 +346,45 @@ export class EmbeddedLog implements PartitionLog {
     }
     return true;
   }
+
+  /**
+   * Reads the frames from an offset on until there is no doubt; yields after each record. Returns false when retention removed
+   * some of them first.
+   */
+  *#readBehind(from: number, { offset: end, covered }: Snapshot, doubts: CoverDoubts): Generator<void, boolean> {
+    const reader = this.#log.reader(from);
+    try {
+      while (!doubts.settled && reader.ordinal < end) {
+        yield;
+        const item = reader.next();
+        if (item === undefined) break;
+        if (item.kind === 'evicted') return false;
+        if (item.kind === 'damage') {
+          if (item.ordinalTo > item.ordinalFrom) doubts.lost();
+        } else if (item.recordKind === CHECKPOINT_RECORD) {
+          const reached = new CoveredPositions();
+          decodeCheckpoint(item.payload, reached);
+          doubts.settle(reached);
+        } else if (isFrameKind(item.recordKind)) {
+          const entry = entryOf(item.ordinal, item.timeNs, item.payload);
+          if (entry.kind === 'frame') doubts.take(entry.node, entry.frame);
+          else doubts.lost();
+        }
+      }
+    } finally {
+      reader.close();
+    }
+    doubts.settle(covered);
+    return true;
+  }
+}
+
+/** Runs it to its end, and lets others have their turn meanwhile. */
+async function inTurns<Result>(steps: Generator<void, Result>): Promise<Result> {
+  const turns = new Turns();
+  let step = steps.next();
+  for (; !step.done; step = steps.next()) if (turns.over) await turns.give();
+  return step.value;
 }
 
 function entryOf(offset: number, timeNs: bigint, payload: Buffer): LogItem {

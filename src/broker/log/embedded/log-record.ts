@@ -21,7 +21,7 @@ export const CHECKPOINT_RECORD = 2;
 export const NOTE_RECORD = 3;
 const FRAME_RECORD_MIN = 16;
 /** The order is stored on disk, so new topics must be added at the end. */
-const TOPIC_ORDER: readonly string[] = ['process', 'network', 'security', 'file', 'syscall', 'host'];
+export const TOPIC_ORDER: readonly string[] = ['process', 'network', 'security', 'file', 'syscall', 'host'];
 
 const packr = new Packr({ useRecords: false });
 
@@ -30,6 +30,11 @@ export function frameKind(topic: string): number {
   const at = TOPIC_ORDER.indexOf(topic);
   if (at < 0) throw new BackplaneError('internal', `the log has no place for topic ${topic}`);
   return FRAME_RECORD_MIN + at;
+}
+
+/** Undefined for a topic of a later version, and for other records. */
+export function topicOfKind(kind: number): string | undefined {
+  return TOPIC_ORDER[kind - FRAME_RECORD_MIN];
 }
 
 export function isFrameKind(kind: number): boolean {
@@ -60,7 +65,7 @@ export function decodeCheckpoint(payload: Buffer, into: CoveredPositions): void 
   const entries = readPlainMsgpack(payload) as unknown as [string, [number, number, bigint, number, number][]][];
   for (const [node, positions] of entries) {
     for (const [kind, epoch, timeNs, lane, tie] of positions) {
-      const topic = TOPIC_ORDER[kind - FRAME_RECORD_MIN];
+      const topic = topicOfKind(kind);
       if (topic) into.set(node, topic, { epoch: Number(epoch), timeNs: BigInt(timeNs), lane, tie });
     }
   }

@@ -5,7 +5,6 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
 import { Lanes } from '../../../flow/one-at-a-time.js';
@@ -20,11 +19,12 @@ import {
 } from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { type Position, positionText } from '../../../wire/position.js';
+import { sentHeaders } from '../../nats/header-text.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { failureOf } from '../../nats/publish-error.js';
 import { leaderThere, storedMessage } from '../../nats/stream-leader.js';
 import { follows } from '../chain.js';
-import { type Cover, coverHeaders, readCover } from './frame-headers.js';
+import { type Cover, coverText, readCover } from './frame-headers.js';
 
 /** What all partitions' appends have under way together. */
 export class AppendBounds {
@@ -63,14 +63,17 @@ interface LastMessage {
   readonly cover: Cover | undefined;
 }
 
+interface Sent {
+  readonly frame: Frame;
+  readonly bytes: Buffer;
+}
+
 interface Appended {
   readonly sequence: number;
   /** By then it has to be read back. */
   readonly deadlineMs: number;
 }
 
-/** The frame is stored only behind this message of its subject. */
-const EXPECTED = 'Nats-Expected-Last-Subject-Sequence';
 /** Six topics. */
 const SUBJECTS_MAX = 6 * NODES_PER_PARTITION_MAX;
 /** What the server says in 10071: 2.10 keeps the number of a message that retention took. */
@@ -79,6 +82,8 @@ const WRONG_SEQUENCE = /wrong last sequence: (\d+)/;
 export class Appender {
   readonly #options: AppenderOptions;
   readonly #lanes = new Lanes();
+  /** By subject, the frame that is appended and was not read back yet: see sent(). */
+  readonly #sent = new Map<string, Sent>();
   /** The last sequence of subjects, where it is known. The one that was used longest ago is first. */
   readonly #last = new Map<string, number>();
   readonly #ending = new AbortController();
@@ -95,13 +100,27 @@ export class Appender {
     const { link, bounds, readUpTo } = this.#options;
     checkSize(frame, bytes, link.publishing.info?.max_payload);
     const release = bounds.pending(bytes.length);
+    const sent = { frame, bytes };
     try {
-      const { sequence, deadlineMs } = await this.#lanes.run(subject, () => this.#append(subject, frame, bytes));
+      const { sequence, deadlineMs } = await this.#lanes.run(subject, () => {
+        this.#sent.set(subject, sent);
+        return this.#append(subject, frame, bytes);
+      });
       await readUpTo(sequence, deadlineMs);
       return sequence;
     } finally {
+      if (this.#sent.get(subject) === sent) this.#sent.delete(subject);
       release();
     }
+  }
+
+  /**
+   * What a body of a subject is that was read, where this broker appends the same bytes: then it is decoded already.
+   * Undefined where it does not.
+   */
+  sent(subject: string, body: Uint8Array): Frame | undefined {
+    const sent = this.#sent.get(subject);
+    return sent?.bytes.equals(body) ? sent.frame : undefined;
   }
 
   /** Resolves when nothing is under way. */
@@ -189,10 +208,11 @@ export class Appender {
     const { link, bounds, stream } = this.#options;
     // While there is no connection the client would keep every try, and send them all.
     if (!link.connected) throw new Error('there is no connection');
-    const release = await bounds.window.take(bytes.length, this.#ending.signal);
+    const { length } = bytes;
+    const release = bounds.window.tryTake(length) ?? (await bounds.window.take(length, this.#ending.signal));
     if (release === undefined) throw new BackplaneError('cancelled', 'the log is closed');
     try {
-      return await link.publisher.publish(stream, subject, bytes, headersOf(frame, lastSubjectSequence));
+      return await link.publisher.publish(stream, subject, bytes, sentHeaders(coverText(frame, lastSubjectSequence)));
     } finally {
       release();
     }
@@ -235,12 +255,6 @@ export class Appender {
   }
 }
 
-function headersOf(frame: Frame, lastSubjectSequence: number): MsgHdrs {
-  const headers = coverHeaders(frame);
-  headers.set(EXPECTED, String(lastSubjectSequence));
-  return headers;
-}
-
 /**
  * The server's bound is on body and headers together. The frame must fit wherever in its stream it is appended.
  * @param payloadBytesMax undefined while there is no connection
@@ -248,11 +262,7 @@ function headersOf(frame: Frame, lastSubjectSequence: number): MsgHdrs {
 function checkSize(frame: Frame, { length }: Buffer, payloadBytesMax = Number.POSITIVE_INFINITY): void {
   // Nearly all frames are far below it.
   if (length + APPEND_HEADER_BYTES_MAX <= payloadBytesMax) return;
-  const [name, value] = [EXPECTED, Number.MAX_SAFE_INTEGER].map(String) as [string, string];
-  const head = [...coverHeaders(frame), [name, [value]] as const];
-  // NATS/1.0, each header in a line, and an empty line.
-  const headerBytes = head.reduce((sum, [key, [text]]) => sum + key.length + text!.length + 4, 12);
-  const bytesMax = payloadBytesMax - headerBytes;
+  const bytesMax = payloadBytesMax - coverText(frame, Number.MAX_SAFE_INTEGER).length;
   if (length <= bytesMax) return;
   throw new BackplaneError('too_large', `frame: NATS takes at most ${bytesMax} bytes, got ${length}`);
 }

@@ -26,6 +26,8 @@ export interface ReadLog<T> {
   /** Sequence of the last message that is wanted; 0 where there is none. */
   readonly lastWanted: () => number;
   readonly missing: () => readonly Missing[];
+  /** The mark of the message at a sequence, as the tail has read it; undefined where it is not known. */
+  readonly markOf: (sequence: number) => number | undefined;
   /** See StreamTail.rewinds. */
   readonly rewinds: () => number | undefined;
   readonly read: (message: StoredMessage) => T;
@@ -169,8 +171,12 @@ export class CatchUpReader<T> implements TurnHolder {
       { stream, from: this.offset, filters },
       {
         message: (message) => {
+          const { sequence, subject, timeNs } = message;
+          const known = this.#log.markOf(sequence);
+          if (known !== undefined && known !== markOf(subject, timeNs))
+            throw new Error(`its server has another message at ${sequence}`);
           // A copy: what was read from the connection belongs to many messages.
-          if (message.sequence >= this.offset) this.#batch.push({ ...message, data: Buffer.from(message.data) });
+          if (sequence >= this.offset) this.#batch.push({ ...message, data: Buffer.from(message.data) });
         },
         ended: () => this.#ended?.(),
         failed: (cause) => {

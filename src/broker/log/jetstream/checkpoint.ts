@@ -9,6 +9,7 @@
  */
 import type { MsgHdrs } from 'nats';
 import { LOG_CHECKPOINT_NODES_MAX } from '../../../limits.js';
+import type { ReceivedHeaders } from '../../nats/header-text.js';
 import { headers } from '../../nats/nats-library.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { storedMessage } from '../../nats/stream-leader.js';
@@ -60,7 +61,7 @@ export class CheckpointIndex {
   #parts: number[] = [];
   #before = 0;
 
-  take(sequence: number, received: MsgHdrs | undefined): void {
+  take(sequence: number, received: ReceivedHeaders | undefined): void {
     const before = Number(received?.get(BEFORE));
     const [, part, parts] = /^(\d{1,4})\/(\d{1,4})$/.exec(received?.get(PART) ?? '') ?? [];
     // What no broker writes, such as one about what comes behind it, would hide all that follow.

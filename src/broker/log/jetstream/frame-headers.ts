@@ -4,26 +4,30 @@
  *   Bp-From, Bp-To := epoch ":" nanoseconds ":" lane ":" tie
  *   Bp-Continues   := "1", where the frame continues the one before (see chain.ts)
  */
-import type { MsgHdrs } from 'nats';
 import { BackplaneError } from '../../../errors.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { type Position, positionText } from '../../../wire/position.js';
-import { headers } from '../../nats/nats-library.js';
+import { headerText, type ReceivedHeaders } from '../../nats/header-text.js';
 
 const [FROM, TO, CONTINUES] = ['Bp-From', 'Bp-To', 'Bp-Continues'];
+/** The frame is stored only behind this message of its subject. */
+const EXPECTED = 'Nats-Expected-Last-Subject-Sequence';
 
 export type Cover = Pick<Frame, 'coveredFrom' | 'coveredTo' | 'continues'>;
 
-export function coverHeaders({ coveredFrom, coveredTo, continues }: Cover): MsgHdrs {
-  const written = headers();
-  written.set(FROM, positionText(coveredFrom));
-  written.set(TO, positionText(coveredTo));
-  if (continues) written.set(CONTINUES, '1');
-  return written;
+/** @param lastSubjectSequence behind which message of its subject it is stored; undefined: wherever it is */
+export function coverText({ coveredFrom, coveredTo, continues }: Cover, lastSubjectSequence?: number): string {
+  const fields: [string, string | number][] = [
+    [FROM, positionText(coveredFrom)],
+    [TO, positionText(coveredTo)],
+  ];
+  if (continues) fields.push([CONTINUES, '1']);
+  if (lastSubjectSequence !== undefined) fields.push([EXPECTED, lastSubjectSequence]);
+  return headerText(fields);
 }
 
 /** Throws damaged where they are not those of a frame. */
-export function readCover(received: MsgHdrs | undefined): Cover {
+export function readCover(received: ReceivedHeaders | undefined): Cover {
   return {
     coveredFrom: readPosition(received?.get(FROM) ?? ''),
     coveredTo: readPosition(received?.get(TO) ?? ''),

@@ -24,8 +24,9 @@ import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
 import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
-import { frameItem, PartitionFold, takeCover } from './partition-fold.js';
+import { type FoldListener, frameItem, PartitionFold } from './partition-fold.js';
 import { scanStream } from './scan.js';
+import { scannedCovers } from './scanned-covers.js';
 import { readSilences, Silences } from './silences.js';
 import { partitionForm } from './streams.js';
 import { PartitionSubjects, partitionStream } from './subjects.js';
@@ -105,6 +106,14 @@ export class JetStreamLog implements PartitionLog {
     this.#subjects = new PartitionSubjects(cluster, partition);
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
+    const whole: FoldListener = {
+      withBodies: true,
+      stored: (frame) => this.#stored(frame),
+      ticked: (tick) => this.#ticked(tick),
+      sent: ({ subject, data }) => this.#appender.sent(subject, data),
+      tell: (item) => this.#tell(item),
+    };
+    const heads = { ...whole, withBodies: false };
     this.#tail = new StreamTail({
       ...{ link, stream: this.#stream, times: options.times, hasTicks: true },
       place: () => this.#fold,
@@ -113,7 +122,8 @@ export class JetStreamLog implements PartitionLog {
         this.#readsBodies = this.#withBodies;
         return !this.#readsBodies;
       },
-      take: (message, isLeaders) => this.#take(message, isLeaders ? this.#withBodies : this.#readsBodies),
+      take: (message, isLeaders) =>
+        this.#fold.take(message, (isLeaders ? this.#withBodies : this.#readsBodies) ? whole : heads),
       goBack: (info, lost) => this.#goBack(info, lost),
       rewound: (offset) => this.#rewound(offset),
       lost: options.onLost,
@@ -202,21 +212,17 @@ export class JetStreamLog implements PartitionLog {
 
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
-    const { offset: end, covered } = this.snapshot();
+    const end = this.snapshot();
     if (offset > this.deliverableOffset) await this.#await(offset);
-    if (offset === end) return covered;
-    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.recent.before(offset);
+    if (offset === end.offset) return end.covered;
+    const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.coversBefore(offset);
     if (recent !== undefined) return recent;
     await this.look();
     const { firstOffset: oldest } = this;
     if (offset < oldest) throw cursorExpired(`cursor names offset ${offset} ${where}, the oldest is ${oldest}`, oldest);
-    const { before: from, covered: before } = await this.#standingAt(offset, oldest);
-    const range = { stream: this.#stream, from, to: offset };
-    await scanStream(this.#options.link, { ...range, headersOnly: true }, ({ subject, headers }) => {
-      const read = this.#subjects.read(subject);
-      if (read.kind === 'frame') takeCover(before, read.node, read.topic, headers);
-    });
-    return before;
+    const { link } = this.#options;
+    const scanned = { link, stream: this.#stream, subjects: this.#subjects };
+    return scannedCovers(scanned, await this.#standingAt(offset, oldest), offset, end, `offset ${offset} ${where}`);
   }
 
   lostBefore(offset: number, mark: number): Snapshot | undefined {
@@ -264,6 +270,7 @@ export class JetStreamLog implements PartitionLog {
         },
         lastWanted: () => Math.max(0, ...asked.map((topic) => this.#fold.lastOf.get(topic) ?? 0)),
         missing: () => this.#fold.missing,
+        markOf: (sequence) => this.#fold.marks.of(sequence),
         rewinds: () => this.#tail.rewinds,
         read: (message) => {
           const read = this.#subjects.read(message.subject);
@@ -364,15 +371,6 @@ export class JetStreamLog implements PartitionLog {
     this.#ageMsMax = info.config.max_age / NATS_NS_PER_MS;
     this.#state = info.state;
     this.#fold.looked(info);
-  }
-
-  #take(message: StoredMessage, withBodies: boolean): void {
-    this.#fold.take(message, {
-      withBodies,
-      stored: (frame) => this.#stored(frame),
-      ticked: (tick) => this.#ticked(tick),
-      tell: (item) => this.#tell(item),
-    });
   }
 
   async #goBack({ state }: StreamInfo, lost: number | undefined): Promise<void> {

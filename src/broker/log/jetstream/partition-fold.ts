@@ -3,11 +3,11 @@
  * same order and applies the same rule (see chain.ts), so that all know the same, whoever appended what.
  */
 import type { StreamInfo } from '@nats-io/jetstream';
-import type { MsgHdrs } from 'nats';
 import { LOG_DAMAGES_MAX, LOG_LOST_ENDS_MAX } from '../../../limits.js';
 import { nsToMs } from '../../../nanoseconds.js';
-import { decodeFrame } from '../../../wire/frame/frame.js';
+import { decodeFrame, type Frame } from '../../../wire/frame/frame.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
+import type { ReceivedHeaders } from '../../nats/header-text.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { PeerClock } from '../../peer-clock.js';
 import { CoveredPositions } from '../covered-positions.js';
@@ -39,6 +39,8 @@ export interface FoldListener {
   stored(message: StoredMessage): void;
   /** Told of each tick, where bodies are read. */
   ticked(message: StoredMessage): void;
+  /** The frame of a message, where it is known without decoding it. */
+  sent?(message: StoredMessage): Frame | undefined;
   /** Told of frames, where their bodies are read, and of sequences that are missing. */
   tell(item: LogItem): void;
 }
@@ -118,6 +120,13 @@ export class PartitionFold {
     return undefined;
   }
 
+  /** How far nodes reach before one of the newest sequences; undefined where it is too old, or in doubt. */
+  coversBefore(offset: number): CoveredPositions | undefined {
+    const checked = this.checkpoints.upTo(offset)?.before ?? 0;
+    if (this.missing.some(({ from, to }) => to > checked && from < offset)) return undefined;
+    return this.recent.before(offset);
+  }
+
   get standing(): Standing {
     return { before: this.next, covered: this.covered, lastOf: this.lastOf };
   }
@@ -126,7 +135,7 @@ export class PartitionFold {
    * Takes the next message. What a frame covers is in its headers, so that it counts the same for those who read bodies and
    * those who do not, and also where its body is damaged.
    */
-  take(message: StoredMessage, { withBodies, stored, ticked, tell }: FoldListener): void {
+  take(message: StoredMessage, { withBodies, stored, ticked, sent, tell }: FoldListener): void {
     const { sequence, subject, timeNs } = message;
     // A new consumer begins where the one before it may have gone on.
     if (sequence < this.next) return;
@@ -155,7 +164,7 @@ export class PartitionFold {
     }
     stored(message);
     if (!withBodies) return;
-    const item = frameItem(message, read.node, this.clock);
+    const item = frameItem(message, read.node, this.clock, sent?.(message));
     if (item.kind !== 'frame') this.#miss({ from: sequence, to: sequence + 1, message: 'its frame cannot be read' });
     tell(item);
   }
@@ -166,10 +175,15 @@ export class PartitionFold {
   }
 }
 
-/** A frame as readers get it, or that it cannot be read. */
-export function frameItem({ sequence: offset, data, timeNs }: StoredMessage, node: string, clock: PeerClock): LogItem {
+/** A frame as readers get it, or that it cannot be read. @param known where the message's body is decoded already */
+export function frameItem(
+  { sequence: offset, data, timeNs }: StoredMessage,
+  node: string,
+  clock: PeerClock,
+  known?: Frame,
+): LogItem {
   try {
-    const frame = decodeFrame(ownBytes(data));
+    const frame = known ?? decodeFrame(ownBytes(data));
     const appendedMs = nsToMs(timeNs - clock.windowOffsetNs);
     return { kind: 'frame', offset, node, frame, bytes: data.length, appendedMs };
   } catch (cause) {
@@ -183,14 +197,8 @@ function ownBytes(data: Uint8Array): Buffer {
   return isMost ? Buffer.from(data.buffer, data.byteOffset, data.byteLength) : Buffer.from(data);
 }
 
-/** As CoveredPositions.take, of what the headers say. */
-export function takeCover(covered: CoveredPositions, node: string, topic: string, headers: MsgHdrs | undefined): void {
-  const cover = coverOf(headers);
-  if (cover !== undefined) covered.take(node, { topic, ...cover });
-}
-
 /** Undefined where nothing of it can be read: the node's next frame tells the hole. */
-function coverOf(headers: MsgHdrs | undefined): Cover | undefined {
+export function coverOf(headers: ReceivedHeaders | undefined): Cover | undefined {
   try {
     return readCover(headers);
   } catch {

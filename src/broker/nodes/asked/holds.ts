@@ -68,13 +68,16 @@ export class HoldSteps implements KeptHolds {
     return new HoldSteps(steps, new Set(not));
   }
 
+  /** As from(). Throws for what no broker writes. */
+  static read(value: unknown, before?: number): HoldSteps {
+    return HoldSteps.from(holdStepsSchema.parse(value), before);
+  }
+
   /**
-   * Throws for what no broker writes.
    * @param before the change of the claims that nobody can have read who wrote it: steps from there on are of claims that
    *   were lost, and whose numbers others get now
    */
-  static read(value: unknown, before = Number.POSITIVE_INFINITY): HoldSteps {
-    const { steps, not } = holdStepsSchema.parse(value);
+  static from({ steps, not }: z.output<typeof holdStepsSchema>, before = Number.POSITIVE_INFINITY): HoldSteps {
     const valid = steps.filter(({ asOf }) => asOf < before);
     const read = valid.map(({ asOf, from, first = from }) => {
       return { asOf, position: positionOf(from), first: positionOf(first) };
@@ -98,6 +101,16 @@ export class HoldSteps implements KeptHolds {
       if (this.get(id, since) !== undefined) ids.add(id);
     }
     return ids;
+  }
+
+  /** Whether these say of nothing that is wanted more than holds, and leave out none of it: they may say less. */
+  isEnoughFor(holds: ReadonlyMap<bigint, Hold>, wanted: Wanted): boolean {
+    return wanted.bySince.every(([id, since]) => {
+      const [told, hold] = [this.get(id, since), holds.get(id)];
+      if (told === undefined || hold === undefined) return told === hold;
+      const isLater = comparePositions(told.position, hold.position) >= 0;
+      return isLater && comparePositions(told.first, hold.first) <= 0;
+    });
   }
 
   toValue(): StateValue {

@@ -17,7 +17,7 @@ import type { Budget } from '../../../wire/messages.js';
 import type { SharedState, StateChange, StateValue } from '../../cluster/shared-state.js';
 import { clocksDiffer } from '../../peer-clock.js';
 import { HoldSteps, holdStepsSchema } from '../asked/holds.js';
-import type { Recorded } from '../node-record.js';
+import type { NodeRecord, Recorded } from '../node-record.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { BrokerLeases } from './broker-leases.js';
 import type { ClusterInterest } from './cluster-interest.js';
@@ -51,6 +51,11 @@ interface Said {
 
 interface Written {
   readonly session: string;
+  readonly told: HoldSteps;
+  /** What is held, as of when that was found to be enough. */
+  steps: HoldSteps;
+  /** Whether it was known from when the node has what. */
+  readonly isRecorded: boolean;
   readonly text: string;
   readonly clockNs: bigint;
 }
@@ -156,18 +161,18 @@ export class ClusterNodes {
 
   #heldChanged({ key, value, revision }: StateChange): void {
     const node = key.slice(HOLDS.length);
-    if (value === undefined) this.#said.delete(node);
-    else {
-      const { broker, recorded, budget, clockNs } = schema.parse(value);
-      const clock = clockNs === undefined ? undefined : BigInt(clockNs);
-      this.#said.set(node, { broker, steps: HoldSteps.read(value, revision), recorded, budget, clockNs: clock });
+    const { registry, broker } = this.#options;
+    const isHere = registry.session(node) !== undefined;
+    // Of half of a cluster's nodes or more that is all that is read, and it is known.
+    if (isHere && value?.broker === broker && textOf(value) === this.#written.get(node)?.text) {
+      this.#said.delete(node);
+      return;
     }
+    if (value === undefined) this.#said.delete(node);
+    else this.#said.set(node, saidIn(value, revision));
     this.#learn(node);
     // What this broker wrote of its own node is lost, was replaced, or is an earlier one again, as a power cut can do it.
-    const { registry, broker } = this.#options;
-    if (registry.session(node) === undefined) return;
-    const isWritten = value?.broker === broker && textOf(value) === this.#written.get(node)?.text;
-    if (!isWritten && this.#written.delete(node)) this.#write();
+    if (isHere && this.#written.delete(node)) this.#write();
   }
 
   #learnAll(): void {
@@ -226,31 +231,61 @@ export class ClusterNodes {
   }
 
   async #writeOnce(): Promise<void> {
-    const { interest, registry } = this.#options;
+    const { registry } = this.#options;
     const writes: Promise<void>[] = [];
     for (const node of registry.connected((name) => registry.session(name) !== undefined)) {
       const record = registry.record(node)!;
-      const value = record.stepsOf(interest.forNode(node)).toValue();
-      const session = registry.session(node)!.id;
-      const written = this.#written.get(node);
-      const text = textOf({ ...value, recorded: record.recorded });
+      if (this.#isWritten(node, record)) continue;
       const { clockOffsetNs: clockNs, recorded, budget } = record;
-      const isWritten = written?.session === session && written.text === text;
-      if (isWritten && !clocksDiffer(written.clockNs, clockNs)) continue;
-      const said = { ...value, recorded, budget, clockNs: clockNs.toString() };
-      writes.push(this.#put(node, said, { session, text, clockNs }));
+      const steps = this.#stepsOf(record);
+      const value = { ...steps.toValue(), recorded, budget, clockNs: clockNs.toString() };
+      const isRecorded = recorded !== undefined;
+      const session = registry.session(node)!.id;
+      writes.push(this.#put(node, value, { session, told: steps, steps, isRecorded, text: textOf(value), clockNs }));
     }
     await everyOne(writes);
   }
 
+  /** Where a predicate goes, what was told of the others stays as true as it was: not each node is written down again. */
+  #isWritten(node: string, record: NodeRecord): boolean {
+    const { interest, registry } = this.#options;
+    const written = this.#written.get(node);
+    const isRecorded = record.recorded !== undefined;
+    if (written?.session !== registry.session(node)?.id || written?.isRecorded !== isRecorded) return false;
+    if (clocksDiffer(written.clockNs, record.clockOffsetNs)) return false;
+    const steps = this.#stepsOf(record);
+    if (written.steps === steps) return true;
+    const isEnough =
+      written.told.isEnoughFor(record.holds, interest.forNode(node)) ||
+      textOf({ ...steps.toValue(), recorded: record.recorded }) === written.text;
+    if (isEnough) written.steps = steps;
+    return isEnough;
+  }
+
+  #stepsOf(record: NodeRecord): HoldSteps {
+    return record.stepsOf(this.#options.interest.forNode(record.name));
+  }
+
   async #put(node: string, value: StateValue, written: Written): Promise<void> {
     const { state, broker } = this.#options;
-    await state.put(HOLDS + node, { ...value, broker });
+    // It is read back before it is known to be made.
     this.#written.set(node, written);
+    try {
+      await state.put(HOLDS + node, { ...value, broker });
+    } catch (cause) {
+      if (this.#written.get(node) === written) this.#written.delete(node);
+      throw cause;
+    }
   }
 }
 
-/** What tells whether a node has to be written down again. */
+function saidIn(value: StateValue, revision: number): Said {
+  const { broker, recorded, budget, clockNs, ...steps } = schema.parse(value);
+  const clock = clockNs === undefined ? undefined : BigInt(clockNs);
+  return { broker, steps: HoldSteps.from(steps, revision), recorded, budget, clockNs: clock };
+}
+
+/** What tells whether it is what was written. */
 function textOf({ steps, not, recorded }: StateValue): string {
   return JSON.stringify([steps, not, recorded !== undefined]);
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { NodeView } from '../../../../src/broker/delivery/cursor/node-view.js';
+import { OWED_RANGES_MAX } from '../../../../src/limits.js';
 import type { Position } from '../../../../src/wire/position.js';
 import { runs } from '../../../harness/runs.js';
 
@@ -47,7 +48,7 @@ test('what passes is told as what is read', () => {
           else if (change === 'reached') view.reached(at(to));
           else if (change === 'late') view.wentLate();
           else if (change === 'live') view.wentLive();
-          else if (change === 'lost') view.lostFrames(TOPICS);
+          else if (change === 'lost') view.lostFrames(TOPICS, to);
           else if (change === 'unchain') view.unchain();
           else if (change === 'rewound') view.rewound();
           else view.owe(topic, { offsetFrom: to, offsetTo: to + 1, after: undefined, skipped: true, counted: true });
@@ -92,6 +93,13 @@ test('where a log lost its end, cursors say how far the node was delivered until
   assert.notEqual(view.owedVersion, owedVersion, 'a note that named it does not say what is true of it now');
 });
 
+test('where a log lost its end while history still comes before it, what the log had was not delivered', () => {
+  const view = new NodeView('a');
+  view.seenTo('process', at(20));
+  view.rewound(false);
+  assert.equal(view.floor('process'), undefined);
+});
+
 test('a resumed view that is ahead of its log stays so', () => {
   const view = new NodeView('a');
   view.wentLate();
@@ -101,4 +109,22 @@ test('a resumed view that is ahead of its log stays so', () => {
   assert.equal(view.apart(['process']), true);
   view.workedOff('process', at(20));
   assert.equal(view.apart(['process']), false);
+});
+
+test('of what is owed the oldest range is given up where there are too many; a node that goes late owes nothing more', () => {
+  const view = new NodeView('a');
+  const range = { after: undefined, skipped: false, counted: true };
+  const owed = Array.from({ length: OWED_RANGES_MAX }, (_, from) => ({
+    ...range,
+    offsetFrom: 10 * from,
+    offsetTo: 10 * from + 5,
+  }));
+  for (const each of owed) assert.equal(view.owe('process', each), undefined);
+  const open = { ...range, offsetFrom: 100 };
+  assert.equal(view.owe('process', open), owed[0]);
+  view.lostFrames(TOPICS, 120);
+  assert.deepEqual(
+    view.owed.get('process')!.map(({ offsetTo }) => offsetTo),
+    [...owed.slice(1).map(({ offsetTo }) => offsetTo), 120],
+  );
 });

@@ -226,20 +226,27 @@ test('cursors of other filters, of other logs, and of unknown origin are refused
   }
 });
 
-test('a cursor is known not to be there where the log loses its end after it was opened', async () => {
+const ALL = new SelectorSet([
+  { id: '', predicate: compilePredicate({ topics: ['process'], filter: '', includeSelf: true }) },
+]);
+
+/** A log with three frames. */
+async function shortLog() {
   const store = await openLogs(scratchDirectory('lost-end'));
   const log = store.partition(0);
   for (const at of range(0, 3)) {
-    const frame = frameOf(at, at + 1);
+    const frame = frameOf(at, at + 1, 100);
     await log.append('n', frame, encodeFrame(frame));
   }
-  const selectors = new SelectorSet([
-    { id: '', predicate: compilePredicate({ topics: ['process'], filter: '', includeSelf: true }) },
-  ]);
+  return { store, log };
+}
+
+test('a cursor is known not to be there where the log loses its end after it was opened', async () => {
+  const { store, log } = await shortLog();
   const offset = log.deliverableOffset;
   const own = log.markBefore(offset)!;
   const state = { clusterId: '', predicateId: 1n, sinceNs: 0n, places: [{ offset, mark: own }], nodes: [] };
-  const resumed = await ResumedCursor.open(state, ['process'], selectors, store);
+  const resumed = await ResumedCursor.open(state, ['process'], ALL, store);
   const isThere = (deliverableOffset: number, mark: number | undefined) => {
     const now = Object.create(log, {
       deliverableOffset: { value: deliverableOffset },
@@ -251,5 +258,30 @@ test('a cursor is known not to be there where the log loses its end after it was
   assert.ok(isThere(offset + 1, undefined), 'it is not known any more');
   assert.ok(!isThere(offset - 1, undefined), 'it has not been read so far again');
   assert.ok(!isThere(offset + 1, own + 1), 'it has something else there');
+  await store.close();
+});
+
+test('while a log goes back no cursor is resumed, and none is taken for one that never was: it is to be tried again', async () => {
+  const { store, log } = await shortLog();
+  let goesBack = true;
+  const next = async () => {
+    goesBack = true;
+  };
+  const now = new Proxy(log, {
+    get(target, key) {
+      if (key === 'isGoingBack') return goesBack;
+      if (key === 'reader') return () => ({ next, close: () => undefined });
+      const value = Reflect.get(target, key, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  const opened = (index: number | undefined) => {
+    const { firstOffset: offset } = log;
+    const state = { clusterId: '', predicateId: 1n, sinceNs: 0n, places: [{ offset, index }], nodes: [] };
+    return ResumedCursor.open(state, ['process'], ALL, { partition: () => now } as unknown as LogStore);
+  };
+  await assert.rejects(opened(undefined), { code: 'unavailable', message: /partition 0 of the log .* read again/ });
+  goesBack = false;
+  await assert.rejects(opened(1), { code: 'unavailable' }, 'it begins to while what stands there is read');
   await store.close();
 });

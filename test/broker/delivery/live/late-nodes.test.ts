@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NodeView } from '../../../../src/broker/delivery/cursor/node-view.js';
 import { type Approached, LateNodes } from '../../../../src/broker/delivery/live/late-nodes.js';
+import { Planner } from '../../../../src/broker/delivery/plan.js';
 import { Harness, range } from '../../../harness/broker/harness.js';
 import { TestRecorder } from '../../../harness/broker/test-agent.js';
 import { until } from '../../../harness/until.js';
@@ -25,7 +26,7 @@ function lateNodes(signal: AbortSignal): Asked {
       meeting: () => HERE,
       round: () => new Promise((resolve) => rounds.push(resolve)),
       offset: () => 7 + rounds.length,
-      rewinds: () => 0,
+      rewinds: () => rounds.length,
       notify: () => asked.told++,
       signal,
     }),
@@ -55,8 +56,8 @@ test('a node that is back before its failed round was noticed is asked again', a
   await until('the second of them', () => rounds.length === 3);
   rounds[2]!(true);
   await until('its history has all but met the tail', () => asked.told === 2);
-  // The rest is in the log, from where the last round began.
-  assert.deepEqual(await joined(late), [{ view, offset: 9, rewinds: 0 }]);
+  // The rest is in the log, from where the last round began, unless that went back since before the first.
+  assert.deepEqual(await joined(late), [{ view, offset: 9, rewinds: 1 }]);
   assert.deepEqual(await joined(late), []);
   ending.abort();
 });
@@ -107,4 +108,20 @@ test('two rounds suffice for a late node, however slow it is and however much ar
   } finally {
     await harness.destroy();
   }
+});
+
+test('while the log of a node goes back nobody knows up to where its recorder is to be asked', () => {
+  const at = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
+  const log = { isGoingBack: true };
+  const planner = new Planner(
+    { topics: ['process'] } as never,
+    { predicateIds: [1n] } as never,
+    { hold: () => at(3n), coveredTo: () => at(5n) } as never,
+    { partition: () => log } as never,
+    undefined as never,
+    undefined as never,
+  );
+  assert.equal(planner.meeting('a'), undefined);
+  log.isGoingBack = false;
+  assert.deepEqual(planner.meeting('a'), at(5n));
 });

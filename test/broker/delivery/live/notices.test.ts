@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NodeView } from '../../../../src/broker/delivery/cursor/node-view.js';
+import { behind } from '../../../../src/broker/delivery/live/live-frame.js';
 import { Notices } from '../../../../src/broker/delivery/live/notices.js';
+import { owedOf } from '../../../../src/broker/delivery/selectors/owed-tally.js';
 import { refusedFrame } from '../../../../src/wire/frame/frame.js';
 import { nsToTimestamp } from '../../../../src/wire/messages.js';
 
@@ -76,4 +78,28 @@ test('one watermark for all nodes says the time of the one that is furthest back
   views[0]!.wentLive();
   assert.deepEqual(told(), [{ ...only, time: nsToTimestamp(5_000_000_000n) }]);
   assert.deepEqual(notices.takeCommonWatermark([], ['process']), []);
+});
+
+test('of a frame that was delivered in part, as one that is sent again may be, only what is behind that is missing', () => {
+  const notices = new Notices({ named: false, ids: [] });
+  const told = (floor: number | undefined) => {
+    notices.shed('a', behind(frame('process', 10, 20), floor === undefined ? undefined : at(floor)), part(0, [], true));
+    return notices.takeGaps().map(({ gap }) => [gap!.from!.timeNs, gap!.to!.timeNs].map(String));
+  };
+  assert.deepEqual([told(undefined), told(5), told(15)], [[['10', '20']], [['10', '20']], [['15', '20']]]);
+});
+
+test('what is given up of what is owed is told with its count, where that is known', () => {
+  const notices = new Notices({ named: true, ids: ['all', 'some'] });
+  const range = { offsetFrom: 1, offsetTo: 2, after: undefined, skipped: false, counted: true, chained: at(5) };
+  notices.givenUp('a', 'process', { ...range, due: owedOf('shed', { events: 3, of: [3, 1] }) });
+  notices.givenUp('b', 'process', { ...range, after: at(7), due: undefined });
+  const told = notices.takeGaps().map(({ gap }) => {
+    const { node, topic, reason, from, events, eventsUnknown, selectors = [] } = gap!;
+    return [node, topic, reason, String(from?.timeNs), events, eventsUnknown, selectors.map((each) => each.events)];
+  });
+  assert.deepEqual(told, [
+    ['a', 'process', 'evicted', '5', 3, false, [3, 1]],
+    ['b', 'process', 'evicted', '7', 0, true, []],
+  ]);
 });

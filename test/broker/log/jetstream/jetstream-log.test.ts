@@ -6,12 +6,15 @@ import { after, before, test } from 'node:test';
 import { follows } from '../../../../src/broker/log/chain.js';
 import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
 import { FanOut } from '../../../../src/broker/log/fan-out.js';
+import { CatchUpReader } from '../../../../src/broker/log/jetstream/catch-up-reader.js';
+import { CatchUpTurns } from '../../../../src/broker/log/jetstream/catch-up-turns.js';
 import { checkpointParts } from '../../../../src/broker/log/jetstream/checkpoint.js';
-import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
+import { coverText } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import type { JetStreamLog } from '../../../../src/broker/log/jetstream/jetstream-log.js';
 import { partitionForm } from '../../../../src/broker/log/jetstream/streams.js';
-import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
+import { PartitionSubjects, partitionStream } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogEntry, LogLoss } from '../../../../src/broker/log/partition-log.js';
+import { headers as natsHeaders } from '../../../../src/broker/nats/nats-library.js';
 import { makeStream } from '../../../../src/broker/nats/stream-form.js';
 import type { BackplaneError } from '../../../../src/errors.js';
 import { MiB } from '../../../../src/limits.js';
@@ -231,6 +234,28 @@ test('where no consumer can be made, the log is read from its leader', { skip },
   });
 });
 
+test('a reader takes nothing of a server that has other messages than were read before', { skip }, () =>
+  withLogs(async (logs) => {
+    const log = await logs.open();
+    await append(log, 0, 1);
+    const subjects = new PartitionSubjects(logs.cluster, 0);
+    const reader = new CatchUpReader<never>(
+      {
+        ...{ link: logs.link(log), stream: partitionStream(logs.cluster, 0), turns: new CatchUpTurns() },
+        ...{
+          filters: [subjects.topic('process')],
+          deliverable: () => log.deliverableOffset,
+          firstOffset: async () => 1,
+        },
+        ...{ lastWanted: () => 1, missing: () => [], rewinds: () => 0, markOf: () => 7, read: () => assert.fail() },
+      },
+      1,
+    );
+    await assert.rejects(reader.next(), /its server has another message at 1$/);
+    reader.close();
+  }),
+);
+
 test('a stream that is deleted, or made anew, ends the log with one sentence', { skip }, async () => {
   await withLogs(async (logs) => {
     const lost: BackplaneError[] = [];
@@ -258,6 +283,34 @@ test('a stream that is deleted, or made anew, ends the log with one sentence', {
   });
 });
 
+test('a frame that this broker appends is not decoded again when it is read back, others are', { skip }, async () => {
+  await withLogs(async (logs) => {
+    const [one, other] = [await logs.open(), await logs.another()];
+    const told: LogEntry[] = [];
+    const toldOther: LogEntry[] = [];
+    one.follow((entry) => told.push(entry));
+    other.follow((entry) => toldOther.push(entry));
+    const frames = [frameOf(0, 1, 100), frameOf(1, 2, 100)];
+    const bytes = frames.map(encodeFrame);
+    await one.append('a', frames[0]!, bytes[0]!);
+    await other.append('a', frames[1]!, bytes[1]!);
+    await until('both have both', () => told.length === 2 && toldOther.length === 2);
+    assert.deepEqual(
+      [told, toldOther].map((entries) => entries.map(({ frame }, at) => frame === frames[at])),
+      [
+        [true, false],
+        [false, true],
+      ],
+    );
+    for (const entries of [told, toldOther]) {
+      assert.deepEqual(
+        entries.map(({ frame }) => encodeFrame(frame)),
+        bytes,
+      );
+    }
+  });
+});
+
 test('what others put into the stream against the rule is passed over, clipped or told, by all alike', {
   skip,
 }, async () => {
@@ -266,7 +319,8 @@ test('what others put into the stream against the rule is passed over, clipped o
     const [told, toldOther] = [new Told(one), new Told(other)];
     const { client } = logs.link(one);
     const put = async (frame: Frame) => {
-      const headers = coverHeaders(frame);
+      const headers = natsHeaders();
+      for (const [, name, value] of coverText(frame).matchAll(/(\S+): (.*)\r\n/g)) headers.set(name!, value!);
       await client.publish(`bp.${logs.cluster}.0.f.process.a`, encodeFrame(frame), { headers });
     };
     for (const [from, to] of [

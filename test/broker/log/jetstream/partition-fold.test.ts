@@ -9,11 +9,14 @@ import {
   checkpointParts,
   readCheckpointPart,
 } from '../../../../src/broker/log/jetstream/checkpoint.js';
-import { coverHeaders } from '../../../../src/broker/log/jetstream/frame-headers.js';
+import { coverText } from '../../../../src/broker/log/jetstream/frame-headers.js';
 import { PartitionFold } from '../../../../src/broker/log/jetstream/partition-fold.js';
 import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogItem } from '../../../../src/broker/log/partition-log.js';
+import { Marks } from '../../../../src/broker/log/tail/marks.js';
+import { HeaderText } from '../../../../src/broker/nats/header-text.js';
 import type { StoredMessage } from '../../../../src/broker/nats/stream-pull.js';
+import { LOG_MARKS_MAX } from '../../../../src/limits.js';
 import { encodeFrame } from '../../../../src/wire/frame/frame.js';
 import { comparePositions, type Position } from '../../../../src/wire/position.js';
 import { frameOf } from '../../../contract/partition-log.js';
@@ -42,7 +45,7 @@ function messagesOf(stretches: readonly Stretch[]): StoredMessage[] {
     return {
       ...{ sequence, subject: subjects.frame(topic, node), timeNs: BigInt(sequence) * 7n },
       ...bodyOf(readable ? encodeFrame(frame) : Buffer.from('no frame')),
-      headers: coverHeaders(frame),
+      headers: new HeaderText(Buffer.from(coverText(frame))),
     };
   });
 }
@@ -160,4 +163,11 @@ test('a cursor of what the stream lost keeps its mark until its reader is told',
   foldOf(messagesOf(stretches).slice(0, 1), fold);
   assert.notEqual(third, undefined);
   assert.equal(fold.markBefore(4), third, 'of what is read again the rest is known still');
+});
+
+test('a mark that is read again behind those that are kept takes the place of none', () => {
+  const marks = new Marks();
+  marks.set(LOG_MARKS_MAX + 50, 7);
+  marks.set(50, 9);
+  assert.deepEqual([marks.of(LOG_MARKS_MAX + 50), marks.of(50)], [7, undefined]);
 });

@@ -79,6 +79,35 @@ test('what begins to hold is among what is told as new', () => {
   assert.equal(same.steps.newSince(same.steps, same.wanted).size, 0);
 });
 
+test('what was told is enough where something is not wanted any more, and not where less holds or more is wanted', () => {
+  const heldAt = fc.option(fc.nat(60), { nil: undefined, freq: 6 });
+  const asked = fc.array(fc.record({ since: fc.nat(20), heldAt, goes: fc.boolean() }), { maxLength: 30 });
+  const wantedOf = (all: readonly (readonly [id: bigint, since: number])[]) =>
+    new Wanted(
+      all.map(([id]) => specOf(id)),
+      new Map(all),
+    );
+  fc.assert(
+    fc.property(asked, (all) => {
+      const { steps, holds } = stepsOf(all);
+      const left = all.flatMap(({ since, goes }, index) => (goes ? [] : [[BigInt(index + 1), since] as const]));
+      assert.ok(steps.isEnoughFor(holds, wantedOf(left)));
+      for (const [id] of left) {
+        const hold = holds.get(id);
+        const others = new Map(holds);
+        if (hold === undefined) others.set(id, { position: at(0), first: at(0) });
+        else others.set(id, { position: at(61), first: hold.first });
+        assert.ok(!steps.isEnoughFor(others, wantedOf(left)), 'it holds from later on, or holds now');
+        others.delete(id);
+        assert.equal(steps.isEnoughFor(others, wantedOf(left)), hold === undefined, 'it does not hold any more');
+      }
+      const more = new Map(holds).set(99n, { position: at(0), first: at(0) });
+      assert.ok(!steps.isEnoughFor(more, wantedOf([...left, [99n, 21]])), 'one that came later');
+    }),
+    { numRuns: runs(200) },
+  );
+});
+
 test('where few steps are enough they are exact', () => {
   const { holds, steps } = stepsOf(
     Array.from({ length: 1_000 }, (_, id) => ({ since: id, heldAt: Math.floor(id / 125) })),

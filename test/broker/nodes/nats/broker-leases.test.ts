@@ -1,7 +1,10 @@
 /** What a broker knows of others by what each says of itself. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { NatsState } from '../../../../src/broker/cluster/nats/nats-state.js';
+import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
+import { ClusterMember } from '../../../../src/broker/nodes/nats/cluster-member.js';
 import { CLUSTER_BROKERS_MAX } from '../../../../src/limits.js';
 import { openState } from '../../../harness/broker/stores.js';
 import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
@@ -65,4 +68,22 @@ test('a broker more than a cluster can have does not begin, unless others have o
   nowMs += 1;
   assert.deepEqual(own!.expire(true), ['b1']);
   assert.equal(await later, true);
+});
+
+test('a broker that is one too many ends with a sentence that says so', async () => {
+  const state = openState(scratchDirectory('leases'));
+  const others = Array.from({ length: CLUSTER_BROKERS_MAX }, (_, at) => new BrokerLeases(state, `b${at}`));
+  const beat = () => Promise.all(others.map((leases) => leases.beat(SIGNS)));
+  await beat();
+  const member = new ClusterMember({
+    ...{ link: { asking: undefined } as unknown as NatsLink, cluster: 'c', broker: 'own' },
+    ...{ state: state as unknown as NatsState, kept: { caughtUp: async () => undefined } },
+    ...{ ceilingBytesPerSecond: undefined, warn: assert.fail },
+  });
+  const fits = member.fits(SIGNS.version);
+  await beat();
+  await assert.rejects(fits, {
+    code: 'resource_exhausted',
+    message: 'cluster c has 64 brokers and can have 64 at most: stop another one first',
+  });
 });

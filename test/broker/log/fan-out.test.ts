@@ -1,0 +1,99 @@
+/** Places in a log that other machines keep: it may give nothing at a moment, and go back. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { DocumentPlace } from '../../../src/broker/delivery/documents/document-place.js';
+import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
+import { FanOut, type LogPlace } from '../../../src/broker/log/fan-out.js';
+import type { LogItem, LogLoss, PartitionLog } from '../../../src/broker/log/partition-log.js';
+import { LOG_FILL_OFFSETS_MAX } from '../../../src/limits.js';
+
+/** Where a reader stands, and what it gives next; nothing unless it is told. */
+class TestReader {
+  mark: number | undefined;
+  isClosed = false;
+  readonly gives: (LogItem | number)[] = [];
+
+  constructor(public offset: number) {}
+
+  async next(): Promise<LogItem | undefined> {
+    const item = this.gives.shift();
+    if (typeof item === 'number') this.offset = item;
+    return typeof item === 'object' ? item : undefined;
+  }
+
+  close(): void {
+    this.isClosed = true;
+  }
+}
+
+/** A log with an end, whose cached tail begins there. */
+function placeIn(offset: number, end: number, readsAreCostly = false) {
+  const readers: TestReader[] = [];
+  let lose: (loss: LogLoss) => void = () => assert.fail();
+  const log = {
+    ...{ partition: 0, deliverableOffset: end, readsAreCostly, markBefore: () => 77 },
+    follow: (_listener: unknown, lost: typeof lose) => {
+      lose = lost;
+      return () => undefined;
+    },
+    reader: (from: number) => {
+      const reader = new TestReader(from);
+      readers.push(reader);
+      return reader;
+    },
+  };
+  const ignore = () => undefined;
+  const follower = { topics: new Set(['process']), predicateIds: [], notify: ignore, passed: ignore, rewound: ignore };
+  const { places } = new FanOut([log as unknown as PartitionLog]).join(follower, () => offset);
+  return { place: places[0] as LogPlace, readers, lose: (at: number) => lose({ kind: 'rewound', offset: at }) };
+}
+
+test('a place stays where it is while the log gives nothing, and passes what is no frame', async () => {
+  const { place, readers } = placeIn(3, 10);
+  assert.equal(await place.next(), undefined);
+  assert.deepEqual([place.offset, place.markBefore(3)], [3, 77], 'nor is it behind what was read');
+  readers[0]!.gives.push(7);
+  assert.equal(await place.next(), undefined);
+  assert.equal(place.offset, 7);
+});
+
+test('where a log goes back, also behind a place, what was read ahead is read again', async () => {
+  const { place, readers, lose } = placeIn(3, 10);
+  await place.next();
+  lose(5);
+  assert.deepEqual([place.offset, place.rewinds, readers[0]!.isClosed], [3, 1, true]);
+  await place.next();
+  assert.equal(readers.length, 2);
+  lose(2);
+  assert.deepEqual([place.offset, place.delivered, place.rewinds, readers[1]!.isClosed], [2, 2, 2, true]);
+});
+
+test('a log that gives nothing at this moment is not taken for one that has nothing there', async () => {
+  const { place, readers } = placeIn(3, 3 + LOG_FILL_OFFSETS_MAX, true);
+  await place.next();
+  // One to make the tail longer, which was in vain, and its own.
+  assert.equal(readers.length, 2);
+  assert.equal(place.offset, 3);
+});
+
+test('where a log of documents goes back, also behind a place, what was read ahead is read again', async () => {
+  const opened: number[] = [];
+  const log = {
+    deliverableOffset: 10,
+    cached: () => undefined,
+    reader: (offset: number) => {
+      opened.push(offset);
+      return { offset, next: async () => undefined, close: () => undefined };
+    },
+  };
+  const place = new DocumentPlace(log as unknown as DocumentLog, ['app.a'], { offset: 3 });
+  await place.next();
+  await place.next();
+  assert.deepEqual(opened, [3]);
+  place.rewound(5);
+  await place.next();
+  assert.deepEqual([place.offset, opened], [3, [3, 3]]);
+  place.rewound(2);
+  await place.next();
+  assert.deepEqual([place.offset, opened], [2, [3, 3, 2]]);
+});

@@ -1,0 +1,68 @@
+/** What brokers tell each other of from where their nodes' frames are complete. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
+import { ClusterInterest } from '../../../../src/broker/nodes/nats/cluster-interest.js';
+import { ClusterNodes } from '../../../../src/broker/nodes/nats/cluster-nodes.js';
+import { checkClusterState } from '../../../../src/broker/nodes/nats/cluster-state.js';
+import { NodePlaces } from '../../../../src/broker/nodes/nats/node-places.js';
+import { NodeRegistry } from '../../../../src/broker/nodes/node-registry.js';
+import type { NodeSession } from '../../../../src/broker/nodes/node-session.js';
+import { HOLDS_LINGER_MS, INTEREST_GRACE_MS } from '../../../../src/limits.js';
+import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
+import { helloOf } from '../../../harness/broker/hello.js';
+import { openLogs, openState } from '../../../harness/broker/stores.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
+import { until } from '../../../harness/until.js';
+
+const predicate = (type: string) =>
+  compilePredicate({ topics: ['process'], filter: `event.type == "${type}"`, includeSelf: true }).spec;
+
+test('a node is written down again for a predicate that comes, and for none that goes', async (t) => {
+  const dir = scratchDirectory('nodes');
+  const state = openState(dir, { check: checkClusterState });
+  const store = await openLogs(dir);
+  const clock = { ms: 1_000 };
+  const now = () => clock.ms;
+  const broker = 'b1';
+  const leases = new BrokerLeases(state, broker, now);
+  const interest = new ClusterInterest({ state, broker, alive: () => true, now, warn: assert.fail });
+  const registry = new NodeRegistry(interest, store, undefined, assert.fail);
+  const places = new NodePlaces(state);
+  const onFailure = (cause: unknown) => assert.fail(String(cause));
+  const nodes = new ClusterNodes({ state, broker, registry, interest, places, leases, onFailure });
+  t.after(async () => {
+    await nodes.close();
+    registry.close();
+    await store.close();
+  });
+  let told = 0;
+  const { record, session: id } = registry.admit(helloOf('n'), '10.0.0.1');
+  const answer = (generation: number) => {
+    told++;
+    const position = { epoch: 1, timeNs: BigInt(generation), lane: 0, tie: 0 };
+    queueMicrotask(() => registry.acknowledged(record, generation, position, new Map()));
+  };
+  const session = { id, record, open: true, sendInterest: answer, sendInterestChange: answer };
+  registry.attach(session as unknown as NodeSession);
+  let written = 0;
+  state.watch('holds.n', () => {
+    written++;
+  });
+  const steps = () => (state.get('holds.n')?.value.steps as object[] | undefined)?.length ?? 0;
+  await interest.claim(predicate('process.exec'), []);
+  await until('the first', () => steps() === 1);
+  const release = await interest.claim(predicate('process.exit'), []);
+  await until('both', () => steps() === 2);
+  const before = { told, written };
+  release();
+  clock.ms += INTEREST_GRACE_MS;
+  await interest.expire();
+  await until('it is told that one is not asked for any more', () => told > before.told);
+  await sleep(3 * HOLDS_LINGER_MS);
+  assert.equal(written, before.written);
+  await interest.claim(predicate('process.fork'), []);
+  await until('the third', () => written > before.written);
+  assert.equal(steps(), 2, 'what is not asked for is not in it');
+});
