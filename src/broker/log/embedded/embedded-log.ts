@@ -268,13 +268,16 @@ export class EmbeddedLog implements PartitionLog {
   /** Tells followers of all frames below the promised end: one sync makes all earlier appends durable. */
   #tell(): void {
     const end = this.#promisedOffset;
+    const nodes = new Set<string>();
     while (this.#untold.length > 0 && this.#untold[0]!.offset < end) {
       const entry = this.#untold.shift()!;
       this.#covered.take(entry.node, entry.frame);
-      this.#coveredFile.write(entry.node, this.#covered.of(entry.node));
+      nodes.add(entry.node);
       for (const follower of this.#followers) follower(entry);
       for (const grown of this.#growing) grown(entry.bytes);
     }
+    // Once a node, as its topics come together.
+    for (const node of nodes) this.#coveredFile.write(node, this.#covered.of(node));
   }
 
   /**
