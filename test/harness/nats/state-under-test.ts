@@ -80,15 +80,3 @@ export function openNatsState(
     ...options,
   });
 }
-
-/** A link whose first consumer is on a server that lacks all but these subjects. */
-export function lacking(link: NatsLink, filter_subjects: string[]): NatsLink {
-  let made = 0;
-  const consumers = Object.create(link.manager.consumers, {
-    add: {
-      value: (stream: string, config: Parameters<typeof link.manager.consumers.add>[1]) =>
-        link.manager.consumers.add(stream, made++ === 0 ? { ...config, filter_subjects } : config),
-    },
-  });
-  return { ...link, manager: Object.create(link.manager, { consumers: { value: consumers } }) };
-}

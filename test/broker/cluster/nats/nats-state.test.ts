@@ -6,7 +6,6 @@ import { test } from 'node:test';
 import { JoinTokens } from '../../../../src/broker/access/join/join-tokens.js';
 import { keptStream, sharedStream } from '../../../../src/broker/cluster/nats/coordination-streams.js';
 import type { NatsState, NatsStateOptions } from '../../../../src/broker/cluster/nats/nats-state.js';
-import { subjectOfKey } from '../../../../src/broker/cluster/nats/state-subject.js';
 import type { GroupRecord } from '../../../../src/broker/groups/group-record.js';
 import { GroupStore } from '../../../../src/broker/groups/group-store.js';
 import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
