@@ -51,8 +51,8 @@ interface Moving {
 }
 
 /**
- * Whether a node is there again: another broker has it, and its frames go on, as what comes after it connected is most of the
- * work.
+ * Whether a node that was sent away has arrived: another broker has it, and its frames go on. Connecting is the smaller part of
+ * what that takes.
  */
 export function arrivalOf({ isElsewhere, coveredTo }: Moving, now = () => performance.now()): () => boolean {
   const before = coveredTo();

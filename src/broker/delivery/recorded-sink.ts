@@ -1,6 +1,6 @@
 /**
- * A stream to a subscriber that is told nothing before it is on record that they read. What has to be done for them
- * begins meanwhile, as a record waits for the disk.
+ * Holds back what is written to a subscriber until it is on record that they read. What they ask for is fetched meanwhile,
+ * as the record waits for the disk.
  */
 import type { Delivery, Sink, WatchedConnection } from './outlet.js';
 
@@ -13,7 +13,7 @@ export class RecordedSink implements Sink {
     this.#sink = sink;
   }
 
-  /** Call it before anything is written. Where it rejects all writes do so. */
+  /** Call this before anything is written. If `recorded` rejects, all writes do. */
   heldUntil(recorded: Promise<void>): void {
     this.#recorded = recorded;
     recorded.then(
@@ -24,7 +24,7 @@ export class RecordedSink implements Sink {
     );
   }
 
-  /** What was held back comes first, in order: its turns were taken before anybody knows that it is on record. */
+  /** What is held back goes first, in order: it waited for `recorded` before anybody could know that it is resolved. */
   write(delivery: Delivery): Promise<void> {
     return this.#recorded === undefined
       ? this.#sink.write(delivery)

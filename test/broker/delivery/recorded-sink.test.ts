@@ -1,9 +1,13 @@
 /** Nothing is told before it is on record who reads. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mock, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
+import { AuditTrail } from '../../../src/broker/cluster/audit-trail.js';
 import type { Delivery } from '../../../src/broker/delivery/outlet.js';
 import { RecordedSink } from '../../../src/broker/delivery/recorded-sink.js';
+import { BackplaneError } from '../../../src/errors.js';
+import { Harness } from '../../harness/broker/harness.js';
+import { until } from '../../harness/until.js';
 
 const message = (node: string): Delivery => ({ kind: 'message', message: { watermark: { node } } });
 
@@ -47,4 +51,29 @@ test('where it cannot be put on record nothing is told', async () => {
   await early;
   await assert.rejects(sink.write(message('b')), /disk/);
   assert.deepEqual(written, []);
+});
+
+test('a subscription that cannot be put on record is refused, and waits for no recorder that was asked meanwhile', async (t) => {
+  const harness = await Harness.start();
+  t.after(async () => {
+    mock.restoreAll();
+    await harness.destroy();
+  });
+  const agent = await harness.agent('a');
+  let asked = false;
+  let refuse: (cause: Error) => void = () => assert.fail();
+  const recorded = new Promise<void>((_, reject) => {
+    refuse = reject;
+  });
+  mock.method(AuditTrail.prototype, 'recordReading', () => recorded);
+  agent.answerWith = () => {
+    asked = true;
+  };
+  const subscriber = harness.subscribe({ topics: ['process'], since: '1h' });
+  await until('the query', () => asked);
+  assert.deepEqual(subscriber.responses, []);
+  refuse(new BackplaneError('resource_exhausted', 'audit cannot be written (ENOSPC): nothing is told'));
+  await subscriber.end();
+  assert.match(subscriber.error?.details ?? '', /ENOSPC.*nothing is told/);
+  assert.deepEqual(subscriber.responses, []);
 });

@@ -422,7 +422,7 @@ export function historyFrameOf(
   });
 }
 
-function columns(recorded: readonly Recorded[]) {
+export function columns(recorded: readonly Recorded[]) {
   return {
     eventSizes: recorded.map(({ run }) => run.length),
     timesNs: BigUint64Array.from(recorded, ({ event }) => event.position.timeNs),

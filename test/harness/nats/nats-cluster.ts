@@ -124,8 +124,6 @@ export class NatsCluster extends System {
   readonly members: ClusterMember[] = [];
   /** What power cuts took back of what nobody can send again. */
   readonly cuts: TakenBack[] = [];
-  /** Of servers, since power cuts; they end with the servers. */
-  readonly rejoins: Promise<void>[] = [];
   readonly #bridge = Bridge.create();
   readonly #namespaces: Namespace[] = [];
 

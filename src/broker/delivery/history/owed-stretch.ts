@@ -12,7 +12,7 @@ export interface OwedStretch {
   readonly to: Position;
   /** The matches still to be delivered; undefined if unknown, and then the gap was told without a count too. */
   readonly due: Tally | undefined;
-  /** The matches of the frame that were delivered already; undefined if unknown. */
+  /** Matches that `due` leaves out as they were delivered; none of a skipped frame, counted behind them. Undefined if unknown. */
   readonly taken: Tally | undefined;
   /** How the gap was told. It is only one of the two, because a frame has either events or shed counts. */
   readonly kind: 'shed' | 'skipped';
@@ -45,5 +45,5 @@ export function owedStretch(
   const window = { floor: owed.after, untilNs, countMax: Number.MAX_SAFE_INTEGER };
   const skipped = owed.skipped ? selectLive(frame, selectors, window) : undefined;
   const due = skipped && selectors.taken(skipped);
-  return due && { from, to: coveredTo, due, taken, kind: 'skipped' };
+  return due && { from, to: coveredTo, due, taken: NONE, kind: 'skipped' };
 }

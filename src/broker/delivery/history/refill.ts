@@ -53,7 +53,7 @@ interface Found {
 
 /** What a node's recorder answered. */
 interface Answered {
-  /** Undefined where it failed, and then is to be asked again. */
+  /** Undefined where it failed, and then is to be asked again, or where nothing is owed any more. */
   readonly end: HistoryEnd__Output | undefined;
   /** All that it ever recorded of what was asked came. */
   readonly whole: boolean;
@@ -127,8 +127,7 @@ export class Refill {
     const place = this.#subscription.position.places[partitionOf(view.node)];
     if (owed === undefined || place === undefined) return false;
     const found = await this.#find(view, topic, place, owed);
-    // The log went back meanwhile, and what it had owed was given up.
-    if (view.owed.get(topic)?.includes(owed) !== true) return true;
+    if (!isOwed(view, topic, owed)) return true;
     if (found.stretches.length > 0 && !(await this.#deliver(view, topic, owed, found))) return false;
     if (found.lost && !(await this.#settleLost(view, topic, owed, found, found.lost))) return false;
     const settled = found.offsetTo >= (owed.offsetTo ?? place.delivered);
@@ -217,7 +216,7 @@ export class Refill {
   /**
    * Refills what was owed by frames that the log has lost, where it is certain that nothing else of their stretch was
    * delivered: the recorder has as many matches in it as are owed. Else the subscriber is told that it will not come.
-   * Returns false when the node failed.
+   * Returns false as #deliver does.
    */
   async #settleLost(view: NodeView, topic: string, owed: Owed, found: Found, lost: LostStretch): Promise<boolean> {
     const { from, to, due: of } = lost;
@@ -239,7 +238,7 @@ export class Refill {
     return true;
   }
 
-  /** Queries and delivers the stretches; `owed` keeps the progress. Returns false when the node failed. */
+  /** Queries and delivers the stretches; `owed` keeps the progress. Returns false when the node failed, or the range was given up. */
   async #deliver(view: NodeView, topic: string, owed: Owed, found: Found): Promise<boolean> {
     const { stretches, selectors, due } = found;
     let count = NONE;
@@ -288,6 +287,7 @@ export class Refill {
       },
     };
     const outcomes = await replay(broker, [query], selectors, noted, onRun);
+    if (!isOwed(view, topic, owed)) return { end: undefined, whole: false };
     const outcome = outcomes.get(view.node);
     if (outcome?.kind !== 'end') {
       this.#failed(view, topic, owed, selectors, outcome);
@@ -311,6 +311,7 @@ export class Refill {
     const { node, topic } = run;
     await position.makeNotes();
     if (outlet.left <= 0) throw this.#limitReached();
+    if (!isOwed(view, topic, owed)) throw new Error('what is left of the range is told as lost');
     const { selection, end } = run.take(outlet.left, outlet.admit(node, topic));
     const refused = selectors.refused(selection);
     const matches = plus(selectors.taken(selection), refused);
@@ -396,6 +397,11 @@ const LOST: Record<LostStretch['why'], string> = {
     'frames of the log that say which events were left out cannot be read: they are not refilled. A replay of the stretch ' +
     'gets what the recorder of the node has of it, with what was delivered',
 };
+
+/** False once the range was given up: the log went back meanwhile, or there were too many. The subscriber is told so. */
+function isOwed(view: NodeView, topic: string, owed: Owed): boolean {
+  return view.owed.get(topic)?.includes(owed) === true;
+}
 
 function concerned({ ids }: SelectorSet, { of }: Tally) {
   return of.flatMap((events, index) => (events > 0 ? [{ selector: ids[index]!, events, eventsUnknown: false }] : []));

@@ -27,6 +27,8 @@ const ITEMS_PER_TURN = 8;
 export class LogDelivery {
   /** By place, the offset before which frames are skipped. */
   readonly #skipTo = new Map<LogPlace, number>();
+  /** Of the node that joins the log: the offset from which its frames are read here. */
+  #joinsFrom = 0;
   /** The place that is read next: a turn may be over before all were, and another one begins behind those that were. */
   #next = 0;
 
@@ -196,6 +198,7 @@ export class LogDelivery {
     const { position } = this.#subscription;
     const place = position.places[partitionOf(view.node)]!;
     const reader = place.log.reader(offset, new Set(position.topics));
+    this.#joinsFrom = offset;
     try {
       while (reader.offset < place.offset && view.state === 'late') {
         const before = reader.offset;
@@ -283,7 +286,7 @@ export class LogDelivery {
 
   /**
    * Notes what is owed from this frame on: with `skipTo`, the frames that are skipped up to that offset; without, what
-   * nodes shed, with an open end.
+   * nodes shed, with an open end, or of a late node up to this frame.
    * @param due what is owed of this frame; undefined if unknown
    */
   #owe(
@@ -298,16 +301,22 @@ export class LogDelivery {
     const skipped = skipTo !== undefined;
     const ranges = (view.owed.get(topic) ?? []).filter((owed) => owed.counted);
     const shedding = ranges.find((owed) => owed.offsetTo === undefined);
-    const same = skipped ? ranges.find((owed) => owed.skipped && owed.offsetTo === skipTo) : shedding;
+    // What follows a late node's frame may yet come as history, also to who resumes from here: it is not owed.
+    const late = view.state === 'late';
+    const offsetTo = late ? offset + 1 : skipTo;
+    const same = ranges.find((owed) =>
+      late ? (owed.offsetTo ?? 0) > this.#joinsFrom : owed.skipped === skipped && owed.offsetTo === skipTo,
+    );
     if (same) {
       view.owesMore(same, due);
+      if (same.offsetTo !== offsetTo) view.changeOwed(same, { offsetTo });
       return;
     }
     // The open range ends where the new one begins, so that no frame is owed twice.
     if (shedding) view.changeOwed(shedding, { offsetTo: offset });
     const after = floor && comparePositions(floor, coveredFrom) > 0 ? floor : undefined;
     const taken = after && hadOf(frame, view.ahead(topic));
-    const range = { offsetFrom: offset, offsetTo: skipTo, after, skipped, counted: true, taken };
+    const range = { offsetFrom: offset, offsetTo, after, skipped, counted: true, taken };
     const givenUp = view.owe(topic, { ...range, chained: coveredFrom, due });
     if (givenUp) this.#notices.givenUp(view.node, topic, givenUp);
   }

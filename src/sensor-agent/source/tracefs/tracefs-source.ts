@@ -202,17 +202,18 @@ export class TracefsSource implements Source {
     const { sink, queries } = running;
     const page = (each: SourcePage) => sink.page(each);
     let readNs = 0n;
-    const { pages, bytes, filled, ...read } = running.drain.run({
+    const { bytes, filled, ...read } = running.drain.run({
       page,
       horizon: (horizonNs) => {
         readNs = horizonNs;
       },
     });
-    let { empty } = read;
+    let { empty, pages } = read;
     const found = queries?.drain(readNs);
     if (found && found.queries.length > 0) sink.queries(found.queries);
     sink.horizon(found?.horizonNs ?? readNs, () => {
       const since = running.drain.run({ page, horizon: () => {} });
+      pages += since.pages;
       empty &&= since.empty;
       return since.empty;
     });

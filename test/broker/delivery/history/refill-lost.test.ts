@@ -5,14 +5,26 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { NodeView, type Owed } from '../../../../src/broker/delivery/cursor/node-view.js';
 import { Refill } from '../../../../src/broker/delivery/history/refill.js';
+import { owedOf } from '../../../../src/broker/delivery/selectors/owed-tally.js';
 import { SelectorSet } from '../../../../src/broker/delivery/selectors/selector-set.js';
+import type { Tally } from '../../../../src/broker/delivery/selectors/tally.js';
 import { partitionOf } from '../../../../src/broker/log/partition-log.js';
+import { HistoryAnswer } from '../../../../src/broker/nodes/history/history-answer.js';
+import { BytePool } from '../../../../src/flow/byte-pool.js';
 import { Signal } from '../../../../src/flow/signal.js';
-import { MiB } from '../../../../src/limits.js';
+import { MiB, OWED_RANGES_MAX } from '../../../../src/limits.js';
 import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
+import type { Frame } from '../../../../src/wire/frame/frame.js';
+import { historyEndCodec } from '../../../../src/wire/messages.js';
 import { Harness, range, type Subscriber } from '../../../harness/broker/harness.js';
 import { publish, REFILL, sorted } from '../../../harness/broker/refills.js';
-import type { TestAgent } from '../../../harness/broker/test-agent.js';
+import {
+  columns,
+  historyFrameOf,
+  type Recorded,
+  type TestAgent,
+  TestRecorder,
+} from '../../../harness/broker/test-agent.js';
 import { frameOver } from '../../../harness/frames.js';
 import { until } from '../../../harness/until.js';
 
@@ -159,8 +171,15 @@ test('what a log lost of what is owed comes from recorders where that is all the
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 const at = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
 
-/** One round of refills of one node, of whose log's frames up to 9 were delivered. Returns what is owed then. */
-async function owedAfter(view: NodeView, next: (reader: { offset: number }) => unknown): Promise<readonly Owed[]> {
+/**
+ * One round of refills of one node, of whose log's frames up to 9 were delivered. Returns what is owed then.
+ * @param answers what it is asked by, and where events go
+ */
+async function owedAfter(
+  view: NodeView,
+  next: (reader: { offset: number }) => unknown,
+  answers: { readonly broker?: object; readonly outlet?: object } = {},
+): Promise<readonly Owed[]> {
   const reader = {
     offset: 0,
     next: async () => next(reader),
@@ -178,8 +197,12 @@ async function owedAfter(view: NodeView, next: (reader: { offset: number }) => u
       selectors: new SelectorSet([{ id: '', predicate }]),
       wake: new Signal(),
     },
-    position: { views: new Map([['a', view]]), places: Array(8).fill({ delivered: 9, log }) },
-    broker: { route: { reaches: () => true } },
+    position: {
+      ...{ views: new Map([['a', view]]), places: Array(8).fill({ delivered: 9, log }) },
+      ...{ makeNotes: async () => undefined, cursor: () => '' },
+    },
+    broker: { route: { reaches: () => true }, ...answers.broker },
+    outlet: answers.outlet,
     planner: { untilNs: () => undefined },
   } as never);
   await refill.during(async () => {
@@ -223,4 +246,69 @@ test('what a log that goes back gives up while it is read is not refilled any mo
   assert.deepEqual(owed, [second]);
   // Nobody was asked for the first one, or that would have failed here.
   assert.deepEqual(read, [3, 3, 8]);
+});
+
+/**
+ * Likewise, where the frame at offset 4 says what is owed and the recorder answers with events of a frame each. Returns
+ * what was told, too.
+ */
+async function refilled(view: NodeView, frame: Frame, events: readonly Recorded[], onEvent: () => void) {
+  const told = { events: 0, gaps: 0, counts: {} as Record<string, number> };
+  const answer = () => {
+    const nothing = () => undefined;
+    const given = new HistoryAnswer('a', MiB, nothing, nothing);
+    given.begin();
+    for (const event of events) given.receive(historyFrameOf('process', 1, [event]));
+    given.finish(historyEndCodec.decode(historyEndCodec.encode({ source: 'synthetic' }), MiB));
+    return given;
+  };
+  const outlet = {
+    ...{ left: 100, client: 'me', admit: () => undefined },
+    count: (kind: string, _topic: string, { events }: Tally, sign = 1) => {
+      told.counts[kind] = (told.counts[kind] ?? 0) + sign * events;
+    },
+    batch: async () => {
+      told.events++;
+      onEvent();
+    },
+    message: async () => {
+      told.gaps++;
+    },
+  };
+  const route = { reaches: () => true, history: answer };
+  const broker = { route, registry: { record: () => ({ epoch: 1 }) }, historyPool: new BytePool(16 * MiB) };
+  const next = (reader: { offset: number }) => {
+    const isBefore = reader.offset <= 4;
+    reader.offset = isBefore ? 5 : 9;
+    return isBefore ? { kind: 'frame', offset: 4, node: 'a', frame } : undefined;
+  };
+  return { told, owed: await owedAfter(view, next, { broker, outlet }) };
+}
+
+test('what is given up while it is refilled, as too much is owed behind it, comes no more: it is told as lost', async () => {
+  const recorder = new TestRecorder('a');
+  const events = range(0, 4).map((pid) => recorder.record('process.exec', pid));
+  const shed = [{ predicateIds: [predicate.id], events: 4 }];
+  const view = new NodeView('a');
+  view.owe('process', { ...RANGE, after: undefined, due: owedOf('shed', { events: 4, of: [] }) });
+  let givenUp: Owed | undefined;
+  const { told } = await refilled(view, frameOver(at(0n), recorder.frontier, { shed }), events, () => {
+    for (let more = 0; more < OWED_RANGES_MAX && givenUp === undefined; more++)
+      givenUp = view.owe('process', { ...RANGE, offsetFrom: 8, offsetTo: 9 });
+  });
+  assert.deepEqual(told, { events: 1, gaps: 0, counts: { throttled: 0, refilled: 1, shed: -1 } });
+  assert.equal(givenUp?.due?.shed.events, 3);
+});
+
+test('of a frame that was skipped behind what history had of it, nobody knows how much, all that is refilled is counted', async () => {
+  const recorder = new TestRecorder('a');
+  const events = range(0, 4).map((pid) => recorder.record('process.exec', pid));
+  const matches = [{ predicateId: predicate.id, all: true, indices: [] }];
+  const frame = frameOver(at(0n), recorder.frontier, { count: 4, matches, ...columns(events) });
+  const view = new NodeView('a');
+  const after = events[1]!.event.position;
+  view.owe('process', { ...RANGE, after, skipped: true, due: owedOf('skipped', { events: 2, of: [] }) });
+  const { told, owed } = await refilled(view, frame, events, () => undefined);
+  assert.deepEqual(told, { events: 2, gaps: 0, counts: { throttled: 0, refilled: 2, skipped: -2 } });
+  assert.deepEqual(owed, []);
 });

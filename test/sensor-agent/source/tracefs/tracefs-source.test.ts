@@ -52,6 +52,27 @@ function drainAll(source: TracefsSource): void {
   while (!source.drain().empty);
 }
 
+test('pages that are read on, to know what happened until now, count as found', { skip: live.skip }, async () => {
+  const { source } = started(recorderId());
+  const nothing = () => undefined;
+  let given = 0;
+  let readsOn = false;
+  await source.start({
+    ...{ exec: nothing, settle: nothing, queries: nothing, note: nothing },
+    page: () => given++,
+    horizon: (_, readOn) => {
+      if (!readsOn) return;
+      burst(1);
+      readOn!();
+    },
+  });
+  drainAll(source);
+  given = 0;
+  readsOn = true;
+  const { pages } = source.drain();
+  assert.equal(pages, given);
+});
+
 test('a burst of processes is recorded completely, as a second trace instance counts it', {
   skip: live.skip,
 }, async () => {
