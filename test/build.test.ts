@@ -9,7 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { scratchDirectory } from './harness/files/scratch-directory.js';
 import { ownAddress } from './harness/own-address.js';
-import { until } from './harness/until.js';
+import { settled, until } from './harness/until.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const COPIED = [
@@ -73,28 +73,26 @@ function change(text = `// ${randomBytes(8).toString('hex')}\n`): void {
   fs.appendFileSync(path.join(COPY, 'src/cli/main.ts'), text);
 }
 
+/** So that it is in nobody's way. */
+const apart = (): NodeJS.ProcessEnv => ({
+  ...{ BACKPLANE_DATA_DIR: path.join(DIR, `data-${randomBytes(4).toString('hex')}`), BACKPLANE_SOURCE: 'synthetic' },
+  ...{ BACKPLANE_GRPC_LISTEN: '127.0.0.1:0', BACKPLANE_HTTP_LISTEN: '127.0.0.1:0', BACKPLANE_LOG_LEVEL: 'silent' },
+});
+
 function up(args: readonly string[], cwd = COPY, env: NodeJS.ProcessEnv = {}): Ran {
-  return run(
-    process.execPath,
-    [...args, 'up'],
-    {
-      ...{
-        BACKPLANE_DATA_DIR: path.join(DIR, `data-${randomBytes(4).toString('hex')}`),
-        BACKPLANE_SOURCE: 'synthetic',
-      },
-      ...{ BACKPLANE_GRPC_LISTEN: '127.0.0.1:0', BACKPLANE_HTTP_LISTEN: '127.0.0.1:0', BACKPLANE_LOG_LEVEL: 'silent' },
-      ...env,
-    },
-    cwd,
-  );
+  return run(process.execPath, [...args, 'up'], { ...apart(), ...env }, cwd);
 }
 
 /** Times that the node of `up` was ready. */
 const starts = ({ out }: Ran) => out.match(/^Node /gm)?.length ?? 0;
 
+function childrenOf(pid: number | undefined): number[] {
+  const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return children === '' ? [] : children.split(' ').map(Number);
+}
+
 function killAgent({ child }: Ran): void {
-  const [agent] = fs.readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim().split(' ');
-  process.kill(Number(agent), 'SIGKILL');
+  process.kill(childrenOf(child.pid)[0]!, 'SIGKILL');
 }
 
 test('a running bus starts its agent again while builds run and after them, and commands work all the time', async (t) => {
@@ -165,6 +163,22 @@ test('a running bus starts its agent again while builds run and after them, and 
   await ends(bus);
   await ends(build());
   assert.ok(!fs.existsSync(first));
+});
+
+test('what npm start has started ends when npm is told to', async (t) => {
+  const npm = run('npm', ['start'], apart());
+  await until(
+    'the bus is up',
+    () => starts(npm) === 1,
+    () => npm.out,
+  );
+  const started = childrenOf(npm.child.pid).flatMap((pid) => [pid, ...childrenOf(pid)]);
+  t.after(() => {
+    for (const pid of started) if (fs.existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
+  });
+  npm.child.kill('SIGTERM');
+  // Whatever is left of it has the pipes.
+  await settled('its end', npm.done);
 });
 
 const unfinished = () => fs.readdirSync(COPY).filter((name) => name.startsWith('.dist-making-'));
