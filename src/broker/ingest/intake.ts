@@ -97,7 +97,8 @@ export class Intake {
     else
       this.#gathering ??= setTimeout(() => {
         this.#gathering = undefined;
-        this.#next();
+        // Unless a turn is under way already, as a log was free.
+        this.#begin();
       }, gatherMs);
   }
 
@@ -118,7 +119,7 @@ export class Intake {
   /** Everything else has had its turn. */
   #next(): void {
     const nowMs = performance.now();
-    this.#turnMs = turnMs((nowMs - (this.#turnSinceMs ?? nowMs)) * INTAKE_SHARE_MIN);
+    this.#turnMs = turnMs((nowMs - this.#turnSinceMs!) * INTAKE_SHARE_MIN);
     this.#turnSinceMs = undefined;
     const lanes = this.#lanes.filter(isReady);
     if (lanes.length === 0) return;
