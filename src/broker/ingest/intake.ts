@@ -4,8 +4,9 @@
  * by partition, as one whose log stands still must not hold up the others; and after its turn everything else is done
  * first. Whatever waits is not even decoded, and its stream is not read: agents gather it then.
  *
- * Turns do not follow each other at once, either: what comes within some milliseconds goes to the log together, and so to those
- * who read it. Each message by itself would be a write to NATS or a sync, a read, and a write to each subscriber.
+ * Turns do not follow each other at once, either: what comes within some milliseconds, or until what its partition sent before is
+ * in the log, goes there together, and so to those who read it. Each message by itself would be a write to NATS or a sync, a
+ * read, and a write to each subscriber.
  */
 import { turnMs } from '../../flow/turns.js';
 import {
@@ -97,7 +98,6 @@ export class Intake {
     else
       this.#gathering ??= setTimeout(() => {
         this.#gathering = undefined;
-        // Unless a turn is under way already, as a log was free.
         this.#begin();
       }, gatherMs);
   }
