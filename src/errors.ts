@@ -62,7 +62,7 @@ export interface ErrorDetails {
   readonly retryAfterMs?: number | undefined;
   /** A broker refused the request itself. */
   readonly refused?: boolean | undefined;
-  /** The system's code for a file that could not be read. */
+  /** The system's code for a file that could not be read, or a directory that could not be written to. */
   readonly system?: string | undefined;
 }
 

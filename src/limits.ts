@@ -540,6 +540,8 @@ export const AGENT_STOP_MS = 4_000;
 /** A dead agent is started again after this, doubling while it keeps dying. */
 export const AGENT_RESTART_MS_MIN = 250;
 export const AGENT_RESTART_MS_MAX = 30_000;
+/** An agent that finds no room to begin its recording looks again after this, as it does for one that it has begun. */
+export const AGENT_DISK_RETRY_MS = 1_000;
 
 assert(3 * STREAM_KEEP_ALIVE_MS <= STREAM_SILENCE_MS_MAX);
 assert(

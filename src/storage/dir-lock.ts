@@ -9,6 +9,7 @@
 import fs from 'node:fs';
 import { join, resolve } from 'node:path';
 import { BackplaneError } from '../errors.js';
+import { cannotWrite } from './cannot-write.js';
 import { makeDirectory, systemErrorCode } from './file-ops.js';
 
 interface DirectoryLock {
@@ -21,7 +22,8 @@ const RELEASED = 'released';
 const ATTEMPTS_MAX = 16;
 
 /**
- * Makes the directory and locks it. Throws BackplaneError `failed_precondition` when it is not writable or is locked.
+ * Makes the directory and locks it. Throws BackplaneError `failed_precondition` when it is not writable or is locked,
+ * `resource_exhausted` when the disk is full.
  */
 export function lockDirectory(dir: string): DirectoryLock {
   try {
@@ -37,8 +39,7 @@ export function lockDirectory(dir: string): DirectoryLock {
     }
   } catch (cause) {
     if (cause instanceof BackplaneError) throw cause;
-    const message = `cannot write to directory ${dir}: ${systemErrorCode(cause) ?? cause}`;
-    throw new BackplaneError('failed_precondition', message);
+    throw cannotWrite(`directory ${dir}`, cause);
   }
   throw new BackplaneError('failed_precondition', `directory ${dir} is being taken by other processes: try again`);
 }

@@ -7,11 +7,13 @@ import { after, test } from 'node:test';
 import { MiB } from '../../src/limits.js';
 import { Command, type EventLine, Observer } from '../harness/bus/bus.js';
 import { bearer, tokenFile } from '../harness/bus/token.js';
-import { cannotMount, withSmallDisk } from '../harness/cluster/small-disk.js';
+import { cannotMount, type SmallDisk, withSmallDisk } from '../harness/cluster/small-disk.js';
 import { ownAddress } from '../harness/own-address.js';
 import { until } from '../harness/until.js';
 
 after(() => Command.killAll());
+
+const NO_ROOM = '"nothing is recorded: no space in ';
 
 /** A broker, and an agent whose data directory is on the small disk. */
 class SmallNode {
@@ -31,14 +33,15 @@ class SmallNode {
     });
   }
 
-  /** Resolves when events of the node can be replayed. */
-  static async start(disk: string): Promise<SmallNode> {
+  /** Resolves when events of the node can be replayed. The agent is started while the disk is full. */
+  static async start(disk: SmallDisk): Promise<SmallNode> {
     const small = new SmallNode(await ownAddress(), await ownAddress());
     const broker = small.#broker;
     await until('a broker', () => existsSync(tokenFile(small.brokerDir)) || broker.goesOn());
     await until('that answers', async () => (await small.#get('/readyz')) ?? broker.goesOn());
-    small.#agent = new Command(['agent'], {
-      BACKPLANE_DATA_DIR: disk,
+    disk.fill();
+    const agent = new Command(['agent'], {
+      BACKPLANE_DATA_DIR: disk.dir,
       BACKPLANE_BROKERS: small.grpc,
       BACKPLANE_TOKEN_FILE: tokenFile(small.brokerDir),
       BACKPLANE_NODE_NAME: 'small',
@@ -46,6 +49,9 @@ class SmallNode {
       BACKPLANE_SYNTHETIC_RATE: '200',
       BACKPLANE_LOG_LEVEL: 'warn',
     });
+    small.#agent = agent;
+    await until('it says why it records nothing', () => agent.stderr.includes(NO_ROOM) || agent.goesOn());
+    disk.free();
     await until('the node has recorded', async () => {
       const seen = (await small.listed()) && (await small.replay('--topic', 'process', '--last', '5'));
       return seen && seen.events.length === 5;
@@ -83,9 +89,11 @@ class SmallNode {
 const isFull = ({ type, notice }: EventLine) => type === 'host.degraded' && notice?.reason === 'disk_full';
 const isLoss = ({ type, notice }: EventLine) => type === 'host.loss' && notice?.reason === 'disk_full';
 
-test('a full disk is reported while it lasts, and as a loss afterwards', { skip: cannotMount }, async () => {
+test('on a full disk an agent waits to begin; one that fills up is reported, and as a loss afterwards', {
+  skip: cannotMount,
+}, async () => {
   await withSmallDisk(24 * MiB, async (disk) => {
-    const small = await SmallNode.start(disk.dir);
+    const small = await SmallNode.start(disk);
     const healthy = await small.replay('--topic', 'process', '--since', '1h');
     assert.equal(healthy.code, 0, healthy.stderr);
     const live = new Observer(small, ['--follow', '--topic', 'host', '--topic', 'process']);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { test } from 'node:test';
 import { BackplaneError } from '../../src/errors.js';
+import { isDiskFull } from '../../src/storage/cannot-write.js';
 import { SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { FaultyFiles } from '../harness/files/faulty-files.js';
 import { assertContiguous, payloads, ROOMY, readAll, record } from '../harness/files/scratch.js';
@@ -118,4 +119,18 @@ test('bytes that could not be cut off after a failure are cut off before the nex
       [1, 'b'],
     ],
   );
+});
+
+test('a log that finds no room to begin says that the disk is full, and begins once there is room', async () => {
+  const dir = scratchDirectory();
+  const files = new FaultyFiles();
+  files.space = 0;
+  const open = () => SegmentLog.open({ ...ROOMY, dir, files: files.ops });
+  const told = { code: 'resource_exhausted', message: `no space in ${dir} (ENOSPC): free some, or move the data` };
+  assert.throws(open, told);
+  assert.throws(open, (cause: unknown) => isDiskFull(cause));
+  files.space = Number.POSITIVE_INFINITY;
+  const log = open();
+  assert.equal(fill(log, 0).refused, 0);
+  await log.close();
 });

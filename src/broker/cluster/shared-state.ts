@@ -24,6 +24,9 @@ export interface SharedState {
   /** Where a person finds it, for messages. */
   readonly place: string;
 
+  /** Grows when it went back in time, before that is told: what was said in an earlier one counts from lost revisions. */
+  readonly epoch: number;
+
   /** The time, milliseconds since 1970, by one clock for all who share it: late by what is not read yet. */
   timeMs(): number;
 

@@ -4,8 +4,9 @@
  * by partition, as one whose log stands still must not hold up the others; and after its turn everything else is done
  * first. Whatever waits is not even decoded, and its stream is not read: agents gather it then.
  *
- * Turns do not follow each other at once, either: what comes within some milliseconds goes to the log together, and so to those
- * who read it. Each message by itself would be a write to NATS or a sync, a read, and a write to each subscriber.
+ * Turns do not follow each other at once, either: what comes within some milliseconds, or until what its partition sent before is
+ * in the log, goes there together, and so to those who read it. Each message by itself would be a write to NATS or a sync, a
+ * read, and a write to each subscriber.
  */
 import { turnMs } from '../../flow/turns.js';
 import {
@@ -97,7 +98,7 @@ export class Intake {
     else
       this.#gathering ??= setTimeout(() => {
         this.#gathering = undefined;
-        this.#next();
+        this.#begin();
       }, gatherMs);
   }
 
@@ -118,7 +119,7 @@ export class Intake {
   /** Everything else has had its turn. */
   #next(): void {
     const nowMs = performance.now();
-    this.#turnMs = turnMs((nowMs - (this.#turnSinceMs ?? nowMs)) * INTAKE_SHARE_MIN);
+    this.#turnMs = turnMs((nowMs - this.#turnSinceMs!) * INTAKE_SHARE_MIN);
     this.#turnSinceMs = undefined;
     const lanes = this.#lanes.filter(isReady);
     if (lanes.length === 0) return;

@@ -5,10 +5,12 @@
  */
 import { type BackplaneError, cursorExpired } from '../../errors.js';
 import type { Frame } from '../../wire/frame/frame.js';
-import { comparePositions } from '../../wire/position.js';
+import { comparePositions, type Position } from '../../wire/position.js';
 import { CoveredPositions } from './covered-positions.js';
 
 type Cover = Pick<Frame, 'topic' | 'coveredFrom' | 'coveredTo' | 'continues'>;
+/** How far nodes reach, by node and topic. */
+type Told = ReadonlyMap<string, ReadonlyMap<string, Position>>;
 
 export class CoversBefore {
   readonly covered: CoveredPositions;
@@ -43,12 +45,15 @@ export class CoversBefore {
     this.lostFrom ??= offset;
   }
 
-  /** Whether of one that reaches somewhere no frame was read since something could not be. */
-  get hasDoubts(): boolean {
+  /**
+   * Whether of one that reaches somewhere no frame was read since something could not be.
+   * @param told those of which something else says how far they reach
+   */
+  hasDoubts(told: Told): boolean {
     const since = this.#since;
     if (since === undefined) return false;
     return [...this.covered.entries()].some(([node, byTopic]) => {
-      return [...byTopic.keys()].some((topic) => !since.get(node)?.has(topic));
+      return [...byTopic.keys()].some((topic) => !since.get(node)?.has(topic) && !told.get(node)?.has(topic));
     });
   }
 

@@ -13,16 +13,15 @@ export type ReceivedHeaders = Pick<MsgHdrs, 'get' | 'has'>;
 const [FIRST, END] = ['NATS/1.0\r\n', '\r\n'];
 
 export class HeaderText implements ReceivedHeaders {
-  readonly #bytes: Uint8Array;
-  #text: string | undefined;
+  readonly #text: string;
 
+  /** @param bytes are not kept: they belong to many messages */
   constructor(bytes: Uint8Array) {
-    this.#bytes = bytes;
+    this.#text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString();
   }
 
   /** The first value; empty where there is none. */
   get(name: string): string {
-    this.#text ??= Buffer.from(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length).toString();
     const line = `${END}${name}:`;
     const at = this.#text.indexOf(line);
     if (at < 0) return '';

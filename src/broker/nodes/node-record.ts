@@ -59,6 +59,8 @@ export interface Refusal {
 
 export class NodeRecord {
   recorderId = '';
+  /** It had another recorder before: what that one had is gone, so that nobody may say that nothing was recorded. */
+  replaced = false;
   epoch = 0;
   hello: Hello__Output | undefined;
   /** Of its latest connection. */
@@ -112,6 +114,7 @@ export class NodeRecord {
   static restored(saved: SavedNode): NodeRecord {
     const record = new NodeRecord(saved.name);
     record.recorderId = saved.recorderId;
+    record.replaced = saved.replaced ?? false;
     record.epoch = saved.epoch;
     const nowMs = Date.now();
     record.lastSeenMs = Math.min(saved.seenMs, nowMs);
@@ -128,7 +131,8 @@ export class NodeRecord {
     // Renewed in good time, and not at every save: what did not change need not be written.
     if (connected && this.#seenSavedMs < nowMs + NODE_SEEN_SAVE_MS / 2) this.#seenSavedMs = nowMs + NODE_SEEN_SAVE_MS;
     const seenMs = connected ? this.#seenSavedMs : this.lastSeenMs;
-    return { name, recorderId, epoch, holds: HoldSteps.NONE, seenMs, connected, delivered, peer };
+    const replaced = this.replaced ? { replaced: true } : {};
+    return { name, recorderId, ...replaced, epoch, holds: HoldSteps.NONE, seenMs, connected, delivered, peer };
   }
 
   get report(): NodeReport__Output | undefined {
@@ -137,7 +141,9 @@ export class NodeRecord {
 
   set report(report: NodeReport__Output | undefined) {
     this.#report = report;
-    this.recorded = report?.recordedFrom ? { from: report.recordedFrom, all: report.recordedAll } : undefined;
+    this.recorded = report?.recordedFrom
+      ? { from: report.recordedFrom, all: report.recordedAll && !this.replaced }
+      : undefined;
   }
 
   /** It is connected to this broker. */
@@ -182,9 +188,14 @@ export class NodeRecord {
     return refused || this.report?.degraded || this.hello?.degraded || [...this.errors.values()][0] || '';
   }
 
+  recordsWith(recorderId: string): void {
+    this.replaced ||= this.recorderId !== '' && this.recorderId !== recorderId;
+    this.recorderId = recorderId;
+  }
+
   /** Takes what another broker says of it. */
   learn({ recorderId, bootId, epoch, holds, recorded, budget, clockOffsetNs }: NodeElsewhere): void {
-    this.recorderId = recorderId;
+    this.recordsWith(recorderId);
     this.bootId = bootId;
     this.epoch = Math.max(this.epoch, epoch);
     this.holds.clear();

@@ -228,7 +228,7 @@ export class NodeRegistry {
     const sameRecorder = record.recorderId === '' || record.recorderId === hello.recorderId;
     // Positions of two recordings must not be compared, so a recorder without the known past starts a new epoch.
     const epochMin = epoch < known || (epoch === known && !sameRecorder) ? known + 1 : known;
-    record.recorderId = hello.recorderId;
+    record.recordsWith(hello.recorderId);
     record.epoch = Math.max(epoch, epochMin);
     record.hello = hello;
     record.budget = hello.budget ?? undefined;

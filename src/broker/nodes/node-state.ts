@@ -32,6 +32,7 @@ export interface SavedInterest {
 export interface SavedNode {
   readonly name: string;
   readonly recorderId: string;
+  readonly replaced?: boolean | undefined;
   readonly epoch: number;
   /** Milliseconds since 1970. For a connected node, a time in the future: the latest before the next save. */
   readonly seenMs: number;
@@ -75,6 +76,7 @@ const claim = z.object({
 const node = z.object({
   name,
   recorderId: z.string(),
+  replaced: z.boolean().optional(),
   epoch: whole,
   // Version 0.1 saved these only later. The defaults treat the node as connected until now.
   seenMs: whole.default(() => Date.now()),

@@ -3,6 +3,7 @@
  * tells its parent what it can see, and ends when the parent is gone.
  */
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { Logger } from 'pino';
 import { checkJoinToken } from '../../access/join-token.js';
@@ -11,8 +12,10 @@ import type { Config } from '../../config.js';
 import { asBackplaneError } from '../../errors.js';
 import { everyOne } from '../../flow/every-step.js';
 import { NODE_LABELS_MAX } from '../../limits/containers.js';
+import { AGENT_DISK_RETRY_MS } from '../../limits.js';
 import { type Agent, startAgent } from '../../sensor-agent/agent.js';
 import type { AgentOptions } from '../../sensor-agent/agent-options.js';
+import { isDiskFull } from '../../storage/cannot-write.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { AGENT_KEYS, agentOptions, type Joining, nodeNames } from './agent-options.js';
 import type { AgentBegin, AgentMessage } from './agent-process.js';
@@ -101,14 +104,35 @@ async function startAll(options: readonly AgentOptions[], ending: AbortSignal): 
   const agents: Agent[] = [];
   try {
     for (const one of options) {
-      if (ending.aborted) break;
-      agents.push(await startAgent(one));
+      const agent = await startOne(one, ending);
+      if (agent !== undefined) agents.push(agent);
     }
     return agents;
   } catch (cause) {
     await everyOne(agents.map((agent) => agent.stop()));
     throw cause;
   }
+}
+
+/**
+ * A recording that is yet to begin needs room for its identity. As long as the disk has none this waits, as an agent does
+ * whose disk fills up later, and says so once. Resolves with undefined when the agent is to end before.
+ */
+async function startOne(options: AgentOptions, ending: AbortSignal): Promise<Agent | undefined> {
+  for (let isTold = false; !ending.aborted; isTold = true) {
+    try {
+      return await startAgent(options);
+    } catch (cause) {
+      if (!isDiskFull(cause)) throw cause;
+      const { message } = asBackplaneError(cause);
+      if (!isTold) {
+        options.log.error({ reason: 'disk_full' }, `nothing is recorded: ${message}`);
+        tell({ kind: 'failed', message });
+      }
+      await sleep(AGENT_DISK_RETRY_MS, undefined, { signal: ending }).catch(() => undefined);
+    }
+  }
+  return undefined;
 }
 
 /** Reports the first agent only: several always share one synthetic source, so its state holds for all. */

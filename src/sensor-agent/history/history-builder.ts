@@ -20,6 +20,9 @@ export class HistoryBuilder {
   #matches = new Map<bigint, number[]>();
   /** Number of event indices in all match lists together. */
   #indices = 0;
+  /** Something is missing before the next event, and before one of those that are collected. */
+  #lacks = false;
+  #isIncomplete = false;
 
   readonly #send: (frame: HistoryFrame) => void;
   readonly #frameBytes: () => number;
@@ -30,6 +33,16 @@ export class HistoryBuilder {
     this.#frameBytes = frameBytes;
   }
 
+  /** Something is missing, or may be, between the last event and the next one, or the end. */
+  missing(): void {
+    this.#lacks = true;
+  }
+
+  /** Whether something is missing behind the last event. */
+  get lacksEnd(): boolean {
+    return this.#lacks;
+  }
+
   /**
    * Returns the bytes that the event takes. `predicateIds`: those that it matches, of a query that has several; none where
    * there is one.
@@ -37,6 +50,8 @@ export class HistoryBuilder {
   add(event: BusEvent, mask: FieldMask | undefined, predicateIds: readonly bigint[]): number {
     const last = this.#positions.at(-1);
     if (last && (this.#topic !== event.topic || last.epoch !== event.position.epoch)) this.flush();
+    this.#isIncomplete ||= this.#lacks;
+    this.#lacks = false;
     const bytes = this.#writer.write(event, mask);
     for (const id of predicateIds) {
       const indices = this.#matches.get(id);
@@ -66,8 +81,10 @@ export class HistoryBuilder {
       lanes: positions.map(({ lane }) => lane),
       ties: positions.map(({ tie }) => tie),
       matches: this.#takeMatches(),
+      incomplete: this.#isIncomplete,
       events: this.#writer.take(),
     };
+    this.#isIncomplete = false;
     this.#sizes = [];
     this.#positions = [];
     this.#wallNs = [];

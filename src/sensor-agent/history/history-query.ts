@@ -27,7 +27,7 @@ import { mergeLoss, type StatedLoss } from '../../wire/frame/loss.js';
 import { AGENT_LANE, comparePositions, type Position, TIE_MAX } from '../../wire/position.js';
 import { entryTest } from '../interest/entry-test.js';
 import { USER_NAMES } from '../interest/user-names.js';
-import { type Anchor, anchorAtPosition, anchorAtTime, wholeAnchors } from '../recorder/anchors.js';
+import { type Anchor, anchorAtPosition, anchorAtTime, stretches } from '../recorder/anchors.js';
 import type { PassOver } from '../recorder/passing/passing.js';
 import { Replay, type ReplayStart } from '../recorder/replay.js';
 import { statedLoss } from '../timeline/open-losses.js';
@@ -36,6 +36,7 @@ import type { Loss, TimelineInterest, TimelineSink } from '../timeline/timeline-
 import type { TimelineView } from '../timeline/timeline-view.js';
 import { HistoryBuilder, NewestFrames, withoutFirst } from './history-builder.js';
 import { HistoryTurns } from './history-turns.js';
+import type { HistoryResult, HistoryWindow } from './history-window.js';
 import { type HistoryOutlet, ReaderWait } from './reader-wait.js';
 import { execTest, soughtBy } from './sought.js';
 
@@ -53,43 +54,6 @@ export interface AskedPredicate {
   /** By which frames name it. */
   readonly id: bigint;
   readonly predicate: Predicate;
-}
-
-export interface HistoryWindow {
-  /** Wall nanoseconds, inclusive. */
-  readonly sinceNs: bigint | undefined;
-  /** Wall nanoseconds, exclusive. */
-  readonly untilNs: bigint | undefined;
-  /** Exclusive. */
-  readonly after: Position | undefined;
-  /** Inclusive. */
-  readonly upTo: Position;
-  /** Only the last N matches; 0: all. */
-  readonly last: number;
-  /** Only events in (from, to] of one of these stretches, which ascend; undefined: no such bound. */
-  readonly within?: readonly HistoryStretch[] | undefined;
-}
-
-export interface HistoryStretch {
-  readonly from: Position;
-  readonly to: Position;
-}
-
-export interface HistoryResult {
-  readonly coveredFromNs: bigint;
-  readonly coveredToNs: bigint;
-  readonly evicted: boolean;
-  /** The window has a start, but recording began only after it. */
-  readonly beginsLater: boolean;
-  readonly lost: number;
-  readonly lostUnknown: boolean;
-  /** Losses whose cause is not an overrun of the kernel's buffer. */
-  readonly losses: readonly StatedLoss[];
-  readonly late: number;
-  readonly damagedBytes: number;
-  readonly entriesScanned: number;
-  /** What else is missing, in a sentence; empty for nothing. */
-  readonly message: string;
 }
 
 interface Tally {
@@ -111,6 +75,8 @@ export class HistoryQuery {
   readonly #types = new Map<string, boolean>();
   readonly #interest: TimelineInterest;
   #evicted = false;
+  /** A frame, or the end, says that what comes before it is no longer recorded. */
+  #isEvictionTold = false;
   #stretch = 0;
   /** A frame could not be sent: the query cannot be answered. */
   #unsent: { readonly cause: unknown } | undefined;
@@ -195,7 +161,8 @@ export class HistoryQuery {
     } finally {
       this.#close(replay, upTo);
     }
-    return this.#answer(replay, replay.start, true);
+    if (this.#findsEvicted(replay)) builder.missing();
+    return { ...this.#answer(replay, replay.start, true), incomplete: builder.lacksEnd };
   }
 
   /** Finds the last N matches by reading stretches between checkpoints, from the newest back. */
@@ -280,16 +247,32 @@ export class HistoryQuery {
   #replay(anchor: Anchor | undefined, builder: HistoryBuilder, upTo: () => Position): Replay {
     const timeline: Timeline = new Timeline(
       this.#interest,
-      this.#sink(builder, upTo, () => timeline),
+      this.#sink(
+        builder,
+        upTo,
+        () => timeline,
+        () => replay,
+      ),
     );
     const onDamage = (bytes: number, from: Position, to: Position | undefined) => {
-      if (this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) this.#damagedBytes += bytes;
+      if (!this.#touched(from, to ?? BEYOND_ALL, timeline, upTo())) return;
+      this.#damagedBytes += bytes;
+      builder.missing();
     };
     const { untilNs } = this.#window;
     const sought = soughtBy(this.#predicates, ({ position, wallNs }) => {
       return comparePositions(position, upTo()) <= 0 && (untilNs === undefined || wallNs < untilNs);
     });
-    return new Replay(this.#recording.log, anchor, timeline, onDamage, sought, this.#passOver);
+    const replay: Replay = new Replay(this.#recording.log, anchor, timeline, onDamage, sought, this.#passOver);
+    return replay;
+  }
+
+  /** Once: what comes behind `after`, or behind what was read, is no longer recorded. */
+  #findsEvicted(replay: Replay): boolean {
+    if (this.#isEvictionTold) return false;
+    const begun = this.#window.after === undefined || this.#reaches(replay.start);
+    this.#isEvictionTold = replay.evicted || !begun;
+    return this.#isEvictionTold;
   }
 
   #wants(type: string): boolean {
@@ -301,19 +284,26 @@ export class HistoryQuery {
     return wanted;
   }
 
-  #sink(builder: HistoryBuilder, upTo: () => Position, timeline: () => TimelineView): TimelineSink {
+  #sink(
+    builder: HistoryBuilder,
+    upTo: () => Position,
+    timeline: () => TimelineView,
+    replay: () => Replay,
+  ): TimelineSink {
     return {
       event: (event: BusEvent) => {
         const { position } = event;
         if (!this.#inside(position, timeline(), upTo()) || !this.#withinStretch(position)) return;
+        if (this.#findsEvicted(replay())) builder.missing();
         this.#match(event, builder);
       },
       loss: (loss: Loss, position: Position, from?: Position) => {
         if (!this.#touched(loss.stated?.from ?? from ?? position, position, timeline(), upTo())) return;
         if (loss.stated) {
-          this.#lose(loss, position);
+          if (this.#lose(loss, position)) builder.missing();
           return;
         }
+        builder.missing();
         this.#tally.lost += loss.count;
         this.#tally.lostUnknown ||= loss.unknown;
       },
@@ -344,10 +334,12 @@ export class HistoryQuery {
     return candidates;
   }
 
-  #lose(loss: Loss, position: Position): void {
+  /** Returns false for a loss of types that are not asked for. */
+  #lose(loss: Loss, position: Position): boolean {
     const { types } = loss.stated!;
-    if (types && !types.some((type) => this.#wants(type))) return;
+    if (types && !types.some((type) => this.#wants(type))) return false;
     this.#tally.losses = mergeLoss(this.#tally.losses, statedLoss(loss, position)!);
+    return true;
   }
 
   /** Events come in order, so stretches before this one are never needed again. */
@@ -441,17 +433,8 @@ export class HistoryQuery {
       ...this.#tally,
       damagedBytes: this.#damagedBytes,
       entriesScanned: this.#scanned,
+      incomplete: false,
       message: '',
     };
   }
-}
-
-/** The checkpoints to open at when reading the recording backwards, stretch by stretch; undefined: the log's start. */
-function* stretches(log: SegmentLog): Generator<Anchor | undefined> {
-  let from = log.nextOrdinal;
-  for (const anchor of wholeAnchors(log)) {
-    from = anchor.head.resumeOrdinal;
-    yield anchor;
-  }
-  if (from > log.firstOrdinal) yield undefined;
 }

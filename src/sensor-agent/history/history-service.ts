@@ -23,14 +23,9 @@ import {
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
 import { emptyHistoryFrame, encodeHistoryFrame, type HistoryFrame } from '../../wire/frame/history-frame.js';
 import type { Position } from '../../wire/position.js';
-import {
-  type AskedPredicate,
-  HistoryQuery,
-  type HistoryResult,
-  type HistoryWindow,
-  type Recording,
-} from './history-query.js';
+import { type AskedPredicate, HistoryQuery, type Recording } from './history-query.js';
 import type { HistoryTurns } from './history-turns.js';
+import type { HistoryResult, HistoryWindow } from './history-window.js';
 import type { HistoryOutlet } from './reader-wait.js';
 
 export interface HistoryReply {

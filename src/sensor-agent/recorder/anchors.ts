@@ -27,6 +27,16 @@ export function* wholeAnchors(log: SegmentLog): Generator<Anchor> {
   }
 }
 
+/** The checkpoints to open at when reading the recording backwards, stretch by stretch; undefined: the log's start. */
+export function* stretches(log: SegmentLog): Generator<Anchor | undefined> {
+  let from = log.nextOrdinal;
+  for (const anchor of wholeAnchors(log)) {
+    from = anchor.head.resumeOrdinal;
+    yield anchor;
+  }
+  if (from > log.firstOrdinal) yield undefined;
+}
+
 /** The newest whole checkpoint at or before a time (wall, nanoseconds); undefined when none reaches back so far. */
 export function anchorAtTime(log: SegmentLog, timeNs: bigint): Anchor | undefined {
   for (const anchor of log.anchors()) {

@@ -14,7 +14,7 @@ import {
   timestampToNs,
 } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
-import type { HistoryStretch } from '../history/history-query.js';
+import type { HistoryStretch } from '../history/history-window.js';
 
 /** Throws invalid_argument when the window of a history query is out of bounds. */
 export function checkedWindow(query: HistoryQuery__Output) {

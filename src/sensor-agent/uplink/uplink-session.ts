@@ -31,8 +31,8 @@ import {
 } from '../../wire/messages.js';
 import { comparePositions, type Position } from '../../wire/position.js';
 import { checkProtocol, checkVersions, PROTOCOL } from '../../wire/protocol.js';
-import type { HistoryResult } from '../history/history-query.js';
 import type { HistoryReply, HistoryTask } from '../history/history-service.js';
+import type { HistoryResult } from '../history/history-window.js';
 import type { FrameLink, WelcomeTopic } from '../publish/publisher.js';
 import { type AskedInterest, AskedPredicates } from './asked-predicates.js';
 import { acknowledgedTopics, checkedEpoch, checkedPredicates, checkedWindow } from './broker-checks.js';
@@ -208,6 +208,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
         damagedBytes: answer.damagedBytes,
         late: answer.late,
         eventsScanned: answer.entriesScanned,
+        incomplete: answer.incomplete,
         message: answer.message,
         source: this.#node.source,
       },

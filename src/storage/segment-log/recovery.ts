@@ -9,6 +9,7 @@
  */
 import { BackplaneError } from '../../errors.js';
 import { LOG_NOTES_MAX, LOG_UNMARKED_RECORDS_MAX } from '../../limits.js';
+import { cannotWrite, isDiskFull } from '../cannot-write.js';
 import { type FileOps, systemErrorCode } from '../file-ops.js';
 import { newIdentity, readIdentity, writeIdentity } from '../identity.js';
 import { BOUNDS, BoundsFile, type LogBounds } from './bounds-file.js';
@@ -63,7 +64,8 @@ class DamageNotes {
 }
 
 /**
- * Throws BackplaneError: `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails.
+ * Throws BackplaneError: `failed_precondition` when the directory cannot be used, `resource_exhausted` when a new log finds
+ * no room on the disk, `unavailable` when the disk fails.
  */
 export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
   const notes = new DamageNotes();
@@ -111,6 +113,7 @@ function listSegments(files: FileOps, dir: string): Listed {
     files.makeDirectory(dir);
     names = files.list(dir);
   } catch (cause) {
+    if (isDiskFull(cause)) throw cannotWrite(dir, cause);
     throw new BackplaneError('failed_precondition', `cannot use directory ${dir}: ${systemErrorCode(cause) ?? cause}`);
   }
   for (const name of names) {
@@ -184,7 +187,7 @@ function findKey(files: FileOps, dir: string, ordinals: readonly number[]): LogK
   try {
     writeIdentity(files, dir, key);
   } catch (cause) {
-    throw new BackplaneError('failed_precondition', `cannot write to ${dir}: ${systemErrorCode(cause) ?? cause}`);
+    throw cannotWrite(dir, cause);
   }
   return key;
 }

@@ -6,6 +6,7 @@
 import { BackplaneError } from '../../errors.js';
 import { LOG_SEGMENTS_MAX, SEGMENT_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN } from '../../limits.js';
 import { msToNs, wallNowNs } from '../../nanoseconds.js';
+import { isDiskFull } from '../cannot-write.js';
 import { type FileOps, nodeFileOps, systemErrorCode } from '../file-ops.js';
 import { GroupCommit } from '../group-commit.js';
 import { HeldDirectory } from '../held-directory.js';
@@ -58,8 +59,8 @@ export class SegmentLog {
 
   /**
    * Opens or creates a log, and reads its newest segment in full. Throws BackplaneError: `invalid_argument` for options
-   * out of range, `failed_precondition` when the directory cannot be used, `unavailable` when the disk fails. Two logs
-   * must not be open on one directory: see `lockDirectory`.
+   * out of range, `failed_precondition` when the directory cannot be used, `resource_exhausted` when a new log finds no
+   * room on the disk, `unavailable` when the disk fails. Two logs must not be open on one directory: see `lockDirectory`.
    */
   static open(options: LogOptions): SegmentLog {
     checkRange('bytesMax', options.bytesMax ?? UNBOUNDED, 4 * SEGMENT_BYTES_MIN, Number.MAX_SAFE_INTEGER);
@@ -363,7 +364,7 @@ export class SegmentLog {
     if (code === undefined || cause instanceof BackplaneError) throw cause;
     const { dir } = this.#options;
     if (!this.#inPlace) throw this.#fail(cause);
-    if (code !== 'ENOSPC' && code !== 'EDQUOT') {
+    if (!isDiskFull(cause)) {
       throw new BackplaneError('unavailable', `cannot append to the log in ${dir}: ${code}; check the disk`);
     }
     if (this.#options.onFull?.() ?? this.#dropOldest()) return;

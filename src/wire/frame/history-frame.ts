@@ -5,7 +5,7 @@
  *   HistoryFrame := topic 1 | epoch uint64 2 | event_sizes packed uint32 3
  *                 | event_wall_ns packed fixed64 4 | event_times_ns packed fixed64 5
  *                 | event_lanes packed uint32 6 | event_ties packed uint32 7 | matches Match 8 *
- *                 | events bytes 15
+ *                 | incomplete bool 9 | events bytes 15
  */
 
 import { invalid } from '../../errors.js';
@@ -28,6 +28,8 @@ export interface HistoryFrame extends EventColumns {
   readonly wallNs: BigUint64Array;
   /** Which events match each predicate of a query that has several; empty for a query that has one, which all match. */
   readonly matches: readonly Match[];
+  /** Something is missing, or may be, before one of the events and behind the frame before. */
+  readonly incomplete: boolean;
 }
 
 /** Throws invalid_argument where decodeHistoryFrame would. */
@@ -44,6 +46,7 @@ export function encodeHistoryFrame(frame: HistoryFrame): Buffer {
   writer.packedField(6, frame.lanes);
   writer.packedField(7, frame.ties);
   for (const match of frame.matches) writeMatch(writer, 8, match);
+  if (frame.incomplete) writer.uintField(9, 1);
   writer.bytesField(15, frame.events);
   return writer.finish();
 }
@@ -64,6 +67,7 @@ export function emptyHistoryFrame(topic: string): Draft {
     lanes: [],
     ties: [],
     matches: [],
+    incomplete: false,
     events: Buffer.alloc(0),
   };
 }
@@ -84,6 +88,7 @@ export function decodeHistoryFrame(bytes: Buffer): HistoryFrame {
     else if (reader.field === 6) readPacked(reader, frame.lanes, FRAME_EVENTS_MAX);
     else if (reader.field === 7) readPacked(reader, frame.ties, FRAME_EVENTS_MAX);
     else if (reader.field === 8) readMatch(reader, frame.matches);
+    else if (reader.field === 9) frame.incomplete = reader.uint() !== 0;
     else if (reader.field === 15) frame.events = reader.chunk();
     else reader.skip();
   }

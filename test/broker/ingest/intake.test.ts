@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import { Intake } from '../../../src/broker/ingest/intake.js';
-import { INTAKE_BYTES_MAX, INTAKE_MESSAGE_BYTES, MiB } from '../../../src/limits.js';
+import { INTAKE_BYTES_MAX, INTAKE_GATHER_MS, INTAKE_MESSAGE_BYTES, MiB, TURN_MS } from '../../../src/limits.js';
 import { until } from '../../harness/until.js';
 
 const HALF = INTAKE_BYTES_MAX / 2 - INTAKE_MESSAGE_BYTES;
@@ -82,6 +82,35 @@ test('what comes soon after a turn has begun gathers, and begins together in its
   }
   await until('they have begun', () => begun.length === 3);
   assert.deepEqual(begun, ['first', 'second', 'third']);
+});
+
+test('a round of the event loop has one turn, also where what gathers is due within one', async () => {
+  const intake = new Intake();
+  let [begun, nowMs] = [0, 0];
+  const before = performance.now;
+  performance.now = () => nowMs;
+  try {
+    intake.take(0, 10, () => undefined);
+    await turn();
+    await turn();
+    for (let at = 0; at < 5; at++)
+      intake.take(0, 10, () => {
+        begun++;
+        // As long as a whole turn.
+        nowMs += TURN_MS;
+      });
+    nowMs = INTAKE_GATHER_MS;
+    // Its timer is late: another partition begins the turn.
+    intake.take(1, 10, () => undefined);
+    const dueMs = Date.now() + 2 * INTAKE_GATHER_MS;
+    while (Date.now() < dueMs);
+    for (let last = 0; begun < 5; last = begun) {
+      await turn();
+      assert.ok(begun - last <= 1, `${begun - last} at once`);
+    }
+  } finally {
+    performance.now = before;
+  }
 });
 
 test('after its turn all else has one, and the partitions go on in turns', async () => {

@@ -1,6 +1,6 @@
 /** The embedded log keeps the contract of partition logs, and states damaged frames. */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { CoveredFile } from '../../../src/broker/log/embedded/covered-file.js';
@@ -90,13 +90,47 @@ test('how far frames reached that cannot be read any more, those behind them say
   }
 });
 
-test('where the file beside the log is lost as well, cursors from behind what cannot be read are refused', async () => {
-  const under = embedded('commit');
-  const lose = () => writeFileSync(join(under.dir, 'covered'), 'noise');
+const LOSSES: Record<string, (file: string) => void> = {
+  'is gone': (file) => rmSync(file),
+  'is noise': (file) => writeFileSync(file, 'noise'),
+  'is empty': (file) => truncateSync(file),
+  'has lost a node': (file) => truncateSync(file, 512),
+};
+
+for (const [what, lose] of Object.entries(LOSSES)) {
+  test(`where the file beside the log ${what}, cursors from behind what cannot be read are refused`, async () => {
+    const under = embedded('commit');
+    try {
+      const { log, offsets } = await damaged(under, [9, 19], () => lose(join(under.dir, 'covered')));
+      await assert.rejects(log.coveredBefore(log.deliverableOffset), { code: 'cursor_expired' });
+      assert.deepEqual(await reaching(log, offsets[9]!), [5, 4], 'what is before that is known');
+    } finally {
+      await under.destroy();
+    }
+  });
+}
+
+test('what a power cut took of a log that is not synced at once is sent again, whatever the file beside it says', async () => {
+  const under = embedded('interval');
+  const kept = scratchDirectory('power-cut');
+  const write = async (from: number, to: number) => {
+    const log = await under.open();
+    for (let i = from; i < to; i++) {
+      const frame = { ...frameOf(i, i + 1, 100), continues: true };
+      await log.append('a', frame, encodeFrame(frame));
+    }
+    await log.close();
+  };
   try {
-    const { log, offsets } = await damaged(under, [9, 19], lose);
-    await assert.rejects(log.coveredBefore(log.deliverableOffset), { code: 'cursor_expired' });
-    assert.deepEqual(await reaching(log, offsets[9]!), [5, 4], 'what is before that is known');
+    await write(0, 5);
+    cpSync(under.dir, kept, { recursive: true });
+    await write(5, 10);
+    copyFileSync(join(under.dir, 'covered'), join(kept, 'covered'));
+    for (const name of readdirSync(under.dir)) rmSync(join(under.dir, name));
+    cpSync(kept, under.dir, { recursive: true });
+    const log = await under.open();
+    assert.equal(log.coveredTo('a', 'process')?.timeNs, 5n, 'the node begins there');
+    assert.deepEqual(await reaching(log, log.deliverableOffset), [5, 0], 'who stands there has had no more');
   } finally {
     await under.destroy();
   }

@@ -129,6 +129,7 @@ export const historyFrameArbitrary: fc.Arbitrary<HistoryFrame> = columns.chain((
     lanes: fc.constant(each.lanes),
     ties: fc.constant(each.ties),
     matches: matchesFor(each.eventSizes.length),
+    incomplete: fc.boolean(),
     events: fc.constant(each.events),
   }),
 );

@@ -104,6 +104,8 @@ export class TestAgent {
   evictedTo: Position = ORIGIN;
   /** Answers say that older events are no longer recorded. */
   evicts = false;
+  /** Answers say that nothing was recorded before. */
+  begins = false;
   /** Set to answer interest later, by calling it. */
   holdInterest: boolean | undefined;
   /** Set to answer every predicate with this error. */
@@ -390,7 +392,12 @@ export class TestAgent {
     else
       this.#history.write({
         queryId,
-        end: { source: 'synthetic', evicted: this.evicts, eventsScanned: this.recorder.events.length },
+        end: {
+          source: 'synthetic',
+          evicted: this.evicts,
+          beginsLater: this.begins,
+          eventsScanned: this.recorder.events.length,
+        },
       });
   }
 }
@@ -418,6 +425,7 @@ export function historyFrameOf(
     epoch,
     wallNs: BigUint64Array.from(recorded, ({ event }) => event.wallNs),
     matches: matchesOf(recorded, asked),
+    incomplete: false,
     ...columns(recorded),
   });
 }

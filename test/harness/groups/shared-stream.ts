@@ -22,6 +22,7 @@ export class SharedStream {
 /** A stream as one broker has read it so far. Its own changes count when they are read back. */
 export class StreamView implements SharedState {
   readonly place = 'a stream';
+  readonly epoch = 1;
   #read = 0;
   readonly #entries = new Map<string, StateChange>();
   readonly #watchers: [prefix: string, listener: (change: StateChange) => void][] = [];

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { closeSync, fstatSync, openSync, readSync, writeSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { HistoryQuery, type HistoryWindow } from '../../../src/sensor-agent/history/history-query.js';
+import { HistoryQuery } from '../../../src/sensor-agent/history/history-query.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
+import type { HistoryWindow } from '../../../src/sensor-agent/history/history-window.js';
 import { execTest, soughtBy } from '../../../src/sensor-agent/history/sought.js';
 import { wholeAnchors } from '../../../src/sensor-agent/recorder/anchors.js';
 import type { PassOver } from '../../../src/sensor-agent/recorder/passing/passing.js';
@@ -147,11 +148,11 @@ async function ask({ recorder }: RecordingDriver, requests: readonly Asked[], pa
 async function answer(driver: RecordingDriver, request: Asked, passOver: PassOver, setBack = false) {
   const { window } = request;
   const { frames, result: told } = await ask(driver, [request], passOver);
-  const { entriesScanned, coveredToNs, lost, lostUnknown, ...others } = told;
+  const { entriesScanned, coveredToNs, lost, lostUnknown, incomplete, ...others } = told;
   // A window that ends before the recording is read a step beyond its end, and where a step ends depends on the way.
   const ends = window.untilNs === undefined && window.last === 0;
   const scanned = ends ? { entriesScanned, coveredToNs } : {};
-  const result = { ...others, ...scanned, ...(ends || !setBack ? { lost, lostUnknown } : {}) };
+  const result = { ...others, ...scanned, ...(ends || !setBack ? { lost, lostUnknown, incomplete } : {}) };
   const events = frames.flatMap((frame) => Array.from(frame.timesNs, (_, at) => nameOf(frame, at)));
   return { events, bytes: Buffer.concat(frames.map((frame) => frame.events)).toString('base64'), result };
 }

@@ -21,12 +21,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
-import {
-  HistoryQuery,
-  type HistoryResult,
-  type HistoryWindow,
-} from '../../../src/sensor-agent/history/history-query.js';
+import { HistoryQuery } from '../../../src/sensor-agent/history/history-query.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
+import type { HistoryResult, HistoryWindow } from '../../../src/sensor-agent/history/history-window.js';
 import { oldestAnchor, wholeAnchors } from '../../../src/sensor-agent/recorder/anchors.js';
 import { RecordKind } from '../../../src/sensor-agent/recorder/recording.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
@@ -98,13 +95,17 @@ function copyOf({ dir }: Sample): string {
 interface Answered {
   readonly positions: Position[];
   readonly answer: HistoryResult;
+  /** Up to where it was said at last that something is missing, while events still came. */
+  readonly saidTo: Position | undefined;
 }
 
 async function ask(driver: RecordingDriver, window: Partial<HistoryWindow>, upTo: Position): Promise<Answered> {
   const positions: Position[] = [];
+  let saidTo: Position | undefined;
   const outlet = {
-    send: ({ epoch, timesNs, lanes, ties }: HistoryFrame) => {
+    send: ({ epoch, timesNs, lanes, ties, incomplete }: HistoryFrame) => {
       for (const [at, timeNs] of timesNs.entries()) positions.push({ epoch, timeNs, lane: lanes[at]!, tie: ties[at]! });
+      if (incomplete) saidTo = positions.at(-1);
     },
     ready: async () => undefined,
   };
@@ -119,7 +120,8 @@ async function ask(driver: RecordingDriver, window: Partial<HistoryWindow>, upTo
     signal,
     turns,
   );
-  return { positions, answer: await query.run() };
+  const answer = await query.run();
+  return { positions, answer, saidTo: answer.incomplete ? upTo : saidTo };
 }
 
 /** Everything that an event could be told from after damage: its page, and a whole checkpoint before it. */
@@ -168,7 +170,7 @@ async function check(from: Sample, dir: string, what: string): Promise<void> {
     ['the last 20', { last: 20 }, () => false],
   ];
   for (const [name, window, inside] of windows) {
-    const { positions, answer } = await ask(driver, window, upTo);
+    const { positions, answer, saidTo } = await ask(driver, window, upTo);
     const label = `${what}: ${name}`;
     const got = new Set(positions.map(nameOf));
     assert.equal(got.size, positions.length, `${label}: told twice`);
@@ -182,6 +184,11 @@ async function check(from: Sample, dir: string, what: string): Promise<void> {
     const { damagedBytes, losses, evicted } = answer;
     const told = JSON.stringify({ damagedBytes, evicted, losses: losses.map(({ reason }) => reason) });
     assert.ok(states(answer, window.sinceNs !== undefined), `${label}: ${missing.length} missing, ${told}`);
+    // Nobody who takes no more of an answer than has come may be behind what is missing without a word.
+    const [first] = window.after ? [window.after] : positions;
+    const behind = first && missing.findLast((position) => comparePositions(position, first) > 0);
+    if (window.last || behind === undefined) continue;
+    assert.ok(saidTo && comparePositions(saidTo, behind) >= 0, `${label}: ${nameOf(behind)} is missing in silence`);
   }
   assert.ok(comparePositions(upTo, last) > 0);
   await recorder.close();

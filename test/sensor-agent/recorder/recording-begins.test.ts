@@ -1,8 +1,9 @@
 /** A window that begins before recording did is answered whole, and the answer says that there never was more. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { HistoryQuery, type HistoryWindow } from '../../../src/sensor-agent/history/history-query.js';
+import { HistoryQuery } from '../../../src/sensor-agent/history/history-query.js';
 import { HistoryTurns } from '../../../src/sensor-agent/history/history-turns.js';
+import type { HistoryWindow } from '../../../src/sensor-agent/history/history-window.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import { RecordingDriver, Told, WALL_NS } from '../../harness/recording-driver.js';

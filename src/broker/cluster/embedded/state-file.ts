@@ -55,6 +55,7 @@ const schema = z.object({
 
 export class StateFile implements SharedState {
   readonly place: string;
+  readonly epoch = 1;
   #revision = 0;
   #entries = new Map<string, Stored>();
   #waiting: Operation[] = [];

@@ -297,7 +297,7 @@ export class NatsState implements SharedState {
           return outcome.sequence;
         }
         await this.#reached(outcome.last?.sequence ?? 0, deadline, undecided);
-        after = this.#afterOvertaken(key, outcome.last);
+        after = this.#afterOvertaken(key, outcome.last, slot);
         // Else the leader refused what it should have taken: it has just been elected.
         if (after === undefined && this.#contents.slots.get(key) === slot) await attempt.pause();
       }
@@ -306,17 +306,22 @@ export class NatsState implements SharedState {
     }
   }
 
-  /** The sequence that the next try must follow, where that is not this broker's entry. */
-  #afterOvertaken(key: string, last: LastMessage | undefined): number | undefined {
+  /**
+   * The sequence that the next try must follow, where that is not this broker's entry.
+   * @param last what the leader had
+   * @param before what was read here before the leader was asked
+   */
+  #afterOvertaken(key: string, last: LastMessage | undefined, before: Slot | undefined): number | undefined {
     const slot = this.#contents.slots.get(key);
     // Deletions are forgotten at one time in the stream, and at another here.
     if (last === undefined && slot?.deleted) return 0;
     if (last?.deleted && slot === undefined) return last.sequence;
     const [led, read] = [last?.sequence ?? 0, slot?.revision ?? 0];
     // While it is being read from the beginning nothing is known yet.
-    if (led === read || this.#snapshot !== undefined) return undefined;
-    // All up to there was read: who has an earlier one has lost it, who has a later one is another server.
-    this.#reader?.restart(`its leader has ${led < read ? 'an earlier' : 'another'} ${key}`);
+    if (this.#snapshot !== undefined) return undefined;
+    // All up to there was read: who had an earlier one has lost it, who had a later one is another server.
+    const isLost = led < Math.min(read, before?.revision ?? 0);
+    if (isLost || led > read) this.#reader?.restart(`its leader has ${isLost ? 'an earlier' : 'another'} ${key}`);
     return undefined;
   }
 

@@ -105,6 +105,7 @@ class ChosenEvents {
         const all = indices.length === count;
         return { predicateId, all, indices: all ? [] : indices };
       }),
+      incomplete: false,
       events: Buffer.concat(elements),
     };
   }

@@ -32,12 +32,21 @@ export interface UnsoundStretch {
   readonly reason: string;
 }
 
+/** Where a recorder lacks something, or may: positions in (from, to], of all topics. */
+export interface MissingStretch {
+  readonly node: string;
+  readonly from: Position | undefined;
+  readonly to: Position | undefined;
+}
+
 export interface AnswerOptions {
   /** The node's present epoch. Positions in a later one are refused: they would hide all that it records afterwards. */
   readonly epochMax: () => number;
   /** Called when the answer has ended and been read; with `last`, before its events were delivered. */
   readonly onOver: (outcome: HistoryOutcome) => void;
   readonly onUnsound: (stretch: UnsoundStretch) => Promise<void>;
+  /** Called before anything behind the stretch is given: an answer that breaks off never says it at its end. */
+  readonly onMissing: (stretch: MissingStretch) => Promise<void>;
 }
 
 export class ClippedAnswer implements HistorySource {
@@ -45,6 +54,8 @@ export class ClippedAnswer implements HistorySource {
   #answer: HistoryAnswer;
   #askedAgain = false;
   readonly #reached: Map<string, Position>;
+  /** The last event that was taken, of any topic. */
+  #last: Position | undefined;
   /** Remaining pieces of a frame that several stretches cut. */
   #cut: HistoryFrame[] = [];
 
@@ -67,6 +78,7 @@ export class ClippedAnswer implements HistorySource {
     this.#answer = answer;
     this.node = query.node;
     this.#reached = new Map(query.floors);
+    this.#last = query.request.after;
   }
 
   get outcome(): HistoryOutcome | undefined {
@@ -88,14 +100,19 @@ export class ClippedAnswer implements HistorySource {
         if (!this.#answer.displaced) continue;
       }
       if (bytes === undefined) {
-        this.#options.onOver(this.#answer.outcome!);
+        const outcome = this.#answer.outcome!;
+        if (outcome.kind === 'end' && outcome.end.incomplete) await this.#tellMissing(this.#query.request.upTo);
+        this.#options.onOver(outcome);
         return undefined;
       }
       const frame = await this.#sound(bytes);
       if (frame === undefined || !this.#topics.has(frame.topic)) continue;
       const { from, to } = this.#bounds(frame);
       if (from >= to) continue;
-      this.#reached.set(frame.topic, positionAt(frame.epoch, frame, to - 1));
+      const last = positionAt(frame.epoch, frame, to - 1);
+      if (frame.incomplete) await this.#tellMissing(last);
+      this.#last = last;
+      this.#reached.set(frame.topic, last);
       const { within } = this.#query.request;
       if (within !== undefined) this.#cut = piecesWithin(frame, from, to, within);
       else return from === 0 && to === frame.wallNs.length ? frame : sliceFrame(frame, from, to);
@@ -121,6 +138,10 @@ export class ClippedAnswer implements HistorySource {
       else await this.#passBy(frame, reason);
       return undefined;
     }
+  }
+
+  async #tellMissing(to: Position | undefined): Promise<void> {
+    await this.#options.onMissing({ node: this.node, from: this.#last, to });
   }
 
   /** Asks the query again; events that were taken already are clipped from the second answer. */

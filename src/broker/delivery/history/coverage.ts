@@ -12,6 +12,7 @@ import type { LedgerMessage } from '../selectors/ledger.js';
 
 interface NodeSum {
   outcome: HistoryOutcome | undefined;
+  replaced?: boolean | undefined;
   events: number;
   /** Set for a node that went before the window began: when it was last seen, milliseconds since 1970. */
   goneSinceMs?: number | undefined;
@@ -43,8 +44,9 @@ export class CoverageSum {
     if (events > 0) this.oldestNs ??= firstNs;
   }
 
-  ended(node: string, outcome: HistoryOutcome): void {
-    this.#of(node).outcome = outcome;
+  /** @param replaced see NodeRecord: where its recording begins is not where the node's past does */
+  ended(node: string, outcome: HistoryOutcome, replaced = false): void {
+    Object.assign(this.#of(node), { outcome, replaced });
   }
 
   /** Adds nodes that were gone when the others were asked. One that went before the window began lacks no events. */
@@ -78,7 +80,10 @@ export class CoverageSum {
   }
 }
 
-function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): NodeCoverage & { node: string } {
+function nodeCoverage(
+  node: string,
+  { outcome, replaced = false, events, goneSinceMs }: NodeSum,
+): NodeCoverage & { node: string } {
   if (goneSinceMs !== undefined && outcome?.kind !== 'end' && events === 0) {
     const lastSeen = nsToTimestamp(msToNs(goneSinceMs));
     return { node, gone: true, lastSeen, message: '' };
@@ -92,8 +97,8 @@ function nodeCoverage(node: string, { outcome, events, goneSinceMs }: NodeSum): 
     node,
     from: end.coveredFrom,
     to: end.coveredTo,
-    evicted: end.evicted,
-    beginsLater: end.beginsLater,
+    evicted: end.evicted || (end.beginsLater && replaced),
+    beginsLater: end.beginsLater && !replaced,
     lost: end.lost,
     lostUnknown: end.lostUnknown,
     damagedBytes: end.damagedBytes,

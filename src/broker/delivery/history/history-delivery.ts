@@ -14,7 +14,7 @@ import { goneNodes } from '../gone-nodes.js';
 import type { PlannedSubscription } from '../planned-subscription.js';
 import { ledgerMessage } from '../selectors/ledger.js';
 import { plus } from '../selectors/tally.js';
-import type { NodeQuery, UnsoundStretch } from './clipped-answer.js';
+import type { MissingStretch, NodeQuery, UnsoundStretch } from './clipped-answer.js';
 import { CoverageSum, type LaterRecording } from './coverage.js';
 import type { HistorySource } from './history-merge.js';
 import { type ReplayedRun, replay } from './replay.js';
@@ -94,6 +94,7 @@ export class HistoryDelivery {
           onFailed,
           onEnded,
           onUnsound: (stretch) => this.#unsound(stretch),
+          onMissing: (stretch) => this.#missing(stretch),
         },
         async (run) => {
           // Live events that are delivered at the same time may have reached the limit.
@@ -102,7 +103,7 @@ export class HistoryDelivery {
         },
       );
       for (const [node, outcome] of outcomes) {
-        this.#coverage.ended(node, outcome);
+        this.#coverage.ended(node, outcome, broker.registry.record(node)?.replaced);
         // The counts in `ahead` lack the events that could not be read, so they must not be used.
         const whole = outcome.kind === 'end' && outcome.end.damagedBytes === '0';
         if (!whole) position.views.get(node)?.forgetAhead();
@@ -142,6 +143,23 @@ export class HistoryDelivery {
     if (selection.count === 0) return;
     const header = { node, topic, history: true, cursor: position.cursor() };
     await readInTime(outlet.batch(header, selection), broker.historyPool);
+  }
+
+  /**
+   * Reports as a gap what a recorder lacks, before a cursor is behind it. Coverage says how much, but only at the end: an
+   * answer may break off, and so may the subscriber's stream.
+   */
+  async #missing({ node, from, to }: MissingStretch): Promise<void> {
+    const { broker, outlet } = this.#subscription;
+    const gap = {
+      node,
+      from: from ? positionToMessage(from) : null,
+      to: to ? positionToMessage(to) : null,
+      eventsUnknown: true,
+      reason: 'kernel_overrun',
+      message: 'of this stretch the recorder of the node lacks something: it was lost, or is no longer recorded',
+    };
+    await readInTime(outlet.message({ gap }), broker.historyPool);
   }
 
   /** Reports invalid events as a gap. With refills the reason is `evicted`, because no refill can bring them either. */

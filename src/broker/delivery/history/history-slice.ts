@@ -29,6 +29,7 @@ export function sliceFrame(frame: HistoryFrame, from: number, to: number): Histo
     lanes: Array.from(frame.lanes).slice(from, to),
     ties: Array.from(frame.ties).slice(from, to),
     matches: sliceMatches(frame.matches, from, to),
+    incomplete: frame.incomplete,
     events: parts[0]!,
   };
 }

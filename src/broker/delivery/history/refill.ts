@@ -285,6 +285,8 @@ export class Refill {
       onUnsound: async () => {
         unsound = true;
       },
+      // Counted: what does not come is told as gone.
+      onMissing: async () => undefined,
     };
     const outcomes = await replay(broker, [query], selectors, noted, onRun);
     if (!isOwed(view, topic, owed)) return { end: undefined, whole: false };

@@ -34,6 +34,7 @@ export interface ReplayOptions {
   /** Called when `onRun` has taken all that a query asked for. Never called with `last`. */
   readonly onEnded: (query: NodeQuery) => void;
   readonly onUnsound: AnswerOptions['onUnsound'];
+  readonly onMissing: AnswerOptions['onMissing'];
   /** What is merged with the nodes' answers. */
   readonly beside?: readonly HistorySource[];
   /** Ends the replay and cancels the queries on the nodes. */
@@ -176,14 +177,14 @@ class Growth {
 function answerOptions(
   registry: NodeRegistry,
   query: NodeQuery,
-  { last, onFailed, onEnded, onUnsound, signal }: ReplayOptions,
+  { last, onFailed, onEnded, onUnsound, onMissing, signal }: ReplayOptions,
 ): AnswerOptions {
   const onOver = ({ kind }: HistoryOutcome) => {
     // A cancelled answer that had arrived whole was not read to its end: what was left of it counts as not delivered.
     if (kind === 'failed' || signal.aborted) onFailed(query.node);
     else if (last === 0) onEnded(query);
   };
-  return { epochMax: () => registry.record(query.node)?.epoch ?? 0, onOver, onUnsound };
+  return { epochMax: () => registry.record(query.node)?.epoch ?? 0, onOver, onUnsound, onMissing };
 }
 
 async function deliver(

@@ -9,7 +9,8 @@
  *              | (kind u8 | epoch u64 | timeNs u64 | lane u16 | tie u32)* | zeros | crc32 u32        512 bytes in all
  *
  * A slot is as long as a sector, and overwritten in place. It is written when its frame is as durable as the log promises, and
- * is not synced: a power cut may leave an earlier one, which is as good as long as the log itself can be read.
+ * is not synced: a power cut may leave an earlier one or, of a log that is not synced at once either, a later one. So slots
+ * count only where the log itself cannot be read.
  */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
@@ -39,8 +40,6 @@ export class CoveredFile {
   readonly #buffer = Buffer.alloc(SLOT_BYTES);
   #fd: number | undefined;
   #isClosed = false;
-  /** Whether all that was written could be read. */
-  isWhole = false;
 
   /** @param identity of the segment log, 16 hex digits: a file of another log says nothing */
   constructor(files: FileOps, dir: string, identity: string) {
@@ -63,7 +62,6 @@ export class CoveredFile {
       this.#slots.set(slot[0], at);
       slots.set(...slot);
     }
-    this.isWhole = this.#free.length === 0 && bytes.length % SLOT_BYTES === 0;
     return slots;
   }
 

@@ -79,11 +79,12 @@ export class EmbeddedLog implements PartitionLog {
     this.#covered = before.covered;
     this.#coveredFile = new CoveredFile(options.files ?? nodeFileOps, options.dir, this.#log.identity);
     const told = this.#coveredFile.read();
-    const { lostFrom, hasDoubts } = before;
-    for (const [node, byTopic] of told) this.#covered.reached(node, byTopic);
+    const { lostFrom } = before;
+    const hasDoubts = before.hasDoubts(told);
+    // Where the log lacks nothing it is right: what is not synced at once a power cut may have taken from it alone.
+    if (lostFrom !== undefined) for (const [node, byTopic] of told) this.#covered.reached(node, byTopic);
     this.#restored = true;
-    if (lostFrom !== undefined && hasDoubts && !this.#coveredFile.isWhole)
-      this.#doubtful = { from: lostFrom, to: this.#log.nextOrdinal };
+    if (lostFrom !== undefined && hasDoubts) this.#doubtful = { from: lostFrom, to: this.#log.nextOrdinal };
     else this.#writeDown(told, lostFrom !== undefined);
   }
 

@@ -212,8 +212,8 @@ export class JetStreamLog implements PartitionLog {
 
   async coveredBefore(offset: number): Promise<CoveredPositions> {
     const where = `of partition ${this.partition}`;
-    const end = this.snapshot();
     if (offset > this.deliverableOffset) await this.#await(offset);
+    const end = this.snapshot();
     if (offset === end.offset) return end.covered;
     const recent = offset < this.firstOffset || offset > this.#fold.next ? undefined : this.#fold.coversBefore(offset);
     if (recent !== undefined) return recent;

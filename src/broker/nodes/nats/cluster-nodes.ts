@@ -51,6 +51,8 @@ interface Said {
 
 interface Written {
   readonly session: string;
+  /** Of the state: steps may name changes that it has lost since, which others do not believe, or whose numbers others get. */
+  readonly epoch: number;
   readonly told: HoldSteps;
   /** What is held, as of when that was found to be enough. */
   steps: HoldSteps;
@@ -231,7 +233,8 @@ export class ClusterNodes {
   }
 
   async #writeOnce(): Promise<void> {
-    const { registry } = this.#options;
+    const { registry, state } = this.#options;
+    const { epoch } = state;
     const writes: Promise<void>[] = [];
     for (const node of registry.connected((name) => registry.session(name) !== undefined)) {
       const record = registry.record(node)!;
@@ -241,17 +244,19 @@ export class ClusterNodes {
       const value = { ...steps.toValue(), recorded, budget, clockNs: clockNs.toString() };
       const isRecorded = recorded !== undefined;
       const session = registry.session(node)!.id;
-      writes.push(this.#put(node, value, { session, told: steps, steps, isRecorded, text: textOf(value), clockNs }));
+      const text = textOf(value);
+      writes.push(this.#put(node, value, { session, epoch, told: steps, steps, isRecorded, text, clockNs }));
     }
     await everyOne(writes);
   }
 
   /** Where a predicate goes, what was told of the others stays as true as it was: not each node is written down again. */
   #isWritten(node: string, record: NodeRecord): boolean {
-    const { interest, registry } = this.#options;
+    const { interest, registry, state } = this.#options;
     const written = this.#written.get(node);
+    if (written?.epoch !== state.epoch) return false;
     const isRecorded = record.recorded !== undefined;
-    if (written?.session !== registry.session(node)?.id || written?.isRecorded !== isRecorded) return false;
+    if (written.session !== registry.session(node)?.id || written.isRecorded !== isRecorded) return false;
     if (clocksDiffer(written.clockNs, record.clockOffsetNs)) return false;
     const steps = this.#stepsOf(record);
     if (written.steps === steps) return true;

@@ -53,6 +53,7 @@ for (const framesRead of [1, 3]) {
       onFailed: (node: string) => reported.push(`${node} failed`),
       onEnded: () => reported.push('ended'),
       onUnsound: async () => assert.fail(),
+      onMissing: async () => assert.fail(),
       signal: ending.signal,
     };
     const broker = { registry, route, historyPool: new BytePool(16 * MiB) };

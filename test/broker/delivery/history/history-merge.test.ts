@@ -25,6 +25,7 @@ function frameOf(events: readonly Told[]): HistoryFrame {
     lanes: events.map(() => 0),
     ties: events.map(() => 0),
     matches: [],
+    incomplete: false,
     events: Buffer.concat(events.map(() => element(1, 0))),
   };
 }

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { Client } from '../../../../src/client/client.js';
 import { Harness, until } from '../../../harness/broker/harness.js';
+import { TestRecorder } from '../../../harness/broker/test-agent.js';
 
 const HOUR_MS = 3_600_000;
 const NOW_MS = Date.now();
@@ -67,4 +68,20 @@ test('a subscription is told at its start which recordings begin later than its 
   assert.deepEqual((await answered({ since: ago(4), follow: true })).later, both);
   assert.deepEqual((await answered({ since: ago(4), until: ago(1) })).asked, both);
   for (const window of [{ since: ago(1) }, { until: ago(1) }, {}]) assert.deepEqual((await answered(window)).later, []);
+});
+
+test('a node with a new recorder is not one of which nothing was recorded before', async () => {
+  const again = await harness.agent('old', new TestRecorder('first'), { wallTime: null });
+  again.kill();
+  await until('it goes', () => again.ended !== undefined);
+  const replaced = await harness.agent('old', new TestRecorder('second', 2), { wallTime: null });
+  replaced.say({ report: { recordedFrom: FROM, recordedAll: true } });
+  replaced.begins = true;
+  const told = ({ covered }: Awaited<ReturnType<typeof answered>>) => {
+    const { evicted, beginsLater } = covered!.find(({ node }) => node === 'old')!;
+    return [evicted, beginsLater];
+  };
+  await until('its report', async () => (await client.listNodes()).nodes.every(({ recordedFrom }) => recordedFrom));
+  assert.deepEqual(told(await answered({ since: ago(4), until: ago(3) })), [true, false]);
+  assert.deepEqual(told(await answered({ since: ago(4) })), [true, false]);
 });

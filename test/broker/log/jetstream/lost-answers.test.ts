@@ -292,6 +292,36 @@ test(
     }),
 );
 
+test(
+  'who comes from further than a log was read learns from what is read then how far a node was delivered',
+  { skip },
+  () =>
+    withLogs(async (logs) => {
+      const first = await logs.open();
+      await append(first, 'a', 0, 10);
+      let during: (() => Promise<void>) | undefined;
+      const link = await linkWith((streams) => ({
+        info: async (...asked: Parameters<Streams['info']>) => {
+          const comes = during;
+          during = undefined;
+          await comes?.();
+          return streams.info(...asked);
+        },
+      }));
+      const log = await logs.open(64 * MiB, { link });
+      log.follow(() => undefined);
+      const before = log.deliverableOffset;
+      during = async () => {
+        // In place of a frame from 10 to 20.
+        await link.client.publish(new PartitionSubjects(logs.cluster, 0).frame('process', 'a'), 'noise');
+        const behind = await append(first, 'a', 20, 30);
+        await until('it is read', () => log.deliverableOffset > behind);
+      };
+      const covered = await log.coveredBefore(before + 1);
+      assert.equal(covered.to('a', 'process')?.timeNs, 20n, 'the frame behind it says so');
+    }),
+);
+
 test('a message that the end of a stream has lost is sent again by its node', { skip }, () =>
   withLogs(async (logs) => {
     const link = await damageable();

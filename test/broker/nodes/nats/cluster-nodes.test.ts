@@ -1,7 +1,7 @@
 /** What a broker says to the others of the nodes that it has: that stands in the state, whatever happens to that. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SharedState } from '../../../../src/broker/cluster/shared-state.js';
+import type { SharedState, StateChange } from '../../../../src/broker/cluster/shared-state.js';
 import { HoldSteps } from '../../../../src/broker/nodes/asked/holds.js';
 import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
 import { ClusterInterest } from '../../../../src/broker/nodes/nats/cluster-interest.js';
@@ -74,6 +74,24 @@ test('what holds of a node is written again where the state has an earlier one a
   await state.delete('holds.a');
   await until('it is once more', () => refusedIn(state) === '1');
   release();
+  await nodes.close();
+});
+
+test('what holds is written again once the state went back: what it counts from may be lost', async () => {
+  const state = openState(scratchDirectory('holds'), { check: checkClusterState });
+  const gone = {
+    epoch: 1,
+    get: (key: string) => state.get(key),
+    watch: (prefix: string, listener: (change: StateChange) => void) => state.watch(prefix, listener),
+    put: (...all: Parameters<SharedState['put']>) => state.put(...all),
+  };
+  const { nodes, changed } = brokerOn(gone as unknown as SharedState);
+  changed();
+  await until('it is written', () => refusedIn(state) === '0');
+  const before = state.get('holds.a')!.revision;
+  gone.epoch++;
+  changed();
+  await until('it is again', () => state.get('holds.a')!.revision > before);
   await nodes.close();
 });
 
