@@ -328,6 +328,8 @@ export class NatsState implements SharedState {
   /** Resolves when the state has been read up to there. Rejects with what `late` makes when it is not in time. */
   async #reached(sequence: number, deadline: AbortSignal, late: () => BackplaneError): Promise<void> {
     if (this.#contents.sequence >= sequence) return;
+    // What is over already tells nobody: a change whose answer came late would wait for ever, and with it those behind it.
+    if (deadline.aborted) throw late();
     await new Promise<void>((resolve, reject) => {
       const giveUp = () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
