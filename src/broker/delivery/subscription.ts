@@ -5,6 +5,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { BackplaneError } from '../../errors.js';
+import { everyOne } from '../../flow/every-step.js';
 import { Signal } from '../../flow/signal.js';
 import { INTEREST_DEADLINE_MS } from '../../limits.js';
 import { msToNs } from '../../nanoseconds.js';
@@ -138,7 +139,7 @@ export class Subscription {
     for (const node of start.resumed?.named ?? []) planner.wait(node);
     const history = new HistoryDelivery(planned);
     // Nodes are asked before the subscriber is told, which may wait for the disk.
-    await together(this.#accept(start, connected, []), history.deliverWindow(queries, later));
+    await everyOne([this.#accept(start, connected, []), history.deliverWindow(queries, later)]);
     if (this.outlet.left <= 0) return;
     position.replayedTo(keyAtTime(this.checked.window.untilNs ?? msToNs(this.startedMs)));
     await history.tellCoverage();
@@ -335,9 +336,4 @@ export class Subscription {
     if (!named) return [];
     return start.selectorStarts(this.selectors).map((how, index) => ({ selector: ids[index]!, start: how }));
   }
-}
-
-/** Resolves when both have; throws what the first one throws, when both are over. */
-async function together(...both: readonly Promise<unknown>[]): Promise<void> {
-  for (const result of await Promise.allSettled(both)) if (result.status === 'rejected') throw result.reason;
 }
