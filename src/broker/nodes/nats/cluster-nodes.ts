@@ -11,7 +11,6 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
-import { everyOne } from '../../../flow/every-step.js';
 import { BROKER_LEAVE_MS, HOLDS_LINGER_MS, STATE_AGAIN_MS } from '../../../limits.js';
 import type { Budget } from '../../../wire/messages.js';
 import type { SharedState, StateChange, StateValue } from '../../cluster/shared-state.js';
@@ -94,6 +93,9 @@ export class ClusterNodes {
   #dirty = false;
   #learning = false;
   #writing: Promise<void> | undefined;
+  /** By node, what is on its way: a stream may take long for one, and the others do not wait for it. */
+  readonly #puts = new Map<string, Promise<void>>();
+  #again: NodeJS.Timeout | undefined;
   readonly #closing = new AbortController();
   readonly #options: ClusterNodesOptions;
   readonly #ends: readonly (() => void)[];
@@ -105,7 +107,7 @@ export class ClusterNodes {
       state.watch(HOLDS, (change) => this.#heldChanged(change)),
       // After the interest itself has read it: it watches since before. What held may count from a later claim on only.
       state.watch('claim.', () => this.#write()),
-      places.listen((node, place) => (place === undefined ? this.#forgotten(node) : this.#learn(node))),
+      places.listen((node, place) => this.#moved(node, place)),
       leases.listen(() => this.#learnAll()),
       registry.listen((node) => {
         if (registry.session(node) !== undefined) {
@@ -124,9 +126,11 @@ export class ClusterNodes {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    clearTimeout(this.#again);
     for (const end of this.#ends) end();
+    await this.#writing;
     // While NATS is away it may take longer than a broker has to end.
-    await Promise.race([this.#writing, sleep(BROKER_LEAVE_MS, undefined, { ref: false })]);
+    await Promise.race([Promise.all(this.#puts.values()), sleep(BROKER_LEAVE_MS, undefined, { ref: false })]);
   }
 
   /** Has all brokers forget a node that none of them has. Rejects where that cannot be written. */
@@ -138,6 +142,12 @@ export class ClusterNodes {
     const held = state.get(HOLDS + node);
     if (held !== undefined) await state.delete(held.key, held.revision).catch(ignoreChanged);
     await places.forget(node);
+  }
+
+  #moved(node: string, place: NodePlace | undefined): void {
+    if (place === undefined) this.#forgotten(node);
+    else this.#learn(node);
+    if (this.#options.registry.session(node) !== undefined) this.#write();
   }
 
   /** Somebody has forgotten it; or the state has, and then its broker writes it down again. */
@@ -219,24 +229,16 @@ export class ClusterNodes {
     while (this.#dirty && !this.#closing.signal.aborted) {
       await sleep(HOLDS_LINGER_MS);
       this.#dirty = false;
-      try {
-        await this.#writeOnce();
-      } catch (cause) {
-        this.#options.onFailure(cause);
-        this.#dirty = true;
-        // A state that is full refuses at once.
-        await sleep(STATE_AGAIN_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
-      }
+      this.#writeOnce();
     }
     // In the same step as the last look, or what comes between would wait for ever.
     this.#writing = undefined;
   }
 
-  async #writeOnce(): Promise<void> {
+  #writeOnce(): void {
     const { registry, state } = this.#options;
     const { epoch } = state;
-    const writes: Promise<void>[] = [];
-    for (const node of registry.connected((name) => registry.session(name) !== undefined)) {
+    for (const node of registry.connected((name) => this.#isOurs(name) && !this.#puts.has(name))) {
       const record = registry.record(node)!;
       if (this.#isWritten(node, record)) continue;
       const { clockOffsetNs: clockNs, recorded, budget } = record;
@@ -245,9 +247,19 @@ export class ClusterNodes {
       const isRecorded = recorded !== undefined;
       const session = registry.session(node)!.id;
       const text = textOf(value);
-      writes.push(this.#put(node, value, { session, epoch, told: steps, steps, isRecorded, text, clockNs }));
+      this.#puts.set(node, this.#put(node, value, { session, epoch, told: steps, steps, isRecorded, text, clockNs }));
     }
-    await everyOne(writes);
+  }
+
+  /**
+   * Whether the node has its session here, and has begun none at another broker since. Of two that have one, for the while in
+   * which a broken connection is not noticed, each would write in place of what the other wrote.
+   */
+  #isOurs(node: string): boolean {
+    const { registry, places } = this.#options;
+    const session = registry.session(node);
+    const { session: placed = '' } = places.of(node) ?? {};
+    return session !== undefined && (placed === '' || placed === session.id);
   }
 
   /** Where a predicate goes, what was told of the others stays as true as it was: not each node is written down again. */
@@ -272,15 +284,31 @@ export class ClusterNodes {
   }
 
   async #put(node: string, value: StateValue, written: Written): Promise<void> {
-    const { state, broker } = this.#options;
+    const { state, broker, registry } = this.#options;
     // It is read back before it is known to be made.
     this.#written.set(node, written);
     try {
       await state.put(HOLDS + node, { ...value, broker });
     } catch (cause) {
       if (this.#written.get(node) === written) this.#written.delete(node);
-      throw cause;
+      this.#failed(cause);
+      return;
+    } finally {
+      this.#puts.delete(node);
     }
+    // It may have changed meanwhile.
+    const record = registry.record(node);
+    if (this.#isOurs(node) && record !== undefined && !this.#isWritten(node, record)) this.#write();
+  }
+
+  /** Many fail together, and a state that is full refuses at once. */
+  #failed(cause: unknown): void {
+    if (this.#again !== undefined || this.#closing.signal.aborted) return;
+    this.#options.onFailure(cause);
+    this.#again = setTimeout(() => {
+      this.#again = undefined;
+      this.#write();
+    }, STATE_AGAIN_MS).unref();
   }
 }
 
