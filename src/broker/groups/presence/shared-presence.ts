@@ -160,19 +160,15 @@ export class SharedPresence implements GroupPresence {
     this.#say(group);
   }
 
-  /** Says again what others do not read any more: they took this broker for dead, or the stream lost what it had. */
+  /**
+   * Says again what others do not read any more: they took this broker for dead, or the stream lost what it had. It looks at
+   * the state itself: what was told of it here is old once this is closed, and would be mended for ever.
+   */
   #keepSaid(group: string): void {
-    const { broker } = this;
-    const read = this.#told.get(broker)?.get(group) ?? [];
-    const said = this.#own.get(group) ?? [];
     if (this.#writing.has(group)) return;
-    if (
-      isDeepStrictEqual(
-        read,
-        said.map((each) => ({ ...each, broker })),
-      )
-    )
-      return;
+    const value = this.#options.state.get(keyOf(this.broker, group))?.value;
+    const read = value === undefined ? [] : schema.parse(value).members;
+    if (isDeepStrictEqual(read, this.#own.get(group) ?? [])) return;
     this.#write(group).catch((cause) => {
       this.#unsaid.add(group);
       this.#options.onFailure(cause);

@@ -1,6 +1,7 @@
 /** What brokers read of each other's members, on a real server. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { SharedState, StateChange, StateValue } from '../../../../src/broker/cluster/shared-state.js';
 import type { Delivery, Sink } from '../../../../src/broker/delivery/outlet.js';
 import { MemberStream } from '../../../../src/broker/groups/member-stream.js';
 import { CommitRelay } from '../../../../src/broker/groups/presence/commit-relay.js';
@@ -9,6 +10,8 @@ import { SharedPresence } from '../../../../src/broker/groups/presence/shared-pr
 import { SliceLease } from '../../../../src/broker/groups/slice-lease.js';
 import { BrokerLeases } from '../../../../src/broker/nodes/nats/broker-leases.js';
 import type { CheckedSubscription } from '../../../../src/subscriptions/request/subscription-request.js';
+import { openState } from '../../../harness/broker/stores.js';
+import { scratchDirectory } from '../../../harness/files/scratch-directory.js';
 import { SharedStream, StreamView } from '../../../harness/groups/shared-stream.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
 import { newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
@@ -208,4 +211,34 @@ test('a broker that the others take for dead gives nothing until they do not', a
   backAgain();
   await assert.rejects(late, /has another member/);
   assert.equal(written.length, 1);
+});
+
+test('a broker that ends before it is said that its members left says so once', async () => {
+  const state = openState(scratchDirectory('presence'));
+  let open = () => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let deletes = 0;
+  const slow = {
+    get: (key: string) => state.get(key),
+    put: (key: string, value: StateValue) => state.put(key, value),
+    watch: (prefix: string, listener: (change: StateChange) => void) => state.watch(prefix, listener),
+    delete: async (key: string) => {
+      deletes++;
+      if (deletes > 10) throw new Error('again and again');
+      await gate;
+      return state.delete(key);
+    },
+  } as SharedState;
+  const leases = { holds: true, alive: () => true, isForgotten: () => false, listen: () => () => undefined };
+  const onFailure = (cause: unknown) => assert.fail(String(cause));
+  const presence = new SharedPresence({ state: slow, leases, broker: 'b', relay: undefined, onFailure });
+  await presence.tell('g', [facts('x')]);
+  const left = presence.leave();
+  presence.close();
+  open();
+  await left;
+  assert.equal(deletes, 1);
+  assert.equal(state.get('members.b.g'), undefined);
 });
