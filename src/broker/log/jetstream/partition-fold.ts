@@ -28,7 +28,7 @@ export interface Missing {
 /** Messages that were read, and that the stream has lost since. */
 interface LostEnd {
   readonly begin: number;
-  readonly marks: Uint32Array;
+  readonly markAt: (sequence: number) => number | undefined;
   readonly recent: RecentCovers;
 }
 
@@ -87,7 +87,8 @@ export class PartitionFold {
 
   /** Forgets what the messages from a sequence on were: they are others now. */
   cut(end: number): void {
-    const lost = { begin: end, marks: this.marks.from(end), recent: this.recent.frozen() };
+    const { first, marks } = this.marks.from(end);
+    const lost = { begin: end, markAt: (sequence: number) => marks[sequence - first], recent: this.recent.frozen() };
     this.#lostEnds = [...this.#lostEnds, lost].slice(-LOG_LOST_ENDS_MAX);
     this.marks.cut(end);
     this.checkpoints.cut(end);
@@ -98,8 +99,10 @@ export class PartitionFold {
   markBefore(offset: number): number | undefined {
     const known = this.marks.of(offset - 1);
     if (known !== undefined || offset <= this.next) return known;
-    for (const { begin, marks } of this.#lostEnds.toReversed())
-      if (offset > begin && marks[offset - 1 - begin]) return marks[offset - 1 - begin];
+    for (const { markAt } of this.#lostEnds.toReversed()) {
+      const mark = markAt(offset - 1);
+      if (mark) return mark;
+    }
     return undefined;
   }
 
@@ -110,10 +113,10 @@ export class PartitionFold {
   lostBefore(offset: number, mark: number): { offset: number; covered: CoveredPositions } | undefined {
     if (this.marks.of(offset - 1) === mark) return undefined;
     let same = Number.POSITIVE_INFINITY;
-    for (const { begin, marks, recent } of this.#lostEnds.toReversed()) {
+    for (const { begin, markAt, recent } of this.#lostEnds.toReversed()) {
       // What was lost later may have begun earlier.
       same = Math.min(same, begin);
-      if (offset <= begin || marks[offset - 1 - begin] !== mark) continue;
+      if (offset <= begin || markAt(offset - 1) !== mark) continue;
       const covered = recent.before(offset);
       return covered && { offset: same, covered };
     }

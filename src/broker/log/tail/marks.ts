@@ -43,9 +43,11 @@ export class Marks {
     return this.#begin;
   }
 
-  /** Those from a sequence on; 0 where one is not known. */
-  from(sequence: number): Uint32Array {
-    return Uint32Array.from({ length: Math.max(0, this.#end - sequence) }, (_, at) => this.of(sequence + at) ?? 0);
+  /** Those from a sequence on, as far as they are known, and of which one the first is; 0 where one between is not known. */
+  from(sequence: number): { readonly first: number; readonly marks: Uint32Array } {
+    const first = Math.max(sequence, this.#begin);
+    const length = Math.max(0, this.#end - first);
+    return { first, marks: Uint32Array.from({ length }, (_, at) => this.of(first + at) ?? 0) };
   }
 
   /** Forgets all from a sequence on. */
@@ -73,7 +75,9 @@ export async function lostFrom(
   const newest = Math.min(next - 1, last);
   if (last >= next - 1 && (newest < first || (await isSame(newest)))) return undefined;
   // What is the same is the same up to some sequence: halve.
-  let [low, high] = [Math.max(first, marks.begin), newest + 1];
+  let high = newest + 1;
+  // All that is known may lie behind what is left.
+  let low = Math.min(Math.max(first, marks.begin), high);
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
     if (await isSame(middle)) low = middle + 1;

@@ -1,6 +1,7 @@
 /** What brokers make of one stream is the same, wherever they begin and whatever is in it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { StreamInfo } from '@nats-io/jetstream';
 import fc from 'fast-check';
 import { CoveredPositions } from '../../../../src/broker/log/covered-positions.js';
 import {
@@ -13,8 +14,9 @@ import { coverText } from '../../../../src/broker/log/jetstream/frame-headers.js
 import { PartitionFold } from '../../../../src/broker/log/jetstream/partition-fold.js';
 import { PartitionSubjects } from '../../../../src/broker/log/jetstream/subjects.js';
 import type { LogItem } from '../../../../src/broker/log/partition-log.js';
-import { Marks } from '../../../../src/broker/log/tail/marks.js';
+import { lostFrom, Marks } from '../../../../src/broker/log/tail/marks.js';
 import { HeaderText } from '../../../../src/broker/nats/header-text.js';
+import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
 import type { StoredMessage } from '../../../../src/broker/nats/stream-pull.js';
 import { LOG_MARKS_MAX } from '../../../../src/limits.js';
 import { encodeFrame } from '../../../../src/wire/frame/frame.js';
@@ -170,4 +172,18 @@ test('a mark that is read again behind those that are kept takes the place of no
   marks.set(LOG_MARKS_MAX + 50, 7);
   marks.set(50, 9);
   assert.deepEqual([marks.of(LOG_MARKS_MAX + 50), marks.of(50)], [7, undefined]);
+});
+
+test('a stream that ends before all that is known of it goes on behind its end', async () => {
+  const marks = new Marks();
+  for (let sequence = 580; sequence < 660; sequence++) marks.set(sequence, sequence);
+  const ends = (first_seq: number, last_seq: number) =>
+    ({ config: { name: 'S' }, state: { first_seq, last_seq } }) as unknown as StreamInfo;
+  const unasked = {} as NatsLink;
+  assert.equal(await lostFrom(unasked, ends(1, 130), marks, 660), 131);
+  assert.equal(await lostFrom(unasked, ends(131, 130), marks, 660), 131, 'one that is empty');
+  const fold = new PartitionFold(subjects);
+  for (let sequence = 580; sequence < 660; sequence++) fold.marks.set(sequence, sequence);
+  fold.cut(131);
+  assert.deepEqual([fold.markBefore(581), fold.markBefore(580), fold.markBefore(660)], [580, undefined, 659]);
 });
