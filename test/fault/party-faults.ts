@@ -86,7 +86,9 @@ export const terminate: Fault = (context) =>
     const expected = party instanceof Subscriber ? INTERRUPTED : 0;
     if (exit?.signal === 'SIGTERM' && performance.now() - party.startedMs < LISTENS_MS)
       context.note(`${party.name} had just been started`);
-    else if (exit?.code === 1 && /: no broker answers/.test(party.stderr)) context.note(`${party.name} had given up`);
+    // The relay takes a connection also while its broker is away, and closes it.
+    else if (exit?.code === 1 && /: no (broker answers|secure connection)/.test(party.stderr))
+      context.note(`${party.name} had given up`);
     else if (exit && exit.code !== expected)
       context.failures.push(`${party.name} ended with ${exit.signal ?? exit.code} on SIGTERM: ${party.stderr}`);
     await startAgain(party);
