@@ -42,6 +42,8 @@ export const READER_LOOKS = 3;
  * is led: of three servers one in a hundred readers has to begin again.
  */
 export const CONSUMER_TRIES = 12;
+/** How often a reader asks whether its consumer still is where the stream is led. */
+export const READER_LEADER_MS = 10_000;
 /**
  * A tail whose consumer says nothing for so long asks the stream's leader for messages, so many at once: sooner where one is
  * awaited, else when a tick is late.

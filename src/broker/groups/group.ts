@@ -195,7 +195,8 @@ export class Group {
     const known = this.#known;
     this.#known = slices;
     for (const { slice, owner, lease } of this.#slots.held) {
-      if (slices[slice]?.epoch === lease.epoch) continue;
+      // Taking one from its member may give up others in the same step.
+      if (slices[slice]?.epoch === lease.epoch || this.#slots.lease(slice) !== lease) continue;
       // While the group is being changed its streams are about to end; others may have the slice already.
       if (this.#pauses > 0) owner.stream?.stop(slice);
       else this.#lose(slice);

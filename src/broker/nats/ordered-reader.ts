@@ -11,6 +11,7 @@ import {
   LEADER_ASK_MS,
   READER_BATCH,
   READER_BYTES_MAX,
+  READER_LEADER_MS,
   READER_LOOKS,
   READER_RETRY_MS_MAX,
   READER_RETRY_MS_MIN,
@@ -49,12 +50,14 @@ export interface ReaderTimes {
   readonly silenceMs: number;
   readonly retryMsMin: number;
   readonly retryMsMax: number;
+  readonly leaderMs: number;
 }
 
 const TIMES: ReaderTimes = {
   silenceMs: TICK_SILENCE_MS,
   retryMsMin: READER_RETRY_MS_MIN,
   retryMsMax: READER_RETRY_MS_MAX,
+  leaderMs: READER_LEADER_MS,
 };
 type Statuses = AsyncIterable<Status> & { stop(): void };
 
@@ -104,8 +107,10 @@ export class OrderedReader {
     const { signal } = this.#ending;
     let failures = 0;
     while (!signal.aborted) {
+      const beganMs = performance.now();
+      let hasHeard = false;
       const cause = await this.#read(() => {
-        failures = 0;
+        hasHeard = true;
         this.#tell(undefined);
       });
       if (signal.aborted) return;
@@ -117,6 +122,8 @@ export class OrderedReader {
         this.#changed = false;
         continue;
       }
+      // What ends at the same message each time has not worked, however much came before that.
+      if (hasHeard && performance.now() - beganMs >= this.#times.retryMsMin) failures = 0;
       failures++;
       // One that had worked is replaced at once; what goes on failing is told.
       if (failures === 1) continue;
@@ -139,7 +146,7 @@ export class OrderedReader {
     // Not before it could say something.
     let heardMs = Number.POSITIVE_INFINITY;
     let isOver = false;
-    const { silenceMs } = this.#times;
+    const { silenceMs, leaderMs } = this.#times;
     const silent = async () => {
       heardMs = Number.POSITIVE_INFINITY;
       // Of a stream without ticks it is asked whether there was anything to hear.
@@ -152,6 +159,10 @@ export class OrderedReader {
     const watch = setInterval(() => {
       if (performance.now() - heardMs > silenceMs) silent().catch(fail);
     }, silenceMs / 4).unref();
+    const leader = setInterval(() => {
+      const elsewhere = new Error(`${this.#stream} is led by another server than it is read of`);
+      pull?.isLed().then((isLed) => isLed || fail(elsewhere), ignored);
+    }, leaderMs).unref();
     const statuses = this.#link.reading.status() as Statuses;
     // What was on its way to a connection that is lost never arrives.
     void onStatus(statuses, ['disconnect', 'staleConnection'], () => this.restart('the connection to NATS was lost'));
@@ -183,6 +194,7 @@ export class OrderedReader {
       this.#fail = () => undefined;
       isOver = true;
       clearInterval(watch);
+      clearInterval(leader);
       statuses.stop();
       pull?.close();
     }
@@ -230,6 +242,9 @@ export class OrderedReader {
     return Math.min(retryMsMax, retryMsMin * 2 ** Math.min(retries, 16)) * (0.5 + Math.random() / 2);
   }
 }
+
+/** Where NATS does not say it is asked again. */
+function ignored(): void {}
 
 async function onStatus(statuses: Statuses, types: readonly Status['type'][], act: () => void): Promise<void> {
   for await (const { type } of statuses) if (types.includes(type)) act();

@@ -5,7 +5,7 @@
  *
  * Messages are asked for; what was asked for and has not come is all that can be under way.
  */
-import type { ConsumerConfig, JetStreamManager } from '@nats-io/jetstream';
+import type { ConsumerConfig } from '@nats-io/jetstream';
 import type { Msg, MsgHdrs } from 'nats';
 import { CONSUMER_TRIES, LOG_CONSUMER_IDLE_MS } from '../../limits.js';
 import { type ReceivedHeaders, receivedHeaders } from './header-text.js';
@@ -58,6 +58,8 @@ export class StreamPull {
   readonly #stream: string;
   readonly #listener: PullListener;
   #name = nextName();
+  /** Where it was made; undefined where there is but one. */
+  #server: string | undefined;
   readonly #inbox = createInbox();
   #unsubscribe: () => void = () => undefined;
   #delivered = 0;
@@ -100,6 +102,17 @@ export class StreamPull {
     this.#link.reading.publish(subject, request, { reply: this.#inbox });
   }
 
+  /**
+   * Whether it is where the stream is led. Elsewhere it might give what nobody else has: a server that comes back after a
+   * power cut with more than the others keeps its own messages at the same sequences, and counts as current. Rejects with
+   * unavailable where NATS does not say.
+   */
+  async isLed(): Promise<boolean> {
+    if (this.#server === undefined) return true;
+    const info = await streamInfo(this.#link.manager, this.#stream);
+    return info?.cluster?.leader === this.#server;
+  }
+
   close(): void {
     if (this.#over) return;
     this.#over = true;
@@ -125,9 +138,10 @@ export class StreamPull {
     const { manager } = this.#link;
     for (let tries = 1; ; tries++) {
       const { cluster } = await manager.consumers.add(stream, { ...config, name: this.#name });
-      const server = cluster?.leader;
-      if (server === undefined || (await leads(manager, stream, server))) return;
-      if (tries === CONSUMER_TRIES) throw new Error(`its consumer is on ${server}, which does not lead ${stream}`);
+      this.#server = cluster?.leader;
+      if (await this.isLed()) return;
+      if (tries === CONSUMER_TRIES)
+        throw new Error(`its consumer is on ${this.#server}, which does not lead ${stream}`);
       manager.consumers.delete(stream, this.#name).catch(() => undefined);
       this.#name = nextName();
     }
@@ -168,14 +182,6 @@ export class StreamPull {
 
 function nextName(): string {
   return `bp_${nuid.next()}`;
-}
-
-/**
- * Whether a consumer was made where the stream is led. Elsewhere it might give what nobody else has: a server that comes
- * back after a power cut with more than the others keeps its own messages at the same sequences, and counts as current.
- */
-async function leads(manager: JetStreamManager, stream: string, server: string): Promise<boolean> {
-  return (await streamInfo(manager, stream))?.cluster?.leader === server;
 }
 
 /** A consumer of one subject has it in another field than one of several. */

@@ -76,6 +76,7 @@ export function openNatsState(
     check: () => undefined,
     onTrouble: () => undefined,
     onRegression: assert.fail,
+    onDefect: (cause) => assert.fail(String(cause)),
     onGone: assert.fail,
     ...options,
   });

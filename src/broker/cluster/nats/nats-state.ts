@@ -42,6 +42,8 @@ export interface NatsStateOptions {
   readonly onRegression: (reason: string) => void;
   /** The stream is gone, or is another than it was. */
   readonly onGone: (reason: string) => void;
+  /** A watcher has thrown, which is a defect: all others were told. */
+  readonly onDefect: (cause: unknown) => void;
   /** Other times than the usual, for tests. */
   readonly times?: Partial<ReaderTimes & { readonly tickMs: number; readonly writeMs: number }>;
 }
@@ -242,8 +244,16 @@ export class NatsState implements SharedState {
     this.#wake();
   }
 
+  /** Nobody is told twice: whom another one's defect kept from hearing it would never know. */
   #tell({ key, value, revision }: Slot): void {
-    for (const { prefix, listener } of this.#watchers) if (key.startsWith(prefix)) listener({ key, value, revision });
+    for (const { prefix, listener } of this.#watchers) {
+      if (!key.startsWith(prefix)) continue;
+      try {
+        listener({ key, value, revision });
+      } catch (cause) {
+        this.#options.onDefect(cause);
+      }
+    }
   }
 
   #wake(): void {

@@ -53,6 +53,7 @@ function open(
       else logger.error(reason);
     },
     onRegression: (reason) => logger.error(`${reason}; ${consequence}`),
+    onDefect: (cause) => logger.error(cause, `a change of ${kind.stream} was not taken in, which is a defect`),
     onGone: (reason) => onLost(new BackplaneError('failed_precondition', reason)),
   });
 }

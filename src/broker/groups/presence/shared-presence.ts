@@ -157,7 +157,8 @@ export class SharedPresence implements GroupPresence {
       this.#alive.delete(broker);
       this.#dead.delete(broker);
     } else if (this.#options.leases.alive(broker)) this.#alive.add(broker);
-    this.#say(group);
+    // Who looks at the others anew may say something itself: that must not have it look again.
+    if (broker !== this.broker) this.#say(group);
   }
 
   /**

@@ -179,6 +179,23 @@ test('a consumer that is dead without a sign is replaced, and nothing that was c
   await close();
 });
 
+test('who watches is told whatever another one makes of it', { skip }, async () => {
+  const defects: unknown[] = [];
+  const { states, close } = await twoStates([{ onDefect: (cause) => defects.push(cause) }, {}]);
+  const [one, other] = states;
+  const defect = new Error('a defect');
+  const told: string[] = [];
+  one.watch('a', () => {
+    throw defect;
+  });
+  one.watch('', ({ key }) => void told.push(key));
+  await other.put('a', { number: 1 });
+  await other.put('b', { number: 2 });
+  await until('the second', () => one.get('b') !== undefined);
+  assert.deepEqual([told, defects], [['a', 'b'], [defect]]);
+  await close();
+});
+
 test('a server is killed: both go on; it went back in time: both notice, and what it has counts from then on', {
   skip,
 }, async () => {
