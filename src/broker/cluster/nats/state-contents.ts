@@ -52,12 +52,6 @@ export class StateContents {
     return slot;
   }
 
-  /** Takes an entry as it was known before. */
-  keep(slot: Slot): void {
-    this.slots.set(slot.key, slot);
-    this.#bytes += slot.bytes;
-  }
-
   /** @throws BackplaneError resource_exhausted when there is no room for one more entry of so many bytes */
   checkRoom(key: string, bytes: number): void {
     if (this.slots.has(key) && bytes <= this.slots.get(key)!.bytes) return;

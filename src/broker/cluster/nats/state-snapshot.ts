@@ -1,7 +1,8 @@
 /**
  * A state that is being read from its stream's beginning. Whoever changes an entry meanwhile replaces its message, perhaps
  * before it was read: the entry then seems to be missing until the later message comes. So what there was at the beginning
- * is read, then what came until then, and of entries that are still missing the leader is asked.
+ * is read, then what came until then, and of entries that are still missing the leader is asked where they are, and it is
+ * read until there.
  */
 
 import type { NatsLink } from '../../nats/nats-link.js';
@@ -65,7 +66,10 @@ export class StateSnapshot {
 
   #ask(ask: () => Promise<void>): void {
     this.#phase = 'asking';
-    ask().catch((cause: Error) => this.#options.onFailure(cause.message));
+    ask().catch((cause: Error) => {
+      // The one in its place has nothing to do with it.
+      if (this.#phase === 'asking') this.#options.onFailure(cause.message);
+    });
   }
 
   async #lookAgain(): Promise<void> {
@@ -81,19 +85,29 @@ export class StateSnapshot {
   async #lookForMissing(): Promise<void> {
     const { before, onRead } = this.#options;
     const missing = [...before.slots.values()].filter((slot) => !slot.deleted && !this.contents.slots.has(slot.key));
+    let until = 0;
     for (let at = 0; at < missing.length; at += LOOKS_AT_ONCE) {
-      await Promise.all(missing.slice(at, at + LOOKS_AT_ONCE).map((slot) => this.#lookFor(slot)));
+      const found = await Promise.all(missing.slice(at, at + LOOKS_AT_ONCE).map((slot) => this.#sequenceOf(slot)));
+      until = Math.max(until, ...found);
     }
     if (this.#phase !== 'asking') return;
-    this.#phase = 'read';
-    onRead();
+    if (until === 0) {
+      this.#phase = 'read';
+      onRead();
+      return;
+    }
+    this.#until = until;
+    this.#phase = 'second';
+    this.#goOn();
   }
 
-  /** An entry whose message is on its way stays as it was until that comes. */
-  async #lookFor(slot: Slot): Promise<void> {
+  /** Of an entry's message, which is on its way; 0 where there is none, or it has come meanwhile. */
+  async #sequenceOf({ key }: Slot): Promise<number> {
     const { link, stream, prefix } = this.#options;
-    const last = await storedMessage(link.manager, stream, { last_by_subj: subjectOfKey(prefix, slot.key) });
-    const { contents } = this;
-    if (last !== null && last.seq > contents.sequence && !contents.slots.has(slot.key)) contents.keep(slot);
+    const last = await storedMessage(link.manager, stream, { last_by_subj: subjectOfKey(prefix, key) });
+    const { slots, sequence } = this.contents;
+    if (last === null || slots.has(key)) return 0;
+    if (last.seq <= sequence) throw new Error(`its leader has ${key}, which was not in what was read`);
+    return last.seq;
   }
 }
