@@ -58,7 +58,7 @@ export class HoldSteps implements KeptHolds {
         if (not.length + refused.length > HOLDS_REFUSED_MAX) break;
         not.push(...refused);
         refused = [];
-        add(steps, { asOf, ...hold });
+        add(steps, { asOf, position: hold.position, first: hold.first });
       }
     }
     // Of several that were asked at once some may not hold.
@@ -88,7 +88,9 @@ export class HoldSteps implements KeptHolds {
   /** @param since when the node was asked for it, without a break from then on */
   get(id: bigint, since: number | undefined): Hold | undefined {
     if (since === undefined || this.#not.has(id)) return undefined;
-    return this.#steps.find(({ asOf }) => asOf >= since);
+    const step = this.#steps.find(({ asOf }) => asOf >= since);
+    // By the claims of its writer: whoever takes the node over says it by those that there are then.
+    return step && { position: step.position, first: step.first };
   }
 
   /** What of the wanted may hold by these steps that did not by those before. */

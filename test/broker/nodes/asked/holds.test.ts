@@ -57,6 +57,27 @@ test('steps are never less than what each predicate has, and what does not hold 
   );
 });
 
+test('what one broker said another one says again, also where claims ended since', () => {
+  const asked = fc.array(fc.record({ since: fc.nat(40), heldAt: fc.nat(60) }), { minLength: 1, maxLength: 60 });
+  fc.assert(
+    fc.property(asked, fc.nat(50), (all, later) => {
+      const { wanted, steps } = stepsOf(all);
+      const held = wanted.predicates.flatMap(({ id }) => {
+        const hold = steps.get(id, wanted.since(id));
+        return hold === undefined ? [] : [[id, hold] as const];
+      });
+      const since = new Map(held.map(([id]) => [id, wanted.since(id)! + later]));
+      const taken = new Wanted(
+        held.map(([id]) => specOf(id)),
+        since,
+      );
+      const said = HoldSteps.read(JSON.parse(JSON.stringify(HoldSteps.of(new Map(held), taken).toValue())));
+      for (const [id] of held) assert.ok(said.get(id, since.get(id)), `${id}, ${later} changes later`);
+    }),
+    { numRuns: runs(500) },
+  );
+});
+
 test('what begins to hold is among what is told as new', () => {
   const heldAt = fc.option(fc.nat(60), { nil: undefined });
   const asked = fc.array(fc.record({ since: fc.nat(20), before: heldAt, after: heldAt }), { maxLength: 30 });
