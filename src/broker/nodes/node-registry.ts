@@ -272,8 +272,9 @@ export class NodeRegistry {
       record.lastSeenMs = Date.now();
       this.#scheduleSave();
     }
-    if (this.#sessions.get(record.name) !== session) return;
-    this.#sessions.delete(record.name);
+    if (this.#sessions.get(record.name) === session) this.#sessions.delete(record.name);
+    // Of one that ended before it was attached: the node may still be where it was, which is to be learnt again.
+    else if (!this.#elsewhere.delete(record.name)) return;
     this.#changed(record.name);
   }
 

@@ -117,7 +117,10 @@ export class ClusterNodes {
         }
         this.#written.delete(node);
         if (registry.record(node) === undefined) this.#dropped(node);
-        else if (!this.#learning) this.#learn(node);
+        else if (!this.#learning) {
+          this.#learnt.delete(node);
+          this.#learn(node);
+        }
       }),
     ];
     this.#learnAll();

@@ -53,7 +53,7 @@ async function oneNode(t: TestContext) {
     counts.written++;
   });
   const steps = () => (state.get('holds.n')?.value.steps as object[] | undefined)?.length ?? 0;
-  return { state, clock, interest, places, session, counts, steps };
+  return { state, clock, interest, registry, places, leases, session, counts, steps };
 }
 
 test('a node is written down again for a predicate that comes, and for none that goes', async (t) => {
@@ -88,4 +88,22 @@ test('of two brokers that have a session of one node, only the one where it is w
   await places.take('n', () => ({ ...place, broker: 'b1', session: session.id }));
   await until('it is written down where it is again', () => steps() === 2);
   assert.equal(state.get('holds.n')?.value.broker, 'b1');
+});
+
+test('a node whose session here ended before it began is where it was', async (t) => {
+  const { registry, places, leases, state } = await oneNode(t);
+  const signs = { nodes: 1, bytesPerSecond: 0, address: '', version: '', retired: false };
+  await state.put('broker.b2', { beat: 1, ...signs });
+  assert.ok(leases.alive('b2'));
+  const hello = helloOf('m');
+  const { recorderId, bootId } = hello;
+  await places.take('m', () => ({ recorderId, bootId, epoch: 1, broker: 'b2', session: 'there' }));
+  const isThere = () =>
+    registry.record('m')?.connection?.session === 'there' && registry.connected(() => true).includes('m');
+  await until('it is known', isThere);
+  const { record, session: id } = registry.admit(hello, '10.0.0.1');
+  const session = { id, record, open: false } as unknown as NodeSession;
+  registry.attach(session);
+  registry.detach(session);
+  assert.ok(isThere());
 });
