@@ -71,6 +71,8 @@ export class ClusterInterest implements Interest {
   readonly #distinct = new Map<string, number>();
   #bytes = 0;
   readonly #held = new Map<string, Held>();
+  /** Keys of claims that are being deleted. */
+  readonly #ending = new Set<string>();
   /** Since when brokers that have claims are gone. */
   readonly #gone = new Map<string, number>();
   #onChange: () => Promise<void> = async () => undefined;
@@ -139,21 +141,30 @@ export class ClusterInterest implements Interest {
    */
   async expire(): Promise<void> {
     const nowMs = this.#options.now();
-    const over: Claim[] = [];
     for (const [key, held] of this.#held) {
       const { endsMs, making, againMs } = held;
       if (endsMs === undefined && !making && againMs <= nowMs && this.#isLost(key)) this.#makeAgain(key, held, nowMs);
-      if (endsMs === undefined || endsMs > nowMs) continue;
-      this.#held.delete(key);
-      over.push(...this.#known(key));
+      if (endsMs !== undefined && endsMs <= nowMs) this.#held.delete(key);
     }
     this.#review(nowMs);
-    for (const claim of this.#claims.values()) {
-      const sinceMs = this.#gone.get(claim.broker);
-      if (sinceMs !== undefined && sinceMs + INTEREST_GRACE_MS <= nowMs) over.push(claim);
-    }
+    // While NATS is away ending one takes longer than until the next call, and may fail.
+    const over = [...this.#claims.values()].filter(
+      (claim) => this.#isOver(claim, nowMs) && !this.#ending.has(claim.key),
+    );
+    await Promise.all(over.map((claim) => this.#end(claim)));
+  }
+
+  #isOver({ key, broker }: Claim, nowMs: number): boolean {
+    if (broker === this.#options.broker) return !this.#held.has(key);
+    const sinceMs = this.#gone.get(broker);
+    return sinceMs !== undefined && sinceMs + INTEREST_GRACE_MS <= nowMs;
+  }
+
+  async #end({ key, revision }: Claim): Promise<void> {
+    this.#ending.add(key);
     // Another broker may have been first, or the claim was made anew.
-    await Promise.allSettled(over.map(({ key, revision }) => this.#options.state.delete(key, revision)));
+    await this.#options.state.delete(key, revision).catch(() => undefined);
+    this.#ending.delete(key);
   }
 
   #isLost(key: string): boolean {
@@ -175,11 +186,6 @@ export class ClusterInterest implements Interest {
       if (asBackplaneError(cause).code === 'resource_exhausted') held.againMs = nowMs + INTEREST_GRACE_MS;
       this.#options.warn(`${key} was lost, and cannot be claimed again yet: ${cause.message}`);
     });
-  }
-
-  #known(key: string): Claim[] {
-    const claim = this.#claims.get(key);
-    return claim === undefined ? [] : [claim];
   }
 
   /** Which of the brokers that have claims are gone, and since when. */

@@ -134,6 +134,26 @@ test('what a broker claims is claimed again where others deleted it, or the stat
   assert.deepEqual(state.entries('claim.'), []);
 });
 
+test('a claim that is over is deleted once at a time, and again where that failed', async () => {
+  const state = openState(scratchDirectory('interest'), { check: checkClusterState });
+  const { clock, start } = brokersOn(state);
+  const { interest } = start('b.1');
+  const release = await interest.claim(EXEC, []);
+  const deletes: (() => void)[] = [];
+  const deleting = state.delete.bind(state);
+  state.delete = () => new Promise((_, reject) => deletes.push(() => reject(new Error('NATS is away'))));
+  release();
+  clock.ms += INTEREST_GRACE_MS;
+  const first = interest.expire();
+  await interest.expire();
+  assert.equal(deletes.length, 1, 'the second does not wait behind the first');
+  deletes[0]!();
+  await first;
+  state.delete = deleting;
+  await interest.expire();
+  assert.equal(interest.size, 0);
+});
+
 test('there is a bound on all claims together, also on those of brokers that do not see each other', async () => {
   const state = openState(scratchDirectory('interest'), { check: checkClusterState });
   const { start } = brokersOn(state);
