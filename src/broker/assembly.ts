@@ -239,7 +239,10 @@ function nodesOf(
   const budgets = new NodeBudgets(registry, route, setBudgets, member === undefined ? whole : member.share);
   // One that is here the registry has ended, or refuses to end.
   const takeOver = async (node: string) => {
-    if (member !== undefined && registry.session(node) === undefined) await route.takeover(node);
+    if (member === undefined || registry.session(node) !== undefined) return;
+    await route.takeover(node);
+    // Where it is complete counts on only if nobody has stopped asking since: that may not have been read yet.
+    await member.caughtUp();
   };
   const perSecond = member === undefined ? FRAMES_PER_SECOND_EMBEDDED : FRAMES_PER_SECOND_NATS;
   const leastLinger = new LeastLinger(registry, perSecond, ingest.intake);

@@ -37,3 +37,28 @@ export class Lanes {
     await Promise.all(busy.map((key) => this.run(key, async () => undefined)));
   }
 }
+
+/** A task that many ask for, and that is run once for all who asked before it began. */
+export class ForAll<T> {
+  readonly #task: () => Promise<T>;
+  readonly #turns = new OneAtATime();
+  /** The run that has not begun. */
+  #next: Promise<T> | undefined;
+
+  constructor(task: () => Promise<T>) {
+    this.#task = task;
+  }
+
+  /** A run that begins after this call. */
+  run(): Promise<T> {
+    if (this.#next !== undefined) return this.#next;
+    let hasBegun = false;
+    const run = this.#turns.run(() => {
+      hasBegun = true;
+      this.#next = undefined;
+      return this.#task();
+    });
+    if (!hasBegun) this.#next = run;
+    return run;
+  }
+}

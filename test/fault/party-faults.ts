@@ -87,7 +87,7 @@ export const terminate: Fault = (context) =>
     if (exit?.signal === 'SIGTERM' && performance.now() - party.startedMs < LISTENS_MS)
       context.note(`${party.name} had just been started`);
     // The relay takes a connection also while its broker is away, and closes it.
-    else if (exit?.code === 1 && /: no (broker answers|secure connection)/.test(party.stderr))
+    else if (exit?.code === 1 && /: no (broker answers|secure connection)[^\n]*\n?$/.test(party.stderr))
       context.note(`${party.name} had given up`);
     else if (exit && exit.code !== expected)
       context.failures.push(`${party.name} ended with ${exit.signal ?? exit.code} on SIGTERM: ${party.stderr}`);

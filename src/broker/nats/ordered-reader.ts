@@ -19,7 +19,7 @@ import {
 } from '../../limits.js';
 import type { NatsLink } from './nats-link.js';
 import { goneText } from './stream-form.js';
-import { leaderOfAllBack, streamInfo } from './stream-leader.js';
+import { leaderOfAllBack, leaderThere, streamInfo } from './stream-leader.js';
 import { type StoredMessage, StreamPull } from './stream-pull.js';
 
 export interface ReaderListener {
@@ -32,6 +32,13 @@ export interface ReaderListener {
   readonly headersOnly?: () => boolean;
   /** What it throws ends this consumer; a new one begins. */
   message(message: StoredMessage): void;
+  /**
+   * Asked after each message, of a stream that is read from its beginning each time: whether this consumer has brought all
+   * that there was. Until then it has not worked, and one that ends is as one that cannot be made.
+   */
+  isWhole?(): boolean;
+  /** The consumer has ended; until another one has begun nothing is read. */
+  ended?(): void;
   /**
    * Of a stream without ticks: whether all of it was read, so that there was nothing to hear. Else silence is a dead
    * consumer.
@@ -74,6 +81,8 @@ export class OrderedReader {
   #fail: (cause: Error) => void = () => undefined;
   /** How often in a row the stream was not found. */
   #missing = 0;
+  /** Its leader did not answer when it was looked at last. */
+  #isUnseen = false;
   #troubled = false;
   /** The next consumer is wanted, and no failure. */
   #changed = false;
@@ -107,12 +116,11 @@ export class OrderedReader {
     const { signal } = this.#ending;
     let failures = 0;
     while (!signal.aborted) {
-      const beganMs = performance.now();
-      let hasHeard = false;
       const cause = await this.#read(() => {
-        hasHeard = true;
+        failures = 0;
         this.#tell(undefined);
       });
+      this.#listener.ended?.();
       if (signal.aborted) return;
       if (cause instanceof StreamGone) {
         this.#listener.gone(cause.message);
@@ -122,8 +130,6 @@ export class OrderedReader {
         this.#changed = false;
         continue;
       }
-      // What ends at the same message each time has not worked, however much came before that.
-      if (hasHeard && performance.now() - beganMs >= this.#times.retryMsMin) failures = 0;
       failures++;
       // One that had worked is replaced at once; what goes on failing is told.
       if (failures === 1) continue;
@@ -177,7 +183,7 @@ export class OrderedReader {
           message: (message) => {
             heardMs = performance.now();
             this.#listener.message(message);
-            onHeard();
+            if (this.#listener.isWhole?.() ?? true) onHeard();
             // The next request is there before this one is spent.
             if (pull !== undefined && pull.outstanding <= READER_BATCH) ask();
           },
@@ -200,16 +206,18 @@ export class OrderedReader {
     }
   }
 
-  /** Ends earlier when a connection that was lost is there again, or a leader who makes consumers. */
+  /** Ends earlier when a connection that was lost is there again, or a leader who makes consumers, or the stream's own. */
   async #pause(delayMs: number): Promise<void> {
     const ending = new AbortController();
     const end = () => ending.abort();
     this.#ending.signal.addEventListener('abort', end, { once: true });
-    const { reading, asking } = this.#link;
+    const { reading, asking, manager } = this.#link;
     const watched = [reading, asking].map((connection) => connection.status() as Statuses);
     for (const statuses of watched) void onStatus(statuses, ['reconnect'], end);
     // Not all readers at the same moment.
-    void leaderOfAllBack(this.#link.manager, ending.signal).then(() => setTimeout(end, Math.random() * LEADER_ASK_MS));
+    const endSoon = () => setTimeout(end, Math.random() * LEADER_ASK_MS);
+    void leaderOfAllBack(manager, ending.signal).then(endSoon);
+    if (this.#isUnseen) void leaderThere(manager, this.#stream, ending.signal).then(endSoon);
     await sleep(delayMs, undefined, { signal: ending.signal, ref: false }).catch(() => undefined);
     end();
     for (const statuses of watched) statuses.stop();
@@ -218,9 +226,11 @@ export class OrderedReader {
 
   /** The stream as its leader has it. */
   async #look(): Promise<StreamInfo> {
+    this.#isUnseen = true;
     // Requests would wait for their time to be over.
     if (this.#link.asking.info === undefined) throw new Error('there is no connection to NATS');
     const info = await streamInfo(this.#link.manager, this.#stream);
+    this.#isUnseen = false;
     if (info !== undefined) {
       this.#missing = 0;
       return info;

@@ -104,13 +104,17 @@ export class StreamPull {
 
   /**
    * Whether it is where the stream is led. Elsewhere it might give what nobody else has: a server that comes back after a
-   * power cut with more than the others keeps its own messages at the same sequences, and counts as current. Rejects with
-   * unavailable where NATS does not say.
+   * power cut with more than the others keeps its own messages at the same sequences, and counts as current. True where
+   * nobody leads it for now. Rejects with unavailable where NATS does not say.
    */
   async isLed(): Promise<boolean> {
-    if (this.#server === undefined) return true;
+    const leader = this.#server === undefined ? undefined : await this.#leader();
+    return leader === undefined || leader === this.#server;
+  }
+
+  async #leader(): Promise<string | undefined> {
     const info = await streamInfo(this.#link.manager, this.#stream);
-    return info?.cluster?.leader === this.#server;
+    return info?.cluster?.leader || undefined;
   }
 
   close(): void {
@@ -139,7 +143,7 @@ export class StreamPull {
     for (let tries = 1; ; tries++) {
       const { cluster } = await manager.consumers.add(stream, { ...config, name: this.#name });
       this.#server = cluster?.leader;
-      if (await this.isLed()) return;
+      if (this.#server === undefined || this.#server === (await this.#leader())) return;
       if (tries === CONSUMER_TRIES)
         throw new Error(`its consumer is on ${this.#server}, which does not lead ${stream}`);
       manager.consumers.delete(stream, this.#name).catch(() => undefined);

@@ -1,6 +1,7 @@
-/** Where a stream is read of, and what of a stream that cannot be read is said, on three real servers. */
+/** Where a stream is read of, and what of a stream that cannot be read is said, on real servers. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { headers } from '../../../src/broker/nats/nats-library.js';
 import { OrderedReader } from '../../../src/broker/nats/ordered-reader.js';
 import { needsNats } from '../../harness/nats/nats-package.js';
@@ -10,71 +11,97 @@ import { until } from '../../harness/until.js';
 
 const STREAM = 'READ';
 const TIMES = { silenceMs: 60_000, retryMsMin: 200, retryMsMax: 400, leaderMs: 200 };
+const skip = needsNats();
 
-test('a stream is read where it is led, also after that has changed; one that cannot be is said not to be', {
-  skip: needsNats(),
-}, async (t) => {
-  const servers = await NatsServers.start({ count: 3 });
+interface Begun {
+  readonly cluster?: { readonly leader?: string };
+}
+
+/** A stream on so many servers, and one who reads it. */
+async function readStream(
+  t: TestContext,
+  count: 1 | 3,
+  begin: (stream: Begun, next: number) => number | Promise<number>,
+) {
+  const servers = await NatsServers.start({ count });
   const link = await linkTo(servers);
   t.after(async () => {
     await link.close();
     await servers.destroy();
   });
-  const { manager, asking } = link;
-  await manager.streams.add({ name: STREAM, subjects: ['read.>'], num_replicas: 3, storage: 'file' });
-  const leader = async () => (await manager.streams.info(STREAM)).cluster?.leader;
-  let refused = '';
-  let next = 1;
+  await link.manager.streams.add({ name: STREAM, subjects: ['read.>'], num_replicas: count, storage: 'file' });
   const read: string[] = [];
-  const begun: (string | undefined)[] = [];
   const troubles: (string | undefined)[] = [];
+  let next = 1;
   const listener = {
-    begin: ({ cluster }: { cluster?: { leader?: string } }) => {
-      begun.push(cluster?.leader);
-      return next;
-    },
+    begin: (stream: Begun) => begin(stream, next),
     message: ({ subject, sequence }: { subject: string; sequence: number }) => {
-      if (subject === refused) throw new Error('there is no room for it');
       read.push(subject);
       next = sequence + 1;
     },
+    isWhole: () => true,
     trouble: (reason: string | undefined) => void troubles.push(reason),
     gone: assert.fail,
   };
-  const reader = new OrderedReader(link, STREAM, listener, TIMES);
-  t.after(() => reader.close());
   const publish = (subject: string) => link.publisher.publish(STREAM, subject, Buffer.from('x'), headers());
+  const follow = () => {
+    const reader = new OrderedReader(link, STREAM, listener, TIMES);
+    t.after(() => reader.close());
+  };
+  return { link, listener, read, troubles, publish, follow };
+}
+
+test('a stream is read where it is led, also after that has changed', { skip }, async (t) => {
+  const begun: (string | undefined)[] = [];
+  const { link, read, publish, follow } = await readStream(t, 3, ({ cluster }, next) => {
+    begun.push(cluster?.leader);
+    return next;
+  });
+  const leader = async () => (await link.manager.streams.info(STREAM)).cluster?.leader;
+  follow();
   await publish('read.1');
   await until('the first', () => read.length === 1);
   const before = await leader();
+  const stepDown = `$JS.API.STREAM.LEADER.STEPDOWN.${STREAM}`;
   await until('another leader', async () => {
     const now = await leader().catch(() => undefined);
     if (now !== undefined && now !== before) return true;
-    await asking.request(`$JS.API.STREAM.LEADER.STEPDOWN.${STREAM}`, '', { timeout: 1_000 }).catch(() => undefined);
+    await link.asking.request(stepDown, '', { timeout: 1_000 }).catch(() => undefined);
     return false;
   });
-  await until(
-    'it is read of another server',
-    () => begun.some((server) => server !== before),
-    () => begun,
-  );
+  const isReadThere = async () => begun.at(-1) === (await leader().catch(() => before));
+  await until('it is read there', isReadThere, () => begun);
   await publish('read.2');
   await until('the second', () => read.length === 2);
   assert.deepEqual(read, ['read.1', 'read.2']);
+  assert.ok(begun.length > 1);
+});
 
-  // Each consumer brings what is before it, and none gets further.
-  next = 1;
-  refused = 'read.3';
-  listener.begin = () => 1;
-  await publish('read.3');
+test('who never gets through what is read from its beginning says so, however long each try takes', {
+  skip,
+}, async (t) => {
+  const { listener, read, troubles, publish, follow } = await readStream(t, 1, async () => {
+    await sleep(2 * TIMES.retryMsMin);
+    return 1;
+  });
+  const take = listener.message;
+  let isFull = true;
+  listener.message = (message) => {
+    if (isFull && message.subject === 'read.3') throw new Error('there is no room for it');
+    take(message);
+  };
+  listener.isWhole = () => read.includes('read.3');
+  for (const number of [1, 2, 3]) await publish(`read.${number}`);
+  follow();
   await until(
     'it is said',
-    () => troubles.some((reason) => reason?.includes('there is no room for it')),
+    () => troubles.length > 1,
     () => troubles,
   );
-  refused = '';
+  for (const reason of troubles) assert.match(reason!, /READ is not read: there is no room for it/);
+  isFull = false;
   await until(
-    'it is read again',
+    'it is read',
     () => read.at(-1) === 'read.3' && troubles.at(-1) === undefined,
     () => read.length,
   );

@@ -7,7 +7,7 @@
 import { randomInt } from 'node:crypto';
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../../errors.js';
-import { Lanes } from '../../../flow/one-at-a-time.js';
+import { ForAll, Lanes } from '../../../flow/one-at-a-time.js';
 import {
   STATE_DELETION_KEPT_MS,
   STATE_DELETIONS_FORGOTTEN_MAX,
@@ -66,12 +66,15 @@ export class NatsState implements SharedState {
   /** Grows when the stream went back in time: what was decided in an earlier one is decided anew. */
   epoch = 1;
   #contents: StateContents;
+  /** A consumer is reading, and has read all that there was: else the stream may have become another one. */
+  #isCurrent = false;
   /** What a new consumer has read so far. */
   #snapshot: StateSnapshot | undefined;
   #created: string | undefined;
   readonly #changes = new Map<string, GuardedPublish>();
   /** Changes of one key follow each other in the order of the calls. */
   readonly #lanes = new Lanes();
+  readonly #catchUps = new ForAll(() => this.#catchUp());
   #waiters: Waiter[] = [];
   readonly #watchers = new Set<Watcher>();
   readonly #options: NatsStateOptions;
@@ -136,7 +139,11 @@ export class NatsState implements SharedState {
   }
 
   /** Resolves when all has been read that the stream has now. Rejects with unavailable when that does not come in time. */
-  async caughtUp(): Promise<void> {
+  caughtUp(): Promise<void> {
+    return this.#catchUps.run();
+  }
+
+  async #catchUp(): Promise<void> {
     const { link, stream, times } = this.#options;
     const failed = (why: string) => new BackplaneError('unavailable', `${this.place} is not read to its end: ${why}`);
     if (link.asking.info === undefined) throw failed('there is no connection to NATS');
@@ -144,6 +151,11 @@ export class NatsState implements SharedState {
     const info = await streamInfo(link.manager, stream);
     if (info === undefined) throw failed('the stream is gone');
     await this.#reached(info.state.last_seq, deadline, () => failed(this.trouble ?? 'nothing came'));
+  }
+
+  /** Whether it is being read now, and not anew: what it says may be of before else. */
+  get isCurrent(): boolean {
+    return this.#isCurrent;
   }
 
   async close(): Promise<void> {
@@ -181,6 +193,11 @@ export class NatsState implements SharedState {
         return 1;
       },
       message: (message) => this.#take(message),
+      isWhole: () => this.#isCurrent,
+      ended: () => {
+        this.#isCurrent = false;
+        this.#snapshot?.abandon();
+      },
       trouble: (reason) => {
         this.trouble = reason;
         this.#options.onTrouble(reason);
@@ -229,6 +246,7 @@ export class NatsState implements SharedState {
     const before = this.#contents;
     this.#snapshot = undefined;
     this.#contents = contents;
+    this.#isCurrent = true;
     const lost = before.sequence === 0 ? undefined : regression(before, contents, lastSequence);
     if (lost !== undefined) {
       this.epoch++;
@@ -257,10 +275,9 @@ export class NatsState implements SharedState {
   }
 
   #wake(): void {
-    const { sequence } = this.#contents;
-    const ready = this.#waiters.filter((waiter) => waiter.sequence <= sequence);
+    const ready = this.#waiters.filter(({ sequence }) => this.#hasRead(sequence));
     if (ready.length === 0) return;
-    this.#waiters = this.#waiters.filter((waiter) => waiter.sequence > sequence);
+    this.#waiters = this.#waiters.filter((waiter) => !ready.includes(waiter));
     for (const { resolve } of ready) resolve();
   }
 
@@ -295,6 +312,8 @@ export class NatsState implements SharedState {
     try {
       let after: number | undefined;
       for (;;) {
+        // After a power cut the stream may have what others wrote at the sequences that are known here.
+        await this.#reached(0, deadline, undecided);
         const slot = this.#contents.slots.get(key);
         const current = slot?.value === undefined ? 0 : slot.revision;
         if (expected !== undefined && this.isUnreadable(key)) throw unreadable(key);
@@ -335,9 +354,13 @@ export class NatsState implements SharedState {
     return undefined;
   }
 
-  /** Resolves when the state has been read up to there. Rejects with what `late` makes when it is not in time. */
+  #hasRead(sequence: number): boolean {
+    return this.#isCurrent && this.#contents.sequence >= sequence;
+  }
+
+  /** Resolves when the state has been read up to there, and is still being read. Rejects with what `late` makes when it is not in time. */
   async #reached(sequence: number, deadline: AbortSignal, late: () => BackplaneError): Promise<void> {
-    if (this.#contents.sequence >= sequence) return;
+    if (this.#hasRead(sequence)) return;
     // What is over already tells nobody: a change whose answer came late would wait for ever, and with it those behind it.
     if (deadline.aborted) throw late();
     await new Promise<void>((resolve, reject) => {

@@ -86,7 +86,7 @@ export class StateSnapshot {
     const { before, onRead } = this.#options;
     const missing = [...before.slots.values()].filter((slot) => !slot.deleted && !this.contents.slots.has(slot.key));
     let until = 0;
-    for (let at = 0; at < missing.length; at += LOOKS_AT_ONCE) {
+    for (let at = 0; at < missing.length && this.#phase === 'asking'; at += LOOKS_AT_ONCE) {
       const found = await Promise.all(missing.slice(at, at + LOOKS_AT_ONCE).map((slot) => this.#sequenceOf(slot)));
       until = Math.max(until, ...found);
     }
@@ -101,13 +101,18 @@ export class StateSnapshot {
     this.#goOn();
   }
 
-  /** Of an entry's message, which is on its way; 0 where there is none, or it has come meanwhile. */
-  async #sequenceOf({ key }: Slot): Promise<number> {
+  /**
+   * Of an entry's message, which is on its way; 0 where there is none, or it has come meanwhile.
+   * @param before what the leader said when it was asked before
+   */
+  async #sequenceOf(slot: Slot, before = 0): Promise<number> {
     const { link, stream, prefix } = this.#options;
-    const last = await storedMessage(link.manager, stream, { last_by_subj: subjectOfKey(prefix, key) });
+    const last = await storedMessage(link.manager, stream, { last_by_subj: subjectOfKey(prefix, slot.key) });
     const { slots, sequence } = this.contents;
-    if (last === null || slots.has(key)) return 0;
-    if (last.seq <= sequence) throw new Error(`its leader has ${key}, which was not in what was read`);
-    return last.seq;
+    if (last === null || slots.has(slot.key)) return 0;
+    if (last.seq > sequence) return last.seq;
+    if (last.seq === before) throw new Error(`its leader has ${slot.key}, which was not in what was read`);
+    // It may have been replaced since the leader said so, and before it was read.
+    return this.#sequenceOf(slot, last.seq);
   }
 }

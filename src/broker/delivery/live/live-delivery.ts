@@ -180,8 +180,10 @@ export class LiveDelivery {
   #reachedEnd(view: NodeView): boolean {
     const { broker, planner, position } = this.#subscription;
     const { node } = view;
-    // A node that is not connected or has no hold cannot deliver, so it is not waited for.
-    if (!broker.route.reaches(node) || !planner.hold(node)) return true;
-    return view.state === 'live' && view.watermarkNs(position.topics) >= planner.untilNs(node)!;
+    // A node that is not connected cannot deliver, so it is not waited for.
+    if (!broker.route.reaches(node)) return true;
+    // Nor one of which nobody knows from where its frames are complete; one that is served goes on while that is said anew.
+    if (view.state !== 'live') return !planner.hold(node);
+    return view.watermarkNs(position.topics) >= planner.untilNs(node)!;
   }
 }

@@ -93,6 +93,11 @@ export class ClusterMember {
     return this.#lists.of(names);
   }
 
+  /** Resolves when this broker has read all that the others have told until now. Rejects with unavailable. */
+  caughtUp(): Promise<void> {
+    return this.#options.state.caughtUp();
+  }
+
   /** Has all brokers forget a node that none of them has. Rejects where that cannot be written. */
   async forget(node: string): Promise<void> {
     await this.#nodes?.forget(node);
@@ -216,7 +221,8 @@ export class ClusterMember {
   }
 
   #look(): void {
-    const gone = this.#leases.expire(this.#options.state.trouble === undefined);
+    const { state } = this.#options;
+    const gone = this.#leases.expire(state.trouble === undefined && state.isCurrent);
     if (gone.length > 0) void this.#leases.forget(gone);
   }
 }

@@ -95,6 +95,8 @@ export class ClusterNodes {
   #writing: Promise<void> | undefined;
   /** By node, what is on its way: a stream may take long for one, and the others do not wait for it. */
   readonly #puts = new Map<string, Promise<void>>();
+  /** Nodes of which it failed, until the next try: a state that is full refuses at once. */
+  readonly #failed = new Set<string>();
   #again: NodeJS.Timeout | undefined;
   readonly #closing = new AbortController();
   readonly #options: ClusterNodesOptions;
@@ -232,7 +234,12 @@ export class ClusterNodes {
     while (this.#dirty && !this.#closing.signal.aborted) {
       await sleep(HOLDS_LINGER_MS);
       this.#dirty = false;
-      this.#writeOnce();
+      try {
+        this.#writeOnce();
+      } catch (cause) {
+        // A defect with one node; the next change is looked at all the same.
+        this.#options.onFailure(cause);
+      }
     }
     // In the same step as the last look, or what comes between would wait for ever.
     this.#writing = undefined;
@@ -241,7 +248,8 @@ export class ClusterNodes {
   #writeOnce(): void {
     const { registry, state } = this.#options;
     const { epoch } = state;
-    for (const node of registry.connected((name) => this.#isOurs(name) && !this.#puts.has(name))) {
+    const isDue = (name: string) => this.#isOurs(name) && !this.#puts.has(name) && !this.#failed.has(name);
+    for (const node of registry.connected(isDue)) {
       const record = registry.record(node)!;
       if (this.#isWritten(node, record)) continue;
       const { clockOffsetNs: clockNs, recorded, budget } = record;
@@ -250,7 +258,11 @@ export class ClusterNodes {
       const isRecorded = recorded !== undefined;
       const session = registry.session(node)!.id;
       const text = textOf(value);
-      this.#puts.set(node, this.#put(node, value, { session, epoch, told: steps, steps, isRecorded, text, clockNs }));
+      const put = this.#put(node, value, { session, epoch, told: steps, steps, isRecorded, text, clockNs });
+      this.#puts.set(
+        node,
+        put.catch((cause) => this.#failedOf(node, cause)),
+      );
     }
   }
 
@@ -294,8 +306,7 @@ export class ClusterNodes {
       await state.put(HOLDS + node, { ...value, broker });
     } catch (cause) {
       if (this.#written.get(node) === written) this.#written.delete(node);
-      this.#failed(cause);
-      return;
+      throw cause;
     } finally {
       this.#puts.delete(node);
     }
@@ -304,12 +315,14 @@ export class ClusterNodes {
     if (this.#isOurs(node) && record !== undefined && !this.#isWritten(node, record)) this.#write();
   }
 
-  /** Many fail together, and a state that is full refuses at once. */
-  #failed(cause: unknown): void {
+  /** Many fail together: one of them is told. */
+  #failedOf(node: string, cause: unknown): void {
+    this.#failed.add(node);
     if (this.#again !== undefined || this.#closing.signal.aborted) return;
     this.#options.onFailure(cause);
     this.#again = setTimeout(() => {
       this.#again = undefined;
+      this.#failed.clear();
       this.#write();
     }, STATE_AGAIN_MS).unref();
   }
