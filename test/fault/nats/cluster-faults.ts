@@ -160,7 +160,7 @@ const natsBitFlip: Fault = (context) => {
       const at = flipBit(join(dir, block), context);
       context.note(`a bit at ${at} of ${block} of ${stream} on ${name}, ${role}, is flipped`);
     }
-    if (stream === keptStream(CLUSTER).stream) cluster.cuts.push({ fromMs: 0, toMs: Date.now() });
+    if (stream === keptStream(CLUSTER).stream) cluster.cuts.push({ fromMs: 0, cutMs: Date.now(), toMs: Date.now() });
     server.start();
     await ready(context, [machine]);
   });
@@ -205,9 +205,10 @@ const natsPowerCut: Fault = (context) =>
       subscriber.mayBeginAnew = subscriber.asks.refill ? () => true : nobodyKnows;
     }
     for (const { server } of machines) await server.kill();
-    const toMs = Date.now();
+    const cutMs = Date.now();
     lossy.ends.push({ fromNs, toNs: bootNs() });
-    cluster.cuts.push({ fromMs: toMs - SYNC_INTERVAL_MS, toMs });
+    const taken = { fromMs: cutMs - SYNC_INTERVAL_MS, cutMs, toMs: Number.POSITIVE_INFINITY };
+    cluster.cuts.push(taken);
     for (const machine of back) {
       rmSync(storeOf(machine), { recursive: true });
       cpSync(copyOf(machine), storeOf(machine), { recursive: true });
@@ -219,7 +220,9 @@ const natsPowerCut: Fault = (context) =>
     if (has >= had) failures.push(`the power cut took nothing of ${stream}: ${has} of ${had}`);
     await sleep(THIRD_LATER_MS);
     spared.server.start();
-    void rejoin(context, spared);
+    void rejoin(context, spared).then(() => {
+      taken.toMs = Date.now();
+    });
     await ready(context, machines);
   });
 

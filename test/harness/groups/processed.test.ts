@@ -8,7 +8,7 @@ import { findings } from './processed.js';
 const NODE = 'n';
 const SLICES = 8;
 const slice = sliceOf(NODE, SLICES);
-const CUT = { fromMs: 100, toMs: 200 };
+const CUT = { fromMs: 100, cutMs: 200, toMs: 200 };
 
 const assigned = (ms: number, epoch: number): Line => ({ kind: 'a', ms, slice, epoch });
 const given = (ms: number, epoch: number, ...numbers: number[]): Line => ({
@@ -18,9 +18,9 @@ const committed = (askedMs: number, ms: number, epoch: number, lines: number): L
   ...{ kind: 'c', ms, askedMs, slices: [[slice, epoch, lines]] },
 });
 
-function found(lines: readonly Line[], upTo = 1, damaged = false): string {
+function found(lines: readonly Line[], upTo = 1, damaged = false, toMs = CUT.toMs): string {
   const { violations } = findings([{ name: 'm', lines }], SLICES, new Map([[NODE, upTo]]), {
-    cuts: [CUT],
+    cuts: [{ ...CUT, toMs }],
     damaged,
   });
   return violations.join('\n');
@@ -34,6 +34,9 @@ test('what a power cut took back may come again, behind it; what was committed b
   assert.match(found([...first, committed(50, 99, 7, 2), ...second(210)]), /n:0 in epoch 8 .* was committed before/);
   assert.match(found([...first, committed(201, 205, 7, 2), ...second(210)]), /was committed before/);
   assert.match(found([...first, committed(150, 151, 7, 2), ...second(199)]), /was committed before/);
+  // A server that has other messages may come to lead.
+  assert.equal(found([...first, committed(240, 250, 7, 2), ...second(300)], 1, false, 260), '');
+  assert.match(found([...first, committed(261, 270, 7, 2), ...second(300)], 1, false, 260), /was committed before/);
   // The second commit holds what the first one held, too; of what follows it the cut took the commit.
   const again = [...first, committed(110, 120, 7, 1), committed(220, 230, 7, 1), ...second(240)];
   assert.match(found(again), /^n:0 in epoch 8 .* was committed before, in epoch 7 at 230$/);

@@ -24,12 +24,14 @@ interface Epoch {
 }
 
 /**
- * A power cut of servers that do not sync all the time: what was committed between these times may be gone, and is
- * given again after it. Milliseconds since 1970.
+ * A power cut of servers that do not sync all the time: what was committed between two times may be gone, and is given again
+ * after the cut. Milliseconds since 1970.
  */
 export interface TakenBack {
   readonly fromMs: number;
-  readonly toMs: number;
+  readonly cutMs: number;
+  /** While a server has other messages than the rest it may come to lead, and then what they have is gone. */
+  toMs: number;
 }
 
 export interface Member {
@@ -145,7 +147,7 @@ class Commits {
     for (const { lines, askedMs, ms } of commits) {
       // Any moment between the two may be that of the commit.
       const cut = this.#cuts.find(({ fromMs, toMs }) => askedMs <= toMs && ms >= fromMs);
-      const kept = { untilMs: cut?.toMs ?? Number.POSITIVE_INFINITY, epoch, ms };
+      const kept = { untilMs: cut?.cutMs ?? Number.POSITIVE_INFINITY, epoch, ms };
       if (lines > 0) byLine[lines - 1] = longer(kept, byLine[lines - 1]);
     }
     let latest: Kept | undefined;
