@@ -68,6 +68,9 @@ const TIMES: ReaderTimes = {
 };
 type Statuses = AsyncIterable<Status> & { stop(): void };
 
+/** Who asks for nothing is told nothing. */
+const NOBODY = { message: () => undefined, ended: () => undefined, failed: () => undefined };
+
 /** A request ends by itself after this, and is renewed. */
 const REQUEST_MS = 30_000;
 
@@ -152,7 +155,7 @@ export class OrderedReader {
     // Not before it could say something.
     let heardMs = Number.POSITIVE_INFINITY;
     let isOver = false;
-    const { silenceMs, leaderMs } = this.#times;
+    const { silenceMs } = this.#times;
     const silent = async () => {
       heardMs = Number.POSITIVE_INFINITY;
       // Of a stream without ticks it is asked whether there was anything to hear.
@@ -165,10 +168,10 @@ export class OrderedReader {
     const watch = setInterval(() => {
       if (performance.now() - heardMs > silenceMs) silent().catch(fail);
     }, silenceMs / 4).unref();
-    const leader = setInterval(() => {
-      const elsewhere = new Error(`${this.#stream} is led by another server than it is read of`);
-      pull?.isLed().then((isLed) => isLed || fail(elsewhere), ignored);
-    }, leaderMs).unref();
+    const endLooks = this.#lookWhereItIsLed(
+      () => pull,
+      () => fail(new Error(`${this.#stream} is led by another server than it is read of`)),
+    );
     const statuses = this.#link.reading.status() as Statuses;
     // What was on its way to a connection that is lost never arrives.
     void onStatus(statuses, ['disconnect', 'staleConnection'], () => this.restart('the connection to NATS was lost'));
@@ -200,10 +203,34 @@ export class OrderedReader {
       this.#fail = () => undefined;
       isOver = true;
       clearInterval(watch);
-      clearInterval(leader);
+      endLooks();
       statuses.stop();
       pull?.close();
     }
+  }
+
+  /** Calls back where the consumer is not where the stream is led any more, until what it returns is called. */
+  #lookWhereItIsLed(consumer: () => StreamPull | undefined, onMoved: () => void): () => void {
+    let looks = false;
+    const look = async (pull: StreamPull) => {
+      looks = true;
+      // Where NATS does not say it is asked again.
+      if (await this.#hasMoved(pull).catch(() => false)) onMoved();
+      looks = false;
+    };
+    const timer = setInterval(() => {
+      const pull = consumer();
+      if (pull !== undefined && !looks) void look(pull);
+    }, this.#times.leaderMs).unref();
+    return () => clearInterval(timer);
+  }
+
+  /** Whether the stream is led elsewhere by now, and can be read there: until it can be, it is read where it is. */
+  async #hasMoved(pull: StreamPull): Promise<boolean> {
+    if (await pull.isLed()) return false;
+    const there = await StreamPull.open(this.#link, { stream: this.#stream, from: 1 }, NOBODY);
+    there.close();
+    return true;
   }
 
   /** Ends earlier when a connection that was lost is there again, or a leader who makes consumers, or the stream's own. */
@@ -252,9 +279,6 @@ export class OrderedReader {
     return Math.min(retryMsMax, retryMsMin * 2 ** Math.min(retries, 16)) * (0.5 + Math.random() / 2);
   }
 }
-
-/** Where NATS does not say it is asked again. */
-function ignored(): void {}
 
 async function onStatus(statuses: Statuses, types: readonly Status['type'][], act: () => void): Promise<void> {
   for await (const { type } of statuses) if (types.includes(type)) act();
