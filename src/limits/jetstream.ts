@@ -53,6 +53,8 @@ export const LEADER_READ_LATE_MS = 2 * TICK_MS;
 export const LEADER_READ_BATCH = 16;
 /** While a leader is away it is asked for so often: servers take 4 s or more to elect one. */
 export const LEADER_ASK_MS = 250;
+/** A leader that has heard of most servers within this time is the only one: others are elected after 4 s of silence, at the earliest. */
+export const LEADER_HEARD_MS = 3_000;
 /** Where the last subscriber has left, frames are read with their bodies for so long. */
 export const LOG_BODIES_LINGER_MS = 30_000;
 /** A consumer that nobody asks ends by itself after this. */

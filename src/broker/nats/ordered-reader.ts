@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StreamInfo } from '@nats-io/jetstream';
 import type { Status } from 'nats';
+import { BackplaneError } from '../../errors.js';
 import {
   LEADER_ASK_MS,
   READER_BATCH,
@@ -133,6 +134,8 @@ export class OrderedReader {
         this.#changed = false;
         continue;
       }
+      // Nor is what begin() asks answered, or not by one whose word counts.
+      if (cause instanceof BackplaneError && cause.code === 'unavailable') this.#isUnseen = true;
       failures++;
       // One that had worked is replaced at once; what goes on failing is told.
       if (failures === 1) continue;

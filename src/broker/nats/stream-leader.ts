@@ -6,7 +6,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JetStreamManager, MsgRequest, StoredMsg, StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError } from '../../errors.js';
-import { LEADER_ASK_MS, NATS_REQUEST_MS } from '../../limits.js';
+import { LEADER_ASK_MS, LEADER_HEARD_MS, NATS_REQUEST_MS } from '../../limits.js';
+import { NATS_NS_PER_MS } from './stream-form.js';
 
 const STREAM_NOT_FOUND = 10059;
 
@@ -20,6 +21,18 @@ export function streamInfo(manager: JetStreamManager, name: string): Promise<Str
       throw cause;
     }
   });
+}
+
+/**
+ * For what a stream is said not to have (any more). A leader that was cut off from the other servers answers for some seconds
+ * yet, and the next one, which they elect meanwhile, may have what it lacks. Throws unavailable where it has not just heard of
+ * most of them.
+ */
+export function checkHeard({ config, cluster }: StreamInfo): void {
+  const replicas = cluster?.replicas ?? [];
+  const heard = replicas.filter(({ offline, active }) => !offline && active <= LEADER_HEARD_MS * NATS_NS_PER_MS);
+  if (2 * (heard.length + 1) > replicas.length + 1) return;
+  throw new BackplaneError('unavailable', `the leader of ${config.name} hears nothing of the other servers`);
 }
 
 /**

@@ -19,7 +19,7 @@ import {
 } from '../../../limits.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
-import { streamInfo } from '../../nats/stream-leader.js';
+import { checkHeard, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { SharedState, StateChange, StateEntry, StateValue } from '../shared-state.js';
 import { GuardedPublish, type LastMessage } from './guarded-publish.js';
@@ -189,6 +189,7 @@ export class NatsState implements SharedState {
     return {
       begin: (info) => {
         this.#checkStream(info);
+        if (info.state.last_seq < this.#contents.sequence) checkHeard(info);
         this.#beginSnapshot(info.state.last_seq, onRead);
         return 1;
       },

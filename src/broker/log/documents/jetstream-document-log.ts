@@ -7,7 +7,7 @@ import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS } from '../../nats/stream-form.js';
-import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
+import { checkHeard, madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { AppendBounds } from '../jetstream/appender.js';
 import type { CatchUpTurns } from '../jetstream/catch-up-turns.js';
@@ -187,6 +187,7 @@ export class JetStreamDocumentLog implements DocumentLog {
     await this.look();
     const { last_seq: last } = this.#info.state;
     if (offset > last + 1) {
+      checkHeard(this.#info);
       throw cursorInvalid(`cursor names offset ${offset} of the log of ${this.name}, which does not exist`);
     }
     await this.#tail.readUpTo(last, performance.now() + 10 * NATS_REQUEST_MS);

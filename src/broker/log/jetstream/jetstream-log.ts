@@ -14,7 +14,7 @@ import { timeNsOf } from '../../../wire/typed/json-values.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import type { ReaderTimes } from '../../nats/ordered-reader.js';
 import { checkStream, NATS_NS_PER_MS, type StreamForm } from '../../nats/stream-form.js';
-import { madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
+import { checkHeard, madeStream, storedMessage, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import type { CoveredPositions } from '../covered-positions.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader, Silence, Snapshot } from '../partition-log.js';
@@ -230,10 +230,11 @@ export class JetStreamLog implements PartitionLog {
     return lost === undefined || lost.offset < this.firstOffset ? undefined : lost;
   }
 
-  /** Another broker may have read further than this one. Rejects where there is no such offset. */
+  /** Another broker may have read further than this one. Rejects with cursor_invalid where there is no such offset. */
   async #await(offset: number): Promise<void> {
-    await this.look();
-    if (offset > (this.#state?.last_seq ?? 0) + 1) {
+    const info = await this.look();
+    if (offset > (info?.state.last_seq ?? 0) + 1) {
+      if (info !== undefined) checkHeard(info);
       throw cursorInvalid(`cursor names offset ${offset} of partition ${this.partition}, which does not exist`);
     }
     await this.#tail.readUpTo(offset - 1, performance.now() + 3 * NATS_REQUEST_MS);
@@ -304,9 +305,10 @@ export class JetStreamLog implements PartitionLog {
   }
 
   /** Asks what the stream holds now, and whether it is still the one that it was. */
-  async look(): Promise<void> {
+  async look(): Promise<StreamInfo | undefined> {
     const info = await streamInfo(this.#options.link.manager, this.#stream);
     if (info !== undefined) this.#check(info);
+    return info;
   }
 
   async close(): Promise<void> {

@@ -8,7 +8,7 @@ import { BackplaneError } from '../../../errors.js';
 import type { NatsLink } from '../../nats/nats-link.js';
 import { OrderedReader, type ReaderListener, type ReaderTimes, StreamGone } from '../../nats/ordered-reader.js';
 import { ReadWaits } from '../../nats/read-waits.js';
-import { streamInfo } from '../../nats/stream-leader.js';
+import { checkHeard, streamInfo } from '../../nats/stream-leader.js';
 import type { StoredMessage } from '../../nats/stream-pull.js';
 import { LeaderReader } from './leader-read.js';
 import { lostFrom, type Marks } from './marks.js';
@@ -184,6 +184,7 @@ export class StreamTail {
     const { marks, next } = place();
     // What is being read again since it went back was known, too.
     const lost = await lostFrom(link, info, marks, Math.max(next, this.#rewoundTo ?? 0));
+    if (lost !== undefined) checkHeard(info);
     this.#isGoingBack = lost !== undefined;
     try {
       await goBack(info, lost);
