@@ -1,6 +1,6 @@
 /** Bounds of a broker whose log is on NATS JetStream. */
 import assert from 'node:assert/strict';
-import { MiB } from './units.js';
+import { KiB, MiB } from './units.js';
 
 /** Addresses of nats-servers that a setting may name. */
 export const NATS_SERVERS_MAX = 16;
@@ -82,6 +82,9 @@ export const LOG_FILL_OFFSETS_MAX = 8_192;
 export const LOG_LOST_ENDS_MAX = 4;
 /** Stretches known as damaged, of a partition; the oldest is forgotten first. */
 export const LOG_DAMAGES_MAX = 256;
+/** Brokers say in one message, and within this time, what they know of the end that a log has lost; beyond that it is not known. */
+export const LOST_PLACE_BYTES_MAX = 768 * KiB;
+export const LOST_PLACE_MS = 1_000;
 /** How often a broker asks what a stream holds, and whether it is still the one that it was. */
 export const LOG_STREAM_LOOK_MS = 5_000;
 /** How often a broker compares all streams of its cluster with what they must be: a request for each of them. */

@@ -114,6 +114,8 @@ export interface PartitionLog {
    * record still, or this broker had not read it. Undefined for a log that nobody else keeps.
    */
   lostBefore?(offset: number, mark: number): Snapshot | undefined;
+  /** The same, asked of the other brokers: they may have read further before. Never rejects. */
+  othersLostBefore?(offset: number, mark: number): Promise<Snapshot | undefined>;
   /**
    * The log has lost its end, and is being read again: how far nodes reach, and what is deliverable, are not of one moment,
    * and readers give nothing. Undefined for a log that nobody else keeps.

@@ -14,7 +14,7 @@ import {
 } from '../../../wire/cursor.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import { laterPosition, type Position } from '../../../wire/position.js';
-import type { CoveredPositions } from '../../log/covered-positions.js';
+import { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogStore } from '../../log/log-store.js';
 import { type PartitionLog, partitionOf, type Snapshot } from '../../log/partition-log.js';
 import type { SelectorSet } from '../selectors/selector-set.js';
@@ -124,7 +124,7 @@ export class ResumedCursor {
 
   /**
    * Where the log lost what the cursor stands behind, it begins from where the log is the same still, and passes over what
-   * was delivered, as long as this broker knows how far that reached.
+   * was delivered, as long as a broker knows how far that reached.
    *
    * Throws cursor_expired when the log no longer reaches back to the cursor, or lost its end and nobody knows any more what
    * that was; cursor_invalid when it never had these offsets.
@@ -146,17 +146,17 @@ export class ResumedCursor {
       if (only !== undefined && partition !== only) continue;
       const log = store.partition(partition);
       if (log.isGoingBack) throw goesBack(log);
-      const lost = lostBefore(log, place);
-      if (lost !== undefined) {
-        checkOwed(state, partition, lost.offset);
-        lostOf.add(partition);
-        covered[partition] = lost.covered;
-        places[partition] = { offset: lost.offset, mark: log.markBefore(lost.offset) };
+      const before = lostBefore(log, place) ?? (await coveredBefore(log, place));
+      if (before instanceof CoveredPositions) {
+        covered[partition] = before;
+        const end = await readPartial(log, place, readable);
+        if (end) partials.push(end);
         continue;
       }
-      covered[partition] = await coveredBefore(log, place);
-      const end = await readPartial(log, place, readable);
-      if (end) partials.push(end);
+      checkOwed(state, partition, before.offset);
+      lostOf.add(partition);
+      covered[partition] = before.covered;
+      places[partition] = { offset: before.offset, mark: log.markBefore(before.offset) };
     }
     const noted = await readNotes(state.note, (partition) => store.partition(partition));
     const standings = new Map([...noted, ...state.nodes].map((standing) => [standing.node, standing]));
@@ -264,8 +264,13 @@ function checkOwed({ nodes, note }: CursorState, partition: number, lostFrom: nu
     throw lostEnd(lostFrom, partition, 'something else now');
 }
 
-/** Throws cursor_expired when a machine that lost unsynced frames has other frames at the cursor's offsets now, or none. */
-async function coveredBefore(log: PartitionLog, { offset, mark }: CursorPlace): Promise<CoveredPositions> {
+/**
+ * How far the frames before the cursor reach; where the log lost them, what another broker knows of that. Throws
+ * cursor_expired when a machine that lost unsynced frames has other frames at the cursor's offsets now, or none, and nobody
+ * knows what they were.
+ */
+async function coveredBefore(log: PartitionLog, place: CursorPlace): Promise<CoveredPositions | Snapshot> {
+  const { offset, mark, index = 0 } = place;
   let has = 'something else now';
   try {
     const covered = await log.coveredBefore(offset);
@@ -275,6 +280,8 @@ async function coveredBefore(log: PartitionLog, { offset, mark }: CursorPlace): 
     if (mark === undefined || asBackplaneError(cause).code !== 'cursor_invalid') throw cause;
     has = 'nothing any more';
   }
+  const told = index > 0 ? undefined : await log.othersLostBefore?.(offset, mark);
+  if (told !== undefined) return told;
   throw lostEnd(offset, log.partition, has);
 }
 

@@ -100,6 +100,26 @@ export class CheckpointIndex {
 }
 
 /**
+ * Writes it into the stream. Resolves with the sequence of its last part, also where another broker was first. Rejects where
+ * NATS does not take it.
+ */
+export async function writeCheckpoint(
+  { client, manager }: NatsLink,
+  stream: string,
+  subject: string,
+  standing: Standing,
+): Promise<number> {
+  const parts = checkpointParts(standing);
+  let last = (await storedMessage(manager, stream, { last_by_subj: subject }))?.seq ?? 0;
+  if (last >= standing.before) return last;
+  for (const { headers, body } of parts) {
+    const expect = { lastSubjectSequence: last, streamName: stream };
+    last = (await client.publish(subject, body, { headers, expect })).seq;
+  }
+  return last;
+}
+
+/**
  * What the newest checkpoint up to a sequence says that can be read; where there is none, nothing is known before the
  * stream's first sequence. Rejects with unavailable where NATS does not answer.
  */

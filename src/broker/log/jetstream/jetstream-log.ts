@@ -23,7 +23,8 @@ import { StreamTail } from '../tail/stream-tail.js';
 import { type AppendBounds, Appender } from './appender.js';
 import { CatchUpReader } from './catch-up-reader.js';
 import type { CatchUpTurns } from './catch-up-turns.js';
-import { checkpointParts, type Standing, standingAt } from './checkpoint.js';
+import { type Standing, standingAt, writeCheckpoint } from './checkpoint.js';
+import { LostPlaces } from './lost-places.js';
 import { type FoldListener, frameItem, PartitionFold } from './partition-fold.js';
 import { scanStream } from './scan.js';
 import { scannedCovers } from './scanned-covers.js';
@@ -70,6 +71,7 @@ export class JetStreamLog implements PartitionLog {
   readonly #appender: Appender;
   readonly #followers = new Set<Follower>();
   readonly #silences = new Silences();
+  readonly #lostPlaces: LostPlaces;
   readonly #growing: ((bytes: number) => void)[] = [];
   /** Whether frames are read with their bodies: while somebody follows, and for some time after. */
   #withBodies = false;
@@ -106,6 +108,7 @@ export class JetStreamLog implements PartitionLog {
     this.#subjects = new PartitionSubjects(cluster, partition);
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
+    this.#lostPlaces = new LostPlaces(link.asking, cluster, this);
     const whole: FoldListener = {
       withBodies: true,
       stored: (frame) => this.#stored(frame),
@@ -230,6 +233,10 @@ export class JetStreamLog implements PartitionLog {
     return lost === undefined || lost.offset < this.firstOffset ? undefined : lost;
   }
 
+  othersLostBefore(offset: number, mark: number): Promise<Snapshot | undefined> {
+    return this.#lostPlaces.ofOthers(offset, mark);
+  }
+
   /** Another broker may have read further than this one. Rejects with cursor_invalid where there is no such offset. */
   async #await(offset: number): Promise<void> {
     const info = await this.look();
@@ -316,6 +323,7 @@ export class JetStreamLog implements PartitionLog {
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#lingering);
+    this.#lostPlaces.close();
     this.#appender.close();
     await this.#tail.close();
   }
@@ -417,17 +425,9 @@ export class JetStreamLog implements PartitionLog {
 
   /** Whoever is first writes it; what fails is tried again after the next frame. */
   async #writeCheckpoint(): Promise<void> {
+    const { standing } = this.#fold;
     try {
-      const parts = checkpointParts(this.#fold.standing);
-      const { client, manager } = this.#options.link;
-      const { checkpoint } = this.#subjects;
-      let last = (await storedMessage(manager, this.#stream, { last_by_subj: checkpoint }))?.seq ?? 0;
-      // Another broker was first.
-      if (last >= this.#fold.next) return;
-      for (const { headers, body } of parts) {
-        const expect = { lastSubjectSequence: last, streamName: this.#stream };
-        last = (await client.publish(checkpoint, body, { headers, expect })).seq;
-      }
+      const last = await writeCheckpoint(this.#options.link, this.#stream, this.#subjects.checkpoint, standing);
       await this.#tail.readUpTo(last, performance.now() + NATS_REQUEST_MS);
     } catch {
       // Another broker was first, or NATS is away.

@@ -7,6 +7,7 @@ import * as z from 'zod';
 import { HOLD_STEPS_MAX, HOLDS_REFUSED_MAX } from '../../../limits.js';
 import { comparePositions, laterPosition, type Position } from '../../../wire/position.js';
 import type { StateValue } from '../../cluster/shared-state.js';
+import { positionSchema, positionTuple } from '../../log/position-tuple.js';
 import type { Wanted } from './wanted.js';
 
 export interface Hold {
@@ -26,8 +27,7 @@ const u64 = z
   .regex(/^\d{1,20}$/)
   .transform(BigInt)
   .refine((value) => value < 1n << 64n);
-const position = z.tuple([whole, u64, whole.max(0xffff), whole.max(0xffff_ffff)]);
-const step = z.object({ asOf: whole, from: position, first: position.optional() });
+const step = z.object({ asOf: whole, from: positionSchema, first: positionSchema.optional() });
 export const holdStepsSchema = z.object({
   steps: z.array(step).max(HOLD_STEPS_MAX),
   not: z.array(u64).max(HOLDS_REFUSED_MAX),
@@ -80,7 +80,7 @@ export class HoldSteps implements KeptHolds {
   static from({ steps, not }: z.output<typeof holdStepsSchema>, before = Number.POSITIVE_INFINITY): HoldSteps {
     const valid = steps.filter(({ asOf }) => asOf < before);
     const read = valid.map(({ asOf, from, first = from }) => {
-      return { asOf, position: positionOf(from), first: positionOf(first) };
+      return { asOf, position: from, first };
     });
     return new HoldSteps(read, new Set(not));
   }
@@ -118,8 +118,8 @@ export class HoldSteps implements KeptHolds {
   toValue(): StateValue {
     return {
       steps: this.#steps.map(({ asOf, position, first }) => {
-        const from = { asOf, from: fieldsOf(position) };
-        return first === position ? from : { ...from, first: fieldsOf(first) };
+        const from = { asOf, from: positionTuple(position) };
+        return first === position ? from : { ...from, first: positionTuple(first) };
       }),
       not: Array.from(this.#not, String),
     };
@@ -156,12 +156,4 @@ function mergeNearest(steps: Step[]): void {
 function gap(steps: readonly Step[], at: number): number {
   const [before, after] = [steps[at - 1]!.position, steps[at]!.position];
   return before.epoch === after.epoch ? Number(after.timeNs - before.timeNs) : Number.POSITIVE_INFINITY;
-}
-
-function fieldsOf({ epoch, timeNs, lane, tie }: Position) {
-  return [epoch, timeNs.toString(), lane, tie];
-}
-
-function positionOf([epoch, timeNs, lane, tie]: z.output<typeof position>): Position {
-  return { epoch, timeNs, lane, tie };
 }
