@@ -90,7 +90,11 @@ export class ClusterNodes {
   readonly #written = new Map<string, Written>();
   readonly #learnt = new Map<string, Learnt>();
   #starts = true;
-  #dirty = false;
+  /** Nodes that may have to be written down; or all of them. */
+  #due = new Set<string>();
+  #allDue = false;
+  /** Of the state, when all were looked at last. */
+  #epoch = 0;
   #learning = false;
   #writing: Promise<void> | undefined;
   /** By node, what is on its way: a stream may take long for one, and the others do not wait for it. */
@@ -114,7 +118,7 @@ export class ClusterNodes {
       registry.listen((node) => {
         if (registry.session(node) !== undefined) {
           this.#learnt.delete(node);
-          this.#write();
+          this.#write(node);
           return;
         }
         this.#written.delete(node);
@@ -152,7 +156,7 @@ export class ClusterNodes {
   #moved(node: string, place: NodePlace | undefined): void {
     if (place === undefined) this.#forgotten(node);
     else this.#learn(node);
-    if (this.#options.registry.session(node) !== undefined) this.#write();
+    if (this.#options.registry.session(node) !== undefined) this.#write(node);
   }
 
   /** Somebody has forgotten it; or the state has, and then its broker writes it down again. */
@@ -189,7 +193,7 @@ export class ClusterNodes {
     else this.#said.set(node, saidIn(value, revision));
     this.#learn(node);
     // What this broker wrote of its own node is lost, was replaced, or is an earlier one again, as a power cut can do it.
-    if (isHere && this.#written.delete(node)) this.#write();
+    if (isHere && this.#written.delete(node)) this.#write(node);
   }
 
   #learnAll(): void {
@@ -224,16 +228,19 @@ export class ClusterNodes {
     }
   }
 
-  /** Soon, as answers of many nodes come together. */
-  #write(): void {
-    this.#dirty = true;
+  /**
+   * Soon, as answers of many nodes come together.
+   * @param node undefined: all of them
+   */
+  #write(node?: string): void {
+    if (node === undefined) this.#allDue = true;
+    else this.#due.add(node);
     this.#writing ??= this.#writeAll();
   }
 
   async #writeAll(): Promise<void> {
-    while (this.#dirty && !this.#closing.signal.aborted) {
+    while ((this.#allDue || this.#due.size > 0) && !this.#closing.signal.aborted) {
       await sleep(HOLDS_LINGER_MS);
-      this.#dirty = false;
       try {
         this.#writeOnce();
       } catch (cause) {
@@ -248,7 +255,13 @@ export class ClusterNodes {
   #writeOnce(): void {
     const { registry, state } = this.#options;
     const { epoch } = state;
-    const isDue = (name: string) => this.#isOurs(name) && !this.#puts.has(name) && !this.#failed.has(name);
+    const isAll = this.#allDue || epoch !== this.#epoch;
+    const due = this.#due;
+    this.#allDue = false;
+    this.#due = new Set();
+    this.#epoch = epoch;
+    const isDue = (name: string) =>
+      (isAll || due.has(name)) && this.#isOurs(name) && !this.#puts.has(name) && !this.#failed.has(name);
     for (const node of registry.connected(isDue)) {
       const record = registry.record(node)!;
       if (this.#isWritten(node, record)) continue;
@@ -312,7 +325,7 @@ export class ClusterNodes {
     }
     // It may have changed meanwhile.
     const record = registry.record(node);
-    if (this.#isOurs(node) && record !== undefined && !this.#isWritten(node, record)) this.#write();
+    if (this.#isOurs(node) && record !== undefined && !this.#isWritten(node, record)) this.#write(node);
   }
 
   /** Many fail together: one of them is told. */

@@ -192,13 +192,9 @@ test('a server that lost its end: the log goes back, and frames that are sent ag
     assert.deepEqual(where(16, middleMark), [11, 15n]);
     assert.deepEqual([where(16, lostMark), where(11, mark), where(40, mark)], [undefined, undefined, undefined]);
     const other = await logs.another();
+    // It was started since, and asks the one that was not.
     const asked = await other.othersLostBefore(21, lostMark);
-    assert.deepEqual(
-      [asked?.offset, asked?.covered.to('a', 'process')?.timeNs],
-      [11, 20n],
-      'who was started since asks the others',
-    );
-    assert.equal(await other.othersLostBefore(40, mark), undefined);
+    assert.deepEqual([asked?.offset, asked?.covered.to('a', 'process')?.timeNs], [11, 20n]);
   });
 });
 
