@@ -26,6 +26,7 @@ import(${JSON.stringify(HEAP)}).then(({ setUpServer, fitYoungGeneration }) => {
 test('the young generation grows only for a crowd of connections', () => {
   const text = execFileSync(process.execPath, ['-e', PROGRAM], { encoding: 'utf8' });
   const [none, few, many] = JSON.parse(text) as [number, number, number];
-  assert.equal(few, none);
+  // V8 may have made it smaller again.
+  assert.ok(few <= none, text);
   assert.ok(many >= 2 * few, text);
 });
