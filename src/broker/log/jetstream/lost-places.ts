@@ -7,6 +7,7 @@
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import * as z from 'zod';
 import { LOST_PLACE_BYTES_MAX, LOST_PLACE_MS, NODES_PER_PARTITION_MAX } from '../../../limits.js';
+import { jsonOf } from '../../nats/message-json.js';
 import { CoveredPositions } from '../covered-positions.js';
 import type { PartitionLog, Snapshot } from '../partition-log.js';
 import { positionSchema, positionTuple } from '../position-tuple.js';
@@ -83,12 +84,4 @@ function answerOf({ offset, covered }: Snapshot, mark: number | undefined) {
     return [node, Array.from(byTopic, ([topic, to]) => [topic, positionTuple(to)])];
   });
   return { offset, mark, covered: nodes };
-}
-
-function jsonOf(message: Msg): unknown {
-  try {
-    return message.json();
-  } catch {
-    return undefined;
-  }
 }

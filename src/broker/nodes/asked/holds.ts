@@ -7,7 +7,7 @@ import * as z from 'zod';
 import { HOLD_STEPS_MAX, HOLDS_REFUSED_MAX } from '../../../limits.js';
 import { comparePositions, laterPosition, type Position } from '../../../wire/position.js';
 import type { StateValue } from '../../cluster/shared-state.js';
-import { positionSchema, positionTuple } from '../../log/position-tuple.js';
+import { positionSchema, positionTuple, u64Schema } from '../../log/position-tuple.js';
 import type { Wanted } from './wanted.js';
 
 export interface Hold {
@@ -22,15 +22,10 @@ interface Step extends Hold {
 }
 
 const whole = z.number().int().nonnegative();
-const u64 = z
-  .string()
-  .regex(/^\d{1,20}$/)
-  .transform(BigInt)
-  .refine((value) => value < 1n << 64n);
 const step = z.object({ asOf: whole, from: positionSchema, first: positionSchema.optional() });
 export const holdStepsSchema = z.object({
   steps: z.array(step).max(HOLD_STEPS_MAX),
-  not: z.array(u64).max(HOLDS_REFUSED_MAX),
+  not: z.array(u64Schema).max(HOLDS_REFUSED_MAX),
 });
 
 export class HoldSteps implements KeptHolds {

@@ -9,6 +9,7 @@ import * as z from 'zod';
 import { MESSAGE_BYTES_MAX, NODE_LIST_ANSWER_BYTES, NODE_LIST_MS, NODE_LIST_NAMES_MAX } from '../../../limits.js';
 import { type ListNodesResponse, listNodesResponseCodec, type Node } from '../../../wire/messages.js';
 import { subjectToken } from '../../cluster/nats/subject-token.js';
+import { jsonOf } from '../../nats/message-json.js';
 import type { NodePlaces } from './node-places.js';
 
 const requestSchema = z.object({ names: z.array(z.string()).max(NODE_LIST_NAMES_MAX) });
@@ -88,14 +89,6 @@ export class NodeLists {
 
   #subject(broker: string): string {
     return `bp.${this.#options.cluster}.nodes.${subjectToken(broker)}`;
-  }
-}
-
-function jsonOf(message: Msg): unknown {
-  try {
-    return JSON.parse(Buffer.from(message.data).toString());
-  } catch {
-    return undefined;
   }
 }
 
