@@ -18,7 +18,7 @@ import {
   NATS_NS_PER_MS,
   type StreamForm,
 } from './stream-form.js';
-import { streamInfo } from './stream-leader.js';
+import { anyStreamInfo, streamInfo } from './stream-leader.js';
 
 function forms(cluster: string, bounds: LogBounds): StreamForm[] {
   return [...partitionForms(cluster, bounds), ...otherForms(cluster, bounds.replicas)];
@@ -88,7 +88,7 @@ export interface CheckedStream {
 export async function checkCluster(manager: JetStreamManager, cluster: string): Promise<readonly CheckedStream[]> {
   // Bounds may be any, and are not compared.
   const wanted = forms(cluster, { bytesMax: 1, ageMsMax: 1, replicas: 1 });
-  const infos = await Promise.all(wanted.map(({ name }) => streamInfo(manager, name)));
+  const infos = await Promise.all(wanted.map(({ name }) => anyStreamInfo(manager, name)));
   return wanted.map((form, at) => {
     const info = infos[at];
     const unfit =

@@ -11,8 +11,18 @@ import { NATS_NS_PER_MS } from './stream-form.js';
 
 const STREAM_NOT_FOUND = 10059;
 
-/** Undefined where there is no such stream. Rejects with unavailable where NATS does not say. */
-export function streamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
+/**
+ * As its leader has it; undefined where there is no such stream. Rejects with unavailable where NATS does not say, or where
+ * the stream has no leader: any of its servers answers then, with what it has itself, which may be less than was acknowledged.
+ */
+export async function streamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
+  const info = await anyStreamInfo(manager, name);
+  if (info?.cluster === undefined || info.cluster.leader) return info;
+  throw new BackplaneError('unavailable', `stream ${name} has no leader`);
+}
+
+/** As its leader has it or, where it has none, as one of its servers does. */
+export function anyStreamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
   return answered(`stream ${name} cannot be looked at`, async () => {
     try {
       return await manager.streams.info(name);
@@ -30,7 +40,9 @@ export function streamInfo(manager: JetStreamManager, name: string): Promise<Str
  */
 export function checkHeard({ config, cluster }: StreamInfo): void {
   const replicas = cluster?.replicas ?? [];
-  const heard = replicas.filter(({ offline, active }) => !offline && active <= LEADER_HEARD_MS * NATS_NS_PER_MS);
+  // 0 is said of one of which it has not heard at all.
+  const isHeard = (active: number) => active > 0 && active <= LEADER_HEARD_MS * NATS_NS_PER_MS;
+  const heard = replicas.filter(({ offline, active }) => !offline && isHeard(active));
   if (2 * (heard.length + 1) > replicas.length + 1) return;
   throw new BackplaneError('unavailable', `the leader of ${config.name} hears nothing of the other servers`);
 }

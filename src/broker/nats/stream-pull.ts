@@ -114,7 +114,7 @@ export class StreamPull {
 
   async #leader(): Promise<string | undefined> {
     const info = await streamInfo(this.#link.manager, this.#stream);
-    return info?.cluster?.leader || undefined;
+    return info?.cluster?.leader;
   }
 
   close(): void {

@@ -306,10 +306,13 @@ export class JetStreamDocumentLog implements DocumentLog {
   /** Asks what the stream holds now. */
   async look(): Promise<void> {
     const info = await streamInfo(this.#options.link.manager, this.#stream);
-    // The reader looks itself, and ends where the stream is gone or another one.
-    if (info === undefined) this.#tail.restart('the stream was not found');
-    else this.#info = info;
-    this.#fold.forget(this.#info.state.first_seq);
+    if (info === undefined) {
+      // A server that has just started may not know it yet; the reader looks itself, and ends where it is gone.
+      this.#tail.restart('the stream was not found');
+      throw new BackplaneError('unavailable', `stream ${this.#stream} was not found`);
+    }
+    this.#info = info;
+    this.#fold.forget(info.state.first_seq);
   }
 
   #lookAgain(): void {

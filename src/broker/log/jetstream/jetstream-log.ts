@@ -240,8 +240,10 @@ export class JetStreamLog implements PartitionLog {
   /** Another broker may have read further than this one. Rejects with cursor_invalid where there is no such offset. */
   async #await(offset: number): Promise<void> {
     const info = await this.look();
-    if (offset > (info?.state.last_seq ?? 0) + 1) {
-      if (info !== undefined) checkHeard(info);
+    // A server that has just started may not know it yet.
+    if (info === undefined) throw new BackplaneError('unavailable', `stream ${this.#stream} was not found`);
+    if (offset > info.state.last_seq + 1) {
+      checkHeard(info);
       throw cursorInvalid(`cursor names offset ${offset} of partition ${this.partition}, which does not exist`);
     }
     await this.#tail.readUpTo(offset - 1, performance.now() + 3 * NATS_REQUEST_MS);
