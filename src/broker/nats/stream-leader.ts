@@ -18,7 +18,7 @@ const STREAM_NOT_FOUND = 10059;
 export async function streamInfo(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
   const info = await anyStreamInfo(manager, name);
   if (info?.cluster === undefined || info.cluster.leader) return info;
-  throw new BackplaneError('unavailable', `stream ${name} has no leader`);
+  throw new BackplaneError('unavailable', `stream ${name} cannot be looked at: it has no leader`);
 }
 
 /** As its leader has it or, where it has none, as one of its servers does. */
