@@ -42,6 +42,8 @@ export interface CheckpointHead {
   readonly resumeOrdinal: number;
   /** The agent was stopped here. */
   readonly closed?: boolean | undefined;
+  /** See Origin: how many of them are recorded or stated as lost. Absent: not known. */
+  readonly entriesTaken?: number | undefined;
   /** Losses that go on. Absent: none. */
   readonly losses?: readonly RecordedLoss[] | undefined;
 }

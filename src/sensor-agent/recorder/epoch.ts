@@ -33,7 +33,7 @@ export async function agreeOnEpoch(
   const epoch = epochToGoOnWith(origin.epoch, epochMin, covered, nowNs);
   if (epoch === origin.epoch) return;
   // The broker counts events recorded under the earlier number as covered and ignores them, so the epoch is `unclosed`.
-  recorder.begin({ ...origin, epoch, continued: true, unclosed: true }, clock);
+  recorder.begin({ ...origin, epoch, continued: true, unclosed: true, entriesTaken: undefined }, clock);
   await durable();
   if (epoch <= epochMin) return;
   const why = 'the broker has frames of this node from beyond its clock';

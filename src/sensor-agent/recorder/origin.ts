@@ -12,7 +12,7 @@ import type { Origin } from './recording.js';
 export function originOf(
   before: Origin,
   continued: boolean,
-  { name, formats }: Source,
+  { name, formats, entriesTaken }: Source,
   degraded: string | undefined,
   { brokers, parent }: AgentOptions,
 ): Origin {
@@ -25,6 +25,7 @@ export function originOf(
     bootId,
     source: name,
     formats: formats.texts(),
+    entriesTaken,
     selfPids: parent === undefined ? [process.pid] : [process.pid, parent.pid],
     selfSockets: {
       brokers: brokers.flatMap((broker) => tcpEndpoints(brokerAddress(broker).address)),

@@ -152,8 +152,9 @@ export class Recorder {
 
   begin(given: Origin, clock: ClockPair): void {
     this.settle();
-    this.#unrecorded.begin(this.#timeline.frontier);
-    const { origin: before, closed } = this.#timeline;
+    const { origin: before, closed, frontier, taken } = this.#timeline;
+    const sameBuffers = given.continued && given.epoch === before.epoch;
+    this.#unrecorded.begin(frontier, taken.count, sameBuffers ? given.entriesTaken : undefined);
     // If the previous agent was not closed and this one does not continue it, events that the kernel recorded meanwhile
     // and nobody read are missing.
     const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
@@ -389,7 +390,7 @@ export class Recorder {
     this.#checkPlace();
     if (!this.#closeHole()) return;
     const unsaid = this.#unrecorded.takeStated();
-    if (unsaid) this.notice('host.loss', { ...unsaid, lost: 0, lostUnknown: true, source }, nowNs);
+    if (unsaid) this.notice('host.loss', { ...unsaid, source }, nowNs);
     if (!this.#hole) this.#holeFlag.lower();
     const { count, unknown } = this.#lost;
     if (count > 0 || unknown) {

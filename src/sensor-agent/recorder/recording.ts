@@ -82,6 +82,11 @@ export interface Origin {
   readonly mountNamespace?: number | undefined;
   /** The previous epoch was not closed, as after a power cut: an unknown number of its events may be missing. */
   readonly unclosed?: boolean | undefined;
+  /**
+   * Entries that had been taken from the kernel's buffers when the agent began, as the kernel counts. Absent: not known, or
+   * the agent is the same one as before.
+   */
+  readonly entriesTaken?: number | undefined;
 }
 
 /** Processes that a scan of /proc found when an agent started or events were lost, or that were looked at again. */
@@ -173,6 +178,8 @@ export interface RecordedLoss {
   readonly goesOn: boolean;
   /** For people: what is missing, and what would help. */
   readonly message: string;
+  /** As in Origin: entries that were taken by now, these among them. Absent: they were not, or that is not known. */
+  readonly entriesTaken?: number | undefined;
 }
 
 /** Bigints stay bigints, and undefined stays absent. */

@@ -1,13 +1,15 @@
 /**
- * States a loss that an earlier agent could not state: it could not record, or
- * the end of its recording is damaged. The size of the loss is unknown.
+ * States a loss that an earlier agent could not state: it could not record, it was killed before it had recorded what it
+ * had taken from the kernel, or the end of its recording is damaged. Only of what was taken the number is known.
  */
+import type { NoticeContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { RecordedLoss } from './recording.js';
 
 const MESSAGES = {
   disk_full: 'an agent before this one ended while the disk took nothing: what happened then is not recorded',
   recording_damaged: 'the end of the recording is damaged: what an agent before this one recorded last cannot be read',
+  agent_killed: 'an agent before this one was killed before it had recorded what it had taken from the kernel',
 };
 
 type Reason = keyof typeof MESSAGES;
@@ -17,6 +19,8 @@ export class UnrecordedStretch {
   #told: Reason | undefined;
   /** Where the earlier agent's recording ends. */
   #from: Position | undefined;
+  /** Entries that it had taken and not recorded, and all that were taken. */
+  #taken: { readonly unrecorded: number; readonly all: number } | undefined;
 
   /** `hole`: the earlier agent could not record. `endLost`: its recording went on beyond what can be read. */
   constructor({ hole, endLost }: { readonly hole: boolean; readonly endLost: boolean }) {
@@ -24,16 +28,26 @@ export class UnrecordedStretch {
     else if (endLost) this.#reason = 'recording_damaged';
   }
 
-  /** Sets where the earlier recording ends and the present one goes on; only the first call counts. */
-  begin(from: Position): void {
-    this.#from ??= from;
+  /**
+   * Sets where the earlier recording ends and the present one goes on; only the first call counts.
+   * @param recorded of the entries that were taken, those that the recording knows of
+   * @param taken entries taken from the kernel's buffers. Undefined: they are others than the earlier agent's, or not known
+   */
+  begin(from: Position, recorded: number | undefined, taken: number | undefined): void {
+    if (this.#from !== undefined) return;
+    this.#from = from;
+    if (recorded === undefined || taken === undefined || taken <= recorded) return;
+    this.#taken = { unrecorded: taken - recorded, all: taken };
+    this.#reason ??= 'agent_killed';
   }
 
   /** The loss that is still to be recorded; undefined when there is none. */
   get loss(): Omit<RecordedLoss, 'timeNs'> | undefined {
     const reason = this.#reason;
     const from = this.#from;
-    return reason && from && { reason, from, goesOn: false, message: MESSAGES[reason] };
+    const events = reason === 'agent_killed' ? this.#taken?.unrecorded : undefined;
+    const stated = { reason, events, entriesTaken: this.#taken?.all, goesOn: false };
+    return reason && from && { ...stated, reason, from, message: MESSAGES[reason] };
   }
 
   /** Marks the loss as recorded. */
@@ -43,9 +57,10 @@ export class UnrecordedStretch {
   }
 
   /** Returns the recorded loss once, for the event that tells of it. */
-  takeStated(): { readonly reason: string; readonly message: string } | undefined {
+  takeStated(): Pick<NoticeContext, 'reason' | 'message' | 'lost' | 'lostUnknown'> | undefined {
     const reason = this.#told;
     this.#told = undefined;
-    return reason && { reason, message: MESSAGES[reason] };
+    const lost = reason === 'agent_killed' ? this.#taken?.unrecorded : undefined;
+    return reason && { reason, message: MESSAGES[reason], lost: lost ?? 0, lostUnknown: lost === undefined };
   }
 }

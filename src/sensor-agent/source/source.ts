@@ -27,6 +27,8 @@ export interface Source {
   readonly degraded: string | undefined;
   /** Bytes per sub-buffer: no page is longer. */
   readonly pageBytesMax: number;
+  /** Entries that were taken from the kernel's buffers before it began, as the kernel counts; undefined: not known. */
+  readonly entriesTaken?: number | undefined;
   /** How often it should be drained while nobody listens. */
   readonly idleMs: number;
   /** Starts reading. Events left in an earlier agent's buffer are delivered at the first drain. */

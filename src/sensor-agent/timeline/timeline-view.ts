@@ -12,6 +12,7 @@ export type TimelineView = Pick<
   | 'passedOverNs'
   | 'skippableTypes'
   | 'openLosses'
+  | 'taken'
   | 'failures'
   | 'waitingContainer'
   | 'containersKnown'

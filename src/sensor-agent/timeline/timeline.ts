@@ -26,17 +26,25 @@ import type {
   RecordedSnapshot,
   RecordedSwitch,
 } from '../recorder/recording.js';
+import { TakenEntries } from '../recorder/taken-entries.js';
 import { type EventFormat, FormatTable } from '../source/pages/format.js';
 import { type LaneCursor, type PageEntries, scanPage } from '../source/pages/page.js';
 import type { ClockPair, SourcePage } from '../source/source.js';
 import type { ContainerTable } from './containers/container-table.js';
-import { entryOf } from './datagrams/query-join.js';
 import { ExecJoin } from './exec-join.js';
 import { KernelEvents, TYPED_TRACE_EVENTS } from './kernel-events.js';
 import { OpenLosses } from './open-losses.js';
 import { Failures } from './order/failures.js';
-import { decodedEntry, type EntryPlace, NO_TRACE, type Pending, takeUpTo } from './order/pending.js';
-import { eventAt, OpenedFiles } from './paths/opened-file.js';
+import {
+  addPaths,
+  addQueries,
+  decodedEntry,
+  type EntryPlace,
+  NO_TRACE,
+  type Pending,
+  takeUpTo,
+} from './order/pending.js';
+import { OpenedFiles } from './paths/opened-file.js';
 import { LookNotes } from './process-looks.js';
 import { type Loss, NOTHING_ASKED, type TimelineInterest, type TimelineSink } from './timeline-sink.js';
 import { WallClock } from './wall-clock.js';
@@ -47,6 +55,7 @@ const NO_ORIGIN: Origin = { epoch: 0, bootId: '', source: '', formats: {}, selfP
 export class Timeline {
   /** Of events, told as losses. */
   readonly failures = new Failures();
+  readonly taken = new TakenEntries();
   #kernel = new KernelEvents();
   #execs = new ExecJoin();
   #formats = new Map<number, EventFormat>();
@@ -171,6 +180,7 @@ export class Timeline {
     }
     const before = this.#frontier;
     this.#closed = false;
+    this.taken.begin(origin);
     if (origin.epoch !== this.#origin.epoch) {
       this.#clock.restart();
       this.#horizonNs = 0n;
@@ -192,6 +202,7 @@ export class Timeline {
   /** Takes the entries that scan() found in the page. */
   page(page: SourcePage, entries: PageEntries, ordinal: number): void {
     if (entries.entries > 0) this.#noteRead(entries.lastTimeNs, ordinal);
+    if (!this.#readsAgain(ordinal)) this.taken.recorded(entries.entries);
     if (this.#selection.formats.length > 0 && entries.entries > 0)
       this.#scanned.push({ ordinal, lastNs: entries.lastTimeNs });
     if (page.lost > 0 || page.lostUnknown) this.#addLoss(page, entries.baseTimeNs, ordinal);
@@ -227,19 +238,13 @@ export class Timeline {
   }
 
   /** Adds paths to events of opened files that are not told yet; called after their pages and before their horizon. */
-  paths({ paths }: RecordedPaths): void {
-    for (const read of paths) {
-      const event = eventAt(this.#lanes.get(read.lane), read);
-      if (event) event.path = read.path;
-    }
+  paths(record: RecordedPaths): void {
+    addPaths(this.#lanes, record);
   }
 
   /** Adds what datagrams asked to their entries, as paths() does. */
-  queries({ queries }: RecordedQueries): void {
-    for (const query of queries) {
-      const entry = entryOf(this.#lanes.get(query.lane), query);
-      if (entry) entry.query = query;
-    }
+  queries(record: RecordedQueries): void {
+    addQueries(this.#lanes, record);
   }
 
   /** Gives the loss a position of its own, after everything that is older than the page, so that it is counted once. */
@@ -251,6 +256,7 @@ export class Timeline {
   /** Takes a stated loss, which is told at the record's time, when it was noticed. */
   lose(stated: NonNullable<Loss['stated']>, ordinal: number): void {
     const { events } = stated;
+    if (!this.#readsAgain(ordinal)) this.taken.stated(stated);
     const loss = { count: events ?? 0, unknown: events === undefined, stated };
     this.#add({ ...NO_TRACE, timeNs: stated.timeNs, lane: AGENT_LANE, tie: TIE_MAX - 1, ordinal, loss });
   }
@@ -373,6 +379,7 @@ export class Timeline {
       ...this.#clock.save(),
       resumeOrdinal,
       ...(this.#closed ? { closed: true } : {}),
+      entriesTaken: this.taken.count,
       ...this.#losses.save(),
     };
     return checkpointParts(head, this.#kernel, this.#execs.save());
@@ -383,6 +390,7 @@ export class Timeline {
     this.#setOrigin(head.origin);
     this.#clock.restore(head);
     this.#closed = head.closed === true;
+    this.taken.count = head.entriesTaken;
     this.#losses.load(head.losses);
     this.#frontier = head.position;
     // Events of the same time but after the position are still to be read again, so the horizon stays below that time.

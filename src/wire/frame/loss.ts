@@ -17,8 +17,9 @@ import { ProtoReader, ProtoWriter } from '../protobuf.js';
  * `disk_full`: the recorder had no room. `disk_failed`: its disk took nothing for another reason. `recording_damaged`:
  * the recording's end cannot be read. `trace_changed`: somebody changed the trace instance. `overhead`: the agent
  * stopped recording some event types because it took more of the machine than it may. `probe_missed`: the kernel did not
- * run a probe that tells events or a part of them. `not_processed`: the agent has an event in its recording and failed to
- * process it, which is a defect.
+ * run a probe that tells events or a part of them. `agent_killed`: an agent had taken them from the kernel, and was killed
+ * before it had recorded them. `not_processed`: the agent has an event in its recording and failed to process it, which is
+ * a defect.
  */
 export type LossReason =
   | 'disk_full'
@@ -27,6 +28,7 @@ export type LossReason =
   | 'trace_changed'
   | 'overhead'
   | 'probe_missed'
+  | 'agent_killed'
   | 'not_processed';
 
 export interface StatedLoss {

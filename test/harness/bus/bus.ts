@@ -84,7 +84,7 @@ export interface EventLine {
   };
   readonly raw?: { readonly name: string; readonly fields: Readonly<Record<string, string>> };
   readonly signal?: { readonly name: string; readonly targetPid: number };
-  readonly notice?: { reason: string; message: string };
+  readonly notice?: { reason: string; message: string; lost?: string };
 }
 
 /** Why these tests cannot run here, or false. */
@@ -172,8 +172,14 @@ export interface GapLine {
   readonly message?: string;
 }
 
+/** What each node could answer of the past. */
+interface CoverageLine {
+  readonly nodes: readonly { readonly node: string; readonly losses?: readonly GapLine[] }[];
+}
+
 interface BatchLine {
   readonly gap?: GapLine;
+  readonly coverage?: CoverageLine;
   readonly accepted?: { readonly nodes: readonly string[]; readonly nodesMissing: readonly string[] };
   readonly events?: { readonly node: string; readonly topic: string; readonly events: readonly EventLine[] };
 }
@@ -184,6 +190,8 @@ export class Observer extends Command {
   /** Of jsonpb; with json they are text, on stderr. */
   readonly gaps: GapLine[] = [];
   accepted: BatchLine['accepted'];
+  /** Of jsonpb. */
+  coverage: CoverageLine | undefined;
 
   constructor(
     bus: { readonly grpc: string; readonly brokerDir: string },
@@ -203,8 +211,9 @@ export class Observer extends Command {
     return /--cursor (\S+)/.exec(this.stderr)?.[1] ?? '';
   }
 
-  #take({ accepted, gap, events: batch }: BatchLine): void {
+  #take({ accepted, gap, coverage, events: batch }: BatchLine): void {
     this.accepted ??= accepted;
+    this.coverage = coverage ?? this.coverage;
     if (gap !== undefined) this.gaps.push(gap);
     for (const event of batch?.events ?? []) this.events.push({ ...event, node: batch!.node, topic: batch!.topic });
   }

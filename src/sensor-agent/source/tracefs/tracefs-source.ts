@@ -93,6 +93,7 @@ export class TracefsSource implements Source {
   degraded: string | undefined;
   onDemand: OnDemandEvents | undefined;
   blindSpots: ReadonlyMap<string, string> | undefined;
+  entriesTaken: number | undefined;
   outdated: readonly string[] = [];
   #refusedPaths = '';
   #missesLookedMs = Number.NEGATIVE_INFINITY;
@@ -306,6 +307,7 @@ export class TracefsSource implements Source {
     };
     this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
     this.lanes = lanes[lanes.length - 1]! + 1;
+    this.entriesTaken = instance.eventsRead();
     this.pageBytesMax = instance.subBufferBytes;
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);

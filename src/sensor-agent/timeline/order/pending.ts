@@ -1,7 +1,9 @@
 /** What waits in a timeline until it can be told, lane by lane, and how it is put in position order. */
-import type { RecordedNotice } from '../../recorder/recording.js';
+import type { RecordedNotice, RecordedPaths, RecordedQueries } from '../../recorder/recording.js';
 import { type EventFormat, eventFlags, eventPid } from '../../source/pages/format.js';
+import { entryOf } from '../datagrams/query-join.js';
 import type { TraceEvent } from '../kernel-events.js';
+import { eventAt } from '../paths/opened-file.js';
 import type { Loss } from '../timeline-sink.js';
 
 export interface Pending extends TraceEvent {
@@ -53,4 +55,20 @@ export function takeUpTo(timeNs: bigint, lanes: Map<number, Pending[]>): Pending
 function byPlace(a: Pending, b: Pending): number {
   if (a.timeNs !== b.timeNs) return a.timeNs < b.timeNs ? -1 : 1;
   return a.lane - b.lane || a.tie - b.tie;
+}
+
+/** Adds paths to the events of opened files. */
+export function addPaths(lanes: ReadonlyMap<number, Pending[]>, { paths }: RecordedPaths): void {
+  for (const read of paths) {
+    const event = eventAt(lanes.get(read.lane), read);
+    if (event) event.path = read.path;
+  }
+}
+
+/** Adds what datagrams asked to their entries. */
+export function addQueries(lanes: ReadonlyMap<number, Pending[]>, { queries }: RecordedQueries): void {
+  for (const query of queries) {
+    const entry = entryOf(lanes.get(query.lane), query);
+    if (entry) entry.query = query;
+  }
 }

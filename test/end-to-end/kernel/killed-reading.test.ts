@@ -1,0 +1,80 @@
+/** What an agent had read from the kernel when it was killed, and had not recorded, is a gap with its exact number. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Bus, cannotTrace, type GapLine, Observer } from '../../harness/bus/bus.js';
+import { runSeen } from '../../harness/bus/program.js';
+import { leftOf } from '../../harness/kernel/agent-instances.js';
+import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+
+/** More than a page has room for. */
+const PROGRAMS = 300;
+
+/** The folders of the CPUs of the instance that events come from. */
+function lanesOf(dataDir: string): string[] {
+  const name = leftOf(dataDir).instances.find((each) => /^backplane-[0-9a-f]+$/.test(each))!;
+  const cpus = join(liveTracefs().path, 'instances', name, 'per_cpu');
+  return readdirSync(cpus).map((cpu) => join(cpus, cpu));
+}
+
+function entriesRead(lane: string): number {
+  return Number(/^read events: (\d+)/m.exec(readFileSync(join(lane, 'stats'), 'utf8'))?.[1]);
+}
+
+/** As the agent had done in its last moment: the kernel does not know who read. */
+function readPage(lane: string): void {
+  const fd = openSync(join(lane, 'trace_pipe_raw'), constants.O_RDONLY | constants.O_NONBLOCK);
+  readSync(fd, Buffer.alloc(65_536));
+  closeSync(fd);
+}
+
+test('what a killed agent had read and not recorded is told, live and of the past, and no second time', {
+  skip: cannotTrace,
+}, async () => {
+  const bus = await Bus.start();
+  const mark = randomBytes(8).toString('hex');
+  const kill = async () => {
+    const agentPid = await bus.agentPid();
+    // Without its parent, which would start it again.
+    process.kill(bus.up.child.pid!, 'SIGSTOP');
+    process.kill(agentPid, 'SIGKILL');
+    await bus.up.stop('SIGKILL');
+  };
+  try {
+    const live = await bus.follow('--topic', 'process', '--topic', 'host');
+    await runSeen(live, mark, 'before');
+    await kill();
+    for (let run = 0; run < PROGRAMS; run++) spawnSync('/bin/true', [mark, String(run)]);
+    let lost = 0;
+    for (const lane of lanesOf(bus.dataDir)) {
+      const before = entriesRead(lane);
+      readPage(lane);
+      lost += entriesRead(lane) - before;
+    }
+    assert.ok(lost > 0);
+    for (const when of ['after', 'last']) {
+      await bus.start();
+      await runSeen(live, mark, when);
+      await live.sees(({ notice }) => notice?.reason === 'agent_killed');
+      await kill();
+    }
+    await bus.start();
+    const stated = ({ reason, events, eventsUnknown = false }: GapLine) => ({ reason, events, eventsUnknown });
+    const loss = { reason: 'agent_killed', events: String(lost), eventsUnknown: false };
+    assert.deepEqual(live.gaps.map(stated), [loss]);
+    const notices = live.events.filter(({ notice }) => notice?.reason === 'agent_killed');
+    assert.deepEqual(
+      notices.map(({ notice }) => Number(notice!.lost)),
+      [lost],
+    );
+    await bus.follow('--topic', 'host');
+    const past = new Observer(bus, ['--topic', 'process', '--since', '1h'], 'jsonpb');
+    assert.equal(await past.exited, 4, past.stderr);
+    assert.deepEqual(past.coverage?.nodes[0]?.losses?.map(stated), [loss]);
+  } finally {
+    await bus.destroy();
+  }
+});
