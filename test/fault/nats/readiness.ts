@@ -25,14 +25,16 @@ const SNAPSHOTS_MS = 240_000;
 const SHOWS_MS = 1_000;
 
 /**
- * Resolves when each of the servers has all streams; one that has not rejoined since a power cut, when it takes requests.
- * What one that takes long lacks is in the history, once.
+ * Resolves when each of the servers has all streams. While one has not rejoined since a power cut they need only take
+ * requests: where that one leads, the others are not current before it is emptied. What one that takes long lacks is in the
+ * history, once.
  */
 export async function ready({ cluster, note }: Context, machines: readonly NatsMachine[]): Promise<void> {
   const beganMs = performance.now();
   const noted = new Set<string>();
-  const all = machines.map(({ name, server, rejoining }) =>
-    server.ready(rejoining ? 'server' : 'all', (why) => {
+  const what = cluster.machines.some(({ rejoining }) => rejoining) ? 'server' : 'all';
+  const all = machines.map(({ name, server }) =>
+    server.ready(what, (why) => {
       if (performance.now() - beganMs < LONG_MS) return;
       const stream = STREAMS.find((stream) => new RegExp(`${stream}\\b`).test(why));
       const key = `${name} ${stream ?? why}`;
