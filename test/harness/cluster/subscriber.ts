@@ -195,7 +195,7 @@ export class Subscriber extends Party {
     if (reason === this.asks.misses && from && to) {
       this.ledger.tell({ node, reason, from: place(from), to: place(to), events: Number(events), unknown });
     } else if (this.asks.refill && this.mayBeginAnew() && /log lost which events they were/.test(message))
-      this.received.givenUp(node, message);
+      this.received.givenUp(node, this.ledger.toldToNs(node), message);
     else
       this.received.gap({ node, fromNs: from && Number(from.timeNs), toNs: to && Number(to.timeNs), reason, message });
   }

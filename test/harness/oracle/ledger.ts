@@ -43,6 +43,11 @@ export class Ledger {
     this.#behind = [];
   }
 
+  /** Boot clock up to which it was told what it does not get of a node. */
+  toldToNs(name: string): number {
+    return Math.max(0, ...[...this.told, ...this.#behind].flatMap(({ node, to }) => (node === name ? [to[0]] : [])));
+  }
+
   sum(reason: ToldGap['reason']): number {
     return this.told.reduce((sum, gap) => sum + (gap.reason === reason ? gap.events : 0), 0);
   }

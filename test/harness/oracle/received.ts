@@ -85,10 +85,12 @@ export class Received {
     for (const event of events) this.#event(name, node, event, refill ? 'refill' : 'live');
   }
 
-  /** What was owed of the node is not: from behind what was refilled last up to what it has now. */
-  givenUp(node: string, reason: string): void {
+  /**
+   * What was owed of the node is not: from behind what was refilled last up to what it has now, or was told not to have.
+   */
+  givenUp(node: string, toldToNs: number, reason: string): void {
     const { last, lastNs } = this.nodes.get(node) ?? { last: undefined, lastNs: 0 };
-    this.notRefilled.push({ node, fromNs: last?.refill?.[1], toNs: lastNs, reason });
+    this.notRefilled.push({ node, fromNs: last?.refill?.[1], toNs: Math.max(lastNs, toldToNs), reason });
   }
 
   gap(gap: StatedGap): void {
