@@ -30,10 +30,11 @@ export class Disturbances {
   }
 
   /** `nowNs` of the trace clock, `nowMs` monotonic. */
-  tell({ state, fromNs, loses, message }: Disturbance, nowNs: bigint, nowMs: number): void {
+  tell({ state, fromNs, loses, message, entriesTaken }: Disturbance, nowNs: bigint, nowMs: number): void {
     const { epoch } = this.#recorder.timeline.origin;
     const from = fromNs === undefined ? this.#resumedFrom : { epoch, timeNs: fromNs, lane: 0, tie: 0 };
-    if (loses) this.#recorder.lose({ reason: 'trace_changed', from, goesOn: state === 'left', message }, nowNs);
+    if (loses)
+      this.#recorder.lose({ reason: 'trace_changed', from, goesOn: state === 'left', message, entriesTaken }, nowNs);
     this.#shown = { message, untilMs: state === 'left' ? Number.POSITIVE_INFINITY : nowMs + INSTANCE_CHANGE_SHOWN_MS };
     this.#notice(state === 'over' ? 'trace_restored' : 'trace_changed', message);
   }

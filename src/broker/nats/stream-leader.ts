@@ -40,7 +40,7 @@ export function anyStreamInfo(manager: JetStreamManager, name: string): Promise<
  */
 export function checkHeard({ config, cluster }: StreamInfo): void {
   const replicas = cluster?.replicas ?? [];
-  // 0 is said of one of which it has not heard at all.
+  // 0 is said of one that it has not heard of, too, and hardly ever of one that it has.
   const isHeard = (active: number) => active > 0 && active <= LEADER_HEARD_MS * NATS_NS_PER_MS;
   const heard = replicas.filter(({ offline, active }) => !offline && isHeard(active));
   if (2 * (heard.length + 1) > replicas.length + 1) return;

@@ -104,8 +104,8 @@ export class StreamPull {
 
   /**
    * Whether it is where the stream is led. Elsewhere it might give what nobody else has: a server that comes back after a
-   * power cut with more than the others keeps its own messages at the same sequences, and counts as current. True where
-   * nobody leads it for now. Rejects with unavailable where NATS does not say.
+   * power cut with more than the others keeps its own messages at the same sequences, and counts as current. Rejects with
+   * unavailable where NATS does not say, or nobody leads it for now.
    */
   async isLed(): Promise<boolean> {
     const leader = this.#server === undefined ? undefined : await this.#leader();

@@ -152,9 +152,8 @@ export class Recorder {
 
   begin(given: Origin, clock: ClockPair): void {
     this.settle();
-    const { origin: before, closed, frontier, taken } = this.#timeline;
-    const sameBuffers = given.continued && given.epoch === before.epoch;
-    this.#unrecorded.begin(frontier, taken.count, sameBuffers ? given.entriesTaken : undefined);
+    this.#unrecorded.begin(this.#timeline, given);
+    const { origin: before, closed } = this.#timeline;
     // If the previous agent was not closed and this one does not continue it, events that the kernel recorded meanwhile
     // and nobody read are missing.
     const unread = given.source === 'tracefs' || before.epoch !== given.epoch;
@@ -376,6 +375,7 @@ export class Recorder {
   #stateUnsaid(nowNs: bigint): void {
     const { loss } = this.#unrecorded;
     if (!loss) return;
+    this.#timeline.taken.stated(loss);
     if (!this.#hole) this.lose(loss, nowNs);
     else this.#hole.add(0, true);
     this.#unrecorded.stated();

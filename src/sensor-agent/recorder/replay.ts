@@ -276,6 +276,8 @@ export class Replay {
     this.damagedBytes += bytes;
     this.#damage ??= { bytes: 0, from: this.#timeline.frontier };
     this.#damage.bytes += bytes;
+    // What cannot be read is told as damage, and not as taken by an agent that was killed.
+    this.#timeline.taken.count = undefined;
     this.#passedOver();
   }
 

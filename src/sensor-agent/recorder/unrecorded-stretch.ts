@@ -4,7 +4,8 @@
  */
 import type { NoticeContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
-import type { RecordedLoss } from './recording.js';
+import type { TimelineView } from '../timeline/timeline-view.js';
+import type { Origin, RecordedLoss } from './recording.js';
 
 const MESSAGES = {
   disk_full: 'an agent before this one ended while the disk took nothing: what happened then is not recorded',
@@ -29,13 +30,17 @@ export class UnrecordedStretch {
   }
 
   /**
-   * Sets where the earlier recording ends and the present one goes on; only the first call counts.
-   * @param recorded of the entries that were taken, those that the recording knows of
-   * @param taken entries taken from the kernel's buffers. Undefined: they are others than the earlier agent's, or not known
+   * Takes the earlier recording, as far as it was recorded, and with what the present one begins; only the first call
+   * counts.
    */
-  begin(from: Position, recorded: number | undefined, taken: number | undefined): void {
+  begin(
+    { frontier, origin, taken: { count: recorded } }: Pick<TimelineView, 'frontier' | 'origin' | 'taken'>,
+    { continued, epoch, entriesTaken }: Origin,
+  ): void {
     if (this.#from !== undefined) return;
-    this.#from = from;
+    this.#from = frontier;
+    // Else its buffers are others.
+    const taken = continued && epoch === origin.epoch ? entriesTaken : undefined;
     if (recorded === undefined || taken === undefined || taken <= recorded) return;
     this.#taken = { unrecorded: taken - recorded, all: taken };
     this.#reason ??= 'agent_killed';

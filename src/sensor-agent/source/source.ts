@@ -80,6 +80,8 @@ export interface Disturbance {
   /** Whether events may be missing, and not only details about them. */
   readonly loses: boolean;
   readonly message: string;
+  /** As Source has it, by now: what others took is part of what this says. */
+  readonly entriesTaken?: number | undefined;
 }
 
 /** Trace events (`group/event`) that are switched on and off while the source runs. Their formats are in `formats`. */

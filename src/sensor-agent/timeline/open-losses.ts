@@ -26,7 +26,8 @@ export class OpenLosses {
     const others = this.#losses.filter(
       ({ reason, from }) => reason !== loss.reason || comparePositions(from, loss.from) !== 0,
     );
-    this.#losses = loss.goesOn ? [...others, loss] : others;
+    // Who says later that it is over knows no more of what had been taken when it began.
+    this.#losses = loss.goesOn ? [...others, { ...loss, entriesTaken: undefined }] : others;
   }
 
   /** For a checkpoint. */

@@ -1,10 +1,25 @@
 /** What an agent had taken from the kernel, and was killed before it had recorded it, is a loss with its exact number. */
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { FaultyFiles } from '../../harness/files/faulty-files.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
-import { ORIGIN, RecordingDriver, recordedStep, replayed, Told } from '../../harness/recording-driver.js';
+import {
+  ORIGIN,
+  type RecordedStep,
+  RecordingDriver,
+  recordedStep,
+  replayed,
+  Told,
+} from '../../harness/recording-driver.js';
 import { runs } from '../../harness/runs.js';
+
+const fork = { lane: 0, afterNs: 1n, pid: 7, what: 'fork', read: 'never' } as const;
+
+function forks(length: number): RecordedStep {
+  return { entries: Array.from({ length }, () => fork), lost: 0, crash: false, wallStepNs: 0n };
+}
 
 const STEP = fc.record({
   step: recordedStep,
@@ -37,11 +52,7 @@ test('entries that killed agents took are lost, each once, whatever is recorded 
 
 test('nothing is lost where the buffers are others, where the kernel does not count, and where somebody emptied them', () => {
   const driver = new RecordingDriver(scratchDirectory('test'), new Told());
-  const entries = Array.from(
-    { length: 9 },
-    () => ({ lane: 0, afterNs: 1n, pid: 7, what: 'fork', read: 'never' }) as const,
-  );
-  const record = () => driver.step({ entries, lost: 0, crash: false, wallStepNs: 0n });
+  const record = () => driver.step(forks(9));
   record();
   // An agent of before did not count.
   driver.open({ entriesTaken: 100 });
@@ -58,4 +69,43 @@ test('nothing is lost where the buffers are others, where the kernel does not co
   driver.open({ epoch: ORIGIN.epoch + 1, entriesTaken: 12 });
   driver.finish();
   assert.equal(replayed(driver.recorder, undefined).lost, 3);
+});
+
+test('what a full disk has kept from the recording is not lost a second time, also where it is full at the next start', () => {
+  const files = new FaultyFiles();
+  const driver = new RecordingDriver(scratchDirectory('test'), new Told(), files.ops, undefined, { entriesTaken: 0 });
+  const report = () => driver.recorder.reportLoss('tracefs', driver.nowNs);
+  driver.step(forks(3));
+  files.space = 0;
+  driver.step(forks(50));
+  driver.open({ entriesTaken: 53 });
+  assert.ok(driver.recorder.hole);
+  driver.step(forks(5));
+  files.space = Number.POSITIVE_INFINITY;
+  driver.step(forks(2));
+  report();
+  driver.step(forks(2));
+  assert.equal(driver.recorder.timeline.taken.count, 62);
+  driver.finish();
+  const { lost } = replayed(driver.recorder, undefined);
+  driver.open({ entriesTaken: 62 });
+  driver.finish();
+  assert.equal(replayed(driver.recorder, undefined).lost, lost);
+});
+
+test('what cannot be read of a damaged recording is damage, and not what an agent had taken', () => {
+  const driver = new RecordingDriver(scratchDirectory('test'), new Told(), undefined, undefined, { entriesTaken: 0 });
+  driver.step(forks(3));
+  const { path, bytes: at } = driver.recorder.log.segments().at(-1)!;
+  driver.step(forks(20));
+  driver.step(forks(4));
+  const bytes = readFileSync(path);
+  bytes[at + 100]! ^= 1;
+  writeFileSync(path, bytes);
+  driver.open({ entriesTaken: 27 });
+  driver.finish();
+  const { damagedBytes, lost } = replayed(driver.recorder, undefined);
+  assert.ok(damagedBytes > 0);
+  assert.equal(lost, 0);
+  assert.equal(driver.recorder.timeline.taken.count, 27);
 });

@@ -150,6 +150,7 @@ export class NatsState implements SharedState {
     const deadline = AbortSignal.timeout(times?.writeMs ?? STATE_WRITE_MS);
     const info = await streamInfo(link.manager, stream);
     if (info === undefined) throw failed('the stream is gone');
+    checkHeard(info);
     await this.#reached(info.state.last_seq, deadline, () => failed(this.trouble ?? 'nothing came'));
   }
 

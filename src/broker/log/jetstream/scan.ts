@@ -39,7 +39,7 @@ export async function scanStream(
       if (filter !== undefined && isAll) return;
       if (next > began) tries = 0;
     } catch (cause) {
-      if (cause instanceof BackplaneError) throw cause;
+      if (cause instanceof BackplaneError && cause.code !== 'unavailable') throw cause;
       why = (cause as Error).message;
     }
   }

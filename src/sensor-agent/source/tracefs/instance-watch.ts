@@ -238,7 +238,8 @@ export class InstanceWatch {
   }
 
   #disturbance(state: Disturbance['state'], fromNs: bigint | undefined, message: string, loses = true): Disturbance {
-    return { state, fromNs, message, loses: loses && this.#watched.loses };
+    const entriesTaken = this.#watched.loses ? this.#kernelRead() : undefined;
+    return { state, fromNs, message, loses: loses && this.#watched.loses, entriesTaken };
   }
 
   #title(): string {

@@ -5,10 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Bus, cannotTrace, type GapLine, Observer } from '../../harness/bus/bus.js';
-import { runSeen } from '../../harness/bus/program.js';
-import { leftOf } from '../../harness/kernel/agent-instances.js';
-import { liveTracefs } from '../../harness/kernel/live-kernel.js';
+import { Bus, cannotTrace, type GapLine, Observer } from '../../../harness/bus/bus.js';
+import { runSeen } from '../../../harness/bus/program.js';
+import { leftOf } from '../../../harness/kernel/agent-instances.js';
+import { liveTracefs } from '../../../harness/kernel/live-kernel.js';
 
 /** More than a page has room for. */
 const PROGRAMS = 300;
@@ -43,18 +43,28 @@ test('what a killed agent had read and not recorded is told, live and of the pas
     process.kill(agentPid, 'SIGKILL');
     await bus.up.stop('SIGKILL');
   };
-  try {
-    const live = await bus.follow('--topic', 'process', '--topic', 'host');
-    await runSeen(live, mark, 'before');
-    await kill();
+  const takePages = () => {
     for (let run = 0; run < PROGRAMS; run++) spawnSync('/bin/true', [mark, String(run)]);
-    let lost = 0;
+    let taken = 0;
     for (const lane of lanesOf(bus.dataDir)) {
       const before = entriesRead(lane);
       readPage(lane);
-      lost += entriesRead(lane) - before;
+      taken += entriesRead(lane) - before;
     }
-    assert.ok(lost > 0);
+    assert.ok(taken > 0);
+    return taken;
+  };
+  try {
+    const live = await bus.follow('--topic', 'process', '--topic', 'host');
+    await runSeen(live, mark, 'before');
+    // What others take while an agent is there is told as something else.
+    const agentPid = await bus.agentPid();
+    process.kill(agentPid, 'SIGSTOP');
+    takePages();
+    process.kill(agentPid, 'SIGCONT');
+    await live.sees(({ notice }) => notice?.reason === 'trace_changed');
+    await kill();
+    const lost = takePages();
     for (const when of ['after', 'last']) {
       await bus.start();
       await runSeen(live, mark, when);
@@ -64,7 +74,8 @@ test('what a killed agent had read and not recorded is told, live and of the pas
     await bus.start();
     const stated = ({ reason, events, eventsUnknown = false }: GapLine) => ({ reason, events, eventsUnknown });
     const loss = { reason: 'agent_killed', events: String(lost), eventsUnknown: false };
-    assert.deepEqual(live.gaps.map(stated), [loss]);
+    const changed = { reason: 'trace_changed', events: '0', eventsUnknown: true };
+    assert.deepEqual(live.gaps.map(stated), [changed, loss]);
     const notices = live.events.filter(({ notice }) => notice?.reason === 'agent_killed');
     assert.deepEqual(
       notices.map(({ notice }) => Number(notice!.lost)),
@@ -73,7 +84,7 @@ test('what a killed agent had read and not recorded is told, live and of the pas
     await bus.follow('--topic', 'host');
     const past = new Observer(bus, ['--topic', 'process', '--since', '1h'], 'jsonpb');
     assert.equal(await past.exited, 4, past.stderr);
-    assert.deepEqual(past.coverage?.nodes[0]?.losses?.map(stated), [loss]);
+    assert.deepEqual(past.coverage?.nodes[0]?.losses?.map(stated), [changed, loss]);
   } finally {
     await bus.destroy();
   }
