@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import type { BackplaneError } from '../errors.js';
 import { BytePool } from '../flow/byte-pool.js';
+import { everySecond } from '../flow/long-timer.js';
 import {
   BROKER_LEAVE_MS,
   FRAMES_PER_SECOND_EMBEDDED,
@@ -118,6 +119,8 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const totals = new LedgerTotals();
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all(), () => registry.connectedEverywhere);
+  // Whoever asks for something at one broker may be at another one in the next moment.
+  const endExpecting = member && everySecond(() => fanOut.expect(member.interest.size > 0));
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
   const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
   const consumers = consumersOf(shared, groupStore, member?.presence ?? ALONE, trail, control, options);
@@ -163,7 +166,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
   const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
-  const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch, stateFiles };
+  const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch, stateFiles, endExpecting };
   return { ...opened, book: nodes.book, ...parts, ...serving };
 }
 
@@ -183,7 +186,9 @@ export async function closeParts({
   trail,
   member,
   stateFiles,
+  endExpecting,
 }: Parts): Promise<void> {
+  endExpecting?.();
   await member?.close();
   watch.close();
   access.close();

@@ -31,7 +31,7 @@ interface Fed {
   readonly log: PartitionLog;
   readonly tail: PartitionTail;
   readonly ends: TopicEnds;
-  /** Places that read the log; it is followed for them. */
+  /** Places that read the log, and one for those that are expected; it is followed for them. */
   readers: number;
   unfollow: () => void;
   /** Set while the cached tail is made longer; resolves with false where that was in vain. */
@@ -49,6 +49,7 @@ interface Joined {
 export class FanOut {
   readonly #cache: TailCache;
   readonly #fed: readonly Fed[];
+  #expects = false;
   /** Followers by what may concern them. */
   readonly #byPredicate = new Map<bigint, Set<Joined>>();
   readonly #byTopic = new Map<string, Set<Joined>>();
@@ -100,6 +101,20 @@ export class FanOut {
       for (const topic of follower.topics) removeFrom(this.#byTopic, topic, joined);
     };
     return { places, close };
+  }
+
+  /**
+   * Whether subscribers may come who have read at other brokers until now: what they will read next is kept at hand before
+   * they come. Else the first of many that come at once would have to wait until the log is read another way, and all of
+   * them until what lies behind their cursors was read back from it.
+   */
+  expect(areExpected: boolean): void {
+    if (this.#expects === areExpected) return;
+    this.#expects = areExpected;
+    for (const fed of this.#fed) {
+      if (areExpected && fed.readers++ === 0) this.#follow(fed);
+      else if (!areExpected && --fed.readers === 0) fed.unfollow();
+    }
   }
 
   /** What came while nobody read it is in the log alone. */

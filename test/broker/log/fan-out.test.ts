@@ -4,8 +4,9 @@ import { test } from 'node:test';
 import { DocumentPlace } from '../../../src/broker/delivery/documents/document-place.js';
 import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
 import { FanOut, type LogPlace } from '../../../src/broker/log/fan-out.js';
-import type { LogItem, LogLoss, PartitionLog } from '../../../src/broker/log/partition-log.js';
+import type { LogEntry, LogItem, LogLoss, PartitionLog } from '../../../src/broker/log/partition-log.js';
 import { LOG_FILL_OFFSETS_MAX } from '../../../src/limits.js';
+import { frameOver } from '../../harness/frames.js';
 
 /** Where a reader stands, and what it gives next; nothing unless it is told. */
 class TestReader {
@@ -74,6 +75,47 @@ test('a log that gives nothing at this moment is not taken for one that has noth
   // One to make the tail longer, which was in vain, and its own.
   assert.equal(readers.length, 2);
   assert.equal(place.offset, 3);
+});
+
+test('what comes while subscribers are expected is at hand for one who comes with a place before it', async () => {
+  const readers: number[] = [];
+  let tell: ((entry: LogEntry) => void) | undefined;
+  const log = {
+    ...{ partition: 0, deliverableOffset: 10, readsAreCostly: true, markBefore: () => undefined },
+    follow: (listener: typeof tell) => {
+      tell = listener;
+      return () => {
+        tell = undefined;
+      };
+    },
+    reader: (from: number) => {
+      readers.push(from);
+      return new TestReader(from);
+    },
+  };
+  const ignore = () => undefined;
+  const follower = { topics: new Set(['process']), predicateIds: [], notify: ignore, passed: ignore, rewound: ignore };
+  const fanOut = new FanOut([log as unknown as PartitionLog]);
+  fanOut.expect(false);
+  assert.equal(tell, undefined);
+  fanOut.expect(true);
+  const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
+  for (const offset of [10, 11, 12]) {
+    log.deliverableOffset = offset + 1;
+    const frame = frameOver(at(offset), at(offset + 1));
+    tell!({ kind: 'frame', offset, node: 'a', frame, bytes: 100, appendedMs: 0 });
+  }
+  const { places, close } = fanOut.join(follower, () => 11);
+  const items = [await places[0]!.next(), await places[0]!.next(), await places[0]!.next()];
+  assert.deepEqual(
+    items.map((item) => item?.kind === 'frame' && item.offset),
+    [11, 12, false],
+  );
+  assert.deepEqual(readers, []);
+  fanOut.expect(false);
+  assert.ok(tell, 'for who is there');
+  close();
+  assert.equal(tell, undefined);
 });
 
 test('where a log of documents goes back, also behind a place, what was read ahead is read again', async () => {

@@ -1,6 +1,7 @@
 /** Two brokers on NATS: whoever has the node, whoever has the subscriber. */
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
+import { partitionStream } from '../../../src/broker/log/jetstream/subjects.js';
 import { statusText } from '../../../src/cli/lists/status.js';
 import { Client } from '../../../src/client/client.js';
 import { MiB } from '../../../src/limits.js';
@@ -83,6 +84,28 @@ test('a subscriber gets all of a node at another broker once, also when it moves
   assert.deepEqual(resumed.pids, range(20, 25));
   assert.deepEqual(resumed.gaps, []);
   assert.deepEqual(subscriber.gaps, []);
+});
+
+test('while a subscriber is at one broker the other one has what it would read there, too', { skip }, async () => {
+  const [one] = brokers;
+  const link = await linkTo(servers);
+  try {
+    /** How the brokers read a partition: whether bodies are left out. */
+    const headersOnly = async () => {
+      const consumers = await link.manager.consumers.list(partitionStream('test', 0)).next();
+      return consumers.map(({ config }) => config.headers_only ?? false);
+    };
+    const isOf = (each: boolean) => async () => {
+      const found = await headersOnly();
+      return found.length === 2 && found.every((is) => is === each);
+    };
+    await until('that both read headers', isOf(true));
+    const subscriber = one.subscribe({ topics: ['process'], follow: true });
+    await subscriber.isAccepted();
+    await until('that both read bodies', isOf(false));
+  } finally {
+    await link.close();
+  }
 });
 
 test('status, nodes and readiness are told by any broker of all', { skip }, async () => {
