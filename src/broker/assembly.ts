@@ -120,7 +120,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const historyPool = new BytePool(HISTORY_POOL_BYTES_MAX);
   const fanOut = new FanOut(store.all(), () => registry.connectedEverywhere);
   // Whoever asks for something at one broker may be at another one in the next moment.
-  const endExpecting = member && everySecond(() => fanOut.expect(member.interest.size > 0));
+  const expect = () => fanOut.expect(member !== undefined && member.interest.size > 0);
+  expect();
+  const endExpecting = member && everySecond(expect);
   const shared = { ...nodes, store, fanOut, documents, historyPool, totals, delays, silence: new SilencePace() };
   const groupStore = new GroupStore(kept ?? groupState, kept ?? parkedState);
   const consumers = consumersOf(shared, groupStore, member?.presence ?? ALONE, trail, control, options);

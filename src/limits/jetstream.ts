@@ -55,6 +55,8 @@ export const LEADER_READ_BATCH = 16;
 export const LEADER_ASK_MS = 250;
 /** A leader that has heard of most servers within this time is the only one: others are elected after 4 s of silence, at the earliest. */
 export const LEADER_HEARD_MS = 3_000;
+/** Where the last subscriber has left, frames are read with their bodies for so long. */
+export const LOG_BODIES_LINGER_MS = 30_000;
 /** A consumer that nobody asks ends by itself after this. */
 export const LOG_CONSUMER_IDLE_MS = 60_000;
 /** Readers behind the tails, over all partitions, that have a consumer at a time; more take turns. */

@@ -85,7 +85,7 @@ function noteCut(path: string, at: number): void {
   note({ do: 'cut', path, at, base64: real.readFileSync(path).subarray(at).toString('base64') });
 }
 
-/** Before bytes are written at a place; null: where the descriptor stands. Of what is durable only whole sectors may be. */
+/** Before bytes are written at a place; null: where the descriptor stands. Of what is durable only whole sectors may be, or a file within one. */
 function noteWrite(fd: number, buffers: readonly NodeJS.ArrayBufferView[], position: unknown): void {
   const path = open.get(fd);
   if (path === undefined) return;
@@ -94,7 +94,9 @@ function noteWrite(fd: number, buffers: readonly NodeJS.ArrayBufferView[], posit
   if (!below) return;
   const bytes = buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const isSectors = typeof position === 'number' && position % SECTOR_BYTES === 0 && bytes % SECTOR_BYTES === 0;
-  if (!isSectors) throw notModelled(`overwriting ${path} at ${position}`);
+  // A small file that is overwritten as a whole is within one sector: it is as before, or as it is now.
+  const isAll = position === 0 && bytes <= SECTOR_BYTES && bytes >= real.fstatSync(fd).size;
+  if (!isSectors && !isAll) throw notModelled(`overwriting ${path} at ${position}`);
   noteCut(path, position);
 }
 

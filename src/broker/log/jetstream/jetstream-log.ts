@@ -1,7 +1,13 @@
 /** A partition log on a stream of NATS JetStream. Offsets are the stream's sequences. */
 import type { StreamInfo } from '@nats-io/jetstream';
 import { BackplaneError, cursorExpired, cursorInvalid } from '../../../errors.js';
-import { LOG_CHECKPOINT_BYTES, LOG_STREAM_LOOK_MS, NATS_REQUEST_MS, TICK_MS } from '../../../limits.js';
+import {
+  LOG_BODIES_LINGER_MS,
+  LOG_CHECKPOINT_BYTES,
+  LOG_STREAM_LOOK_MS,
+  NATS_REQUEST_MS,
+  TICK_MS,
+} from '../../../limits.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import type { Position } from '../../../wire/position.js';
 import { timeNsOf } from '../../../wire/typed/json-values.js';
@@ -67,10 +73,11 @@ export class JetStreamLog implements PartitionLog {
   readonly #silences = new Silences();
   readonly #lostPlaces: LostPlaces;
   readonly #growing: ((bytes: number) => void)[] = [];
-  /** Whether frames are read with their bodies: while somebody follows. */
+  /** Whether frames are read with their bodies: while somebody follows, and for some time after. */
   #withBodies = false;
   /** Whether the consumer gives them. */
   #readsBodies = false;
+  #lingering: NodeJS.Timeout | undefined;
   readonly #timers: NodeJS.Timeout[] = [];
   #state: StreamInfo['state'] | undefined;
   #bytesMax = 0;
@@ -291,10 +298,14 @@ export class JetStreamLog implements PartitionLog {
   follow(listener: Follower['listener'], lost?: Follower['lost'], silent?: Follower['silent']): () => void {
     const follower: Follower = { listener, lost, silent };
     this.#followers.add(follower);
+    clearTimeout(this.#lingering);
     this.#readBodies(true);
     return () => {
       this.#followers.delete(follower);
-      if (this.#followers.size === 0) this.#readBodies(false);
+      if (this.#followers.size > 0) return;
+      // Who comes back soon needs no other consumer.
+      clearTimeout(this.#lingering);
+      this.#lingering = setTimeout(() => this.#readBodies(false), LOG_BODIES_LINGER_MS).unref();
     };
   }
 
@@ -313,6 +324,7 @@ export class JetStreamLog implements PartitionLog {
     if (this.#closed) return;
     this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
+    clearTimeout(this.#lingering);
     this.#lostPlaces.close();
     this.#appender.close();
     await this.#tail.close();
