@@ -3,6 +3,7 @@ import type { ServerWritableStream } from '@grpc/grpc-js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 import { SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
 import { encodeEventBatch } from '../../wire/frame/splice.js';
+import { joinWrites } from '../../wire/grpc/joined-writes.js';
 import { connectionOf } from '../../wire/grpc/session-pings.js';
 import { subscribeResponseCodec } from '../../wire/messages.js';
 import { clientOf } from '../access/peer-address.js';
@@ -15,6 +16,7 @@ export class GrpcSink implements Sink {
   readonly #writer: StreamWriter<Buffer>;
 
   constructor(call: ServerWritableStream<Buffer, Buffer>) {
+    joinWrites(call);
     this.#writer = new StreamWriter(call, {
       bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
       sizeOf: (bytes) => bytes.length,
