@@ -321,6 +321,15 @@ export class Bus {
     return until('an agent', () => Number(children().split(' ')[0]) || undefined);
   }
 
+  /** Both `up` and its agent: kill -9. */
+  async kill(): Promise<void> {
+    const agentPid = await this.agentPid();
+    // Without its parent, which would start it again.
+    process.kill(this.up.child.pid!, 'SIGSTOP');
+    process.kill(agentPid, 'SIGKILL');
+    await this.up.stop('SIGKILL');
+  }
+
   async destroy(): Promise<void> {
     await this.up.stop();
     await Command.killAll();

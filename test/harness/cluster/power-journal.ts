@@ -15,7 +15,7 @@
  *
  * Not modelled: later writes that survive while earlier ones of the same file
  * do not, the blocks of other files in place of zeros, overwriting of parts of
- * sectors (nobody does it: it throws), disks that lie about what they have flushed.
+ * sectors but of a file within one (nobody does it: it throws), disks that lie about what they have flushed.
  * Files over KEPT_BYTES_MAX that were unlinked do not come back.
  */
 import { existsSync, readFileSync } from 'node:fs';

@@ -85,7 +85,10 @@ function noteCut(path: string, at: number): void {
   note({ do: 'cut', path, at, base64: real.readFileSync(path).subarray(at).toString('base64') });
 }
 
-/** Before bytes are written at a place; null: where the descriptor stands. Of what is durable only whole sectors may be, or a file within one. */
+/**
+ * Before bytes are written at a place; null: where the descriptor stands. Of what is durable only whole sectors may be, or a
+ * file within one.
+ */
 function noteWrite(fd: number, buffers: readonly NodeJS.ArrayBufferView[], position: unknown): void {
   const path = open.get(fd);
   if (path === undefined) return;

@@ -1,5 +1,5 @@
 /** Which trace instances and probes an agent has, as the kernel says. */
-import { readdirSync, readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { definitionsOf, probeGroup } from '../../../src/sensor-agent/source/probe/definitions.js';
 import { nodeFileOps } from '../../../src/storage/file-ops.js';
@@ -27,6 +27,18 @@ export function leftOf(dataDir: string): { readonly instances: string[]; readonl
     instances: readdirSync(join(path, 'instances')).filter((name) => name.startsWith(`backplane-${id}`)),
     definitions: ['', '_recorded', '_queries'].flatMap((suffix) => definitionsOf(path, group + suffix) ?? []),
   };
+}
+
+/** Folders of the CPUs of one of a data directory's instances, found by its name. */
+export function lanesOf(dataDir: string, name: RegExp): string[] {
+  const instance = leftOf(dataDir).instances.find((each) => name.test(each))!;
+  const cpus = join(liveTracefs().path, 'instances', instance, 'per_cpu');
+  return readdirSync(cpus).map((cpu) => join(cpus, cpu));
+}
+
+/** What was read of a CPU's buffer, by whoever. */
+export function entriesRead(lane: string): number {
+  return Number(/^read events: (\d+)/m.exec(readFileSync(join(lane, 'stats'), 'utf8'))?.[1]);
 }
 
 function descriptors(pid: number): string[] {

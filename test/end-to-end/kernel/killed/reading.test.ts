@@ -2,27 +2,18 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Bus, cannotTrace, type GapLine, Observer } from '../../../harness/bus/bus.js';
 import { runSeen } from '../../../harness/bus/program.js';
-import { leftOf } from '../../../harness/kernel/agent-instances.js';
-import { liveTracefs } from '../../../harness/kernel/live-kernel.js';
+import { entriesRead, lanesOf } from '../../../harness/kernel/agent-instances.js';
 
 /** More than a page has room for. */
 const PROGRAMS = 300;
 
-/** The folders of the CPUs of the instance that events come from. */
-function lanesOf(dataDir: string): string[] {
-  const name = leftOf(dataDir).instances.find((each) => /^backplane-[0-9a-f]+$/.test(each))!;
-  const cpus = join(liveTracefs().path, 'instances', name, 'per_cpu');
-  return readdirSync(cpus).map((cpu) => join(cpus, cpu));
-}
-
-function entriesRead(lane: string): number {
-  return Number(/^read events: (\d+)/m.exec(readFileSync(join(lane, 'stats'), 'utf8'))?.[1]);
-}
+/** Of the instance that events come from. */
+const EVENTS = /^backplane-[0-9a-f]+$/;
 
 /** As the agent had done in its last moment: the kernel does not know who read. */
 function readPage(lane: string): void {
@@ -36,17 +27,10 @@ test('what a killed agent had read and not recorded is told, live and of the pas
 }, async () => {
   const bus = await Bus.start();
   const mark = randomBytes(8).toString('hex');
-  const kill = async () => {
-    const agentPid = await bus.agentPid();
-    // Without its parent, which would start it again.
-    process.kill(bus.up.child.pid!, 'SIGSTOP');
-    process.kill(agentPid, 'SIGKILL');
-    await bus.up.stop('SIGKILL');
-  };
   const takePages = () => {
     for (let run = 0; run < PROGRAMS; run++) spawnSync('/bin/true', [mark, String(run)]);
     let taken = 0;
-    for (const lane of lanesOf(bus.dataDir)) {
+    for (const lane of lanesOf(bus.dataDir, EVENTS)) {
       const before = entriesRead(lane);
       readPage(lane);
       taken += entriesRead(lane) - before;
@@ -63,19 +47,21 @@ test('what a killed agent had read and not recorded is told, live and of the pas
     takePages();
     process.kill(agentPid, 'SIGCONT');
     await live.sees(({ notice }) => notice?.reason === 'trace_changed');
-    await kill();
+    await bus.kill();
     const lost = takePages();
     for (const when of ['after', 'last']) {
       await bus.start();
       await runSeen(live, mark, when);
       await live.sees(({ notice }) => notice?.reason === 'agent_killed');
-      await kill();
+      await bus.kill();
     }
     await bus.start();
     const stated = ({ reason, events, eventsUnknown = false }: GapLine) => ({ reason, events, eventsUnknown });
     const loss = { reason: 'agent_killed', events: String(lost), eventsUnknown: false };
     const changed = { reason: 'trace_changed', events: '0', eventsUnknown: true };
-    assert.deepEqual(live.gaps.map(stated), [changed, loss]);
+    // Who resumes with a cursor from before a gap is told it again, the same: the broker is killed at once.
+    const gaps = [...new Set(live.gaps.map((gap) => JSON.stringify(gap)))].map((text) => JSON.parse(text) as GapLine);
+    assert.deepEqual(gaps.map(stated), [changed, loss]);
     const notices = live.events.filter(({ notice }) => notice?.reason === 'agent_killed');
     assert.deepEqual(
       notices.map(({ notice }) => Number(notice!.lost)),

@@ -2,14 +2,12 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Bus, Command, cannotTrace, Observer } from '../../../harness/bus/bus.js';
 import { runSeen } from '../../../harness/bus/program.js';
-import { instancesOf, leftOf } from '../../../harness/kernel/agent-instances.js';
-import { cannotProbePrograms, liveTracefs } from '../../../harness/kernel/live-kernel.js';
+import { entriesRead, instancesOf, lanesOf } from '../../../harness/kernel/agent-instances.js';
+import { cannotProbePrograms } from '../../../harness/kernel/live-kernel.js';
 import { runs } from '../../../harness/runs.js';
 import { until } from '../../../harness/until.js';
 
@@ -27,13 +25,8 @@ interface Program {
 }
 
 /** What was read of the instance that arguments come from, by whoever. */
-function entriesRead(dataDir: string): number {
-  const name = leftOf(dataDir).instances.find((each) => each.endsWith('-exec'))!;
-  const cpus = join(liveTracefs().path, 'instances', name, 'per_cpu');
-  const counts = readdirSync(cpus).map((cpu) =>
-    Number(/^read events: (\d+)/m.exec(readFileSync(join(cpus, cpu, 'stats'), 'utf8'))?.[1]),
-  );
-  return counts.reduce((sum, count) => sum + count, 0);
+function argumentsRead(dataDir: string): number {
+  return lanesOf(dataDir, /-exec$/).reduce((sum, lane) => sum + entriesRead(lane), 0);
 }
 
 /** Entries that an agent had read and not written when it was killed: the next one knows the number. */
@@ -64,21 +57,17 @@ test('programs that start while the agent is dead, and killed twice in its start
   try {
     for (let round = 0; round < ROUNDS; round++) {
       await both(bus.up, () => bus.agentPid());
-      const agentPid = await bus.agentPid();
-      // Without its parent, which would start it again.
-      process.kill(bus.up.child.pid!, 'SIGSTOP');
-      process.kill(agentPid, 'SIGKILL');
-      await bus.up.stop('SIGKILL');
+      await bus.kill();
       start(round, 'dead');
       for (const time of ['first', 'second']) {
-        const [fromMs, readBefore] = [Date.now(), entriesRead(bus.dataDir)];
+        const [fromMs, readBefore] = [Date.now(), argumentsRead(bus.dataDir)];
         const agent = new Command(['agent'], {
           ...{ BACKPLANE_DATA_DIR: bus.dataDir, BACKPLANE_BROKERS: '127.0.0.1:1', BACKPLANE_LOG_LEVEL: 'warn' },
         });
         await both(agent, () => agent.child.pid!);
         // As soon as it has read something, which it must not before it can tell it; or at any moment of its start.
         if (time === 'first')
-          await until('that it reads', () => entriesRead(bus.dataDir) > readBefore || agent.goesOn());
+          await until('that it reads', () => argumentsRead(bus.dataDir) > readBefore || agent.goesOn());
         else await sleep(Math.random() * KILLED_WITHIN_MS);
         await agent.stop('SIGKILL');
         killed.push({ round, fromMs, toMs: Date.now() });
