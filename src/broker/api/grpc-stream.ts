@@ -1,9 +1,9 @@
 /** A subscriber's gRPC stream as a sink: batches are spliced, never decoded. */
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { StreamWriter } from '../../flow/stream-writer.js';
+import type { StreamWriter } from '../../flow/stream-writer.js';
 import { SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
 import { encodeEventBatch } from '../../wire/frame/splice.js';
-import { joinWrites } from '../../wire/grpc/joined-writes.js';
+import { callWriter } from '../../wire/grpc/call-writer.js';
 import { connectionOf } from '../../wire/grpc/session-pings.js';
 import { subscribeResponseCodec } from '../../wire/messages.js';
 import { clientOf } from '../access/peer-address.js';
@@ -16,11 +16,7 @@ export class GrpcSink implements Sink {
   readonly #writer: StreamWriter<Buffer>;
 
   constructor(call: ServerWritableStream<Buffer, Buffer>) {
-    joinWrites(call);
-    this.#writer = new StreamWriter(call, {
-      bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
-      sizeOf: (bytes) => bytes.length,
-    });
+    this.#writer = callWriter(call, SUBSCRIBER_QUEUE_BYTES_MAX);
     this.closed = this.#writer.closed;
     this.client = clientOf(call.getPeer());
     this.connection = connectionOf(call.metadata);

@@ -1,8 +1,8 @@
 /** The gRPC service of publishers: batches in, acknowledgements out, in the same order. */
 import type { ServerDuplexStream, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { StreamWriter } from '../../flow/stream-writer.js';
 import { PUBLISH_BATCHES_WAITING_MAX, RETRY_AFTER_MS, SUBSCRIBER_QUEUE_BYTES_MAX } from '../../limits.js';
+import { callWriter } from '../../wire/grpc/call-writer.js';
 import { callFailure } from '../../wire/grpc/status-details.js';
 import { publishResponseCodec } from '../../wire/messages.js';
 import { decodePublishRequest } from '../../wire/publish-request.js';
@@ -41,10 +41,7 @@ export class PublisherService {
   async #publish(call: PublishCall): Promise<void> {
     // Without a listener the error that a cancelled call emits would be unhandled.
     call.on('error', () => undefined);
-    const writer = new StreamWriter(call, {
-      bytesMax: SUBSCRIBER_QUEUE_BYTES_MAX,
-      sizeOf: ({ length }: Buffer) => length,
-    });
+    const writer = callWriter(call, SUBSCRIBER_QUEUE_BYTES_MAX);
     let acknowledged = Promise.resolve();
     let waiting = 0;
     let isCounted = false;

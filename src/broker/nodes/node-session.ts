@@ -5,9 +5,10 @@
  */
 import type { ServerDuplexStream, ServerReadableStream } from '@grpc/grpc-js';
 import { asBackplaneError, BackplaneError } from '../../errors.js';
-import { StreamWriter } from '../../flow/stream-writer.js';
+import type { StreamWriter } from '../../flow/stream-writer.js';
 import { CONTROL_QUEUE_BYTES_MAX, MESSAGE_BYTES_MAX } from '../../limits.js';
 import type { PredicateSpec } from '../../subscriptions/predicate.js';
+import { callWriter } from '../../wire/grpc/call-writer.js';
 import { type CallFailure, callFailure } from '../../wire/grpc/status-details.js';
 import {
   type ControlResponse,
@@ -50,7 +51,7 @@ export class NodeSession {
     this.id = admission.session;
     this.record = admission.record;
     this.frameEpochMin = admission.frameEpochMin;
-    this.#writer = new StreamWriter(control, { bytesMax: CONTROL_QUEUE_BYTES_MAX, sizeOf: (bytes) => bytes.length });
+    this.#writer = callWriter(control, CONTROL_QUEUE_BYTES_MAX);
     this.history = new HistoryQueries(
       admission.record.name,
       (message) => this.send(message),

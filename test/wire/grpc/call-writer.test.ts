@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
-import { joinWrites } from '../../../src/wire/grpc/joined-writes.js';
+import { joinWrites } from '../../../src/wire/grpc/call-writer.js';
 
 /** As a gRPC call is: each message has its own callback. */
 class Call extends Writable {
