@@ -391,6 +391,21 @@ export const RETIRE_MS_MAX = 40_000;
 export const RETIRE_LEAST_MS = 5;
 /** How often the command looks whether they are gone. */
 export const RETIRE_LOOK_MS = 200;
+/**
+ * A broker that for so long has more nodes than the mean of its cluster's times BALANCE_RATIO and BALANCE_SLACK more sends one a
+ * second to the others, until it has no more than the mean. As long as a lease lasts, as brokers that died count until then.
+ */
+export const BALANCE_PATIENCE_MS = 20_000;
+export const BALANCE_RATIO = 1.2;
+export const BALANCE_SLACK = 4;
+/** None that came only now. */
+export const BALANCE_AGE_MS_MIN = 60_000;
+/**
+ * One that no other broker has by then is back, or gone, and none is sent for as long; for twice as long each time that this
+ * happens again, up to the most: they may know no other broker.
+ */
+export const BALANCE_ARRIVAL_MS = 10_000;
+export const BALANCE_PAUSE_MS_MAX = 3_600_000;
 /** How long a broker that shuts down waits for its streams to end. */
 export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */

@@ -35,6 +35,7 @@ import { HttpApi } from './api/http.js';
 import { type BrokerFacts, Listings } from './api/listings.js';
 import { PUBLISHING, Publisher } from './app/publisher.js';
 import { PublisherService } from './app/publisher-service.js';
+import { Balance } from './balance.js';
 import { AuditDocuments, RefusalDocuments } from './cluster/audit-documents.js';
 import { AuditTrail } from './cluster/audit-trail.js';
 import type { SharedState } from './cluster/shared-state.js';
@@ -142,9 +143,9 @@ export function assemble(opened: Opened, options: BrokerOptions) {
   const state = { ready: false, retired: false, waitsFor: options.waitsFor };
   const publishing = new PublisherService(publisher, control);
   const served = { uplink, subscriptions, publishing, trail, member };
-  const { retirement, cutOff } = leavingOf(served, options, state, () => showHealth());
+  const leaving = leavingOf(served, options, state, () => showHealth());
   const api = {
-    ...{ subscriptions, registry, listings, access: control, retirement },
+    ...{ subscriptions, registry, listings, access: control, retirement: leaving.retirement },
     budgets: new BudgetService(registry, budgets, trail),
     forgetting: new ForgetService(registry, trail, member && ((node) => member.forget(node))),
   };
@@ -167,7 +168,7 @@ export function assemble(opened: Opened, options: BrokerOptions) {
     durability: cluster && (() => cluster.durability.summary),
     notReady: () => (state.retired ? 'retired' : state.ready ? (trouble() ?? state.waitsFor) : 'draining'),
   });
-  const serving = { access, listings, grpc, http, uplink, publishing, retirement, cutOff, showHealth, facts, state };
+  const serving = { access, listings, grpc, http, uplink, publishing, ...leaving, showHealth, facts, state };
   const parts = { registry, leastLinger, trail, budgets, subscriptions, groups, watch, stateFiles, endExpecting };
   return { ...opened, book: nodes.book, ...parts, ...serving };
 }
@@ -314,13 +315,13 @@ interface Served {
   readonly member: ClusterMember | undefined;
 }
 
-/** What sends agents and subscribers to other brokers. */
+/** What sends agents and subscribers, or some of them, to other brokers. */
 function leavingOf(
   { uplink, subscriptions, publishing, trail, member }: Served,
   { others = () => member?.others ?? 0, logger }: BrokerOptions,
   state: ServingState,
   showHealth: () => void,
-): { readonly retirement: Retirement; readonly cutOff: CutOff } {
+) {
   const parts = { agents: uplink, subscribers: subscriptions, publishers: publishing, others, trail, logger };
   const begins = () => {
     state.retired = true;
@@ -328,7 +329,14 @@ function leavingOf(
     showHealth();
   };
   const cutOff = new CutOff({ trouble: () => member?.trouble, others, agents: uplink, logger });
-  return { retirement: new Retirement({ ...parts, begins }), cutOff };
+  // One that is retired or cut off sends all of them away by other rules.
+  const isSettled = () => !state.retired && member?.trouble === undefined;
+  const balance = new Balance({
+    others: () => (isSettled() ? (member?.othersNodes() ?? []) : []),
+    agents: uplink,
+    logger,
+  });
+  return { retirement: new Retirement({ ...parts, begins }), cutOff, balance };
 }
 
 /** Returns what shows how it is now. */

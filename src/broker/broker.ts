@@ -226,6 +226,7 @@ function running(
     keepNote(note);
     watch.look();
     parts.cutOff.look();
+    parts.balance.look();
     parts.access.look();
   });
   const leases = setInterval(() => budgets.lease(), LEASE_INTERVAL_MS).unref();

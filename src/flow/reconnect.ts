@@ -60,6 +60,8 @@ export class BrokerRing {
   /** host:port of each, in the order of the list. */
   readonly brokers: readonly string[];
   readonly #candidates: readonly Candidate[];
+  /** Those of this side's zone. */
+  readonly #near: ReadonlySet<string>;
   readonly #nowMs: () => number;
   readonly #random: () => number;
   #current: string | undefined;
@@ -75,6 +77,7 @@ export class BrokerRing {
     const isNear = ({ zone: its }: { readonly zone: string }) => zone !== '' && its === zone;
     const near = parsed.filter(isNear);
     const far = parsed.filter((broker) => !isNear(broker));
+    this.#near = new Set(near.map(({ address }) => address));
     this.#candidates = [...shuffled(near, random), ...shuffled(far, random)].map(({ address }) => ({
       ...{ address, failures: 0, freeMs: 0 },
       ...{ failedMs: Number.NEGATIVE_INFINITY, answersSinceMs: undefined },
@@ -90,6 +93,11 @@ export class BrokerRing {
     const kept = good.filter(({ address }) => address === this.#current);
     const others = good.filter(({ address }) => address !== this.#current);
     return [...kept, ...others, ...suspects].map(({ address }) => address);
+  }
+
+  /** Whether a broker is in this side's zone, and others of the list are not. */
+  prefers(broker: string): boolean {
+    return this.#near.has(broker) && this.#near.size < this.brokers.length;
   }
 
   /** The broker to ask next. */

@@ -37,6 +37,17 @@ function ringOf(brokers: readonly string[], zone = '', random = () => 1) {
 
 const TWO_ZONES = ['a:1@x', 'b:1@y', 'c:1@x', 'd:1', 'e:1@y'];
 
+test('a broker is preferred that is in the own zone where others are not', () => {
+  const preferred = (brokers: readonly string[], zone: string) => {
+    const ring = new BrokerRing(brokers, zone);
+    return ring.brokers.filter((broker) => ring.prefers(broker));
+  };
+  assert.deepEqual(preferred(TWO_ZONES, 'x'), ['a:1', 'c:1']);
+  assert.deepEqual(preferred(TWO_ZONES, ''), []);
+  assert.deepEqual(preferred(TWO_ZONES, 'z'), []);
+  assert.deepEqual(preferred(['a:1@x', 'c:1@x'], 'x'), []);
+});
+
 test('brokers of the own zone come first, and clients spread over equal ones', () => {
   const first = new Set<string>();
   for (let draw = 0; draw < 100; draw += 1) {

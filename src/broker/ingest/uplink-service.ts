@@ -20,6 +20,7 @@ import type { Position } from '../../wire/position.js';
 import { checkProtocol, checkVersions, PROTOCOL } from '../../wire/protocol.js';
 import type { AgentAccess, GreetedNode } from '../access/agent-access.js';
 import { addressOf } from '../access/peer-address.js';
+import type { Movable } from '../balance.js';
 import { partitionOf } from '../log/partition-log.js';
 import type { NodeBudgets } from '../nodes/node-budgets.js';
 import type { Admission, NodeRegistry } from '../nodes/node-registry.js';
@@ -30,8 +31,15 @@ import type { Ingest } from './ingest.js';
 type UplinkAccess = Pick<AgentAccess, 'greet' | 'isSame' | 'whyOver'>;
 type ControlCall = ServerDuplexStream<Buffer, Buffer>;
 
+interface Served {
+  readonly session: NodeSession;
+  readonly greeted: GreetedNode;
+  /** performance.now() */
+  readonly sinceMs: number;
+}
+
 export class UplinkService {
-  readonly #sessions = new Map<string, { readonly session: NodeSession; readonly greeted: GreetedNode }>();
+  readonly #sessions = new Map<string, Served>();
   /** Why new sessions are refused. */
   #refusal: string | undefined;
   /** Likewise, for a while. */
@@ -84,33 +92,46 @@ export class UplinkService {
     this.#refusal ??= reason;
     // Each in its turn, so that it need not wait.
     const cause = new BackplaneError('unavailable', reason, { retryAfterMs: 0 });
-    return this.#sessionsLeaving(reason, cause).map(({ leave, session: { record } }) => {
-      const coveredTo = () => this.#registry.coveredTo(record.name, Object.keys(TOPICS));
-      let hasArrived = () => false;
-      return {
-        leave: () => {
-          hasArrived = arrivalOf({ isElsewhere: () => record.isElsewhere, coveredTo });
-          leave();
-        },
-        hasArrived: () => hasArrived(),
-      };
-    });
+    return Array.from(this.#sessions.values(), ({ session }) => this.#moving(session, reason, cause));
+  }
+
+  /** Number of nodes that are connected here. */
+  connected(): number {
+    return this.#sessions.size;
+  }
+
+  /** Those that may go to another broker, as far as is known here. */
+  movable(): readonly Movable[] {
+    const reason = 'the broker has more nodes than the others: connect to another one';
+    const cause = new BackplaneError('unavailable', reason, { retryAfterMs: 0 });
+    return Array.from(this.#sessions.values())
+      .filter(({ session: { record } }) => record.hello?.prefersBroker !== true)
+      .map(({ session, sinceMs }) => {
+        return { ...this.#moving(session, reason, cause), sinceMs };
+      });
+  }
+
+  #moving(session: NodeSession, reason: string, cause: BackplaneError): Leaving {
+    const { record } = session;
+    const coveredTo = () => this.#registry.coveredTo(record.name, Object.keys(TOPICS));
+    let hasArrived = () => false;
+    return {
+      leave: () => {
+        hasArrived = arrivalOf({ isElsewhere: () => record.isElsewhere, coveredTo });
+        session.close(reason, cause);
+      },
+      hasArrived: () => hasArrived(),
+    };
   }
 
   /** Refuses new sessions until takeAgain(). Returns those there are; where they arrive this broker does not hear. */
   turnAway(reason: string): readonly Leaving[] {
     this.#away = reason;
-    return this.#sessionsLeaving(reason);
+    return Array.from(this.#sessions.values(), ({ session }) => ({ leave: () => session.close(reason) }));
   }
 
   takeAgain(): void {
     this.#away = undefined;
-  }
-
-  #sessionsLeaving(reason: string, cause?: BackplaneError) {
-    return Array.from(this.#sessions.values(), ({ session }) => {
-      return { session, leave: () => session.close(reason, cause) };
-    });
   }
 
   /** Ends sessions of agents that may no longer be connected. */
@@ -190,7 +211,7 @@ export class UplinkService {
     this.#checkOpen();
     const admission = this.#registry.admit(hello, addressOf(call.getPeer()));
     const session = new NodeSession(admission, call, this.#registry);
-    this.#sessions.set(session.id, { session, greeted });
+    this.#sessions.set(session.id, { session, greeted, sinceMs: performance.now() });
     session.send({ welcome: this.#welcome(admission) });
     const lease = this.#budgets.first(session.record);
     if (lease) session.send(lease);

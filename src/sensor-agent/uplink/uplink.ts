@@ -98,8 +98,9 @@ export class Uplink {
 
   /** Serves one session and throws why it ended; returns when the uplink was stopped while it connected. */
   async #serve(client: UplinkClient, broker: string, ring: BrokerRing): Promise<void> {
+    const hello = { ...this.#options.hello(), prefersBroker: ring.prefers(broker) };
     const session = await within(UPLINK_SILENCE_MS, this.#abort.signal, (deadline) =>
-      UplinkSession.open(client, this.#options.hello(), this.#options.node, deadline),
+      UplinkSession.open(client, hello, this.#options.node, deadline),
     );
     if (this.#abort.signal.aborted) return session.close();
     this.#session = session;

@@ -2,11 +2,14 @@
  * Writes to a gRPC call within a bound in bytes. Messages that wait are written together: each by itself takes a turn of the
  * event loop, and of a loaded process, whose turns are long, a stream would get a few dozen a second.
  */
-import type { ServerWritableStream } from '@grpc/grpc-js';
+import type { ServerDuplexStream, ServerWritableStream } from '@grpc/grpc-js';
 import { StreamWriter } from '../../flow/stream-writer.js';
 
 /** @param call nothing of it was written yet */
-export function callWriter(call: ServerWritableStream<unknown, Buffer>, bytesMax: number): StreamWriter<Buffer> {
+export function callWriter(
+  call: ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>,
+  bytesMax: number,
+): StreamWriter<Buffer> {
   joinWrites(call);
   return new StreamWriter(call, { bytesMax, sizeOf: ({ length }) => length });
 }

@@ -88,6 +88,12 @@ export class ClusterMember {
     return this.#leases.others();
   }
 
+  /** How many nodes each of these has. */
+  othersNodes(): readonly number[] {
+    const { broker } = this.#options;
+    return this.#leases.all().flatMap((known) => (known.broker === broker || known.retired ? [] : [known.nodes]));
+  }
+
   /** How nodes are that are connected to other brokers, as far as these answer in time. */
   nodes(names: readonly string[]): Promise<ReadonlyMap<string, Node>> {
     return this.#lists.of(names);
