@@ -237,6 +237,14 @@ export const NODES_NAMED_MAX = 16;
 /** Nodes that a cursor names itself; further ones are named by a chain of notes in the log, at most this long. */
 export const CURSOR_NODES_MAX = 32;
 export const CURSOR_NOTES_MAX = 64;
+/** A read of a partition's log that takes longer than this holds up the other partitions no more. */
+export const PLACE_PATIENCE_MS = 100;
+/** One that cannot be read is tried again after this, */
+export const PLACE_REST_MS = 250;
+/** and ends its subscribers' streams when it could not be read for so long: another broker may read it. */
+export const PLACE_TROUBLE_MS_MAX = 30_000;
+/** After a log that took no note: events wait for the attempt. */
+export const CURSOR_NOTES_RETRY_MS = 1_000;
 
 /** An agent waits once this much of its sent frames is unacknowledged. */
 export const UNACKNOWLEDGED_BYTES_MAX = 4 * MiB;

@@ -58,7 +58,7 @@ const wake = new Signal();
 function begin(): { readonly position: SubscriptionPosition; readonly watch: NodeWatch } {
   const position = new SubscriptionPosition({
     ...{ clusterId: 'f'.repeat(16), asked: { predicateId: 1n }, topics: TOPICS, places: [] },
-    ...{ joinSinceNs: undefined, replayFrom: undefined, notes: new CursorNotes(store.partition(0)) },
+    ...{ joinSinceNs: undefined, replayFrom: undefined, notes: new CursorNotes(store.all(), 0) },
   });
   const watch = new NodeWatch(
     registry,

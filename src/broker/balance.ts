@@ -58,6 +58,8 @@ export class Balance {
   #hasTooMany(): boolean {
     const { others, agents, logger } = this.#parts;
     const theirs = others();
+    // What began goes on when they are known again.
+    if (theirs.length === 0) return false;
     const nodes = agents.connected();
     const mean = theirs.reduce((sum, each) => sum + each, nodes) / (theirs.length + 1);
     if (nodes <= (this.#isMoving ? mean : BALANCE_RATIO * mean + BALANCE_SLACK)) {

@@ -22,6 +22,8 @@ export class BytePool {
   async take(bytesWanted: number, signal: AbortSignal): Promise<(() => void) | undefined> {
     const bytes = Math.min(bytesWanted, this.#bytesMax);
     if (signal.aborted) return undefined;
+    // Who needs none of it waits for nobody.
+    if (bytes === 0) return this.#releaseOf(0);
     if (this.#waiting.length === 0 && this.#free >= bytes) {
       this.#free -= bytes;
       return this.#releaseOf(bytes);

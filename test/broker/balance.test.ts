@@ -17,6 +17,7 @@ class Brokers {
   nowMs = 1_000_000;
   own: { sinceMs: number; isFixed: boolean }[] = [];
   others: number[] = [];
+  areKnown = true;
   wayMs = 500;
   returns = false;
   /** When one was sent. */
@@ -27,7 +28,7 @@ class Brokers {
   constructor() {
     this.balance = new Balance(
       {
-        others: () => this.others,
+        others: () => (this.areKnown ? this.others : []),
         agents: {
           connected: () => this.own.length,
           movable: () => this.own.filter(({ isFixed }) => !isFixed).map((each) => this.#movable(each)),
@@ -98,6 +99,19 @@ test('what chance makes of equal brokers is left, and so is all where others are
   brokers.others = [];
   brokers.pass(1_000);
   assert.deepEqual(brokers.sentMs, []);
+});
+
+test('what was begun goes on to the mean, also where the others were not known for a moment', () => {
+  const brokers = new Brokers();
+  brokers.connect(30);
+  brokers.others = [0];
+  brokers.pass(PATIENCE_S + 13);
+  assert.ok(brokers.own.length <= BALANCE_RATIO * 15 + BALANCE_SLACK && brokers.own.length > 15);
+  brokers.areKnown = false;
+  brokers.pass(1);
+  brokers.areKnown = true;
+  brokers.pass(10);
+  assert.equal(brokers.own.length, 15);
 });
 
 test('none goes that came only now, or is in the zone of this broker', () => {

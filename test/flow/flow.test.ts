@@ -89,6 +89,7 @@ test('a byte pool serves in order of arrival, drops requests that were given up,
   });
   await turn();
   assert.deepEqual(order, [], 'the small one does not overtake');
+  assert.ok(await pool.take(0, never), 'who needs nothing waits for nobody');
   giveUp.abort();
   first();
   first();

@@ -5,6 +5,7 @@
  * missing and nothing comes twice.
  */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { Frame } from '../../wire/frame/frame.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
@@ -113,6 +114,22 @@ export class Planner {
     const owed = joinSinceNs !== undefined || resumed?.state.history !== undefined;
     const view = this.#restoredView(node) ?? (owed ? this.#freshView(node) : undefined);
     if (view === undefined) return;
+    view.wentLate();
+    this.#position.add(view);
+  }
+
+  /**
+   * A frame of a node without a view is passed over: it was read before it is known here from where the node's frames are
+   * complete. What matches in it is had of the recorder, when that is known.
+   */
+  passOver(node: string, { topic, coveredFrom, matches, shed }: Frame): void {
+    this.wait(node);
+    const { predicateIds } = this.#selectors;
+    const isAsked = matches.some(({ predicateId }) => predicateIds.includes(predicateId));
+    const isShed = shed.some(({ predicateIds: ids }) => ids.some((id) => predicateIds.includes(id)));
+    if (!this.#checked.nodes.matches(node) || this.#position.views.has(node) || !(isAsked || isShed)) return;
+    const view = new NodeView(node);
+    for (const [other, to] of this.#inLog(node)) view.reachedOf(other, other === topic ? coveredFrom : to);
     view.wentLate();
     this.#position.add(view);
   }

@@ -209,7 +209,7 @@ export class Subscription {
       replayFrom: start.replayFrom,
       // A replay without live events needs offsets only when its cursor came from live delivery.
       places: window.follow || start.replayFrom === undefined ? this.#openPlaces(start) : [],
-      notes: new CursorNotes(store.of(this.id)),
+      notes: new CursorNotes(store.all(), store.of(this.id).partition),
       documents,
     });
     for (const place of position.places) {

@@ -130,7 +130,7 @@ export class FanOut {
   /** Those who come from another broker have all been about there: one reads for all of them. */
   async #fill(fed: Fed, offset: number): Promise<void> {
     const { log, tail } = fed;
-    if (!log.readsAreCostly) return;
+    if (!log.isRemote) return;
     while (!tail.covers(offset) && tail.from - offset <= LOG_FILL_OFFSETS_MAX) {
       fed.filling ??= fillTail(fed, offset).finally(() => {
         fed.filling = undefined;
@@ -317,7 +317,7 @@ export class LogPlace {
     if (this.#offset >= end) return undefined;
     const { tail } = this.#fed;
     const { topics } = this.#follower;
-    if (this.log.readsAreCostly && !tail.covers(this.#offset) && this.#reader === undefined) {
+    if (this.log.isRemote && !tail.covers(this.#offset) && this.#reader === undefined) {
       const before = this.#offset;
       await this.#fed.fill(before);
       if (this.#offset !== before || this.#isClosed) return undefined;

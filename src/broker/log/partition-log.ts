@@ -68,8 +68,8 @@ export interface PartitionLog {
   /** Readers see only frames below this offset, which are as durable as the log promises. */
   readonly deliverableOffset: number;
   readonly bytes: number;
-  /** A reader takes something of other machines, so that many of them are too many. */
-  readonly readsAreCostly?: boolean;
+  /** Other machines keep it: what is deliverable is durable there, and many readers at once are too many. */
+  readonly isRemote?: boolean;
   /**
    * Resolves with the frame's offset once it is as durable as the log promises; by then followers have been told of it,
    * and coveredTo() includes it. Concurrent appends of a node and topic get their offsets in the order of the calls. Where

@@ -177,6 +177,38 @@ test('a node that answers its interest late is named, and then served', async ()
   assert.deepEqual(subscriber.pids, [1, 2]);
 });
 
+for (const resumes of [false, true]) {
+  const how = resumes ? 'resumed in between' : 'without a past';
+  test(`what a node sent before it was known from where it sends all is delivered, ${how}`, async () => {
+    const [agent, other] = [await harness.agent('a'), await harness.agent('b')];
+    agent.answersLate = true;
+    const first = harness.subscribe({ ...PROCESS, follow: true });
+    await first.isAccepted();
+    assert.deepEqual(first.accepted?.nodesMissing, ['a']);
+    agent.recorder.record('process.exec', 1);
+    agent.publish();
+    await until('its frame to be in the log', () => agent.acknowledged.get('process') !== undefined);
+    // Behind the second one all that was in the log before the first has been read.
+    for (const pid of [1001, 1002]) {
+      other.recorder.record('process.exec', pid);
+      other.publish();
+      await until('it', () => first.pids.includes(pid));
+    }
+    if (resumes) first.cancel();
+    agent.recorder.record('process.exec', 2);
+    agent.answerLate();
+    const subscriber = resumes ? harness.subscribe({ ...PROCESS, follow: true, cursor: first.cursor }) : first;
+    await subscriber.isAccepted();
+    const got = () => [...new Set([first, subscriber])].flatMap(({ pids }) => pids).filter((pid) => pid < 1000);
+    await until('what it had sent', () => got().length === 1, got);
+    agent.recorder.record('process.exec', 3);
+    agent.publish();
+    await until('what it sends then', () => got().length === 3, got);
+    assert.deepEqual(got(), [1, 2, 3]);
+    assert.deepEqual(subscriber.gaps, []);
+  });
+}
+
 test('a live subscription ends at its until', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({

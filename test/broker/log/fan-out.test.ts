@@ -28,11 +28,11 @@ class TestReader {
 }
 
 /** A log with an end, whose cached tail begins there. */
-function placeIn(offset: number, end: number, readsAreCostly = false) {
+function placeIn(offset: number, end: number, isRemote = false) {
   const readers: TestReader[] = [];
   let lose: (loss: LogLoss) => void = () => assert.fail();
   const log = {
-    ...{ partition: 0, deliverableOffset: end, readsAreCostly, markBefore: () => 77 },
+    ...{ partition: 0, deliverableOffset: end, isRemote, markBefore: () => 77 },
     follow: (_listener: unknown, lost: typeof lose) => {
       lose = lost;
       return () => undefined;
@@ -81,7 +81,7 @@ test('what comes while subscribers are expected is at hand for one who comes wit
   const readers: number[] = [];
   let tell: ((entry: LogEntry) => void) | undefined;
   const log = {
-    ...{ partition: 0, deliverableOffset: 10, readsAreCostly: true, markBefore: () => undefined },
+    ...{ partition: 0, deliverableOffset: 10, isRemote: true, markBefore: () => undefined },
     follow: (listener: typeof tell) => {
       tell = listener;
       return () => {

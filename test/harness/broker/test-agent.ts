@@ -108,6 +108,9 @@ export class TestAgent {
   begins = false;
   /** Set to answer interest later, by calling it. */
   holdInterest: boolean | undefined;
+  /** Set to take interest at once, and to say so later, by calling answerLate(). */
+  answersLate = false;
+  #late: (() => void) | undefined;
   /** Set to answer every predicate with this error. */
   refuses: string | undefined;
   /** Changes each live frame before it is sent. */
@@ -305,7 +308,13 @@ export class TestAgent {
     const generation = this.interests.at(-1)!.toString();
     const { refuses } = this;
     const errors = refuses ? this.#predicates.map(({ id }) => ({ id: id.toString(), message: refuses })) : [];
-    this.#control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
+    const say = () => this.#control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
+    if (this.answersLate) this.#late = say;
+    else say();
+  }
+
+  answerLate(): void {
+    this.#late?.();
   }
 
   /** Sends a frame of one topic. */

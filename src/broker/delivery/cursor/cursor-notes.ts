@@ -10,7 +10,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { cursorExpired, cursorInvalid } from '../../../errors.js';
-import { CURSOR_NOTES_MAX } from '../../../limits.js';
+import { CURSOR_NOTES_MAX, CURSOR_NOTES_RETRY_MS } from '../../../limits.js';
 import { type CursorNode, decodeNote, encodeNote, type NotePlace } from '../../../wire/cursor.js';
 import { isDiskTrouble } from '../../ingest/held-frames.js';
 import type { PartitionLog } from '../../log/partition-log.js';
@@ -22,10 +22,22 @@ export class CursorNotes {
   #count = 0;
   #isLost = false;
 
-  readonly #log: PartitionLog;
+  /** By partition. */
+  readonly #logs: readonly PartitionLog[];
+  /** Partition of the next note. */
+  #next: number;
+  readonly #now: () => number;
+  /** None is tried before. */
+  #freeMs = Number.NEGATIVE_INFINITY;
 
-  constructor(log: PartitionLog) {
-    this.#log = log;
+  /**
+   * @param logs all of them, by partition
+   * @param first the partition to begin with: those of all subscriptions are spread over all
+   */
+  constructor(logs: readonly PartitionLog[], first: number, now: () => number = () => performance.now()) {
+    this.#logs = logs;
+    this.#next = first;
+    this.#now = now;
   }
 
   /** Whether the next note may name only what has changed: all notes before it still exist and are not too many. */
@@ -35,7 +47,7 @@ export class CursorNotes {
 
   /** Whether retention has removed a note that the newest one builds on, or its log has lost the newest. */
   get gone(): boolean {
-    return this.place !== undefined && (this.#isLost || this.#oldestOffset < this.#log.firstOffset);
+    return this.place !== undefined && (this.#isLost || this.#oldestOffset < this.#logOf(this.place).firstOffset);
   }
 
   /** A partition's log has lost what it had from an offset on. */
@@ -43,20 +55,25 @@ export class CursorNotes {
     if (this.place?.partition === partition && this.place.offset >= offset) this.#isLost = true;
   }
 
-  /** Resolves with false when the disk takes no note at this moment; `place` is undefined then. */
+  /** Resolves with false when the log takes no note at this moment; `place` is undefined then, and another log is tried later. */
   async write(nodes: readonly CursorNode[]): Promise<boolean> {
+    if (this.#now() < this.#freeMs) return false;
     const before = this.continued ? this.place : undefined;
+    const log = this.#logs[before?.partition ?? this.#next]!;
     const id = randomInt(2 ** 32);
     try {
-      const offset = await this.#log.appendNote(encodeNote({ id, before, nodes }));
+      const offset = await log.appendNote(encodeNote({ id, before, nodes }));
       if (before === undefined) this.#oldestOffset = offset;
       this.#count = before === undefined ? 1 : this.#count + 1;
-      this.place = { partition: this.#log.partition, offset, id };
+      this.place = { partition: log.partition, offset, id };
       this.#isLost = false;
       return true;
     } catch (cause) {
       if (!isDiskTrouble(cause)) throw cause;
       this.forget();
+      // Each event waits for this: a log that takes nothing, for seconds, is not tried with each.
+      this.#freeMs = this.#now() + CURSOR_NOTES_RETRY_MS;
+      this.#next = (log.partition + 1) % this.#logs.length;
       return false;
     }
   }
@@ -69,7 +86,12 @@ export class CursorNotes {
 
   /** Resolves when the notes are as durable as frames are. */
   async settled(): Promise<void> {
-    if (this.place !== undefined) await this.#log.settled();
+    const log = this.place && this.#logOf(this.place);
+    if (log?.isRemote !== true) await log?.settled();
+  }
+
+  #logOf({ partition }: NotePlace): PartitionLog {
+    return this.#logs[partition]!;
   }
 }
 

@@ -182,8 +182,9 @@ export class SubscriptionPosition {
   async settled(): Promise<void> {
     await this.makeNotes();
     await this.#notes.settled();
-    // Cursors name the ends of the logs. If the disk fails there is no better cursor, so failures are ignored.
-    await Promise.allSettled(this.places.map(({ log }) => log.settled()));
+    // Cursors name the ends of the logs. If the disk fails there is no better cursor, so failures are ignored. What other machines
+    // keep is read from them: what is under way to them is in no cursor, and may be so for as long as they have no leader.
+    await Promise.allSettled(this.places.flatMap(({ log }) => (log.isRemote ? [] : log.settled())));
   }
 
   get #named(): ReadonlySet<NodeView> {

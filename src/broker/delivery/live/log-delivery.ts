@@ -20,6 +20,7 @@ import type { Approached } from './late-nodes.js';
 import { behind, hadOf, selectLive, shedOf } from './live-frame.js';
 import type { NodeWatch } from './node-watch.js';
 import type { Notices } from './notices.js';
+import { isUnavailable, PlaceReads } from './place-reads.js';
 
 /** A node's frames of one moment, a frame a topic, are mostly delivered in one turn. */
 const ITEMS_PER_TURN = 8;
@@ -35,6 +36,7 @@ export class LogDelivery {
   readonly #subscription: PlannedSubscription;
   readonly #watch: NodeWatch;
   readonly #notices: Notices;
+  readonly #reads: PlaceReads;
 
   /**
    * @param watch is told of nodes whose recorders must be read, from after what was delivered
@@ -44,6 +46,7 @@ export class LogDelivery {
     this.#subscription = subscription;
     this.#watch = watch;
     this.#notices = notices;
+    this.#reads = new PlaceReads(() => subscription.wake.notify());
   }
 
   /** Reads some items of each partition, until the limit is reached or the turn is over. Returns true when there was none. */
@@ -58,8 +61,8 @@ export class LogDelivery {
         idle = false;
         if (outlet.left <= 0 || turns.over) return false;
       }
-      place.follow();
-      if (place.lag > 0) idle = false;
+      if (!this.#reads.holds(place)) place.follow();
+      if (place.lag > 0 && !this.#reads.waits(place)) idle = false;
     }
     return idle;
   }
@@ -67,11 +70,13 @@ export class LogDelivery {
   /** Reads one item. Returns true when there was none. */
   async #advance(place: LogPlace): Promise<boolean> {
     const { position } = this.#subscription;
-    const item = await place.next();
+    const item = await this.#reads.next(place);
     // Unknown where even that is forgotten meanwhile.
     const covered =
       item?.kind === 'evicted' ? await place.log.coveredBefore(item.offsetTo).catch(() => undefined) : undefined;
     await position.makeNotes();
+    // What was read ahead of this is not delivered: it is another read's.
+    if (item === undefined && this.#reads.holds(place)) return true;
     // No await from here to the write: otherwise a cursor could pass this frame before it was written.
     place.deliveredAll();
     if (item === undefined) return true;
@@ -152,7 +157,7 @@ export class LogDelivery {
     const { offset, node, frame } = entry;
     const view = position.views.get(node);
     const { topic } = frame;
-    if (view === undefined) planner.wait(node);
+    if (view === undefined) planner.passOver(node, frame);
     if (view?.state !== 'live') return;
     if (outlet.left <= 0) {
       // History delivered in parallel has reached the limit, so cursors must resume at this frame.
@@ -197,6 +202,7 @@ export class LogDelivery {
   async join({ view, offset, rewinds }: Approached): Promise<boolean> {
     const { position } = this.#subscription;
     const place = position.places[partitionOf(view.node)]!;
+    if (this.#reads.waits(place)) return false;
     const reader = place.log.reader(offset, new Set(position.topics));
     this.#joinsFrom = offset;
     try {
@@ -208,6 +214,9 @@ export class LogDelivery {
         if (item.kind !== 'frame') return false;
         if (item.node === view.node && !(await this.#lateFrame(place, item, view))) return false;
       }
+    } catch (cause) {
+      if (isUnavailable(cause)) return false;
+      throw cause;
     } finally {
       reader.close();
     }

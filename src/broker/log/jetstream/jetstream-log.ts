@@ -59,7 +59,7 @@ const CHECKPOINTS_MIN = 8;
 
 export class JetStreamLog implements PartitionLog {
   readonly partition: number;
-  readonly readsAreCostly = true;
+  readonly isRemote = true;
   /** Of the cluster: cursors carry it. */
   identity = '';
   readonly #options: JetStreamLogOptions;

@@ -10,16 +10,16 @@ import { frameOver } from '../../../harness/frames.js';
 test('where turns are over after each frame, all partitions are read in turns', async () => {
   const read: number[] = [];
   const places = [0, 1, 2].map((partition) => ({
-    lag: 1,
+    ...{ lag: 1, offset: 0 },
     next: async () => {
       read.push(partition);
-      return { kind: 'frame', node: 'unknown', frame: { topic: 'process' } };
+      return { kind: 'frame', offset: -1, node: 'unknown', frame: { topic: 'process' } };
     },
     deliveredAll: () => undefined,
     follow: () => undefined,
   }));
   const position = { places, makeNotes: async () => undefined, readAgain: () => undefined, views: new Map() };
-  const subscription = { position, outlet: { left: 1 }, planner: { wait: () => undefined } };
+  const subscription = { position, outlet: { left: 1 }, planner: { passOver: () => undefined } };
   const delivery = new LogDelivery(subscription as never, undefined as never, undefined as never);
   for (let round = 0; round < 6; round++) assert.equal(await delivery.readRound({ over: true } as never), false);
   assert.deepEqual(read, [0, 1, 2, 0, 1, 2]);
