@@ -88,7 +88,9 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     registry = parts.registry;
     releases.push(() => closeParts(parts));
     await member?.fits(options.version);
-    const { address: grpcAddress, endConnections } = await bindGrpc(parts.grpc, grpcListen, parts.access.gate, tls);
+    const { gate } = parts.access;
+    const bound = await bindGrpc(parts.grpc, grpcListen, gate, options.version, tls);
+    const { address: grpcAddress, endConnections } = bound;
     const httpAddress = await bindHttp(parts.http.listener.server, httpListen);
     parts.facts.grpcListen = grpcAddress;
     parts.facts.httpListen = httpAddress;

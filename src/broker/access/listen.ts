@@ -7,7 +7,8 @@ import { BackplaneError } from '../../errors.js';
 import { guardCalls } from '../../wire/grpc/call-guard.js';
 import { http2Servers, setSessionWindow } from '../../wire/grpc/server-options.js';
 import { nameConnections } from '../../wire/grpc/session-pings.js';
-import { gateStreams } from '../../wire/grpc/stream-gate.js';
+import { gateStreams, interceptStreams } from '../../wire/grpc/stream-gate.js';
+import { checkVersions, VERSION_KEY } from '../../wire/protocol.js';
 import type { Gate } from './gate.js';
 import { guardConnections } from './tls/connection-guard.js';
 import { ReloadedCredentials } from './tls/grpc-credentials.js';
@@ -61,11 +62,15 @@ export interface BoundGrpc {
   readonly endConnections: () => void;
 }
 
-/** Binds the server and makes every call pass `gate`. Throws failed_precondition when it cannot listen. */
+/**
+ * Binds the server and makes every call pass `gate`. `version`: this broker's, which callers must fit that say theirs.
+ * Throws failed_precondition when it cannot listen.
+ */
 export async function bindGrpc(
   server: GrpcServer,
   address: ListenAddress,
   gate: Gate,
+  version: string,
   tls?: ServerTls,
 ): Promise<BoundGrpc> {
   // The library would print a line of its own for a failure that is reported here.
@@ -77,6 +82,9 @@ export async function bindGrpc(
       else resolve(bound);
     });
   }).finally(() => setLogVerbosity(logVerbosity.ERROR));
+  interceptStreams(server, (_, { [VERSION_KEY]: theirs }) => {
+    if (theirs !== undefined) checkVersions('this command', String(theirs), version, 'the broker');
+  });
   gateStreams(server, (authorization, peer, certificate) =>
     gate.identify(authorization, peer, certificate && (() => statedIdentity(certificate))),
   );

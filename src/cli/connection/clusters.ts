@@ -7,6 +7,7 @@ import type { ClusterSettings } from '../../config/clusters-data.js';
 import type { Config } from '../../config.js';
 import { invalid } from '../../errors.js';
 import { CLUSTERS_MAX } from '../../limits.js';
+import { packageVersion } from '../../package-files.js';
 import { suggestion } from '../../text/nearest.js';
 import { clientOf } from './credentials.js';
 
@@ -40,7 +41,7 @@ function clientOfCluster(name: string, cluster: ClusterSettings, zone: string): 
   const { brokers, ca, cert, key } = cluster;
   const securityFor = ca === '' ? undefined : securedBy({ ca, own: cert === '' ? undefined : { cert, key } });
   const tlsNames = { ca: `clusters.${name}.ca`, cert: `clusters.${name}.cert` };
-  return new Client(brokers, credentialOf(name, cluster), { zone, securityFor, tlsNames });
+  return new Client(brokers, credentialOf(name, cluster), { zone, securityFor, tlsNames, version: packageVersion() });
 }
 
 /** The variables and the data directory of this command are of its own cluster: no other gets that token. */

@@ -2,6 +2,7 @@
 import { Client, type ClientOptions } from '../../client/client.js';
 import type { SettingKey } from '../../config/settings.js';
 import type { Config } from '../../config.js';
+import { packageVersion } from '../../package-files.js';
 import { credentialFor } from './credential-lookup.js';
 import { securityFor, TLS_CLIENT_KEYS } from './tls-settings.js';
 
@@ -17,5 +18,6 @@ export function clientOf(config: Config): Client {
 
 /** How every command that asks a broker connects to it. */
 export function connectionOf(config: Config): ClientOptions {
-  return { zone: config.settings.zone, securityFor: securityFor(config.settings), advice: NO_BROKER };
+  const { settings } = config;
+  return { zone: settings.zone, securityFor: securityFor(settings), advice: NO_BROKER, version: packageVersion() };
 }

@@ -43,6 +43,7 @@ import {
   subscribeResponseCodec,
 } from '../messages.js';
 import { LENGTH, ProtoReader, ProtoWriter, varintBytes } from '../protobuf.js';
+import { VERSION_KEY } from '../protocol.js';
 import { encodedBatch, receivedBatch, typedBatch } from '../received-batch.js';
 import { serviceDefinition } from '../schema.js';
 
@@ -179,15 +180,26 @@ export type TokenSource = string | undefined | (() => string | undefined);
 function bearer(token: TokenSource, { showsCertificate }: ChannelSecurity): readonly Interceptor[] {
   if (token === undefined || showsCertificate) return [];
   return [
-    (options, nextCall) =>
-      new InterceptingCall(nextCall(options), {
-        start(metadata, listener, next) {
-          const sent = typeof token === 'function' ? token() : token;
-          if (sent !== undefined) metadata.set('authorization', `Bearer ${sent}`);
-          next(metadata, listener);
-        },
-      }),
+    withMetadata((metadata) => {
+      const sent = typeof token === 'function' ? token() : token;
+      if (sent !== undefined) metadata.set('authorization', `Bearer ${sent}`);
+    }),
   ];
+}
+
+/** Sends the caller's version with every call. */
+function versioned(version: string | undefined): readonly Interceptor[] {
+  return version === undefined ? [] : [withMetadata((metadata) => metadata.set(VERSION_KEY, version))];
+}
+
+function withMetadata(add: (metadata: Metadata) => void): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start(metadata, listener, next) {
+        add(metadata);
+        next(metadata, listener);
+      },
+    });
 }
 
 /** How a channel is secured. */
@@ -259,6 +271,8 @@ export interface ConnectionOptions {
   readonly interceptors?: readonly Interceptor[] | undefined;
   /** Batches are decoded in the client library's form as they come. */
   readonly typed?: boolean | undefined;
+  /** The caller's version, which brokers then check: see checkVersions. Who says none is served whatever it is. */
+  readonly version?: string | undefined;
   /** The connection of another client, to be shared. */
   readonly channel?: ChannelInterface | undefined;
 }
@@ -306,7 +320,7 @@ function createClient(
   address: string,
   token: TokenSource,
   security: ChannelSecurity = CLEAR_CHANNEL,
-  { channelOptions, interceptors = [], channel }: ConnectionOptions = {},
+  { channelOptions, interceptors = [], version, channel }: ConnectionOptions = {},
   definition = serviceDefinition(name),
 ): Client {
   const Constructor = makeGenericClientConstructor(definition, name);
@@ -315,7 +329,7 @@ function createClient(
     ...security.options,
     ...channelOptions,
     ...(channel === undefined ? {} : { channelOverride: channel }),
-    interceptors: [...interceptors, ...bearer(token, security)],
+    interceptors: [...interceptors, ...versioned(version), ...bearer(token, security)],
   });
 }
 
