@@ -108,14 +108,18 @@ export class Command {
   #isStopped = false;
   readonly exited: Promise<number | null>;
 
-  /** @param within a command that runs the command that it is given */
+  /**
+   * @param within a command that runs the command that it is given
+   * @param main of another build
+   */
   constructor(
     args: readonly string[],
     env: NodeJS.ProcessEnv = {},
     keepsStdout = true,
     within: readonly string[] = [],
+    main = MAIN,
   ) {
-    const [program, ...words] = [...within, process.execPath, MAIN, ...args];
+    const [program, ...words] = [...within, process.execPath, main, ...args];
     this.child = spawn(program!, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...testerEnvironment(), NO_COLOR: '1', ...env },
@@ -197,9 +201,10 @@ export class Observer extends Command {
     bus: { readonly grpc: string; readonly brokerDir: string },
     args: readonly string[],
     format: 'json' | 'jsonpb' = 'json',
+    main = MAIN,
   ) {
     const env = { BACKPLANE_BROKERS: bus.grpc, BACKPLANE_TOKEN_FILE: tokenFile(bus.brokerDir) };
-    super(['observe', '--all', '-o', format, ...args], env, false);
+    super(['observe', '--all', '-o', format, ...args], env, false, [], main);
     createInterface({ input: this.child.stdout! }).on('line', (line) => {
       if (format === 'json') this.events.push(JSON.parse(line) as EventLine);
       else this.#take(JSON.parse(line) as BatchLine);
