@@ -4,13 +4,16 @@
  *
  *   Request := version u8 | kind u8 | body
  *     1 query     client length u16 | client | ControlResponse with history_query
- *     2 credit    bytes u32: so many more may be sent; 0 says that the asker is still there
+ *     2 credit    bytes u64: so many may be sent beyond the first window, in all. Said again it says that the asker is still
+ *                 there, and what an earlier one said that was lost
  *     3 cancel
  *     4 tell      ControlResponse with lease or linger
  *     5 takeover  the session is to end, as the node connects to the asker
  *   Part    := version u8 | number u32, from 0 | more u8 | bytes
  *
  * The bytes of parts up to one without `more` are a HistoryRequest of uplink.proto. None: the query was sent to the node.
+ * Credit that says nothing new is answered by a part with `more` and without bytes: by its number the asker sees whether the
+ * parts before it were lost. Where there is no such answer (any more) the number is NO_ANSWER.
  */
 import { BackplaneError } from '../errors.js';
 import { MESSAGE_BYTES_MAX, NAME_BYTES_MAX, ROUTE_CHUNK_BYTES } from '../limits.js';
@@ -34,9 +37,13 @@ export interface RoutePart {
   readonly bytes: Buffer;
 }
 
+/** Number of the part that says that its sender gives no such answer: the query or the end was lost. */
+export const NO_ANSWER = 0xffff_ffff;
+
 const VERSION = 1;
 const KINDS = ['query', 'credit', 'cancel', 'tell', 'takeover'] as const;
 const REQUEST_HEAD_BYTES = 2;
+const CREDIT_BYTES = 8;
 const PART_HEAD_BYTES = 6;
 
 export function encodeRouteRequest(request: RouteRequest): Buffer {
@@ -49,8 +56,8 @@ export function encodeRouteRequest(request: RouteRequest): Buffer {
   }
   if (request.kind === 'tell') return Buffer.concat([head, controlResponseCodec.encode(request.message)]);
   if (request.kind !== 'credit') return head;
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(request.bytes);
+  const bytes = Buffer.alloc(CREDIT_BYTES);
+  bytes.writeBigUInt64BE(BigInt(request.bytes));
   return Buffer.concat([head, bytes]);
 }
 
@@ -69,8 +76,8 @@ export function decodeRouteRequest(message: Buffer): ReceivedRouteRequest {
     case 'tell':
       return { kind, message: controlResponseCodec.decode(body, MESSAGE_BYTES_MAX) };
     case 'credit':
-      if (body.length !== 4) throw broken(`credit has 4 bytes, got ${body.length}`);
-      return { kind, bytes: body.readUInt32BE() };
+      if (body.length !== CREDIT_BYTES) throw broken(`credit has ${CREDIT_BYTES} bytes, got ${body.length}`);
+      return { kind, bytes: Number(body.readBigUInt64BE()) };
     case 'cancel':
     case 'takeover':
       return { kind };
@@ -82,14 +89,23 @@ export function decodeRouteRequest(message: Buffer): ReceivedRouteRequest {
 /** The parts of one message, of which the first has this number. */
 export function* encodeRouteParts(bytes: Buffer, first: number): Generator<Buffer> {
   for (let at = 0, number = first; at === 0 || at < bytes.length; at += ROUTE_CHUNK_BYTES, number++) {
-    const chunk = bytes.subarray(at, at + ROUTE_CHUNK_BYTES);
-    const part = Buffer.allocUnsafe(PART_HEAD_BYTES + chunk.length);
-    part[0] = VERSION;
-    part.writeUInt32BE(number, 1);
-    part[5] = at + ROUTE_CHUNK_BYTES < bytes.length ? 1 : 0;
-    part.set(chunk, PART_HEAD_BYTES);
-    yield part;
+    const more = at + ROUTE_CHUNK_BYTES < bytes.length;
+    yield encodePart(number, more, bytes.subarray(at, at + ROUTE_CHUNK_BYTES));
   }
+}
+
+/** A part that has nothing but its number. */
+export function encodeRouteSign(number: number): Buffer {
+  return encodePart(number, true, Buffer.alloc(0));
+}
+
+function encodePart(number: number, more: boolean, bytes: Buffer): Buffer {
+  const part = Buffer.allocUnsafe(PART_HEAD_BYTES + bytes.length);
+  part[0] = VERSION;
+  part.writeUInt32BE(number, 1);
+  part[5] = more ? 1 : 0;
+  part.set(bytes, PART_HEAD_BYTES);
+  return part;
 }
 
 /** `bytes` of the result is a view. Throws invalid_argument for what no broker sends, and for another version. */

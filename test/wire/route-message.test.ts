@@ -15,7 +15,7 @@ import {
 const QUERY = { queryId: 0, last: 3, creditBytes: 65_536, predicates: [{ id: '7', topics: ['process'], filter: 'x' }] };
 const REQUESTS: readonly RouteRequest[] = [
   { kind: 'query', client: 'someone ü', message: { historyQuery: QUERY } },
-  { kind: 'credit', bytes: 4_000_000_000 },
+  { kind: 'credit', bytes: 4_000_000_000_000 },
   { kind: 'cancel' },
   { kind: 'tell', message: { lease: { budget: { liveBytesPerSecond: 5 }, validMs: 1 } } },
   { kind: 'takeover' },
@@ -71,8 +71,8 @@ test('a request that is cut short anywhere, or changed in a byte, is refused or 
     [1, 6],
     [1, 1, 0],
     [1, 1, 0, 9],
-    [1, 2, 0, 0, 0],
-    [1, 2, 0, 0, 0, 0, 0],
+    [1, 2, 0, 0, 0, 0, 0, 0, 0],
+    [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
   ]) {
     assert.ok(
       refused(() => decodeRouteRequest(Buffer.from(bad))),

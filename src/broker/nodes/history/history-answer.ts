@@ -10,8 +10,8 @@ import type { HistoryEnd__Output } from '../../../wire/messages.js';
 export type HistoryOutcome =
   | { readonly kind: 'end'; readonly end: HistoryEnd__Output }
   /**
-   * The node disconnected, answered with an error, stayed silent, or broke the protocol. `away`: it was not even asked, as
-   * nobody is where it was connected, or there is no way there.
+   * The node disconnected, answered with an error, stayed silent, or broke the protocol. `away`: the node did nothing wrong:
+   * nobody is where it was connected, there is no way there, or something was lost on the way.
    */
   | { readonly kind: 'failed'; readonly message: string; readonly away?: boolean };
 
@@ -106,7 +106,7 @@ export class HistoryAnswer {
     this.#settle({ kind: 'failed', message });
   }
 
-  /** There is no way to the node. */
+  /** There is no way to the node, or something was lost on it. */
   goneAway(message: string): void {
     this.#settle({ kind: 'failed', message, away: true });
   }

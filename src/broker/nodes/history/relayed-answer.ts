@@ -19,6 +19,8 @@ export class RelayedAnswer implements AnswerTaker {
   outcome: HistoryOutcome | undefined;
   /** Bytes that the node may still send; negative by at most one frame. */
   #left: number;
+  /** Bytes that were granted beyond the first window, in all. */
+  #grantedBytes = 0;
   /** Since when the asker has granted nothing while nothing was left, milliseconds since 1970. */
   #unreadSinceMs: number | undefined;
 
@@ -49,13 +51,15 @@ export class RelayedAnswer implements AnswerTaker {
     this.#sink.frame(bytes);
   }
 
-  /** The asker has read so much. What exceeds its window is not granted. */
-  grant(bytes: number): void {
-    const granted = Math.min(bytes, this.#creditBytes - this.#left);
-    if (this.outcome !== undefined || granted <= 0) return;
+  /** The asker has read so much in all. What exceeds its window is not granted. Returns whether it is more than before. */
+  grant(bytes: number): boolean {
+    const granted = Math.min(bytes - this.#grantedBytes, this.#creditBytes - this.#left);
+    if (this.outcome !== undefined || granted <= 0) return false;
+    this.#grantedBytes += granted;
     this.#left += granted;
     if (this.#left > 0) this.#unreadSinceMs = undefined;
     this.#controls.grant(granted);
+    return true;
   }
 
   finish(end: HistoryEnd__Output): void {

@@ -5,13 +5,7 @@
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import { asBackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
-import {
-  HISTORY_TURN_MS,
-  ROUTE_OUTSTANDING_BYTES_MAX,
-  ROUTE_PING_MS,
-  ROUTE_SILENCE_MS,
-  ROUTE_TAKEOVER_MS,
-} from '../../../limits.js';
+import { HISTORY_TURN_MS, ROUTE_OUTSTANDING_BYTES_MAX, ROUTE_SILENCE_MS, ROUTE_TAKEOVER_MS } from '../../../limits.js';
 import type { ControlResponse } from '../../../wire/messages.js';
 import { encodeRouteRequest, type RouteRequest } from '../../../wire/route-message.js';
 import { createInbox } from '../../nats/nats-library.js';
@@ -20,6 +14,7 @@ import { type HistoryRequest, historyQueryOf } from '../history/history-request.
 import type { NodeRoute } from '../node-route.js';
 import type { NodePlace, NodePlaces } from './node-places.js';
 import { ReceivedParts } from './received-parts.js';
+import { ROUTE_BOUNDS, type RouteBounds } from './route-bounds.js';
 import { sessionSubject } from './session-subject.js';
 
 export interface ClusterRouteOptions {
@@ -28,6 +23,8 @@ export interface ClusterRouteOptions {
   /** To the nodes whose sessions are here. */
   readonly local: NodeRoute;
   readonly places: NodePlaces;
+  /** Others than the usual, for tests. */
+  readonly bounds?: Partial<RouteBounds> | undefined;
 }
 
 interface Open {
@@ -35,6 +32,8 @@ interface Open {
   readonly session: string;
   readonly answer: HistoryAnswer;
   readonly parts: ReceivedParts;
+  /** What was granted beyond the first window, in all. */
+  grantedBytes: number;
   /** Aborted when the answer is settled. */
   readonly ending: AbortController;
   readonly patience: NodeJS.Timeout;
@@ -59,9 +58,10 @@ export class ClusterRoute implements NodeRoute {
 
   constructor(options: ClusterRouteOptions) {
     this.#options = options;
+    const { pingMs } = { ...ROUTE_BOUNDS, ...options.bounds };
     const callback = (_error: Error | null, message: Msg) => this.#take(message);
     this.#subscription = options.connection.subscribe(`${this.#inbox}.*`, { callback });
-    this.#ping = setInterval(() => this.#pingAll(), ROUTE_PING_MS).unref();
+    this.#ping = setInterval(() => this.#pingAll(), pingMs).unref();
     this.#unlisten = options.places.listen((node, place) => this.#moved(node, place));
   }
 
@@ -118,13 +118,19 @@ export class ClusterRoute implements NodeRoute {
 
   #ask(node: string, session: string, request: HistoryRequest): HistoryAnswer {
     const id = String(++this.#lastId);
-    const grant = (bytes: number) => this.#send(id, { kind: 'credit', bytes });
+    const grant = (bytes: number) => {
+      open.grantedBytes += bytes;
+      this.#sendCredit(id, open);
+    };
     const answer = new HistoryAnswer(node, request.creditBytes, grant, () => this.#settled(id));
     const ending = new AbortController();
     const busy = `busy: its turn did not come within ${HISTORY_TURN_MS / 1000} s`;
     const patience = setTimeout(() => answer.fail(busy), HISTORY_TURN_MS + ROUTE_SILENCE_MS);
     const parts = new ReceivedParts();
-    const open = { node, session, answer, parts, ending, patience, asked: false, ended: false };
+    const open: Open = {
+      ...{ node, session, answer, parts, ending, patience },
+      ...{ grantedBytes: 0, asked: false, ended: false },
+    };
     this.#open.set(id, open);
     void this.#start(id, open, request);
     return answer;
@@ -141,6 +147,10 @@ export class ClusterRoute implements NodeRoute {
     open.asked = true;
     const message = { historyQuery: historyQueryOf(0, request) };
     this.#send(id, { kind: 'query', client: request.client, message });
+  }
+
+  #sendCredit(id: string, { grantedBytes: bytes }: Open): void {
+    this.#send(id, { kind: 'credit', bytes });
   }
 
   /** Of an answer. Without a connection it fails: what was on its way is lost. */
@@ -178,7 +188,9 @@ export class ClusterRoute implements NodeRoute {
         answer.finish(received.end);
       }
     } catch (cause) {
-      answer.fail(asBackplaneError(cause).message);
+      const { code, message } = asBackplaneError(cause);
+      if (code === 'unavailable') answer.goneAway(message);
+      else answer.fail(message);
     }
   }
 
@@ -199,8 +211,8 @@ export class ClusterRoute implements NodeRoute {
     }
   }
 
-  /** Says that their readers are there, and learns which nodes are not. */
+  /** Says that their readers are there, and learns which nodes are not, and of which something was lost on the way. */
   #pingAll(): void {
-    for (const id of [...this.#open.keys()]) this.#send(id, { kind: 'credit', bytes: 0 });
+    for (const [id, open] of [...this.#open]) this.#sendCredit(id, open);
   }
 }

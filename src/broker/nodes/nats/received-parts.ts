@@ -2,7 +2,7 @@
 import { BackplaneError } from '../../../errors.js';
 import { MESSAGE_BYTES_MAX } from '../../../limits.js';
 import { decodeHistoryMessage, type ReceivedHistoryMessage } from '../../../wire/grpc/rpc.js';
-import { decodeRoutePart } from '../../../wire/route-message.js';
+import { decodeRoutePart, NO_ANSWER } from '../../../wire/route-message.js';
 import { checkHistoryEnd } from '../node-checks.js';
 
 export class ReceivedParts {
@@ -12,15 +12,22 @@ export class ReceivedParts {
 
   /**
    * A message that this part ends, `begun` for one that says only that the query was sent to the node, undefined for a part
-   * in the middle. Throws unavailable when a part before was lost, invalid_argument for what no broker sends.
+   * in the middle. Throws unavailable when something was lost on the way, invalid_argument for what no broker sends.
    */
   take(message: Buffer): ReceivedHistoryMessage | 'begun' | undefined {
     const { number, more, bytes } = decodeRoutePart(message);
+    if (number === NO_ANSWER) {
+      throw new BackplaneError(
+        'unavailable',
+        'its broker knows of no such query: what was said of it was lost on the way',
+      );
+    }
     if (number !== this.#next) {
       const lost = `part ${number} of its answer came where ${this.#next} was due: others were lost on the way`;
       throw new BackplaneError('unavailable', lost);
     }
     this.#next++;
+    if (more && bytes.length === 0) return undefined;
     this.#parts.push(bytes);
     this.#bytes += bytes.length;
     if (this.#bytes > MESSAGE_BYTES_MAX) {

@@ -8,9 +8,15 @@ import { BytePool } from '../../../flow/byte-pool.js';
 import { ROUTE_ANSWERS_MAX, ROUTE_OUTSTANDING_BYTES_MAX, ROUTE_PING_MS, ROUTE_SILENCE_MS } from '../../../limits.js';
 import { encodeHistoryMessage } from '../../../wire/grpc/rpc.js';
 import type { ControlResponse__Output, HistoryEnd } from '../../../wire/messages.js';
-import { decodeRouteRequest, encodeRouteParts, type ReceivedRouteRequest } from '../../../wire/route-message.js';
+import {
+  decodeRouteRequest,
+  encodeRouteParts,
+  encodeRouteSign,
+  NO_ANSWER,
+  type ReceivedRouteRequest,
+} from '../../../wire/route-message.js';
 import { type HistoryRequest, historyRequestOf } from '../history/history-request.js';
-import { RelayedAnswer } from '../history/relayed-answer.js';
+import { type AnswerSink, RelayedAnswer } from '../history/relayed-answer.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { NodeSession } from '../node-session.js';
 import { sessionSubject } from './session-subject.js';
@@ -33,9 +39,16 @@ interface Served {
 interface Answer {
   /** Undefined while it waits for its share of what may be on its way. */
   relayed: RelayedAnswer | undefined;
+  readonly sink: PartsSink;
   readonly ending: AbortController;
   /** When the asker was heard of, milliseconds. */
   heardMs: number;
+}
+
+/** Numbers the parts of all messages of one answer. */
+interface PartsSink extends AnswerSink {
+  /** Lets the asker see whether all parts have come. */
+  sign(): void;
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -104,9 +117,15 @@ export class RouteServer {
     const answer = this.#answers.get(reply);
     if (answer !== undefined) answer.heardMs = performance.now();
     if (request.kind === 'query') this.#query(session, request.client, request.message, reply);
-    else if (request.kind === 'credit') answer?.relayed?.grant(request.bytes);
+    else if (request.kind === 'credit') this.#credit(reply, answer, request.bytes);
     else if (request.kind === 'takeover') void this.#takeOver(session, reply);
     else if (answer !== undefined) this.#cancel(reply, answer);
+  }
+
+  /** Every few seconds it says nothing new: then nothing else tells the asker what was lost of the answer. */
+  #credit(reply: string, answer: Answer | undefined, bytes: number): void {
+    if (answer === undefined) this.#publish(reply, encodeRouteSign(NO_ANSWER));
+    else if (answer.relayed?.grant(bytes) !== true) answer.sink.sign();
   }
 
   #query(session: NodeSession, client: string, { historyQuery }: ControlResponse__Output, reply: string): void {
@@ -117,7 +136,8 @@ export class RouteServer {
       const message = `busy: a broker gives at most ${ROUTE_ANSWERS_MAX} answers to others at once`;
       throw new BackplaneError('resource_exhausted', message);
     }
-    const answer: Answer = { relayed: undefined, ending: new AbortController(), heardMs: performance.now() };
+    const sink = this.#sinkOf(reply);
+    const answer: Answer = { relayed: undefined, sink, ending: new AbortController(), heardMs: performance.now() };
     this.#answers.set(reply, answer);
     void this.#answer(session, request, reply, answer);
   }
@@ -134,7 +154,7 @@ export class RouteServer {
           this.#answers.delete(reply);
         },
       };
-      answer.relayed = new RelayedAnswer(session.record.name, request.creditBytes, controls, this.#sinkOf(reply));
+      answer.relayed = new RelayedAnswer(session.record.name, request.creditBytes, controls, answer.sink);
       return answer.relayed;
     });
   }
@@ -152,8 +172,7 @@ export class RouteServer {
     this.#publish(reply, NOTHING);
   }
 
-  /** Numbers the parts of all messages of one answer. */
-  #sinkOf(reply: string) {
+  #sinkOf(reply: string): PartsSink {
     let number = 0;
     const send = (message: Buffer) => {
       for (const part of encodeRouteParts(message, number)) {
@@ -165,6 +184,7 @@ export class RouteServer {
       begin: () => send(NOTHING),
       frame: (frameBytes: Buffer) => send(encodeHistoryMessage({ queryId: 0, frameBytes })),
       end: (end: HistoryEnd) => send(encodeHistoryMessage({ queryId: 0, end })),
+      sign: () => this.#publish(reply, encodeRouteSign(number++)),
     };
   }
 

@@ -2,22 +2,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import type { NatsLink } from '../../../../src/broker/nats/nats-link.js';
-import { ClusterRoute } from '../../../../src/broker/nodes/nats/cluster-route.js';
-import { checkClusterState } from '../../../../src/broker/nodes/nats/cluster-state.js';
 import { NodeLists } from '../../../../src/broker/nodes/nats/node-lists.js';
-import { NodePlaces } from '../../../../src/broker/nodes/nats/node-places.js';
-import { PlaceKeeper } from '../../../../src/broker/nodes/nats/place-keeper.js';
+import type { NodePlaces } from '../../../../src/broker/nodes/nats/node-places.js';
 import { RouteServer } from '../../../../src/broker/nodes/nats/route-server.js';
 import { sessionSubject } from '../../../../src/broker/nodes/nats/session-subject.js';
-import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
+import type { NodeRoute } from '../../../../src/broker/nodes/node-route.js';
 import { listNodesResponseCodec, type Node } from '../../../../src/wire/messages.js';
 import { encodeRouteRequest } from '../../../../src/wire/route-message.js';
 import { nodeRouteContract } from '../../../contract/node-route.js';
-import { type NodeServer, startNodeServer } from '../../../harness/broker/node-server.js';
-import { TestAgent, TestRecorder } from '../../../harness/broker/test-agent.js';
+import { startNodeServer } from '../../../harness/broker/node-server.js';
+import { TestAgent } from '../../../harness/broker/test-agent.js';
 import { needsNats } from '../../../harness/nats/nats-package.js';
-import { linkTo, newCluster, openNatsState, twoOnNats } from '../../../harness/nats/state-under-test.js';
+import { EVERYTHING, recorderOf, startRouteBroker } from '../../../harness/nats/route-broker.js';
+import { linkTo, newCluster, twoOnNats } from '../../../harness/nats/state-under-test.js';
 import { until } from '../../../harness/until.js';
 
 const skip = needsNats();
@@ -26,7 +23,10 @@ const nats = twoOnNats();
 if (skip === false) {
   nodeRouteContract('nats', async () => {
     const cluster = await newCluster(nats.links[0]);
-    const [asks, has] = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
+    const [asks, has] = await Promise.all([
+      startRouteBroker(cluster, 0, nats.links[0]),
+      startRouteBroker(cluster, 1, nats.links[1]),
+    ]);
     const agents: TestAgent[] = [];
     return {
       route: asks.route,
@@ -43,50 +43,8 @@ if (skip === false) {
   });
 }
 
-interface TestBroker {
-  readonly server: NodeServer;
-  readonly route: ClusterRoute;
-  readonly places: NodePlaces;
-  /** What it refused of what others said. */
-  readonly refusals: string[];
-  close(): Promise<void>;
-}
-
-/** @param link its own, unless it is one of the two that there are */
-async function startBroker(cluster: string, at: 0 | 1, link: NatsLink = nats.links[at]): Promise<TestBroker> {
-  const broker = `b${at}`;
-  const state = await openNatsState(link, cluster, { broker, check: checkClusterState });
-  const places = new NodePlaces(state);
-  const server = await startNodeServer();
-  const { registry, settled } = server;
-  const route = new ClusterRoute({ connection: link.asking, cluster, local: server.route, places });
-  const refusals: string[] = [];
-  const onRefusal = ({ message }: Error) => refusals.push(message);
-  const serves = new RouteServer({ connection: link.asking, cluster, registry, settled, onRefusal });
-  const keeper = new PlaceKeeper({ registry, places, broker, onFailure: (cause) => refusals.push(String(cause)) });
-  return {
-    ...{ server, route, places, refusals },
-    async close() {
-      keeper.close();
-      serves.close();
-      route.close();
-      await server.close();
-      await state.close();
-    },
-  };
-}
-
-const { spec: predicate } = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
-const request = { client: 'me', predicates: [predicate], last: 0, creditBytes: 65_536 };
-
-function recorderOf(events: number): TestRecorder {
-  const recorder = new TestRecorder('a', 1, BigInt(Date.now() - 60_000) * 1_000_000n);
-  for (let pid = 0; pid < events; pid++) recorder.record('process.exec', pid, 'x'.repeat(500));
-  return recorder;
-}
-
-async function outcomeOf(route: ClusterRoute) {
-  const answer = route.history('a', request)!;
+async function outcomeOf(route: NodeRoute) {
+  const answer = route.history('a', EVERYTHING)!;
   while ((await answer.next()) !== undefined);
   return answer.outcome!;
 }
@@ -95,12 +53,15 @@ test('a node that moves is reached where it is, its session before ends, and so 
   skip,
 }, async () => {
   const cluster = await newCluster(nats.links[0]);
-  const brokers = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
+  const brokers = await Promise.all([
+    startRouteBroker(cluster, 0, nats.links[0]),
+    startRouteBroker(cluster, 1, nats.links[1]),
+  ]);
   const [one, other] = brokers;
   const recorder = recorderOf(2_000);
   const first = await TestAgent.connect(other.server.address, 'a', recorder);
   await until('that it is reached', () => one.route.reaches('a'));
-  const answer = one.route.history('a', request)!;
+  const answer = one.route.history('a', EVERYTHING)!;
   assert.ok((await answer.next()) !== undefined);
   const second = await TestAgent.connect(one.server.address, 'a', recorder);
   await until('that the first session has ended', () => first.ended !== undefined);
@@ -120,7 +81,10 @@ test('a session that no broker has any more is away at once; parts that are lost
   skip,
 }, async () => {
   const cluster = await newCluster(nats.links[0]);
-  const [one, other] = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
+  const [one, other] = await Promise.all([
+    startRouteBroker(cluster, 0, nats.links[0]),
+    startRouteBroker(cluster, 1, nats.links[1]),
+  ]);
   const place = { recorderId: 'a', bootId: 'b', epoch: 1, broker: 'b9', session: 'gone' };
   await other.places.take('a', () => place);
   await until('that it seems to be reached', () => one.route.reaches('a'));
@@ -144,7 +108,7 @@ test('a session that no broker has any more is away at once; parts that are lost
 
 test('what no broker says is refused, and nothing happens', { skip }, async () => {
   const cluster = await newCluster(nats.links[0]);
-  const broker = await startBroker(cluster, 0);
+  const broker = await startRouteBroker(cluster, 0, nats.links[0]);
   const agent = await TestAgent.connect(broker.server.address, 'a', recorderOf(10));
   await until('its session', () => broker.places.of('a')?.session);
   const subject = sessionSubject(cluster, 'a', broker.places.of('a')!.session);
@@ -153,7 +117,7 @@ test('what no broker says is refused, and nothing happens', { skip }, async () =
   for (const bytes of bad) asking.publish(subject, Buffer.from(bytes), { reply: 'nobody' });
   // Credit and cancellation of no answer say nothing.
   for (const bytes of [
-    [1, 2, 0, 0, 0, 1],
+    [1, 2, 0, 0, 0, 0, 0, 0, 0, 1],
     [1, 3],
   ])
     asking.publish(subject, Buffer.from(bytes), { reply: 'nobody' });
@@ -173,7 +137,10 @@ test('where a node is, is written down again where that was lost, and not for a 
   skip,
 }, async () => {
   const cluster = await newCluster(nats.links[0]);
-  const [broker, other] = await Promise.all([startBroker(cluster, 0), startBroker(cluster, 1)]);
+  const [broker, other] = await Promise.all([
+    startRouteBroker(cluster, 0, nats.links[0]),
+    startRouteBroker(cluster, 1, nats.links[1]),
+  ]);
   const agent = await TestAgent.connect(broker.server.address, 'a', recorderOf(1));
   const session = await until('its session', () => other.places.of('a')?.session);
   // As a state that went back in time says it.
