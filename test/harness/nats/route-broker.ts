@@ -41,7 +41,7 @@ export async function startRouteBroker(
   const route = new ClusterRoute({ connection, cluster, local: server.route, places, bounds });
   const refusals: string[] = [];
   const onRefusal = ({ message }: Error) => refusals.push(message);
-  const serves = new RouteServer({ connection, cluster, registry, settled, onRefusal });
+  const serves = new RouteServer({ connection, cluster, registry, settled, onRefusal, bounds });
   const keeper = new PlaceKeeper({ registry, places, broker, onFailure: (cause) => refusals.push(String(cause)) });
   return {
     ...{ server, route, places, refusals },

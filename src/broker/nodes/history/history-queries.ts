@@ -18,6 +18,7 @@ import type { ControlResponse, HistoryEnd__Output } from '../../../wire/messages
 import { checkHistoryEnd } from '../node-checks.js';
 import { HistoryAnswer, type HistoryOutcome } from './history-answer.js';
 import { type HistoryRequest, historyQueryOf } from './history-request.js';
+import { unreadAnswers } from './unread-answers.js';
 
 /** Takes one query's answer: for who asked in this broker, or for another broker. */
 export interface AnswerTaker {
@@ -199,12 +200,9 @@ export class HistoryQueries {
       this.#check = undefined;
       return;
     }
-    const nowMs = Date.now();
-    const unread = [...this.#running.values()]
-      .filter(({ answer }) => answer.outcome === undefined && answer.unreadMs(nowMs) >= this.#placeMs)
-      .sort((a, b) => b.answer.unreadMs(nowMs) - a.answer.unreadMs(nowMs));
+    const answers = Array.from(this.#running.values(), ({ answer }) => answer);
     // Cancelled queries free their places anyway, so that many fewer have to be displaced.
     const wanted = Math.max(0, this.#waiting.size - this.#cancelled.size);
-    for (const { answer } of unread.slice(0, wanted)) answer.displace();
+    for (const answer of unreadAnswers(answers, this.#placeMs).slice(0, wanted)) answer.displace();
   }
 }

@@ -5,12 +5,13 @@
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import { asBackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
-import { HISTORY_TURN_MS, ROUTE_OUTSTANDING_BYTES_MAX, ROUTE_SILENCE_MS, ROUTE_TAKEOVER_MS } from '../../../limits.js';
+import { HISTORY_TURN_MS, ROUTE_SILENCE_MS, ROUTE_TAKEOVER_MS } from '../../../limits.js';
 import type { ControlResponse } from '../../../wire/messages.js';
 import { encodeRouteRequest, type RouteRequest } from '../../../wire/route-message.js';
 import { createInbox } from '../../nats/nats-library.js';
 import { HistoryAnswer } from '../history/history-answer.js';
 import { type HistoryRequest, historyQueryOf } from '../history/history-request.js';
+import { displaceUnread } from '../history/unread-answers.js';
 import type { NodeRoute } from '../node-route.js';
 import type { NodePlace, NodePlaces } from './node-places.js';
 import { ReceivedParts } from './received-parts.js';
@@ -50,7 +51,8 @@ export class ClusterRoute implements NodeRoute {
   readonly #open = new Map<string, Open>();
   readonly #inbox = createInbox();
   readonly #subscription: Subscription;
-  readonly #pool = new BytePool(ROUTE_OUTSTANDING_BYTES_MAX);
+  readonly #pool: BytePool;
+  readonly #unreadMs: number;
   readonly #ping: NodeJS.Timeout;
   readonly #unlisten: () => void;
   #lastId = 0;
@@ -58,7 +60,9 @@ export class ClusterRoute implements NodeRoute {
 
   constructor(options: ClusterRouteOptions) {
     this.#options = options;
-    const { pingMs } = { ...ROUTE_BOUNDS, ...options.bounds };
+    const { pingMs, outstandingBytesMax, unreadMs } = { ...ROUTE_BOUNDS, ...options.bounds };
+    this.#pool = new BytePool(outstandingBytesMax);
+    this.#unreadMs = unreadMs;
     const callback = (_error: Error | null, message: Msg) => this.#take(message);
     this.#subscription = options.connection.subscribe(`${this.#inbox}.*`, { callback });
     this.#ping = setInterval(() => this.#pingAll(), pingMs).unref();
@@ -211,8 +215,13 @@ export class ClusterRoute implements NodeRoute {
     }
   }
 
-  /** Says that their readers are there, and learns which nodes are not, and of which something was lost on the way. */
+  /**
+   * Says that their readers are there, and learns which nodes are not, and of which something was lost on the way. Readers
+   * that do not read would keep others from ever asking.
+   */
   #pingAll(): void {
+    const answers = Array.from(this.#open.values(), ({ answer }) => answer);
+    displaceUnread(this.#pool, answers, this.#unreadMs);
     for (const [id, open] of [...this.#open]) this.#sendCredit(id, open);
   }
 }

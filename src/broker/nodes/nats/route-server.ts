@@ -5,7 +5,7 @@
 import type { Msg, NatsConnection, Subscription } from 'nats';
 import { asBackplaneError, BackplaneError } from '../../../errors.js';
 import { BytePool } from '../../../flow/byte-pool.js';
-import { ROUTE_ANSWERS_MAX, ROUTE_OUTSTANDING_BYTES_MAX, ROUTE_PING_MS, ROUTE_SILENCE_MS } from '../../../limits.js';
+import { ROUTE_ANSWERS_MAX, ROUTE_SILENCE_MS } from '../../../limits.js';
 import { encodeHistoryMessage } from '../../../wire/grpc/rpc.js';
 import type { ControlResponse__Output, HistoryEnd } from '../../../wire/messages.js';
 import {
@@ -17,8 +17,10 @@ import {
 } from '../../../wire/route-message.js';
 import { type HistoryRequest, historyRequestOf } from '../history/history-request.js';
 import { type AnswerSink, RelayedAnswer } from '../history/relayed-answer.js';
+import { displaceUnread } from '../history/unread-answers.js';
 import type { NodeRegistry } from '../node-registry.js';
 import type { NodeSession } from '../node-session.js';
+import { ROUTE_BOUNDS, type RouteBounds } from './route-bounds.js';
 import { sessionSubject } from './session-subject.js';
 
 export interface RouteServerOptions {
@@ -29,6 +31,8 @@ export interface RouteServerOptions {
   readonly settled: (node: string) => Promise<void>;
   /** What another broker said that no broker says. */
   readonly onRefusal: (error: BackplaneError) => void;
+  /** Others than the usual, for tests. */
+  readonly bounds?: Partial<RouteBounds> | undefined;
 }
 
 interface Served {
@@ -58,7 +62,8 @@ export class RouteServer {
   /** By the subject at which the asker reads. */
   readonly #answers = new Map<string, Answer>();
   /** What may be on its way to other brokers. */
-  readonly #pool = new BytePool(ROUTE_OUTSTANDING_BYTES_MAX);
+  readonly #pool: BytePool;
+  readonly #unreadMs: number;
   readonly #options: RouteServerOptions;
   readonly #unlisten: () => void;
   readonly #timer: NodeJS.Timeout;
@@ -66,7 +71,10 @@ export class RouteServer {
   constructor(options: RouteServerOptions) {
     this.#options = options;
     this.#unlisten = options.registry.listen((node) => this.#review(node));
-    this.#timer = setInterval(() => this.#dropSilent(), ROUTE_PING_MS).unref();
+    const { pingMs, outstandingBytesMax, unreadMs } = { ...ROUTE_BOUNDS, ...options.bounds };
+    this.#pool = new BytePool(outstandingBytesMax);
+    this.#unreadMs = unreadMs;
+    this.#timer = setInterval(() => this.#drop(), pingMs).unref();
     for (const node of options.registry.connected(() => true)) this.#review(node);
   }
 
@@ -194,8 +202,11 @@ export class RouteServer {
     if (connection.info !== undefined && !connection.isClosed()) connection.publish(reply, bytes);
   }
 
-  #dropSilent(): void {
+  /** Those whose askers are gone; and those that are not read, as far as others wait for what they have. */
+  #drop(): void {
     const before = performance.now() - ROUTE_SILENCE_MS;
     for (const [reply, answer] of [...this.#answers]) if (answer.heardMs < before) this.#cancel(reply, answer);
+    const given = Array.from(this.#answers.values()).flatMap(({ relayed }) => relayed ?? []);
+    displaceUnread(this.#pool, given, this.#unreadMs);
   }
 }
