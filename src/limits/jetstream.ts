@@ -85,6 +85,8 @@ export const LOG_DAMAGES_MAX = 256;
 /** Brokers say in one message, and within this time, what they know of the end that a log has lost; beyond that it is not known. */
 export const LOST_PLACE_BYTES_MAX = 768 * KiB;
 export const LOST_PLACE_MS = 1_000;
+/** Within that it is asked this often. */
+export const LOST_PLACE_AGAIN_MS = 300;
 /** How often a broker asks what a stream holds, and whether it is still the one that it was. */
 export const LOG_STREAM_LOOK_MS = 5_000;
 /** How often a broker compares all streams of its cluster with what they must be: a request for each of them. */

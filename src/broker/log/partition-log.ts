@@ -98,7 +98,7 @@ export interface PartitionLog {
   snapshot(): Snapshot;
   /**
    * The positions up to which frames before `offset` reach. Rejects with cursor_expired when the log no longer reaches
-   * back to the offset, cursor_invalid when it never existed.
+   * back to the offset, cursor_invalid when it never existed, unavailable where that cannot be said now.
    */
   coveredBefore(offset: number): Promise<CoveredPositions>;
   /**
@@ -114,7 +114,10 @@ export interface PartitionLog {
    * record still, or this broker had not read it. Undefined for a log that nobody else keeps.
    */
   lostBefore?(offset: number, mark: number): Snapshot | undefined;
-  /** The same, asked of the other brokers: they may have read further before. Never rejects. */
+  /**
+   * The same, asked of the other brokers: they may have read further before. Rejects with unavailable where one does not know
+   * yet that it is lost, or NATS does not say what the log has.
+   */
   othersLostBefore?(offset: number, mark: number): Promise<Snapshot | undefined>;
   /**
    * The log has lost its end, and is being read again: how far nodes reach, and what is deliverable, are not of one moment,

@@ -282,6 +282,8 @@ async function coveredBefore(log: PartitionLog, place: CursorPlace): Promise<Cov
   }
   const told = index > 0 ? undefined : await log.othersLostBefore?.(offset, mark);
   if (told !== undefined) return told;
+  // It has just begun, so that nothing that others say can be held against it.
+  if (log.isGoingBack) throw goesBack(log);
   throw lostEnd(offset, log.partition, has);
 }
 

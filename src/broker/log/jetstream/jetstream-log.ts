@@ -108,7 +108,7 @@ export class JetStreamLog implements PartitionLog {
     this.#subjects = new PartitionSubjects(cluster, partition);
     this.#form = partitionForm(cluster, partition);
     this.#fold = new PartitionFold(this.#subjects);
-    this.#lostPlaces = new LostPlaces(link.asking, cluster, this);
+    this.#lostPlaces = new LostPlaces(link.asking, cluster, this, this.#fold.marks);
     const whole: FoldListener = {
       withBodies: true,
       stored: (frame) => this.#stored(frame),
@@ -237,13 +237,19 @@ export class JetStreamLog implements PartitionLog {
     return this.#lostPlaces.ofOthers(offset, mark);
   }
 
-  /** Another broker may have read further than this one. Rejects with cursor_invalid where there is no such offset. */
+  /**
+   * Another broker may have read further than this one. Rejects with cursor_invalid where there is no such offset, unavailable
+   * where that is not certain.
+   */
   async #await(offset: number): Promise<void> {
+    const { next } = this.#fold;
     const info = await this.look();
     // A server that has just started may not know it yet.
     if (info === undefined) throw new BackplaneError('unavailable', `stream ${this.#stream} was not found`);
     if (offset > info.state.last_seq + 1) {
       checkHeard(info);
+      // Others may have read it before it was lost: they are asked once it is known what this broker had read of that.
+      this.#tail.checkKept(info, next);
       throw cursorInvalid(`cursor names offset ${offset} of partition ${this.partition}, which does not exist`);
     }
     await this.#tail.readUpTo(offset - 1, performance.now() + 3 * NATS_REQUEST_MS);

@@ -134,6 +134,16 @@ export class StreamTail {
     return false;
   }
 
+  /**
+   * For what the stream is said not to have. Throws unavailable while nothing is read of it, and where it has lost something
+   * that the next consumer is yet to find out.
+   * @param next of place() before the stream's leader was asked
+   */
+  checkKept({ state }: StreamInfo, next: number): void {
+    if (this.trouble === undefined && next <= state.last_seq + 1) return;
+    throw new BackplaneError('unavailable', `what stream ${this.#options.stream} has lost is not known yet`);
+  }
+
   async close(): Promise<void> {
     this.#leader?.close();
     this.#fail(new BackplaneError('cancelled', 'the log is closed'));
