@@ -210,10 +210,17 @@ export class LiveGroup {
     this.group.close();
   }
 
+  /** There is no such group any more. */
   end(): void {
     this.#isOver = true;
     this.close();
     this.#release?.();
+    const { presence, logger } = this.#parts;
+    const { name } = this.group;
+    // Else a later group of the name would keep slices for members that were here, and nobody would take them back.
+    presence
+      .tell(name, [])
+      ?.catch((cause) => logger.warn(`other brokers still see members of group ${name}: ${cause}`));
   }
 
   /** Commits where members stand that have nothing open, in slices of which nothing was committed since this time. */

@@ -58,7 +58,7 @@ export class SharedPresence implements GroupPresence {
   readonly #own = new Map<string, readonly MemberFacts[]>();
   /** How many changes of what this broker says are on their way, by group. */
   readonly #writing = new Map<string, number>();
-  /** Groups of which it could not be said again what others do not read any more. */
+  /** Groups of which others do not read what was told: it could not be written. */
   readonly #unsaid = new Set<string>();
   /** Brokers that were alive when that was looked at last. */
   readonly #alive = new Set<string>();
@@ -104,7 +104,13 @@ export class SharedPresence implements GroupPresence {
   async tell(group: string, members: readonly MemberFacts[]): Promise<void> {
     if (members.length === 0) this.#own.delete(group);
     else this.#own.set(group, members);
-    await this.#write(group);
+    try {
+      await this.#write(group);
+    } catch (cause) {
+      // Whoever told it may be gone when it can be said.
+      this.#unsaid.add(group);
+      throw cause;
+    }
   }
 
   listen(listener: (group: string) => void): () => void {
