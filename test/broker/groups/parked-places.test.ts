@@ -7,6 +7,8 @@ import { GroupStore } from '../../../src/broker/groups/group-store.js';
 import { ParkedPlaces } from '../../../src/broker/groups/places/parked-places.js';
 import type { PlaceContext } from '../../../src/broker/groups/places/slice-place.js';
 import { SliceLease } from '../../../src/broker/groups/slice-lease.js';
+import { CoveredPositions } from '../../../src/broker/log/covered-positions.js';
+import { BackplaneError } from '../../../src/errors.js';
 import { compilePredicate } from '../../../src/subscriptions/predicate.js';
 import { decodeNote, encodeCursor } from '../../../src/wire/cursor.js';
 import { ORIGIN } from '../../../src/wire/position.js';
@@ -17,9 +19,9 @@ const predicate = compilePredicate({ topics: ['process'], filter: 'true', includ
 const SLICE = 3;
 const FADING = Array.from({ length: 8 }, () => 100);
 
-const cursorAt = (offset: number) => {
+const cursorAt = (offset: number, clusterId = '0123456789abcdef') => {
   const places = FADING.map(() => ({ offset }));
-  return encodeCursor({ clusterId: '0123456789abcdef', predicateId: predicate.cursorId, places, nodes: [] })!;
+  return encodeCursor({ clusterId, predicateId: predicate.cursorId, places, nodes: [] })!;
 };
 
 async function opened(name: string, parkedBytesMax?: number) {
@@ -132,6 +134,35 @@ test('where all groups together have no room for a place, commits go on without 
   await park(1, 8_000);
   await park(2, 8_000);
   assert.equal(parked.entries('').length, 2);
+  await logs.close();
+});
+
+test('a place that could not be read is written down when it can, and one that the log never had is left alone', async () => {
+  const { places: make, commit, logs } = await opened('parked-unread');
+  const log = logs.partition(SLICE);
+  let answer: () => CoveredPositions = () => {
+    throw new BackplaneError('unavailable', 'nobody leads the partition');
+  };
+  log.coveredBefore = async () => answer();
+  const places = make();
+  const [first, never] = [cursorAt(10, logs.identity), cursorAt(20, logs.identity)];
+  await commit(first);
+  await assert.rejects(places.park('all'), /nobody leads/, 'who drops the interest for it must know');
+  assert.equal(places.isOpenBefore(SLICE, 100), false, 'the log does not wait for it');
+  answer = () => new CoveredPositions();
+  await places.park(FADING);
+  assert.notEqual(places.of(SLICE, first), undefined);
+  answer = () => {
+    throw new BackplaneError('cursor_invalid', 'there is no such offset');
+  };
+  await commit(never);
+  let asked = 0;
+  log.coveredBefore = async () => {
+    asked++;
+    return answer();
+  };
+  for (let times = 0; times < 2; times++) await places.park(FADING);
+  assert.deepEqual([places.of(SLICE, never), asked], [undefined, 1]);
   await logs.close();
 });
 

@@ -4,6 +4,7 @@
  * may not have them any more.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { asBackplaneError } from '../../../errors.js';
 import { OneAtATime } from '../../../flow/one-at-a-time.js';
 import { GROUP_COMMIT_LINGER_MS, GROUP_PLACES_KEPT_MAX, PARTITIONS } from '../../../limits.js';
 import type { ParkedCursor } from '../group-record.js';
@@ -32,7 +33,7 @@ export class ParkedPlaces {
   #waiting = new Map<number, ParkedCursor[]>();
   #written: Promise<void> | undefined;
   readonly #writes = new OneAtATime();
-  /** When they could not be written down, milliseconds since 1970. */
+  /** When some could not be written down, milliseconds since 1970. */
   #failedMs = 0;
   /** By partition, the offset before which the log was about to forget when that was looked at last. */
   #fading: readonly number[] = [];
@@ -43,7 +44,8 @@ export class ParkedPlaces {
   }
 
   /**
-   * Writes down the committed places that the log may forget, each once.
+   * Writes down the committed places that the log may forget, each once. Rejects where some could not be read or written,
+   * after all the others are: they come again with the next call.
    * @param fading by partition, the offset before which the log may soon forget
    */
   async park(fading: readonly number[] | 'all'): Promise<void> {
@@ -51,18 +53,28 @@ export class ParkedPlaces {
     if (fading !== 'all') this.#fading = fading;
     const done = new Map<number, string>();
     const due = new Map<number, ParkedCursor>();
+    const failures: unknown[] = [];
     for (const [slice, { cursor }] of this.#committed.entries()) {
       if (this.#done.get(slice) === cursor || !mayFade(cursor, slice, fading)) continue;
       if (this.#parts.isOthers(slice)) continue;
-      const isParked = store.parked(name, slice).some((place) => place.cursor === cursor);
-      const nodes = isParked
-        ? undefined
-        : await parkedNodes(context, this.#parts.slice(slice), cursor).catch(() => undefined);
-      if (nodes !== undefined) due.set(slice, { cursor, nodes });
+      try {
+        const isParked = store.parked(name, slice).some((place) => place.cursor === cursor);
+        const nodes = isParked ? undefined : await parkedNodes(context, this.#parts.slice(slice), cursor);
+        if (nodes !== undefined) due.set(slice, { cursor, nodes });
+      } catch (cause) {
+        // Nobody can ever read such a place. Any other may be there again: the log forgets what it means if it is let go.
+        if (asBackplaneError(cause).code !== 'cursor_invalid') {
+          failures.push(cause);
+          continue;
+        }
+      }
       done.set(slice, cursor);
     }
     await this.#write(due);
     for (const [slice, cursor] of done) this.#done.set(slice, cursor);
+    if (failures.length === 0) return;
+    this.#failedMs = Date.now();
+    throw failures[0];
   }
 
   /**
