@@ -47,6 +47,13 @@ export interface DeliveryTotals {
   refilled: number;
 }
 
+/** Gaps that were not told yet. */
+export interface PendingGaps {
+  readonly hasGaps: boolean;
+  /** Returns them, and leaves none. */
+  takeGaps(): readonly SubscribeResponse[];
+}
+
 export function newTotals(): DeliveryTotals {
   return { events: 0, throttled: 0, shed: 0, skipped: 0, refilled: 0 };
 }
@@ -56,7 +63,7 @@ export class Outlet {
   /** The same of each selector, in the order of the request; empty for a subscription without selectors. */
   readonly ledgers: readonly DeliveryTotals[];
   bytes = 0;
-  #takeGaps: () => readonly SubscribeResponse[] = () => [];
+  #gaps: PendingGaps | undefined;
   /** A gap was sent, and no cursor since: until one is, a subscriber that resumes gets the gap again. */
   gapsOpen = false;
 
@@ -79,12 +86,14 @@ export class Outlet {
     this.#throttle = throttle;
   }
 
-  /**
-   * @param takeGaps returns the gap notices that must precede any cursor; otherwise a subscriber could resume past a
-   *   gap that it never saw
-   */
-  precededBy(takeGaps: () => readonly SubscribeResponse[]): void {
-    this.#takeGaps = takeGaps;
+  /** The gaps precede any cursor; otherwise a subscriber could resume past a gap that it never saw. */
+  precededBy(gaps: PendingGaps): void {
+    this.#gaps = gaps;
+  }
+
+  /** Whether the next cursor is preceded by a gap: whoever has it without being written to would pass the gap. */
+  get owesGaps(): boolean {
+    return this.#gaps?.hasGaps ?? false;
   }
 
   get client(): string {
@@ -154,7 +163,7 @@ export class Outlet {
 
   /** Writes the pending gaps without waiting, so that no cursor of a concurrent write gets in before them. */
   #writeAhead(): Promise<void>[] {
-    const gaps = this.#takeGaps();
+    const gaps = this.#gaps?.takeGaps() ?? [];
     if (gaps.length > 0) this.gapsOpen = true;
     return gaps.map((message) => this.#sink.write({ kind: 'message', message }));
   }

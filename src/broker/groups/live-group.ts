@@ -227,12 +227,12 @@ export class LiveGroup {
   async advance(beforeMs: number): Promise<void> {
     const { slots } = this.group;
     const { slices } = this.record;
-    const places = [...this.#runs.values()].flatMap(({ lease, subscription: { cursor, phase } }) => {
+    const places = [...this.#runs.values()].flatMap(({ lease, subscription: { cursor, phase, outlet } }) => {
       const { slice } = lease;
       const record = slices[slice]!;
       const isHeld = slots.lease(slice) === lease && !slots.isRevoking(slice);
       const isOld = record.committedMs <= beforeMs && cursor !== record.cursor;
-      return isHeld && isOld && phase === 'live' ? [{ lease, cursor }] : [];
+      return isHeld && isOld && phase === 'live' && !outlet.owesGaps ? [{ lease, cursor }] : [];
     });
     await this.group.advance(places);
   }

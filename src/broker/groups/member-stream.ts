@@ -119,8 +119,10 @@ class SliceSink implements Sink {
 
   async write(delivery: Delivery): Promise<void> {
     const { presence } = this.#stream;
+    const isGiven = this.#lease.holdBack();
     if (!presence.isCurrent) await presence.whenCurrent(this.closed);
     if (this.closed.aborted) throw new BackplaneError('cancelled', 'the slice has another member');
+    isGiven();
     const marked = delivery.kind === 'batch' ? this.#batch(delivery) : this.#message(delivery.message);
     if (marked !== undefined) await this.#stream.write(marked);
   }

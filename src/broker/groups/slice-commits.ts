@@ -76,7 +76,7 @@ export class SliceCommits {
 
   /** Commits for members that have committed all that they were given, where they stand: so no place grows old. */
   async advance(places: readonly { readonly lease: SliceLease; readonly cursor: string }[]): Promise<void> {
-    const settled = places.filter(({ lease, cursor }) => cursor !== '' && lease.isSettled);
+    const settled = places.filter(({ lease, cursor }) => cursor !== '' && lease.isSettled && !lease.isHeldBack);
     const own = settled.map(({ lease, cursor }) => ({ lease, field: 'slice', committed: lease.ownCommit(cursor) }));
     if (own.length > 0) await this.#write(own);
   }

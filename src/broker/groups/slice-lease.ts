@@ -38,6 +38,8 @@ export class SliceLease {
   /** Ordinal of the last cursor with which events, or a gap, were given. */
   #given = 0;
   #committed = 0;
+  /** Deliveries that were not given yet, or never will be. */
+  #heldBack = 0;
   readonly #stretches: Stretch[] = [];
   readonly #places: GivenPlaces;
   #takeMoved: () => readonly CursorNode[] | undefined = () => undefined;
@@ -63,6 +65,19 @@ export class SliceLease {
   /** Whether all events that were given are committed. */
   get isSettled(): boolean {
     return this.#committed >= this.#given;
+  }
+
+  /** Whether something was not given that is before the cursors that the delivery makes now. */
+  get isHeldBack(): boolean {
+    return this.#heldBack > 0;
+  }
+
+  /** Something is to be given. Call the returned function when it is; never, if it is dropped. */
+  holdBack(): () => void {
+    this.#heldBack++;
+    return () => {
+      this.#heldBack--;
+    };
   }
 
   /** The start, as the member can commit it. */

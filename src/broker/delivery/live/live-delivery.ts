@@ -48,7 +48,7 @@ export class LiveDelivery {
     for (const node of failed) this.#watch.changed(node);
     // A node that could not be served at the plan may not change again, so every node is looked at once.
     for (const { name } of this.#subscription.broker.registry.all()) this.#watch.changed(name);
-    this.#subscription.outlet.precededBy(() => this.#notices.takeGaps());
+    this.#subscription.outlet.precededBy(this.#notices);
     const leave = this.#subscription.broker.silence.join();
     try {
       if (this.#refill) await this.#refill.during(() => this.#loop());

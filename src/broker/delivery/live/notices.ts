@@ -158,6 +158,11 @@ export class Notices {
     this.#gap('', topic, reason, undefined, 0, true);
   }
 
+  /** Whether there are gaps that were not told yet. */
+  get hasGaps(): boolean {
+    return this.#gaps.size > 0;
+  }
+
   /** Returns the gaps that were not told yet, merged since the last call, and clears them. */
   takeGaps(): SubscribeResponse[] {
     const gaps = [...this.#gaps.values()];
