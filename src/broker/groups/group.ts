@@ -161,17 +161,18 @@ export class Group {
   }
 
   /**
-   * The other broker that gave all these slices in these epochs; undefined where it is none, or several. Whether it is
-   * alive, and which members it has, may not have been read yet.
+   * The other broker that gave these slices, as far as they are in these epochs still: it says which of them are not.
+   * Undefined where it is none, or several. Whether it is alive, and which members it has, may not have been read yet.
    */
   brokerOf(commits: readonly SliceCommit[]): string | undefined {
     const slices = this.#slices;
-    const own = this.parts.presence.broker;
-    const brokers = commits.map(({ slice, epoch }) => {
+    const brokers = commits.flatMap(({ slice, epoch }) => {
       const { epoch: latest, holder } = slices[slice] ?? {};
-      return latest === epoch && holder?.broker !== own ? holder?.broker : undefined;
+      return latest === epoch && holder !== undefined ? [holder.broker] : [];
     });
-    return brokers.every((broker) => broker === brokers[0]) ? brokers[0] : undefined;
+    const [broker] = brokers;
+    const isOne = brokers.every((each) => each === broker);
+    return isOne && broker !== this.parts.presence.broker ? broker : undefined;
   }
 
   /** Whether any of it is of an epoch that this broker has not read of yet. */

@@ -73,17 +73,7 @@ test('members of two brokers share a group, go on where another left, and are fe
   // Each got all of its nodes, and nothing that the other has.
   assert.equal(new Set([...slicesOf(a), ...slicesOf(b)]).size, 8);
   await until('all came', () => new Set([...a.subscriber.events, ...b.subscriber.events]).size === 36);
-  // A commit may come to any broker: it is made where the member is.
-  const elsewhere = other.groupsClient();
-  await commitBy(elsewhere, 'g', a.commits);
-  const [first] = a.commits;
-  const forged = { ...first!, cursor: `${first!.cursor.slice(0, -1)}!` };
-  await assert.rejects(commitBy(elsewhere, 'g', [forged]), /must be one that/);
-  // Of what a broker has not read yet it does not say that it is over.
-  const later = { ...first!, epoch: Number(first!.epoch) + 1 };
-  for (const client of [elsewhere, one.groupsClient()]) {
-    await assert.rejects(commitBy(client, 'g', [later]), /has not read yet/);
-  }
+  await committedAnywhere(one, other, a);
   await Promise.all([a.commit(), b.commit()]);
   // Who joins takes from each as little as is its share.
   const before = [slicesOf(a), slicesOf(b)];
@@ -126,6 +116,30 @@ test('members of two brokers share a group, go on where another left, and are fe
   c.cancel();
   await changedElsewhere(one, other);
 });
+
+/** Commits of a member of the first broker. */
+async function committedAnywhere(one: Harness, other: Harness, a: TestMember): Promise<void> {
+  // A commit may come to any broker: it is made where the member is.
+  const elsewhere = other.groupsClient();
+  await commitBy(elsewhere, 'g', a.commits);
+  const [first] = a.commits;
+  const forged = { ...first!, cursor: `${first!.cursor.slice(0, -1)}!` };
+  await assert.rejects(commitBy(elsewhere, 'g', [forged]), /must be one that/);
+  // Where only some of it is over, that is named: whoever is told so drops it, and is not given it again.
+  const [, second] = a.commits;
+  const partlyOver = [first!, { ...second!, epoch: Number(second!.epoch) - 1 }];
+  for (const client of [elsewhere, one.groupsClient()]) {
+    await assert.rejects(
+      commitBy(client, 'g', partlyOver),
+      new RegExp(`slices.1.: slice ${second!.slice} is no longer`),
+    );
+  }
+  // Of what a broker has not read yet it does not say that it is over.
+  const later = { ...first!, epoch: Number(first!.epoch) + 1 };
+  for (const client of [elsewhere, one.groupsClient()]) {
+    await assert.rejects(commitBy(client, 'g', [later]), /has not read yet/);
+  }
+}
 
 /** A group without members, that has 60 events. */
 async function changedElsewhere(one: Harness, other: Harness): Promise<void> {

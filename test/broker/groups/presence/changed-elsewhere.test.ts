@@ -122,11 +122,16 @@ test('where nobody knows of the epochs that a power cut took, the next are later
 
 test('a commit goes to the broker that gave the slice, whether or not its members were read, and later epochs are not fenced', () => {
   const holder = { broker: 'b', member: 'm' };
-  const { group } = oneBroker(RECORD.slices.map((each, at) => (at < 2 ? { ...each, epoch: 7, holder } : each)));
+  const holders = [holder, holder, undefined, { broker: 'a', member: 'n' }, { broker: 'c', member: 'o' }];
+  const { group } = oneBroker(
+    RECORD.slices.map((each, at) => (holders[at] ? { ...each, epoch: 7, holder: holders[at] } : each)),
+  );
   const commit = (slice: number, epoch: number) => ({ slice, epoch, cursor: 'c' });
   assert.deepEqual(group.others, [], 'nothing was read of its members');
   assert.equal(group.brokerOf([commit(0, 7), commit(1, 7)]), 'b');
-  assert.equal(group.brokerOf([commit(0, 7), commit(2, 1)]), undefined);
+  assert.equal(group.brokerOf([commit(0, 7), commit(2, 1)]), 'b', 'it says which of them is over');
+  assert.equal(group.brokerOf([commit(0, 7), commit(3, 7)]), undefined);
+  assert.equal(group.brokerOf([commit(0, 7), commit(4, 7)]), undefined);
   assert.equal(group.brokerOf([commit(0, 6)]), undefined);
   assert.deepEqual(
     [6, 7, 8].map((epoch) => group.isAhead([commit(0, epoch)])),
