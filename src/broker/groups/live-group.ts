@@ -178,8 +178,11 @@ export class LiveGroup {
       this.countLogged();
       const message = `the filter of group ${record.name} was changed: subscribe again`;
       this.group.endStreams(new BackplaneError('unavailable', message));
-      if (released !== undefined) await this.#claim();
-      released?.();
+      try {
+        if (released !== undefined) await this.#claim();
+      } finally {
+        released?.();
+      }
       return record;
     } finally {
       this.group.resume();
