@@ -366,7 +366,7 @@ export class Groups {
     for (const live of this.#live.values()) {
       live.group.checkCommits(nowMs);
       if (live.aloneSinceMs === undefined || !live.isInForce) continue;
-      if (live.aloneSinceMs + live.record.interestMs <= nowMs) void this.#release(live);
+      if (live.aloneSinceMs + live.record.interestMs <= nowMs) void live.release();
       else unattended.push(live);
     }
     this.#boundUnattended(unattended);
@@ -380,13 +380,8 @@ export class Groups {
       const { owner } = live.record;
       const count = (byOwner.get(owner) ?? 0) + 1;
       byOwner.set(owner, count);
-      if (count > GROUPS_UNATTENDED_MAX) void this.#release(live);
+      if (count > GROUPS_UNATTENDED_MAX) void live.release();
     }
-  }
-
-  async #release(live: LiveGroup): Promise<void> {
-    const { logger } = this.#options;
-    await live.release().catch((cause) => logger.error(`group ${live.group.name}: ${cause}`));
   }
 }
 

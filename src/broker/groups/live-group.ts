@@ -42,6 +42,7 @@ export class LiveGroup {
   #sinceNs: bigint;
   readonly #runs = new Map<number, Run>();
   #release: (() => void) | undefined;
+  #releasing: Promise<void> | undefined;
   /** Changes of what the group subscribes to and of its interest: each begins with what the one before left. */
   readonly #changes = new OneAtATime();
   #isOver = false;
@@ -102,16 +103,27 @@ export class LiveGroup {
     return this.#changes.run(() => this.#claim());
   }
 
-  /** Nodes are no longer asked; cursors resume from their recorders. */
+  /**
+   * Nodes are no longer asked; cursors resume from their recorders. Resolves in any case. Call it every second while
+   * isInForce: where a try takes longer, others do not line up behind it.
+   */
   release(): Promise<void> {
-    return this.#changes.run(async () => {
-      if (this.#release === undefined) return;
-      await this.places.park('all');
-      // A member may have come meanwhile.
-      if (this.aloneSinceMs === undefined) return;
-      this.#release();
-      this.#release = undefined;
-    });
+    this.#releasing ??= this.#changes
+      .run(() => this.#giveUp())
+      .catch((cause) => this.#parts.logger.error(`group ${this.group.name}: ${cause}`))
+      .finally(() => {
+        this.#releasing = undefined;
+      });
+    return this.#releasing;
+  }
+
+  async #giveUp(): Promise<void> {
+    if (this.#release === undefined) return;
+    await this.places.park('all');
+    // A member may have come meanwhile.
+    if (this.aloneSinceMs === undefined) return;
+    this.#release();
+    this.#release = undefined;
   }
 
   /** Has `write` change what the group subscribes to. Members must subscribe again. */

@@ -55,3 +55,29 @@ test('nodes are not asked for what a group had before, also where they cannot be
   assert.equal(book.held, 0);
   await logs.close();
 });
+
+test('interest that cannot be given up is given up once, however often that is asked for meanwhile', async () => {
+  const { live, book, logs } = await unattended();
+  let parks = 0;
+  let isAway = true;
+  const waiting: (() => void)[] = [];
+  live.places.park = async () => {
+    parks++;
+    await new Promise<void>((resolve) => waiting.push(resolve));
+    if (isAway) throw new BackplaneError('unavailable', 'it was not read back');
+  };
+  const releases = Promise.all([live.release(), live.release(), live.release()]);
+  // What is asked for then comes next.
+  const claimed = live.claim();
+  waiting.shift()!();
+  await claimed;
+  await releases;
+  assert.deepEqual([parks, waiting.length, book.held], [1, 0, 1]);
+  isAway = false;
+  const released = live.release();
+  waiting.shift()!();
+  await released;
+  assert.deepEqual([parks, book.held, live.isInForce], [2, 0, false]);
+  live.end();
+  await logs.close();
+});
