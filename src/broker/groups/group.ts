@@ -343,10 +343,12 @@ export class Group {
       const slices = before.slices.map((each, slice): SliceRecord => {
         const member = gives.get(slice);
         if (isOtherwiseHeld(each, planned[slice])) return each;
-        const { holder, ordinal, ...rest } = each;
+        const { holder, ...free } = each;
+        // A commit of this epoch may still be under way, and must not go back: only the next one counts anew.
+        const { ordinal, ...rest } = free;
         if (member === undefined) {
           if (fallen.has(slice)) return { ...rest, epoch: this.#next(slice, each) };
-          return releases.has(slice) ? rest : each;
+          return releases.has(slice) ? free : each;
         }
         return { ...rest, epoch: this.#next(slice, each), holder: { broker, member: member.id } };
       });

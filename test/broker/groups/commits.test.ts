@@ -13,7 +13,7 @@ import { GroupStore } from '../../../src/broker/groups/group-store.js';
 import { Groups } from '../../../src/broker/groups/groups.js';
 import { GroupLag } from '../../../src/broker/groups/lag/group-lag.js';
 import type { MemberStream } from '../../../src/broker/groups/member-stream.js';
-import { ALONE } from '../../../src/broker/groups/presence/group-presence.js';
+import { ALONE, type RemoteMember } from '../../../src/broker/groups/presence/group-presence.js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
 import type { SliceLease } from '../../../src/broker/groups/slice-lease.js';
 import { DOCUMENT_BOUNDS } from '../../../src/broker/log/documents/document-logs.js';
@@ -108,6 +108,44 @@ test('a commit that is acknowledged is written, also where a later one with it i
   }));
   await group.commit([{ slice: 1, epoch: one.epoch, cursor: unheard }]);
   assert.equal(store.get('g')!.slices[1]!.cursor, cursor(4n));
+  group.close();
+});
+
+test('a commit whose place is written down for long does not go behind a later one, also when the slice is given up', async () => {
+  const state = openState(scratchDirectory('commits-released'), { name: 'groups', check: checkGroupState });
+  const store = new GroupStore(state, state);
+  await store.create(RECORD);
+  const leases: SliceLease[] = [];
+  let others: RemoteMember[] = [];
+  let parked = () => {};
+  const parking = new Promise<void>((resolve) => {
+    parked = resolve;
+  });
+  const group = new Group('g', 8, {
+    ...{ ...PARTS, store, presence: { ...ALONE, broker: 'a', others: () => others } },
+    parkAhead: async ([fresh]) => {
+      if (fresh?.committed.cursor === cursor(10n)) await parking;
+      return () => undefined;
+    },
+    deliver: (_stream, lease) => leases.push(lease),
+  });
+  group.join({ name: 'g', member: '', slices: 8, had: [], whatItHas: true }, { ...STREAM } as unknown as MemberStream);
+  await until('all slices', () => leases.length === 8);
+  const given = (at: bigint) => leases.map((each) => ({ ...each, cursor: each.give(cursor(at), 0) }));
+  const [early, late] = [given(10n), given(20n)];
+  const slow = group.commit(early);
+  await group.commit(late);
+  const facts = { id: 'x', named: false, order: 1, away: false, slow: false, joinedMs: 1 };
+  others = [{ ...facts, broker: 'b', client: '', peer: '', identity: '', replaces: [] }];
+  group.othersChanged();
+  const free = () => store.get('g')!.slices.filter(({ holder }) => holder === undefined);
+  await until('the share of the other member is free', () => free().length === 4);
+  parked();
+  await slow;
+  assert.deepEqual(
+    store.get('g')!.slices.map((each) => each.cursor),
+    leases.map(() => cursor(20n)),
+  );
   group.close();
 });
 
