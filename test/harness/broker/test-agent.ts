@@ -110,7 +110,7 @@ export class TestAgent {
   holdInterest: boolean | undefined;
   /** Set to take interest at once, and to say so later, by calling answerLate(). */
   answersLate = false;
-  #late: (() => void) | undefined;
+  answerLate = () => {};
   /** Set to answer every predicate with this error. */
   refuses: string | undefined;
   /** Changes each live frame before it is sent. */
@@ -308,13 +308,8 @@ export class TestAgent {
     const generation = this.interests.at(-1)!.toString();
     const { refuses } = this;
     const errors = refuses ? this.#predicates.map(({ id }) => ({ id: id.toString(), message: refuses })) : [];
-    const say = () => this.#control.write({ interestAck: { generation, position: positionToMessage(holds), errors } });
-    if (this.answersLate) this.#late = say;
-    else say();
-  }
-
-  answerLate(): void {
-    this.#late?.();
+    this.answerLate = () => this.say({ interestAck: { generation, position: positionToMessage(holds), errors } });
+    if (!this.answersLate) this.answerLate();
   }
 
   /** Sends a frame of one topic. */
