@@ -149,7 +149,7 @@ async function openOnNats(
   const { fitClusterAtStart } = await import('./nats/cluster-streams.js');
   const { DurabilityWatch } = await import('./nats/durability.js');
   const { StreamWatch } = await import('./nats/stream-watch.js');
-  const link = await openLink(options, 'log');
+  const link = await openLink(options, 'log', onLost);
   releases.push(() => link.close());
   const { manager } = link;
   const watch = new StreamWatch({ manager, cluster, identity: await fitClusterAtStart(manager, cluster), onLost });

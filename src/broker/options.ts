@@ -23,7 +23,7 @@ export interface NatsLogOptions extends NatsOptions {
   readonly cluster: string;
   /** http://host:port of each server's monitoring; without them it is unknown what a power cut may lose. */
   readonly monitors?: readonly string[];
-  /** The log is gone, or another one: the broker cannot go on. */
+  /** The log is gone, or another one, or a server is one that no broker may use: the broker cannot go on. */
   readonly onLost: (reason: BackplaneError) => void;
 }
 

@@ -22,13 +22,20 @@ export interface NatsOptions {
 const SERVER_MIN = [2, 10, 27] as const;
 
 /**
- * One that reconnects for ever. Throws unavailable where no server answers, failed_precondition for a server that is too old,
- * and invalid_argument for files that cannot be read.
+ * One that reconnects until it comes to a server that is too old or takes no full frame. Such a server is told nothing: the
+ * connection is closed. Throws unavailable where no server answers, failed_precondition for such a server, and
+ * invalid_argument for files that cannot be read.
  * @param purpose is shown by the server's monitoring
+ * @param onUnfit called once, with what the call would have thrown, where a later server is one of these
  */
-export async function connectNats(options: NatsOptions, purpose: string): Promise<NatsConnection> {
+export async function connectNats(
+  options: NatsOptions,
+  purpose: string,
+  onUnfit: (reason: BackplaneError) => void = () => undefined,
+): Promise<NatsConnection> {
   // Only brokers on NATS load it.
   const nats = await import('./nats-library.js');
+  const shown = credentialsShown(nats, options);
   const servers = [...options.servers];
   const { ca, cert, key } = options;
   for (const [field, file] of Object.entries({ ca, cert, key })) if (file !== undefined) read(`nats.${field}`, file);
@@ -38,6 +45,17 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
     ...(cert === undefined ? {} : { certFile: cert }),
     ...(key === undefined ? {} : { keyFile: key }),
     checkServerIdentity: identityCheck(servers),
+  };
+  let connected: NatsConnection | undefined;
+  let unfit: BackplaneError | undefined;
+  // The client asks for it as soon as a server has said what it is, and before it says anything itself.
+  const authenticator: Authenticator = (nonce) => {
+    const seen = unfit;
+    unfit ??= connected && unfitness(connected);
+    if (unfit !== undefined && seen === undefined) onUnfit(unfit);
+    // The client closes a connection whose authenticator throws.
+    if (unfit !== undefined) throw unfit;
+    return shown(nonce);
   };
   const wanted: ConnectionOptions = {
     servers,
@@ -53,17 +71,17 @@ export async function connectNats(options: NatsOptions, purpose: string): Promis
     ignoreAuthErrorAbort: true,
     // With these the client takes no server without TLS.
     ...(ca === undefined && cert === undefined && servers.every((server) => !server.startsWith('tls:')) ? {} : { tls }),
-    ...authenticator(nats, options),
+    authenticator,
   };
   const connection = await nats.connect(wanted).catch((cause: Error) => {
     throw new BackplaneError('unavailable', `nats: none of ${servers.join(', ')} can be used: ${cause.message}`);
   });
-  try {
-    checkServer(connection.info!, connection.getServer());
-  } catch (cause) {
+  const reason = unfitness(connection);
+  if (reason !== undefined) {
     await connection.close();
-    throw cause;
+    throw reason;
   }
+  connected = connection;
   return connection;
 }
 
@@ -81,39 +99,38 @@ function identityCheck(servers: readonly string[]) {
   };
 }
 
-/** Throws failed_precondition, with the reason. */
-function checkServer({ version = '', max_payload: payloadBytesMax }: ServerInfo, server: string): void {
+/** Why its server cannot be used, failed_precondition; undefined where it can. */
+function unfitness(connection: NatsConnection): BackplaneError | undefined {
+  const { version = '', max_payload: payloadBytesMax } = connection.info as ServerInfo;
+  const server = connection.getServer();
   if (payloadBytesMax < NATS_PAYLOAD_BYTES_MIN) {
     const bound = `it must be at least ${NATS_PAYLOAD_BYTES_MIN}`;
-    throw new BackplaneError('failed_precondition', `max_payload of ${server} is ${payloadBytesMax}, ${bound}`);
+    return new BackplaneError('failed_precondition', `max_payload of ${server} is ${payloadBytesMax}, ${bound}`);
   }
   const parts = version.split(/[.-]/).map(Number);
-  for (const [at, least] of SERVER_MIN.entries()) {
-    const part = parts[at] ?? 0;
-    if (part > least) return;
-    if (part < least) {
-      throw new BackplaneError(
-        'failed_precondition',
-        `nats-server at ${server} is ${version || 'of an unknown version'}, it must be at least ${SERVER_MIN.join('.')}: ` +
-          'earlier ones lose what they acknowledged',
-      );
-    }
-  }
+  const at = SERVER_MIN.findIndex((least, index) => (parts[index] ?? 0) !== least);
+  if (at < 0 || (parts[at] ?? 0) > SERVER_MIN[at]!) return undefined;
+  return new BackplaneError(
+    'failed_precondition',
+    `nats-server at ${server} is ${version || 'of an unknown version'}, it must be at least ${SERVER_MIN.join('.')}: ` +
+      'earlier ones lose what they acknowledged',
+  );
 }
 
-function authenticator(
+/** Throws invalid_argument for a file that cannot be read. */
+function credentialsShown(
   { credsAuthenticator, nkeyAuthenticator }: typeof import('./nats-library.js'),
   { credentials, nkey }: NatsOptions,
-): { readonly authenticator?: Authenticator } {
+): Authenticator {
   // Read at each connection, so that a renewed file is used.
   if (credentials !== undefined) {
     read('nats.credentials', credentials);
-    return { authenticator: (nonce) => credsAuthenticator(read('nats.credentials', credentials))(nonce) };
+    return (nonce) => credsAuthenticator(read('nats.credentials', credentials))(nonce);
   }
-  if (nkey === undefined) return {};
+  if (nkey === undefined) return () => undefined;
   const seed = () => new Uint8Array(Buffer.from(read('nats.nkey', nkey).toString().trim()));
   seed();
-  return { authenticator: (nonce) => nkeyAuthenticator(seed())(nonce) };
+  return (nonce) => nkeyAuthenticator(seed())(nonce);
 }
 
 function read(field: string, file: string): Buffer {

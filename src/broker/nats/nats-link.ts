@@ -5,6 +5,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import type { JetStreamClient, JetStreamManager } from '@nats-io/jetstream';
 import type { NatsConnection } from 'nats';
+import type { BackplaneError } from '../../errors.js';
 import { NATS_REQUEST_MS } from '../../limits.js';
 import { connectNats, type NatsOptions } from './connect.js';
 import type { StreamPublisher } from './stream-publisher.js';
@@ -22,8 +23,15 @@ export interface NatsLink {
   close(): Promise<void>;
 }
 
-/** Throws as connectNats does. */
-export async function openLink(options: NatsOptions, name: string): Promise<NatsLink> {
+/**
+ * Throws as connectNats does.
+ * @param onUnfit called where one of the connections comes to a server that no broker may use: that connection is closed then
+ */
+export async function openLink(
+  options: NatsOptions,
+  name: string,
+  onUnfit?: (reason: BackplaneError) => void,
+): Promise<NatsLink> {
   const { jetstream, jetstreamManager } = await import('./nats-library.js');
   const { StreamPublisher } = await import('./stream-publisher.js');
   const open: NatsConnection[] = [];
@@ -33,7 +41,9 @@ export async function openLink(options: NatsOptions, name: string): Promise<Nats
     await Promise.all(open.map((connection) => connection.close()));
   };
   try {
-    for (const purpose of ['publishes', 'reads', 'asks']) open.push(await connectNats(options, `${name} ${purpose}`));
+    for (const purpose of ['publishes', 'reads', 'asks']) {
+      open.push(await connectNats(options, `${name} ${purpose}`, onUnfit));
+    }
     const [publishing, reading, asking] = open as [NatsConnection, NatsConnection, NatsConnection];
     const manager = await jetstreamManager(untilLost(asking), { timeout: NATS_REQUEST_MS, checkAPI: false });
     const publisher = new StreamPublisher(publishing);
