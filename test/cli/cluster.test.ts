@@ -31,7 +31,7 @@ for (const version of ['newest', 'floor'] as const) {
       const cluster = (...args: string[]) => run(['cluster', ...args, '--nats', servers.urls, '--cluster', 'prod']);
       const none = await cluster('check');
       assert.equal(none.code, 1);
-      assert.match(none.out, /^nats-server [\d.]+\ndurability: unknown: a power cut may lose these/);
+      assert.match(none.out, /^nats-server at [\d.:]+: [\d.]+\ndurability: unknown: a power cut may lose these/);
       assert.match(none.out, /^BP_prod_0: it is gone: brokers do not start$/m);
       assert.deepEqual(await cluster('init', '--log-bytes-max', '512MiB'), {
         code: 0,

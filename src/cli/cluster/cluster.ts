@@ -1,10 +1,11 @@
-/** `backplane cluster init|check|set`: the streams of a cluster of brokers on NATS JetStream. */
+/** `backplane cluster init|check|set`: the streams of a cluster of brokers on NATS JetStream, made and bounded. */
 import type { JetStreamManager } from '@nats-io/jetstream';
 import type { Command } from 'commander';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { BackplaneError, invalid } from '../../errors.js';
 import { clusterOf, NATS_KEYS, natsOptions } from '../connection/nats.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
+import { defineCheck } from './check.js';
 
 const BOUND_KEYS: readonly SettingKey[] = ['log.bytesMax', 'log.ageMax'];
 const REPLICAS = [1, 3, 5];
@@ -40,27 +41,6 @@ function defineInit(command: Command): void {
   });
 }
 
-function defineCheck(command: Command): void {
-  addSettingFlags(command, [...NATS_KEYS, 'nats.monitor']);
-  command.action(async () => {
-    const { settings } = await commandConfig(command, [...NATS_KEYS, 'nats.monitor']);
-    const { checkCluster, streamText } = await import('../../broker/nats/cluster-streams.js');
-    const { DurabilityWatch } = await import('../../broker/nats/durability.js');
-    await withManager(settings, async (manager, _servers, version) => {
-      const durability = new DurabilityWatch({
-        monitors: settings['nats.monitor'],
-        ca: settings['nats.ca'] || undefined,
-      });
-      await durability.look();
-      durability.close();
-      const streams = await checkCluster(manager, clusterOf(settings));
-      const lines = [`nats-server ${version}`, `durability: ${durability.text}`, ...streams.map(streamText)];
-      process.stdout.write(`${lines.join('\n')}\n`);
-      if (streams.some(({ faults }) => faults.length > 0)) process.exitCode = 1;
-    });
-  });
-}
-
 function defineSet(command: Command): void {
   addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
   command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5');
@@ -82,17 +62,17 @@ function defineSet(command: Command): void {
   });
 }
 
-/** @param run gets how many servers there are, and the version of the one that is asked */
+/** @param run gets how many servers there are */
 async function withManager(
   settings: Settings,
-  run: (manager: JetStreamManager, servers: number, version: string) => Promise<void>,
+  run: (manager: JetStreamManager, servers: number) => Promise<void>,
 ): Promise<void> {
   const { connectNats } = await import('../../broker/nats/connect.js');
   const { jetstreamManager } = await import('../../broker/nats/nats-library.js');
   const connection = await connectNats(natsOptions(settings), 'cluster');
   try {
     const servers = Math.max(settings['nats.servers'].length, connection.info?.connect_urls?.length ?? 1);
-    await run(await jetstreamManager(connection, { checkAPI: false }), servers, connection.info?.version ?? '');
+    await run(await jetstreamManager(connection, { checkAPI: false }), servers);
   } finally {
     await connection.close();
   }
