@@ -147,7 +147,7 @@ async function openOnNats(
   const { openJetStreamDocuments } = await import('./cluster/nats/open-documents.js');
   const { ClusterMember } = await import('./nodes/nats/cluster-member.js');
   const { fitClusterAtStart } = await import('./nats/cluster-streams.js');
-  const { DurabilityWatch } = await import('./nats/durability.js');
+  const { DurabilityWatch } = await import('./nats/monitoring/durability.js');
   const { StreamWatch } = await import('./nats/stream-watch.js');
   const link = await openLink(options, 'log', onLost);
   releases.push(() => link.close());

@@ -96,6 +96,8 @@ export const NATS_MONITOR_LOOK_MS = 30_000;
 export const NATS_MONITOR_ANSWER_MS = 5_000;
 /** Without details of streams it is some KiB. */
 export const NATS_MONITOR_ANSWER_BYTES_MAX = MiB;
+/** Of its store a server may promise so much to streams: their files take more than what counts for max_bytes. */
+export const NATS_STORE_PERCENT_MAX = 70;
 /** A broker that reads nothing of NATS for so long sends its agents to others: longer than a leader's election takes. */
 export const CUT_OFF_MS = 10_000;
 

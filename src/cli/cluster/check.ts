@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import type { NatsConnection } from 'nats';
 import type { NatsOptions } from '../../broker/nats/connect.js';
 import { BackplaneError } from '../../errors.js';
-import { clusterOf, NATS_KEYS, natsOptions } from '../connection/nats.js';
+import { clusterOf, monitoringOf, NATS_KEYS, natsOptions } from '../connection/nats.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 
 export function defineCheck(command: Command): void {
@@ -12,20 +12,27 @@ export function defineCheck(command: Command): void {
     const { settings } = await commandConfig(command, [...NATS_KEYS, 'nats.monitor']);
     const { jetstreamManager } = await import('../../broker/nats/nats-library.js');
     const { checkCluster, streamText } = await import('../../broker/nats/cluster-streams.js');
-    const { DurabilityWatch } = await import('../../broker/nats/durability.js');
+    const { DurabilityWatch } = await import('../../broker/nats/monitoring/durability.js');
+    const { storeUses } = await import('./store-use.js');
     const cluster = clusterOf(settings);
     const servers = await eachServer(natsOptions(settings));
     const connections = servers.filter((server) => typeof server !== 'string');
     try {
-      const monitoring = { monitors: settings['nats.monitor'], ca: settings['nats.ca'] || undefined };
+      const monitoring = monitoringOf(settings);
       const durability = new DurabilityWatch(monitoring);
       await durability.look();
       durability.close();
+      const stores = await storeUses(monitoring);
       const streams = await checkCluster(await jetstreamManager(connections[0]!, { checkAPI: false }), cluster);
-      const lines = [...servers.map(serverText), `durability: ${durability.text}`, ...streams.map(streamText)];
+      const lines = [...servers.map(serverText), `durability: ${durability.text}`]
+        .concat(stores.map(({ text }) => text))
+        .concat(streams.map(streamText));
       process.stdout.write(`${lines.join('\n')}\n`);
-      const isWrong = connections.length < servers.length || streams.some(({ faults }) => faults.length > 0);
-      if (isWrong) process.exitCode = 1;
+      const isSound =
+        connections.length === servers.length &&
+        stores.every(({ isTooMuch }) => !isTooMuch) &&
+        streams.every(({ faults }) => faults.length === 0);
+      if (!isSound) process.exitCode = 1;
     } finally {
       await Promise.all(connections.map((connection) => connection.close()));
     }

@@ -3,11 +3,12 @@ import type { JetStreamManager } from '@nats-io/jetstream';
 import type { Command } from 'commander';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { BackplaneError, invalid } from '../../errors.js';
-import { clusterOf, NATS_KEYS, natsOptions } from '../connection/nats.js';
+import { clusterOf, monitoringOf, NATS_KEYS, natsOptions } from '../connection/nats.js';
 import { addSettingFlags, commandConfig } from '../setting-flags.js';
 import { defineCheck } from './check.js';
 
-const BOUND_KEYS: readonly SettingKey[] = ['log.bytesMax', 'log.ageMax'];
+/** Of `init` and `set`. */
+const KEYS: readonly SettingKey[] = [...NATS_KEYS, 'nats.monitor', 'log.bytesMax', 'log.ageMax'];
 const REPLICAS = [1, 3, 5];
 
 export function define(command: Command): void {
@@ -17,11 +18,11 @@ export function define(command: Command): void {
 }
 
 function defineInit(command: Command): void {
-  addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
+  addSettingFlags(command, KEYS);
   command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5 (default 3, on one server 1)');
   command.option('--if-missing', 'succeed where they are there already, and change nothing');
   command.action(async () => {
-    const { settings } = await commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
+    const { settings } = await commandConfig(command, KEYS);
     const { makeCluster } = await import('../../broker/nats/cluster-streams.js');
     const cluster = clusterOf(settings);
     const given = replicasOf(command);
@@ -37,15 +38,16 @@ function defineInit(command: Command): void {
         },
       );
       process.stdout.write(`cluster ${cluster} ${made ? 'is made' : 'is there'}\n`);
+      await warnOfStores(settings);
     });
   });
 }
 
 function defineSet(command: Command): void {
-  addSettingFlags(command, [...NATS_KEYS, ...BOUND_KEYS]);
+  addSettingFlags(command, KEYS);
   command.option('--replicas <count>', 'servers that keep each stream: 1, 3 or 5');
   command.action(async () => {
-    const { settings } = await commandConfig(command, [...NATS_KEYS, ...BOUND_KEYS]);
+    const { settings } = await commandConfig(command, KEYS);
     const { boundCluster } = await import('../../broker/nats/cluster-streams.js');
     // Only what the command line says is changed: defaults and files are about new clusters.
     const given = (flag: string) => command.getOptionValueSourceWithGlobals(flag) === 'cli';
@@ -59,7 +61,16 @@ function defineSet(command: Command): void {
     }
     await withManager(settings, (manager) => boundCluster(manager, clusterOf(settings), bounds));
     process.stdout.write(`cluster ${clusterOf(settings)} is changed\n`);
+    await warnOfStores(settings);
   });
+}
+
+/** Of servers that have promised too much of their stores: nothing is refused for it. */
+async function warnOfStores(settings: Settings): Promise<void> {
+  const { storeUses } = await import('./store-use.js');
+  for (const { text, isTooMuch } of await storeUses(monitoringOf(settings))) {
+    if (isTooMuch) process.stderr.write(`backplane: ${text}\n`);
+  }
 }
 
 /** @param run gets how many servers there are */

@@ -1,5 +1,6 @@
 /** The settings of NATS, for brokers of a cluster and for the commands that make its streams. */
 import type { NatsOptions } from '../../broker/nats/connect.js';
+import type { MonitorOptions } from '../../broker/nats/monitoring/server-monitor.js';
 import type { SettingKey, Settings } from '../../config/settings.js';
 import { invalid } from '../../errors.js';
 import { checkTogether } from './tls-settings.js';
@@ -33,6 +34,11 @@ export function natsOptions(settings: Settings): NatsOptions {
     cert: file('nats.cert'),
     key: file('nats.key'),
   };
+}
+
+/** Where the servers' monitoring is, and what its certificates are checked by. */
+export function monitoringOf(settings: Settings): MonitorOptions {
+  return { monitors: settings['nats.monitor'], ca: settings['nats.ca'] || undefined };
 }
 
 /** Throws invalid_argument where no cluster is named. */

@@ -51,3 +51,29 @@ test('each server that is named is looked at', { skip }, async () => {
   assert.equal(less.code, 1);
   assert.deepEqual(less.out.split('\n').slice(0, 2), [first, `nats: none of ${away} can be used: connection refused`]);
 });
+
+test('what streams may take of the store of each server is said, and where it is too much', { skip }, async () => {
+  const { urls, first } = servers;
+  const store = `store at ${address(first.monitorUrl)}`;
+  const rule = 'at most 70 % is safe: a server whose disk is full takes nothing until it is restarted';
+  const nobody = await ownAddress();
+  const monitors = ['--nats-monitor', `${first.monitorUrl},http://${nobody}`];
+
+  const sound = await cluster('check', [urls], ...monitors);
+  assert.equal(sound.code, 0, sound.out + sound.err);
+  const said = (out: string) => out.split('\n').filter((line) => line.startsWith('store'));
+  assert.deepEqual(said(sound.out), [
+    `${store}: streams may take 3.3 GiB of 5.0 GiB, 65 %`,
+    `store at ${nobody}: unknown: connect ECONNREFUSED ${nobody}`,
+  ]);
+  assert.deepEqual(said((await cluster('check', [urls])).out), []);
+
+  const tooMuch = `${store}: streams may take 3.8 GiB of 5.0 GiB, 75 %: ${rule}`;
+  const set = await cluster('set', [urls], '--log-bytes-max', '1GiB', ...monitors);
+  assert.deepEqual(set, { code: 0, out: 'cluster prod is changed\n', err: `backplane: ${tooMuch}\n` });
+  const full = await cluster('check', [urls], ...monitors);
+  assert.equal(full.code, 1);
+  assert.deepEqual(said(full.out)[0], tooMuch);
+  const again = await cluster('init', [urls], '--if-missing', ...monitors);
+  assert.deepEqual(again, { code: 0, out: 'cluster prod is there\n', err: `backplane: ${tooMuch}\n` });
+});

@@ -1,9 +1,9 @@
 /** What a power cut may lose, as real servers say by their monitoring. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { DurabilityWatch } from '../../../src/broker/nats/durability.js';
-import { needsNats } from '../../harness/nats/nats-package.js';
-import { NatsServers } from '../../harness/nats/nats-servers.js';
+import { DurabilityWatch } from '../../../../src/broker/nats/monitoring/durability.js';
+import { needsNats } from '../../../harness/nats/nats-package.js';
+import { NatsServers } from '../../../harness/nats/nats-servers.js';
 
 const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const LOSES = 'a power cut may lose these (commits, audit, budgets, app events)';
