@@ -117,20 +117,40 @@ function unfitness(connection: NatsConnection): BackplaneError | undefined {
   );
 }
 
-/** Throws invalid_argument for a file that cannot be read. */
+/** Throws invalid_argument for a file that cannot be read, or holds something else. */
 function credentialsShown(
   { credsAuthenticator, nkeyAuthenticator }: typeof import('./nats-library.js'),
   { credentials, nkey }: NatsOptions,
 ): Authenticator {
-  // Read at each connection, so that a renewed file is used.
-  if (credentials !== undefined) {
-    read('nats.credentials', credentials);
-    return (nonce) => credsAuthenticator(read('nats.credentials', credentials))(nonce);
-  }
+  if (credentials !== undefined) return ofFile('nats.credentials', credentials, credsAuthenticator);
   if (nkey === undefined) return () => undefined;
-  const seed = () => new Uint8Array(Buffer.from(read('nats.nkey', nkey).toString().trim()));
-  seed();
-  return (nonce) => nkeyAuthenticator(seed())(nonce);
+  return ofFile('nats.nkey', nkey, (seed) => nkeyAuthenticator(new Uint8Array(Buffer.from(seed.toString().trim()))));
+}
+
+/**
+ * Reads the file at each connection, so that a renewed one is used. While it is away, or written in part, what it held last
+ * is shown: the client would close the connection for good.
+ */
+function ofFile(field: string, file: string, authenticatorOf: (content: Buffer) => Authenticator): Authenticator {
+  let last = read(field, file);
+  const shown = (content: Buffer, nonce?: string) => {
+    try {
+      return authenticatorOf(content)(nonce);
+    } catch (cause) {
+      throw new BackplaneError('invalid_argument', `${field} ${file}: ${(cause as Error).message}`);
+    }
+  };
+  shown(last);
+  return (nonce) => {
+    try {
+      const content = read(field, file);
+      const signed = shown(content, nonce);
+      last = content;
+      return signed;
+    } catch {
+      return shown(last, nonce);
+    }
+  };
 }
 
 function read(field: string, file: string): Buffer {
