@@ -59,13 +59,31 @@ export function placedConfiguration(configuration: Configuration, at: number): s
 }
 
 /** Resolves when all are healthy, with what ends them. @param ca of their monitoring */
-export async function startConfigured(configuration: Configuration, ca: string): Promise<() => Promise<void>> {
+export function startConfigured(configuration: Configuration, ca: string): Promise<() => Promise<void>> {
+  const servers = configuration.names.map((name, at) => ({
+    file: placedConfiguration(configuration, at),
+    monitor: configuration.addresses[at]!.monitor,
+    variables: { [configuration.variable]: name.split('.')[0]! },
+  }));
+  return startServers(servers, ca);
+}
+
+export interface ServerFile {
+  /** Its configuration. */
+  readonly file: string;
+  /** Where its configuration has its monitoring, host:port. */
+  readonly monitor: string;
+  /** Of its environment. */
+  readonly variables?: Readonly<Record<string, string>>;
+}
+
+/** Likewise. */
+export async function startServers(servers: readonly ServerFile[], ca: string): Promise<() => Promise<void>> {
   const children: ChildProcess[] = [];
   let log = '';
-  for (const [at, name] of configuration.names.entries()) {
-    const command = [natsProgram().program, '-c', placedConfiguration(configuration, at)];
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], {
-      env: { [configuration.variable]: name.split('.')[0], PATH: process.env.PATH },
+  for (const { file, variables } of servers) {
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', natsProgram().program, '-c', file], {
+      env: { ...variables, PATH: process.env.PATH },
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -78,7 +96,7 @@ export async function startConfigured(configuration: Configuration, ca: string):
     await Promise.all(children.map((child) => (child.exitCode === null ? once(child, 'close') : undefined)));
   };
   try {
-    for (const { monitor } of configuration.addresses) {
+    for (const { monitor } of servers) {
       await until(
         'a server',
         () => isHealthy(monitor, ca),
