@@ -4,6 +4,8 @@ import { KiB, MiB } from './units.js';
 
 /** Addresses of nats-servers that a setting may name. */
 export const NATS_SERVERS_MAX = 16;
+/** Servers that may introduce themselves, again and again, until one of them takes a new connection. */
+export const NATS_INTRODUCTIONS_MAX = 2 * NATS_SERVERS_MAX;
 /** The client's own time of 5 s would make the loss of a leader take 10 s. */
 export const NATS_REQUEST_MS = 1_000;
 /** The client waits so long between two tries to reach a server again, with half as much at random besides. */

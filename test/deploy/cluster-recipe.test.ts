@@ -14,7 +14,7 @@ import { type ServerFile, startServers } from '../harness/nats/configured-server
 import { needsNats } from '../harness/nats/nats-package.js';
 import { ownAddress } from '../harness/own-address.js';
 import { runs } from '../harness/runs.js';
-import { until } from '../harness/until.js';
+import { settled, until } from '../harness/until.js';
 
 const skip = needsNats() || (runs(1) > 1 ? false : 'takes seconds: npm run check');
 const [, RECIPE = ''] = readFileSync('docs/cluster.md', 'utf8')
@@ -104,6 +104,17 @@ test('the recipe, block by block', { skip }, async (t) => {
     3,
     checked.out,
   );
+
+  // The servers tell each other's addresses to whom they refuse, too.
+  const identity = ['crt', 'key']
+    .map((end) => `BACKPLANE_NATS_${end === 'crt' ? 'CERT' : 'KEY'}=certs/stranger.${end}`)
+    .join(' ');
+  const strange = shell(
+    `${load}\ncd /etc/backplane\nbackplane certs issue stranger\n${identity} backplane cluster check`,
+  );
+  const refused = await settled('it is refused', strange.over, () => strange.said);
+  assert.equal(refused.code, 1);
+  assert.match(refused.err, /^backplane: nats: none of .* can be used: Authorization Violation.*\n$/);
 
   const broker = shell(`${load}\nexec backplane broker`);
   try {

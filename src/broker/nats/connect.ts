@@ -4,7 +4,13 @@ import { isIP } from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import type { Authenticator, ConnectionOptions, NatsConnection, ServerInfo } from 'nats';
 import { BackplaneError } from '../../errors.js';
-import { NATS_PAYLOAD_BYTES_MIN, NATS_PING_MS, NATS_RECONNECT_MS, NATS_REQUEST_MS } from '../../limits.js';
+import {
+  NATS_INTRODUCTIONS_MAX,
+  NATS_PAYLOAD_BYTES_MIN,
+  NATS_PING_MS,
+  NATS_RECONNECT_MS,
+  NATS_REQUEST_MS,
+} from '../../limits.js';
 
 export interface NatsOptions {
   /** nats://host:port or tls://host:port, at least one. */
@@ -18,6 +24,7 @@ export interface NatsOptions {
   readonly key?: string | undefined;
 }
 
+const REFUSED = 'Authorization Violation: they refuse what they are shown (nats.credentials, nats.nkey or nats.cert)';
 /** Older servers lost frames that they had acknowledged: see docs/cluster.md. */
 const SERVER_MIN = [2, 10, 27] as const;
 
@@ -49,7 +56,11 @@ export async function connectNats(
   let connected: NatsConnection | undefined;
   let unfit: BackplaneError | undefined;
   // The client asks for it as soon as a server has said what it is, and before it says anything itself.
+  let introductions = 0;
   const authenticator: Authenticator = (nonce) => {
+    introductions++;
+    // Servers name each other also to whom they refuse, and the client would try them in turn for ever.
+    if (connected === undefined && introductions > NATS_INTRODUCTIONS_MAX) throw new Error(REFUSED);
     const seen = unfit;
     unfit ??= connected && unfitness(connected);
     if (unfit !== undefined && seen === undefined) onUnfit(unfit);
