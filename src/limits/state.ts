@@ -31,9 +31,10 @@ export const AUDIT_MESSAGE_BYTES_MAX = 512 * KiB;
 /** Parts in which another broker sends a node's answer. */
 export const ROUTE_CHUNK_BYTES = 64 * KiB;
 /**
- * Bytes on their way from other brokers' nodes, over all answers of one connection: the first frames of all nodes that a
- * replay may ask, and below the 64 MiB at which a server cuts off. While others wait, answers that are not read for
- * HISTORY_PLACE_MS yield their share, and are asked for again once they are read.
+ * Windows of all answers that are on their way from other brokers' nodes to this one, and of all that go from its nodes to
+ * others: each bound by itself. All nodes that a replay may ask can send their first frames, without which it does not
+ * begin, and it is below the 64 MiB that a nats-server keeps for one connection before it cuts it off. While others wait, answers
+ * that are not read for HISTORY_PLACE_MS yield their share, and are asked for again once they are read.
  */
 export const ROUTE_OUTSTANDING_BYTES_MAX = 40 * MiB;
 /** Both sides of an answer say this often that they are there, and take the other for gone after so long. */

@@ -5,7 +5,6 @@
  *   c              a part of a checkpoint: how far the frames of all nodes reach
  *   n              a note that cursors name
  *   t.BROKER       a tick, with what its nodes' silence says (silences.ts)
- *   p.BROKER       promises of nodes
  *
  * The last sequence of a frame's subject is where its node's next frame of the topic is appended.
  */
