@@ -1,9 +1,10 @@
 /** The part of a broker that speaks with nodes, without anything that subscribers use. */
 import assert from 'node:assert/strict';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
-import { HeldFrames } from '../../../src/broker/ingest/held-frames.js';
+import { HeldFrames, type LogTrouble } from '../../../src/broker/ingest/held-frames.js';
 import { Ingest } from '../../../src/broker/ingest/ingest.js';
 import { UplinkService } from '../../../src/broker/ingest/uplink-service.js';
+import type { LogStore } from '../../../src/broker/log/log-store.js';
 import { SessionRoute } from '../../../src/broker/nodes/embedded/session-route.js';
 import { NodeBudgets } from '../../../src/broker/nodes/node-budgets.js';
 import { NodeRegistry } from '../../../src/broker/nodes/node-registry.js';
@@ -21,14 +22,24 @@ export interface NodeServer {
   close(): Promise<void>;
 }
 
-export async function startNodeServer(): Promise<NodeServer> {
+interface NodeServerOptions {
+  /** Closed with the server. */
+  readonly store: LogStore;
+  readonly onTrouble: (trouble: LogTrouble) => void;
+}
+
+/** With a log of its own, which takes all, unless told otherwise. */
+export async function startNodeServer({
+  store: other,
+  onTrouble,
+}: Partial<NodeServerOptions> = {}): Promise<NodeServer> {
   const dir = scratchDirectory();
-  const store = await openLogs(dir);
+  const store = other ?? (await openLogs(dir));
   const state = openState(dir);
   const book = newBook();
   const registry = new NodeRegistry(book, store, state, assert.fail);
   const route = new SessionRoute(registry);
-  const held = new HeldFrames((trouble) => assert.equal(trouble.kind, 'over'));
+  const held = new HeldFrames(onTrouble ?? ((trouble) => assert.equal(trouble.kind, 'over')));
   const ingest = new Ingest(store, held, (record, refusal) => registry.refused(record, refusal));
   const budgets = new NodeBudgets(registry, route, state, undefined);
   const access: ConstructorParameters<typeof UplinkService>[4] = {
