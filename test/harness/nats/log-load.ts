@@ -24,12 +24,14 @@ export class Sender {
   pauseMax = 0;
   readonly name: string;
   readonly #log: JetStreamLog;
+  readonly #frameBytes: number;
   #next = 0;
   #isOver = false;
 
-  constructor(log: JetStreamLog, name: string) {
+  constructor(log: JetStreamLog, name: string, frameBytes = FRAME_BYTES) {
     this.#log = log;
     this.name = name;
+    this.#frameBytes = frameBytes;
   }
 
   /** The session ends: the next one begins behind what the log has. */
@@ -55,7 +57,7 @@ export class Sender {
 
   /** False where the session has ended, or all is to end. */
   async #send(to: number, goesOn: () => boolean): Promise<boolean> {
-    const frame = { ...frameOf(this.#next, to, FRAME_BYTES), continues: this.#next > 0 };
+    const frame = { ...frameOf(this.#next, to, this.#frameBytes), continues: this.#next > 0 };
     while (!this.#isOver && goesOn()) {
       const failure = await this.#log.append(this.name, frame, encodeFrame(frame)).then(
         () => undefined,
