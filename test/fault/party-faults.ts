@@ -10,6 +10,8 @@ import type { Random } from './schedule.js';
 export interface FaultContext<S extends System = System> {
   readonly cluster: S;
   readonly random: Random;
+  /** See Run. */
+  readonly brief: boolean;
   /** What recorders held before somebody damaged them. */
   readonly recorded: Recorded;
   /** What may be lost since: every node's, or these. */
@@ -112,7 +114,7 @@ export const terminateTwice: Fault = (context) => {
 
 export const readerStalls: Fault = (context) =>
   taking(context, context.cluster.subscribers, async (subscriber) => {
-    const ms = context.random.between(5_000, 20_000);
+    const ms = context.random.between(5_000, context.brief ? 10_000 : 20_000);
     context.note(`${subscriber.name} does not read for ${ms} ms`);
     subscriber.stall();
     await sleep(ms);

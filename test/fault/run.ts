@@ -20,6 +20,10 @@ export interface Run<Name extends string = FaultName> {
   readonly seed: number;
   readonly durationMs: number;
   readonly kinds: readonly Name[];
+  /** Is done at the beginning, when nobody is in trouble yet, so that it happens in any case. */
+  readonly first?: Name;
+  /** Nobody waits minutes for what a system does by itself: faults take the way that is over soon. */
+  readonly brief?: boolean;
 }
 
 export interface Outcome {
@@ -99,7 +103,7 @@ export function runFaults(cluster: Cluster, run: Run): Promise<Outcome> {
  */
 export async function runSchedule<S extends System, Name extends string>(
   cluster: S,
-  { seed, durationMs, kinds }: Run<Name>,
+  { seed, durationMs, kinds, first, brief = false }: Run<Name>,
   doing: Readonly<Record<Name, Fault<S>>>,
   history: string[] = [],
   last: (note: (text: string) => void) => Promise<readonly string[]> = async () => [],
@@ -107,13 +111,13 @@ export async function runSchedule<S extends System, Name extends string>(
   const beganMs = performance.now();
   const note = (text: string) => history.push(`${((performance.now() - beganMs) / 1000).toFixed(1)} s: ${text}`);
   const shared = {
-    cluster,
+    ...{ cluster, brief },
     recorded: new Recorded(),
     lossy: { log: false, nodes: new Set<string>(), ends: [] },
     failures: [] as string[],
   };
   const acts = new Map<Promise<void>, string>();
-  for (const { atMs, fault, seed: own } of schedule(seed, durationMs, kinds)) {
+  for (const { atMs, fault, seed: own } of schedule(seed, durationMs, kinds, first)) {
     await sleep(Math.max(0, beganMs + atMs - performance.now()));
     note(fault);
     const context: FaultContext<S> = { ...shared, random: new Random(own), note };

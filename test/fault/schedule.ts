@@ -73,14 +73,19 @@ export class Random {
   }
 }
 
-/** Every kind comes once, in random order, before any comes again. */
+/**
+ * Every kind comes once, in random order, before any comes again.
+ * @param first comes before all of them, and is not one of their turns
+ */
 export function schedule<Name extends string>(
   seed: number,
   durationMs: number,
   kinds: readonly Name[],
+  first?: Name,
 ): PlannedFault<Name>[] {
   const random = new Random(seed);
   const planned: PlannedFault<Name>[] = [];
+  if (first !== undefined) planned.push({ atMs: 0, fault: first, seed: random.between(0, 0x7fff_ffff) });
   let left: Name[] = [];
   for (let atMs = 1_000; atMs < durationMs; atMs += random.between(800, 4_000)) {
     if (left.length === 0) left = [...kinds];

@@ -47,6 +47,8 @@ export const SLOW_OF_CLUSTER: readonly ClusterFaultName[] = ['nats-power-cut', '
 const MOVE_MS = 1_000;
 const AHEAD_MS = 20_000;
 const THIRD_LATER_MS = 10_000;
+const BRIEFLY_AHEAD_MS = 8_000;
+const BRIEFLY_LATER_MS = 3_000;
 /** NATS's own: what it acknowledged within it a power cut may take, and what nobody can send again is gone. */
 const SYNC_INTERVAL_MS = 120_000;
 
@@ -148,18 +150,22 @@ async function withRoomAgain(context: Context, machines: readonly NatsMachine[])
 /** In what one server keeps of a stream, while it does not run. */
 const natsBitFlip: Fault = (context) => {
   const { cluster, random, lossy } = context;
-  const stream = random.between(0, 1) === 0 ? someStream(context) : random.pick(STREAMS);
+  const picked = random.between(0, 1) === 0 ? someStream(context) : random.pick(STREAMS);
   // What is lost of frames must be stated; commits are given again.
   lossy.log = true;
   return takingMachine(context, async (machine, role) => {
     const { server, name, disk } = machine;
     await server.kill();
-    const dir = join(disk.dir, 'jetstream/$G/streams', stream, 'msgs');
-    const blocks = readdirSync(dir).filter((file) => file.endsWith('.blk') && statSync(join(dir, file)).size > 0);
-    for (const block of blocks.slice(0, 1)) {
-      const at = flipBit(join(dir, block), context);
-      context.note(`a bit at ${at} of ${block} of ${stream} on ${name}, ${role}, is flipped`);
-    }
+    const blocksOf = (stream: string) => {
+      const dir = join(disk.dir, 'jetstream/$G/streams', stream, 'msgs');
+      const files = readdirSync(dir).map((file) => join(dir, file));
+      return files.filter((file) => file.endsWith('.blk') && statSync(file).size > 0);
+    };
+    // Nothing may have been published, for example; frames there are.
+    const stream = blocksOf(picked).length > 0 ? picked : someStream(context);
+    const [block] = blocksOf(stream);
+    if (block !== undefined)
+      context.note(`a bit at ${flipBit(block, context)} of ${block} of ${name}, ${role}, is flipped`);
     if (stream === keptStream(CLUSTER).stream) cluster.cuts.push({ fromMs: 0, cutMs: Date.now(), toMs: Date.now() });
     server.start();
     await ready(context, [machine]);
@@ -182,11 +188,11 @@ function flipBit(file: string, { random }: Context): number {
 
 /**
  * All servers lose power, and two come back with what had reached their disks some time before. The third, which has all,
- * comes later: if it led, nothing would be lost.
+ * comes later: if it led, nothing would be lost. Where there is no time to see what NATS makes of it, it comes empty.
  */
 const natsPowerCut: Fault = (context) =>
   takingAll(context, async () => {
-    const { cluster, random, note, failures, lossy } = context;
+    const { cluster, random, note, failures, lossy, brief } = context;
     const { machines } = cluster;
     const spared = random.pick(machines);
     const back = machines.filter((machine) => machine !== spared);
@@ -197,7 +203,7 @@ const natsPowerCut: Fault = (context) =>
     const fromNs = bootNs();
     for (const machine of back) cpSync(storeOf(machine), copyOf(machine), { recursive: true });
     for (const { server } of machines) server.resume();
-    await sleep(AHEAD_MS);
+    await sleep(brief ? BRIEFLY_AHEAD_MS : AHEAD_MS);
     const had = await until('the last sequence', () => cluster.lastSequence(stream));
     const nobodyKnows = brokersThatMayNotKnow(cluster);
     for (const subscriber of cluster.subscribers) {
@@ -218,11 +224,16 @@ const natsPowerCut: Fault = (context) =>
     const has = await until('the last sequence of what is left', () => cluster.lastSequence(stream));
     note(`power cut: ${stream} is at ${has} on ${back.map(({ name }) => name)}, was at ${had}`);
     if (has >= had) failures.push(`the power cut took nothing of ${stream}: ${has} of ${had}`);
-    await sleep(THIRD_LATER_MS);
-    spared.server.start();
-    void rejoin(context, spared).then(() => {
+    await sleep(brief ? BRIEFLY_LATER_MS : THIRD_LATER_MS);
+    const isWhole = () => {
       taken.toMs = Date.now();
-    });
+    };
+    if (brief) {
+      rmSync(storeOf(spared), { recursive: true });
+      isWhole();
+    }
+    spared.server.start();
+    if (!brief) void rejoin(context, spared).then(isWhole);
     await ready(context, machines);
   });
 

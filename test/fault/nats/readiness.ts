@@ -77,6 +77,7 @@ async function hasAll({ cluster, note }: Context, machine: NatsMachine, quietMs:
   const beganMs = performance.now();
   let lacking: readonly string[] = STREAMS;
   const isBack = async () => {
+    if (!cluster.machines.includes(machine)) throw new Error(`${machine.name} went with its cluster`);
     // Who has just been elected does not know yet what the others have.
     lacking = await lackingOn(cluster, machine);
     if (lacking.length === 0) await sleep(SHOWS_MS);
