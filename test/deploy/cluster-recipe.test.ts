@@ -52,15 +52,12 @@ function ofMachine(configuration: string, machine: number): string {
   return swapped.replace('nats-1', `nats-${machine}`);
 }
 
-test('the recipe, block by block', { skip }, async (t) => {
-  assert.equal(BLOCKS.length, 4, 'certificates, a configuration, settings, commands');
-  const [certificates, configuration, settings, commands] = BLOCKS as [string, string, string, string];
-  const dir = scratchDirectory('recipe');
-  const placed = await places(dir);
+/** Runs commands as the document has them, with `backplane` on their path. */
+function shellIn(dir: string, placed: Places) {
   for (const folder of ['etc', 'bin']) mkdirSync(join(dir, folder));
   writeFileSync(join(dir, 'bin/backplane'), `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, { mode: 0o755 });
-  const shell = (text: string) => {
-    const env = { HOME: dir, BACKPLANE_DATA_DIR: join(dir, 'data'), PATH: `${dir}/bin:${process.env.PATH}` };
+  const env = { HOME: dir, BACKPLANE_DATA_DIR: join(dir, 'data'), PATH: `${dir}/bin:${process.env.PATH}` };
+  return (text: string) => {
     const child = spawn('sh', ['-ec', here(text, placed)], { env, stdio: ['ignore', 'pipe', 'pipe'] });
     const said = { out: '', err: '' };
     child.stdout.setEncoding('utf8').on('data', (more: string) => {
@@ -72,6 +69,14 @@ test('the recipe, block by block', { skip }, async (t) => {
     const over = once(child, 'close').then(([code]) => ({ code, ...said }));
     return { child, said, over };
   };
+}
+
+test('the recipe, block by block', { skip }, async (t) => {
+  assert.equal(BLOCKS.length, 4, 'certificates, a configuration, settings, commands');
+  const [certificates, configuration, settings, commands] = BLOCKS as [string, string, string, string];
+  const dir = scratchDirectory('recipe');
+  const placed = await places(dir);
+  const shell = shellIn(dir, placed);
 
   const made = await shell(certificates).over;
   assert.equal(made.code, 0, made.err);

@@ -44,19 +44,11 @@ export async function connectNats(
   const nats = await import('./nats-library.js');
   const shown = credentialsShown(nats, options);
   const servers = [...options.servers];
-  const { ca, cert, key } = options;
-  for (const [field, file] of Object.entries({ ca, cert, key })) if (file !== undefined) read(`nats.${field}`, file);
-  // The client reads them at each connection, so that a renewed certificate is used.
-  const tls = {
-    ...(ca === undefined ? {} : { caFile: ca }),
-    ...(cert === undefined ? {} : { certFile: cert }),
-    ...(key === undefined ? {} : { keyFile: key }),
-    checkServerIdentity: identityCheck(servers),
-  };
+  const tls = tlsOptions(options);
   let connected: NatsConnection | undefined;
   let unfit: BackplaneError | undefined;
-  // The client asks for it as soon as a server has said what it is, and before it says anything itself.
   let introductions = 0;
+  // The client asks for it as soon as a server has said what it is, and before it says anything itself.
   const authenticator: Authenticator = (nonce) => {
     introductions++;
     // Servers name each other also to whom they refuse, and the client would try them in turn for ever.
@@ -80,8 +72,7 @@ export async function connectNats(
     timeout: 2 * NATS_REQUEST_MS,
     // Credentials may be replaced while a broker runs.
     ignoreAuthErrorAbort: true,
-    // With these the client takes no server without TLS.
-    ...(ca === undefined && cert === undefined && servers.every((server) => !server.startsWith('tls:')) ? {} : { tls }),
+    ...(tls === undefined ? {} : { tls }),
     authenticator,
   };
   const connection = await nats.connect(wanted).catch((cause: Error) => {
@@ -94,6 +85,19 @@ export async function connectNats(
   }
   connected = connection;
   return connection;
+}
+
+/** With these the client takes no server without TLS; undefined where none is wanted. Throws invalid_argument. */
+function tlsOptions({ servers, ca, cert, key }: NatsOptions) {
+  for (const [field, file] of Object.entries({ ca, cert, key })) if (file !== undefined) read(`nats.${field}`, file);
+  if (ca === undefined && cert === undefined && servers.every((server) => !server.startsWith('tls:'))) return undefined;
+  // The client reads them at each connection, so that a renewed certificate is used.
+  return {
+    ...(ca === undefined ? {} : { caFile: ca }),
+    ...(cert === undefined ? {} : { certFile: cert }),
+    ...(key === undefined ? {} : { keyFile: key }),
+    checkServerIdentity: identityCheck(servers),
+  };
 }
 
 /**
