@@ -1,22 +1,14 @@
 /** The configurations of servers that deploy/ has as plain processes: who may use them, and who not. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { TestAuthority } from '../harness/access/certificates.js';
 import { run } from '../harness/bus/command.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
-import {
-  type Configuration,
-  placedConfiguration,
-  serverAddresses,
-  startConfigured,
-} from '../harness/nats/configured-servers.js';
-import { natsProgram, needsNats } from '../harness/nats/nats-package.js';
-import { MISSPELT } from './misspelt.js';
+import { type Configuration, serverAddresses, startConfigured } from '../harness/nats/configured-servers.js';
+import { needsNats } from '../harness/nats/nats-package.js';
 
 const KUBERNETES = readFileSync('deploy/kubernetes/nats/nats.conf', 'utf8');
-const COMPOSE = readFileSync('deploy/docker/nats.conf', 'utf8');
 const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const skip = needsNats();
 
@@ -37,23 +29,6 @@ async function prepared(text: string) {
   const configuration: Configuration = { text, names, variable: 'POD_NAME', dir, addresses, files };
   return { own, configuration };
 }
-
-test('nats-server takes the configurations, and no misspelt key', { skip }, async () => {
-  for (const whole of [KUBERNETES, COMPOSE]) {
-    const { configuration } = await prepared(whole);
-    const checked = (text: string) =>
-      spawnSync(natsProgram().program, ['-t', '-c', placedConfiguration({ ...configuration, text }, 0)], {
-        encoding: 'utf8',
-        env: { POD_NAME: 'nats', SERVER_NAME: 'nats' },
-      });
-    const { status, stderr } = checked(whole);
-    assert.equal(status, 0, stderr);
-    for (const key of ['max_payload:', '  max_file_store:', '  verify:', '  no_advertise:']) {
-      assert.ok(whole.includes(key));
-      assert.notEqual(checked(whole.replace(key, `${MISSPELT}:`)).status, 0, key);
-    }
-  }
-});
 
 const skipLong = skip || (IS_LONG ? false : 'takes seconds: npm run check');
 

@@ -5,6 +5,8 @@ import { cpSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
+import { filesOf } from './keys/deployed-files.js';
+import { MISSPELT } from './keys/misspelt.js';
 
 const FOLDER = 'deploy/systemd';
 const missing =
@@ -29,11 +31,22 @@ test('systemd takes the units and their drop-ins without a word', { skip: missin
   assert.deepEqual([status, stdout, stderr], [0, '', '']);
 });
 
-test('a misspelt key of a unit or a drop-in is told, though with success', { skip: missing }, () => {
-  const { files, units } = changed((text) => text.replace('\nTimeoutStopSec=', '\nTimeoutStopsSec='));
-  const { stderr } = verified(units);
-  assert.equal(files.length, units.length + 1);
-  for (const file of files) assert.match(stderr, new RegExp(`${file}:\\d+: Unknown key.* 'TimeoutStopsSec'`));
+test('each misspelt key or section of a unit or a drop-in is told, though with success', { skip: missing }, () => {
+  const [keys, sections] = [/^(?=\w+=)/gm, /(?<=^\[)(?=\w+\]$)/gm];
+  for (const [places, told] of [
+    [keys, 'Unknown key'],
+    [sections, 'Unknown section'],
+  ] as const) {
+    const { files, units } = changed((text) => text.replace(places, MISSPELT));
+    assert.equal(files.length, filesOf('unit').length);
+    const { stderr } = verified(units);
+    for (const file of files) {
+      const lines = readFileSync(file, 'utf8').split('\n');
+      const wrong = lines.flatMap((line, at) => (/^\[?xMisspelt/.test(line) ? [at + 1] : []));
+      assert.ok(wrong.length > 0, file);
+      for (const line of wrong) assert.match(stderr, new RegExp(`${file}:${line}: ${told}.*'${MISSPELT}`));
+    }
+  }
 });
 
 test('nothing that is deployed says "insecure"', () => {

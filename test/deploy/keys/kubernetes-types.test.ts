@@ -4,23 +4,21 @@
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { scratchDirectory } from '../harness/files/scratch-directory.js';
+import { scratchDirectory } from '../../harness/files/scratch-directory.js';
+import { type Manifest, manifestsIn } from '../pods.js';
+import { PACKAGE_CACHE } from '../trixie.js';
+import { filesOf } from './deployed-files.js';
 import { misspeltOnce } from './misspelt.js';
-import { type Manifest, manifestsIn } from './pods.js';
-import { PACKAGE_CACHE } from './trixie.js';
 
-const FOLDER = 'deploy/kubernetes';
 const PACKAGES = ['kubernetes-models@5.1.0', '@kubernetes-models/prometheus-operator@6.0.0'];
-const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 /** Mappings whose keys are the user's own. */
 const FREE = /\.(labels|matchLabels|annotations|data|requests|limits)$|^Service\.spec\.selector$/;
 
 /** Not among the project's own dependencies: 25 MB for one test. In one sentence why they cannot be had, or false. */
 function missingTypes(folder: string): string | false {
-  if (!IS_LONG) return 'takes seconds: npm run check';
   if (existsSync(join(folder, 'node_modules/@kubernetes-models/prometheus-operator'))) return false;
   mkdirSync(folder, { recursive: true });
   const flags = ['--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund'];
@@ -37,18 +35,16 @@ function typed({ apiVersion, kind }: Manifest, object: object, at: number): stri
   return `export const m${at}: import('${models}/${apiVersion}/${kind}').I${kind} = ${JSON.stringify(object)};`;
 }
 
-test('Kubernetes knows every key, and refuses a misspelt one in each mapping', { skip }, () => {
-  const files = readdirSync(FOLDER, { recursive: true, encoding: 'utf8' });
-  const sources = files.filter((name) => name.endsWith('.yaml') && !/(kustomization|roles)\.yaml$/.test(name));
-  const manifests = sources.flatMap((name) => manifestsIn(readFileSync(join(FOLDER, name), 'utf8')));
+test('Kubernetes knows every key, and refuses each that is misspelt', { skip }, () => {
+  const manifests = filesOf('manifest').flatMap((name) => manifestsIn(readFileSync(name, 'utf8')));
   assert.ok(manifests.length > 5);
   const lines: string[] = [];
   const wrong: string[] = [];
   for (const manifest of manifests) {
     wrong[lines.length] = '';
     lines.push(typed(manifest, manifest, lines.length));
-    for (const { path, document } of misspeltOnce(manifest, (at) => FREE.test([manifest.kind, ...at].join('.')))) {
-      wrong[lines.length] = `${manifest.kind} ${manifest.metadata.name}: ${path.join('.')}`;
+    for (const { where, document } of misspeltOnce(manifest, (path) => FREE.test(`${manifest.kind}.${path}`))) {
+      wrong[lines.length] = `${manifest.kind} ${manifest.metadata.name}: ${where}`;
       lines.push(typed(manifest, document, lines.length));
     }
   }
