@@ -43,7 +43,12 @@ export interface Manifest {
   readonly metadata: { readonly name: string; readonly namespace: string };
   /** Of secrets in base64. */
   readonly data?: Readonly<Record<string, string>>;
-  readonly spec: { readonly template: { readonly spec: PodSpec } };
+  readonly spec: {
+    readonly template: { readonly spec: PodSpec };
+    readonly volumeClaimTemplates?: readonly [
+      { readonly spec: { readonly resources: { readonly requests: { readonly storage: string } } } },
+    ];
+  };
 }
 
 /** Of the text of one or several. */
