@@ -85,3 +85,21 @@ test('so they are in the commands of docs/cluster.md, and a single broker in its
   const logsOfOne = LOG_BYTES_DEFAULT + APP_LOG_BYTES_DEFAULT + ALERT_LOG_BYTES_DEFAULT + AUDIT_LOG_BYTES_DEFAULT;
   assert.ok(logsOfOne <= STORE_SHARE_MAX * volume);
 });
+
+test('connections stay in their zone, and brokers and servers of NATS are spread over zones', () => {
+  const [service] = kubernetes('cluster/service.yaml');
+  assert.equal(service!.spec.trafficDistribution, 'PreferClose');
+  const parts = [
+    find(kubernetes('cluster/broker.yaml'), 'Deployment', 'backplane-broker'),
+    find(kubernetes('nats/nats.yaml'), 'StatefulSet', 'backplane-nats'),
+  ];
+  for (const { kind, spec } of parts) {
+    const { metadata, spec: pod } = spec.template;
+    const spread = new Map(pod.topologySpreadConstraints!.map((each) => [each.topologyKey, each]));
+    assert.deepEqual([...spread.keys()], ['kubernetes.io/hostname', 'topology.kubernetes.io/zone']);
+    for (const { labelSelector } of spread.values()) assert.deepEqual(labelSelector.matchLabels, metadata.labels);
+    // Two servers of NATS on one node would go together.
+    const apart = spread.get('kubernetes.io/hostname')!.whenUnsatisfiable;
+    assert.equal(apart, kind === 'StatefulSet' ? 'DoNotSchedule' : 'ScheduleAnyway');
+  }
+});

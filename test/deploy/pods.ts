@@ -35,7 +35,15 @@ interface PodSpec {
     },
   ];
   readonly volumes: readonly Volume[];
+  readonly terminationGracePeriodSeconds?: number;
+  readonly topologySpreadConstraints?: readonly {
+    readonly topologyKey: string;
+    readonly whenUnsatisfiable: string;
+    readonly labelSelector: { readonly matchLabels: Labels };
+  }[];
 }
+
+type Labels = Readonly<Record<string, string>>;
 
 export interface Manifest {
   readonly apiVersion: string;
@@ -44,10 +52,12 @@ export interface Manifest {
   /** Of secrets in base64. */
   readonly data?: Readonly<Record<string, string>>;
   readonly spec: {
-    readonly template: { readonly spec: PodSpec };
+    readonly template: { readonly metadata: { readonly labels: Labels }; readonly spec: PodSpec };
     readonly volumeClaimTemplates?: readonly [
       { readonly spec: { readonly resources: { readonly requests: { readonly storage: string } } } },
     ];
+    /** Of a service. */
+    readonly trafficDistribution?: string;
   };
 }
 
