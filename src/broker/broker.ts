@@ -43,7 +43,7 @@ export interface Broker {
   /** Makes health and readiness report that the broker ends soon; everything else continues. */
   endsSoon(): void;
   /**
-   * Sends agents and subscribers to other brokers of its cluster one by one, where there are any, ends the streams that are
+   * Sends agents and subscribers to other brokers of its cluster, some at a time, where there are any, ends the streams that are
    * left after a last cursor, flushes the log and closes everything. Idempotent.
    */
   drain(): Promise<void>;

@@ -1,4 +1,4 @@
-/** What deploy/ gives its parts is enough for them: disks for streams. */
+/** What deploy/ gives its parts is enough for them: disks for streams, brokers for zones, and time to leave. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,12 +8,16 @@ import { coordinationStreams } from '../../src/broker/cluster/nats/coordination-
 import { documentForms } from '../../src/broker/log/documents/document-streams.js';
 import { partitionForms } from '../../src/broker/log/jetstream/streams.js';
 import {
+  AGENT_STOP_MS,
   ALERT_LOG_BYTES_DEFAULT,
   APP_LOG_BYTES_DEFAULT,
   AUDIT_LOG_BYTES_DEFAULT,
+  DRAIN_MS,
   GiB,
   LOG_BYTES_DEFAULT,
   MiB,
+  RETIRE_AT_ONCE,
+  RETIRE_MS_MAX,
 } from '../../src/limits.js';
 import { filesOf } from './keys/deployed-files.js';
 import { find, type Manifest, manifestsIn } from './pods.js';
@@ -101,5 +105,38 @@ test('connections stay in their zone, and brokers and servers of NATS are spread
     // Two servers of NATS on one node would go together.
     const apart = spread.get('kubernetes.io/hostname')!.whenUnsatisfiable;
     assert.equal(apart, kind === 'StatefulSet' ? 'DoNotSchedule' : 'ScheduleAnyway');
+  }
+});
+
+/** Seconds, or a time of systemd or docker-compose in seconds, in milliseconds. */
+const graceMs = (value: unknown) => Number(/^(\d+)s?$/.exec(String(value))?.[1]) * 1_000;
+const unit = (name: string) => readFileSync(join('deploy/systemd', name), 'utf8');
+const stopOf = (name: string) => /^TimeoutStopSec=(\S+)$/m.exec(unit(name))?.[1];
+const workload = (file: string, kind: string, name: string) =>
+  find(kubernetes(file), kind, name).spec.template.spec.terminationGracePeriodSeconds;
+
+test('a broker of a cluster has the time to send everybody away before it is killed, and others to drain', () => {
+  const { services } = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true });
+  const retiring = [
+    workload('cluster/broker.yaml', 'Deployment', 'backplane-broker'),
+    stopOf('backplane-broker.service.d/cluster.conf'),
+    ...['broker-1', 'broker-2'].map((name) => services[name].stop_grace_period),
+  ];
+  const draining = [
+    workload('single/broker.yaml', 'StatefulSet', 'backplane-broker'),
+    workload('base/agent.yaml', 'DaemonSet', 'backplane-agent'),
+    ...['backplane-broker.service', 'backplane-agent.service'].map(stopOf),
+    services.agent.stop_grace_period,
+  ];
+  for (const grace of retiring) assert.ok(graceMs(grace) > RETIRE_MS_MAX + DRAIN_MS, `${grace}`);
+  for (const grace of draining) assert.ok(graceMs(grace) > AGENT_STOP_MS + DRAIN_MS, `${grace}`);
+});
+
+test('what is said beside these times is what the code does', () => {
+  const said = ['deploy/kubernetes/cluster/broker.yaml', 'deploy/systemd/backplane-broker.service.d/cluster.conf'];
+  assert.equal(RETIRE_AT_ONCE, 4);
+  for (const file of [...said, 'docker-compose.yml']) {
+    const text = readFileSync(file, 'utf8');
+    assert.ok(text.includes(`four on their way at a time: within ${RETIRE_MS_MAX / 1_000} s. Then it drains.`), file);
   }
 });
