@@ -40,7 +40,7 @@ export async function serverAddresses(host?: string): Promise<readonly ServerAdd
 }
 
 /** Writes the configuration of one of them. Returns its file. */
-export function placedConfiguration(configuration: Configuration, at: number): string {
+function placedConfiguration(configuration: Configuration, at: number): string {
   const { names, dir, addresses, files } = configuration;
   const { client, cluster, monitor } = addresses[at]!;
   const store = join(dir, names[at]!.split('.')[0]!);
