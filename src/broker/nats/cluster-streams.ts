@@ -171,8 +171,12 @@ async function bound(manager: JetStreamManager, form: StreamForm): Promise<void>
 function troubles({ config, cluster }: StreamInfo): string[] {
   if (config.num_replicas <= 1) return [];
   if (cluster?.leader === undefined || cluster.leader === '') return ['it has no leader: nothing is acknowledged'];
-  const behind = (cluster.replicas ?? []).filter(({ current, offline }) => offline === true || !current);
-  return behind.map(({ name, offline }) => `its replica on ${name} is ${offline === true ? 'away' : 'not current'}`);
+  const others = cluster.replicas ?? [];
+  const behind = others.filter(({ current, offline }) => offline === true || !current);
+  const faults = behind.map(({ name, offline }) => `its replica on ${name} is ${offline ? 'away' : 'not current'}`);
+  // Right after a server was taken out of the cluster its leader knows neither that one nor the next.
+  if (others.length + 1 < config.num_replicas) faults.push(`it has ${others.length + 1} of them`);
+  return faults;
 }
 
 /** All streams of a cluster have the identity of the first one. */
