@@ -8,8 +8,6 @@
  * it off by a minute at most while a server asks like this; of a stream to which nothing is appended it makes none. Its
  * `/healthz` is bad most of this time, and good now and then between two requests.
  */
-import { rmSync } from 'node:fs';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type NatsCluster, type NatsMachine, STREAMS } from '../../harness/nats/nats-cluster.js';
 import { until } from '../../harness/until.js';
@@ -97,7 +95,7 @@ async function emptied(context: Context, machine: NatsMachine): Promise<void> {
   try {
     note(`  ${machine.name} is emptied`);
     await machine.server.kill();
-    rmSync(join(machine.disk.dir, 'jetstream'), { recursive: true });
+    machine.server.empty();
     machine.server.start();
     await machine.server.ready();
     await hasAll(context, machine, 0);

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { scratchDirectory } from '../files/scratch-directory.js';
 import { ownAddress } from '../own-address.js';
@@ -50,16 +50,18 @@ export class NatsServer {
   readonly monitorUrl: string;
   /** Its store, configuration and output. */
   readonly dir: string;
-  readonly #command: readonly string[];
+  readonly #enter: readonly string[];
+  #program: string;
   #child: ChildProcess | undefined;
 
-  /** @param command without its arguments */
-  constructor(name: string, { client, monitor }: Addresses, dir: string, command: readonly string[]) {
+  /** @param enter what stands before the program to have it run where it belongs */
+  constructor(name: string, { client, monitor }: Addresses, dir: string, program: string, enter: readonly string[]) {
     this.name = name;
     this.url = `nats://${client}`;
     this.monitorUrl = `http://${monitor}`;
     this.dir = dir;
-    this.#command = command;
+    this.#program = program;
+    this.#enter = enter;
   }
 
   /** Undefined while it does not run. */
@@ -78,7 +80,8 @@ export class NatsServer {
   start(): void {
     const said = ['-c', join(this.dir, 'nats.conf'), '-l', join(this.dir, 'output')];
     // Whatever becomes of this process, the server ends with it.
-    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...this.#command, ...said], { stdio: 'ignore' });
+    const command = [...this.#enter, this.#program, ...said];
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...command], { stdio: 'ignore' });
     this.#child = child;
     child.once('exit', () => {
       if (this.#child === child) this.#child = undefined;
@@ -134,6 +137,21 @@ export class NatsServer {
     this.#child?.kill('SIGCONT');
   }
 
+  /** It gives up what it leads, sends its clients away, and ends. */
+  async lameDuck(): Promise<void> {
+    await this.#end('SIGUSR2');
+  }
+
+  /** Its disk is lost, while it does not run. */
+  empty(): void {
+    rmSync(join(this.dir, 'jetstream'), { recursive: true });
+  }
+
+  /** The version that the next start has. */
+  become(version: NatsVersion): void {
+    this.#program = natsProgram(version).program;
+  }
+
   async #end(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child;
     if (child === undefined) return;
@@ -165,7 +183,7 @@ export class NatsServers {
       const own = addresses[at]!;
       const further = await options.settings?.(own.client.split(':')[0]!);
       writeFileSync(join(dir, 'nats.conf'), configuration(name, own, dir, routes, { ...options, further }));
-      servers.push(new NatsServer(name, own, dir, [...enter, program]));
+      servers.push(new NatsServer(name, own, dir, program, enter));
     }
     const started = new NatsServers(servers);
     try {
