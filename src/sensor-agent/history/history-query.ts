@@ -382,7 +382,8 @@ export class HistoryQuery {
     }
     const { timeline } = replay;
     if (comparePositions(timeline.frontier, upTo) >= 0) return false;
-    return this.#window.untilNs === undefined || timeline.wallNs(timeline.frontier.timeNs) < this.#window.untilNs;
+    // Behind what was read last the clock may yet be set back.
+    return this.#window.untilNs === undefined || timeline.readWallNs() < this.#window.untilNs;
   }
 
   /** Does work in a turn of its own. Throws `cancelled` when the signal has fired. */

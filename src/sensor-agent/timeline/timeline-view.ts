@@ -8,6 +8,7 @@ export type TimelineView = Pick<
   | 'clock'
   | 'horizonNs'
   | 'wallNs'
+  | 'readWallNs'
   | 'pending'
   | 'passedOverNs'
   | 'skippableTypes'

@@ -162,6 +162,9 @@ export class Timeline {
     return this.#horizonNs;
   }
 
+  /** See WallClock.readWallNs. */
+  readonly readWallNs = () => this.#clock.readWallNs;
+
   /** Wall time of a trace-clock time: non-decreasing in position order although clocks are stepped. */
   wallNs(timeNs: bigint): bigint {
     return this.#clock.wallNs(timeNs);

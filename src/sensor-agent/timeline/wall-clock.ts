@@ -25,6 +25,11 @@ export class WallClock {
       : wallBy(this.#pair, this.#floorWallNs, timeNs);
   }
 
+  /** Wall time of the newest that was read, 0 for nothing: what is read from here on has no earlier one. */
+  get readWallNs(): bigint {
+    return this.#readNs === 0n ? 0n : this.wallNs(this.#readNs);
+  }
+
   read(timeNs: bigint): void {
     if (timeNs > this.#readNs) this.#readNs = timeNs;
   }

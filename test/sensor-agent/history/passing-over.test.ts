@@ -198,11 +198,9 @@ const story = fc.record({
 
 type Step = Extract<Happening, { is: 'drain' }>['step'];
 const drain = (crash: boolean, wallStepNs: 0n | -3_600_000_000_000n, more: Partial<Step> = {}): Happening => {
-  return {
-    is: 'drain',
-    step: { entries: [], looked: undefined, named: undefined, lost: 0, crash, wallStepNs, ...more },
-  };
+  return { is: 'drain', step: { ...EMPTY, crash, wallStepNs, ...more } };
 };
+const EMPTY = { entries: [], looked: undefined, named: undefined, lost: 0 as const };
 const call = (is: 'begins' | 'returns'): Happening => ({ is, pid: 1 });
 const everything: Question = { filter: '', topics: [], since: undefined, until: undefined, last: 0 };
 /** A clock that is set back by an hour behind an event that only some ask for. */
@@ -232,6 +230,17 @@ const WAITED = {
   ],
   questions: [{ ...everything, topics: ['process'] }],
   damaged: undefined,
+};
+
+const named = { named: 'at once' } as const;
+/** The clock is set back before anything was read: what it said until then was no event's time, and ends no window. */
+const SET_BACK_FIRST = {
+  happenings: [
+    ...[drain(false, -3_600_000_000_000n, named), { is: 'quiet' as const }],
+    ...[drain(false, 0n, { entries: [exec(1)], ...named }), { is: 'checkpoint' as const }],
+    drain(true, -3_600_000_000_000n, { entries: [exec(1)], ...named }),
+  ],
+  ...{ questions: [{ ...everything, topics: ['process'], until: 0 }], damaged: undefined },
 };
 
 const EXIT_OF_X1 = 'process.executable.name.contains("x1") && event.type == "process.exit"';
@@ -269,7 +278,7 @@ test('random recordings with losses, holes, late entries and open calls: the sam
       }
       await driver.recorder.close();
     }),
-    { numRuns: runs(15), examples: [[SET_BACK], [WAITED], [LOST_LATER]] },
+    { numRuns: runs(15), examples: [[SET_BACK], [SET_BACK_FIRST], [WAITED], [LOST_LATER]] },
   );
 });
 
