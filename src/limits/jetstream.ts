@@ -8,6 +8,8 @@ export const NATS_SERVERS_MAX = 16;
 export const NATS_INTRODUCTIONS_MAX = 2 * NATS_SERVERS_MAX;
 /** The client's own time of 5 s would make the loss of a leader take 10 s. */
 export const NATS_REQUEST_MS = 1_000;
+/** Servers that have just started are asked again for so long before a cluster counts as one that cannot be made. */
+export const NATS_PATIENCE_MS = 15_000;
 /** The client waits so long between two tries to reach a server again, with half as much at random besides. */
 export const NATS_RECONNECT_MS = 250;
 /** A server that says nothing is taken for gone after two pings. */

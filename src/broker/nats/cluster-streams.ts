@@ -9,6 +9,7 @@ import { durationMsText } from '../../text/time-text.js';
 import { coordinationStreams } from '../cluster/nats/coordination-streams.js';
 import { documentForms } from '../log/documents/document-streams.js';
 import { type LogBounds, partitionForms } from '../log/jetstream/streams.js';
+import { patiently } from './patiently.js';
 import {
   boundStream,
   differences,
@@ -36,14 +37,14 @@ function otherForms(cluster: string, replicas: number): StreamForm[] {
  */
 export async function makeCluster(manager: JetStreamManager, cluster: string, bounds: LogBounds): Promise<void> {
   const wanted = forms(cluster, bounds);
-  const there = await Promise.all(wanted.map(({ name }) => streamInfo(manager, name)));
+  const there = await patiently(() => Promise.all(wanted.map(({ name }) => streamInfo(manager, name))));
   const identity = identityToMake(cluster, wanted, there);
   const made: string[] = [];
   for (const [at, form] of wanted.entries()) {
     try {
-      if (there[at] !== undefined) await boundStream(manager, form);
+      if (there[at] !== undefined) await patiently(() => boundStream(manager, form));
       else {
-        await makeStream(manager, form, identity);
+        await patiently(() => makeStream(manager, form, identity));
         made.push(form.name);
       }
     } catch (cause) {

@@ -46,7 +46,7 @@ export function appendedForm(name: string, subjects: string, bounds: AppendedBou
   };
 }
 
-/** Rejects where there is another of that name. @param identity of the cluster, 16 hex digits */
+/** The same one again is no error. Rejects where there is another of that name. @param identity of the cluster, 16 hex digits */
 export async function makeStream(manager: JetStreamManager, form: StreamForm, identity: string): Promise<void> {
   const metadata = { [IDENTITY]: identity, [VERSIONED]: VERSION };
   await manager.streams.add({ ...form, metadata });
