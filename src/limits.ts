@@ -408,12 +408,15 @@ export const BALANCE_RATIO = 1.2;
 export const BALANCE_SLACK = 4;
 /** None that came only now. */
 export const BALANCE_AGE_MS_MIN = 60_000;
-/**
- * One that no other broker has by then is back, or gone, and none is sent for as long; for twice as long each time that this
- * happens again, up to the most: they may know no other broker.
- */
+/** One that no other broker has by then is taken for gone. */
 export const BALANCE_ARRIVAL_MS = 10_000;
-export const BALANCE_PAUSE_MS_MAX = 3_600_000;
+/**
+ * None is sent for as long where so many in a row came back, as they know no other broker; or where so many times more were sent
+ * than were too many, as those who get them have too many themselves.
+ */
+export const BALANCE_PAUSE_MS = 3_600_000;
+export const BALANCE_RETURNS_MAX = 16;
+export const BALANCE_EXCESS_MAX = 3;
 /** How long a broker that shuts down waits for its streams to end. */
 export const DRAIN_MS = 5_000;
 /** Credit of all history queries of a broker together. */

@@ -6,17 +6,21 @@ import type { Logger } from 'pino';
 import {
   BALANCE_AGE_MS_MIN,
   BALANCE_ARRIVAL_MS,
+  BALANCE_EXCESS_MAX,
   BALANCE_PATIENCE_MS,
-  BALANCE_PAUSE_MS_MAX,
+  BALANCE_PAUSE_MS,
   BALANCE_RATIO,
+  BALANCE_RETURNS_MAX,
   BALANCE_SLACK,
 } from '../limits.js';
 import type { Leaving } from './retirement.js';
 
 /** A node that is connected here. */
-export interface Movable extends Leaving {
+export interface Movable extends Required<Leaving> {
   /** Since when it is, by performance.now(). */
   readonly sinceMs: number;
+  /** Whether it was sent away, and has come back. */
+  readonly isBack: () => boolean;
 }
 
 export interface BalanceParts {
@@ -31,16 +35,22 @@ export interface BalanceParts {
   readonly logger: Logger;
 }
 
+/** From when there are too many to when there are not. */
+interface Episode {
+  readonly sinceMs: number;
+  /** How many may be sent; undefined until the first is. */
+  left: number | undefined;
+  /** How many in a row came back. */
+  returned: number;
+}
+
 export class Balance {
   readonly #parts: BalanceParts;
   readonly #now: () => number;
   readonly #random: () => number;
-  /** Since when there are too many here. */
-  #sinceMs: number | undefined;
-  #isMoving = false;
+  #episode: Episode | undefined;
   /** The one on its way. */
-  #away: { readonly hasArrived: () => boolean; readonly untilMs: number } | undefined;
-  #pauseMs = 0;
+  #away: { readonly node: Movable; readonly untilMs: number } | undefined;
   #pauseUntilMs = Number.NEGATIVE_INFINITY;
 
   /** @param now as performance.now() @param random 0 to 1 */
@@ -52,48 +62,52 @@ export class Balance {
 
   /** Call this about once a second. */
   look(): void {
-    if (this.#hasTooMany() && this.#mayMove()) this.#move();
-  }
-
-  #hasTooMany(): boolean {
     const { others, agents, logger } = this.#parts;
     const theirs = others();
     // What began goes on when they are known again.
-    if (theirs.length === 0) return false;
+    if (theirs.length === 0 || this.#now() < this.#pauseUntilMs) return;
     const nodes = agents.connected();
     const mean = theirs.reduce((sum, each) => sum + each, nodes) / (theirs.length + 1);
-    if (nodes <= (this.#isMoving ? mean : BALANCE_RATIO * mean + BALANCE_SLACK)) {
-      if (this.#isMoving) logger.info({ nodes, mean }, 'balanced: no more nodes go');
-      this.#isMoving = false;
-      this.#sinceMs = undefined;
-      return false;
+    const isMoving = this.#episode?.left !== undefined;
+    if (nodes <= (isMoving ? mean : BALANCE_RATIO * mean + BALANCE_SLACK)) {
+      if (isMoving) logger.info({ nodes, mean }, 'balanced: no more nodes go');
+      this.#episode = undefined;
+      return;
     }
-    this.#sinceMs ??= this.#now();
-    return this.#now() - this.#sinceMs >= BALANCE_PATIENCE_MS;
+    this.#episode ??= { sinceMs: this.#now(), left: undefined, returned: 0 };
+    if (this.#now() - this.#episode.sinceMs < BALANCE_PATIENCE_MS || !this.#hasSettled(this.#episode)) return;
+    if (this.#episode.left === 0 || this.#episode.returned >= BALANCE_RETURNS_MAX) this.#giveUp(nodes, mean);
+    else this.#move(this.#episode, nodes - mean);
   }
 
-  /** Whether the last one has arrived, and none has come back lately. */
-  #mayMove(): boolean {
-    const nowMs = this.#now();
-    if (this.#away?.hasArrived()) this.#pauseMs = 0;
-    else if (this.#away !== undefined) {
-      if (nowMs < this.#away.untilMs) return false;
-      this.#pauseMs = Math.min(BALANCE_PAUSE_MS_MAX, Math.max(BALANCE_ARRIVAL_MS, 2 * this.#pauseMs));
-      this.#pauseUntilMs = nowMs + this.#pauseMs;
-    }
+  /** Whether it is known what became of the last one. */
+  #hasSettled(episode: Episode): boolean {
+    if (this.#away === undefined) return true;
+    const { node, untilMs } = this.#away;
+    const hasArrived = node.hasArrived();
+    if (!hasArrived && !node.isBack() && this.#now() < untilMs) return false;
+    episode.returned = hasArrived ? 0 : episode.returned + 1;
     this.#away = undefined;
-    return nowMs >= this.#pauseUntilMs;
+    return true;
   }
 
-  #move(): void {
+  #move(episode: Episode, excess: number): void {
     const { agents, logger } = this.#parts;
     const nowMs = this.#now();
     const movable = agents.movable().filter(({ sinceMs }) => nowMs - sinceMs >= BALANCE_AGE_MS_MIN);
-    const chosen = movable[Math.floor(this.#random() * movable.length)];
-    if (chosen === undefined) return;
-    if (!this.#isMoving) logger.info({ nodes: agents.connected() }, 'nodes go to brokers that have fewer');
-    this.#isMoving = true;
-    chosen.leave();
-    this.#away = { hasArrived: () => chosen.hasArrived?.() === true, untilMs: nowMs + BALANCE_ARRIVAL_MS };
+    const node = movable[Math.floor(this.#random() * movable.length)];
+    if (node === undefined) return;
+    if (episode.left === undefined) logger.info({ nodes: agents.connected() }, 'nodes go to brokers that have fewer');
+    episode.left = (episode.left ?? Math.ceil(BALANCE_EXCESS_MAX * excess)) - 1;
+    node.leave();
+    this.#away = { node, untilMs: nowMs + BALANCE_ARRIVAL_MS };
+  }
+
+  #giveUp(nodes: number, mean: number): void {
+    const message =
+      'too many nodes are here, and those that are sent away come back, or others come: do they know all brokers?';
+    this.#parts.logger.warn({ nodes, mean }, message);
+    this.#episode = undefined;
+    this.#pauseUntilMs = this.#now() + BALANCE_PAUSE_MS;
   }
 }

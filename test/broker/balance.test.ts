@@ -5,10 +5,11 @@ import pino from 'pino';
 import { Balance } from '../../src/broker/balance.js';
 import {
   BALANCE_AGE_MS_MIN,
-  BALANCE_ARRIVAL_MS,
+  BALANCE_EXCESS_MAX,
   BALANCE_PATIENCE_MS,
-  BALANCE_PAUSE_MS_MAX,
+  BALANCE_PAUSE_MS,
   BALANCE_RATIO,
+  BALANCE_RETURNS_MAX,
   BALANCE_SLACK,
 } from '../../src/limits.js';
 
@@ -55,16 +56,19 @@ class Brokers {
   }
 
   #movable(node: { sinceMs: number; isFixed: boolean }) {
-    let isThere = false;
+    let [isThere, isBack] = [false, false];
     return {
       sinceMs: node.sinceMs,
       hasArrived: () => isThere,
+      isBack: () => isBack,
       leave: () => {
         this.sentMs.push(this.nowMs);
         this.own.splice(this.own.indexOf(node), 1);
         const arrive = () => {
-          if (this.returns) this.own.push({ sinceMs: this.nowMs, isFixed: false });
-          else {
+          if (this.returns) {
+            isBack = true;
+            this.own.push({ sinceMs: this.nowMs, isFixed: false });
+          } else {
             isThere = true;
             this.others[0]! += 1;
           }
@@ -134,19 +138,33 @@ test('the next goes when the last has arrived', () => {
   assert.equal(brokers.sentMs.length, 10);
 });
 
-test('nodes that come back, as they know no other broker, are sent ever more seldom, until one arrives', () => {
+test('where nodes come back, as they know no other broker, few are sent, and seldom, until they arrive', () => {
   const brokers = new Brokers();
   brokers.others = [0];
   brokers.connect(100);
   brokers.returns = true;
-  const day = 86_400;
-  brokers.pass(day);
-  const { sentMs } = brokers;
-  const pauses = sentMs.slice(1).map((ms, at) => ms - sentMs[at]!);
-  assert.ok(pauses[0]! >= 2 * BALANCE_ARRIVAL_MS && pauses[1]! > pauses[0]!);
-  assert.equal(Math.max(...pauses), BALANCE_PAUSE_MS_MAX + BALANCE_ARRIVAL_MS);
-  assert.ok(sentMs.length < 40, `${sentMs.length} in a day`);
+  brokers.pass(BALANCE_PAUSE_MS / 1_000);
+  assert.equal(brokers.sentMs.length, BALANCE_RETURNS_MAX);
+  brokers.pass(BALANCE_PAUSE_MS / 1_000);
+  assert.equal(brokers.sentMs.length, 2 * BALANCE_RETURNS_MAX);
   brokers.returns = false;
-  brokers.pass(7_200);
+  brokers.pass(BALANCE_PAUSE_MS / 1_000);
   assert.deepEqual([brokers.own.length, brokers.others], [50, [50]]);
+});
+
+test('where as many come as are sent, as nobody knows the broker that has none, it is given up for a time', () => {
+  const brokers = new Brokers();
+  brokers.others = [60, 0];
+  brokers.connect(60);
+  const wanted = BALANCE_EXCESS_MAX * (60 - 40);
+  let sent = 0;
+  for (let seconds = BALANCE_PAUSE_MS / 1_000; seconds > 0; seconds -= 1) {
+    brokers.pass(1);
+    // The other one sends as many.
+    for (; sent < brokers.sentMs.length; sent += 1) {
+      brokers.others = [60, 0];
+      brokers.connect(1);
+    }
+  }
+  assert.equal(sent, wanted);
 });

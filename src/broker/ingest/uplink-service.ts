@@ -107,11 +107,12 @@ export class UplinkService {
     return Array.from(this.#sessions.values())
       .filter(({ session: { record } }) => record.hello?.prefersBroker !== true)
       .map(({ session, sinceMs }) => {
-        return { ...this.#moving(session, reason, cause), sinceMs };
+        const isBack = () => !session.open && this.#registry.session(session.record.name) !== undefined;
+        return { ...this.#moving(session, reason, cause), sinceMs, isBack };
       });
   }
 
-  #moving(session: NodeSession, reason: string, cause: BackplaneError): Leaving {
+  #moving(session: NodeSession, reason: string, cause: BackplaneError): Required<Leaving> {
     const { record } = session;
     const coveredTo = () => this.#registry.coveredTo(record.name, Object.keys(TOPICS));
     let hasArrived = () => false;
