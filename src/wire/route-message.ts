@@ -40,7 +40,7 @@ export interface RoutePart {
 /** Number of the part that says that its sender gives no such answer: the query or the end was lost. */
 export const NO_ANSWER = 0xffff_ffff;
 
-const VERSION = 1;
+const VERSION = 2;
 const KINDS = ['query', 'credit', 'cancel', 'tell', 'takeover'] as const;
 const REQUEST_HEAD_BYTES = 2;
 const CREDIT_BYTES = 8;

@@ -33,6 +33,8 @@ export class Planner {
   readonly #start: SubscriptionStart;
   readonly #position: SubscriptionPosition;
   readonly #selectors: SelectorSet;
+  /** Views of nodes whose frames were passed over, and whose recorders were not asked yet. */
+  readonly #passed = new Set<NodeView>();
 
   constructor(
     checked: CheckedSubscription,
@@ -120,18 +122,24 @@ export class Planner {
 
   /**
    * A frame of a node without a view is passed over: it was read before it is known here from where the node's frames are
-   * complete. What matches in it is had of the recorder, when that is known.
+   * complete. What matches in it, and in those behind it, is had of the recorder, when that is known.
    */
   passOver(node: string, { topic, coveredFrom, matches, shed }: Frame): void {
     this.wait(node);
     const { predicateIds } = this.#selectors;
     const isAsked = matches.some(({ predicateId }) => predicateIds.includes(predicateId));
     const isShed = shed.some(({ predicateIds: ids }) => ids.some((id) => predicateIds.includes(id)));
-    if (!this.#checked.nodes.matches(node) || this.#position.views.has(node) || !(isAsked || isShed)) return;
-    const view = new NodeView(node);
-    for (const [other, to] of this.#inLog(node)) view.reachedOf(other, other === topic ? coveredFrom : to);
-    view.wentLate();
-    this.#position.add(view);
+    if (!this.#checked.nodes.matches(node) || !(isAsked || isShed)) return;
+    let view = this.#position.views.get(node);
+    if (view !== undefined && !this.#passed.has(view)) return;
+    if (view === undefined) {
+      view = new NodeView(node);
+      view.wentLate();
+      this.#passed.add(view);
+      this.#position.add(view);
+    }
+    // How far the log reaches says nothing of what was read of it: other topics begin where their first frame here does.
+    if (view.floor(topic) === undefined) view.reachedOf(topic, coveredFrom);
   }
 
   /** For a node that joins later, at the present end of the log. Undefined when it has no hold (yet). */
@@ -161,6 +169,7 @@ export class Planner {
 
   /** For a node that is served from its recorder while others are live: what comes after its delivered events. */
   late(view: NodeView, upTo: Position): NodeQuery {
+    this.#passed.delete(view);
     return this.#query(view, upTo, this.#start.joinSinceNs ?? this.#start.sinceNs);
   }
 

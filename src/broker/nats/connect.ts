@@ -22,6 +22,8 @@ export interface NatsOptions {
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
+  /** No other servers are used than those that are named here, whatever these say of others. */
+  readonly isNamedOnly?: boolean;
 }
 
 const REFUSED = 'Authorization Violation: they refuse what they are shown (nats.credentials, nats.nkey or nats.cert)';
@@ -73,6 +75,7 @@ export async function connectNats(
     // Credentials may be replaced while a broker runs.
     ignoreAuthErrorAbort: true,
     ...(tls === undefined ? {} : { tls }),
+    ...(options.isNamedOnly ? { ignoreClusterUpdates: true } : {}),
     authenticator,
   };
   const connection = await nats.connect(wanted).catch((cause: Error) => {

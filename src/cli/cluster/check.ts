@@ -46,7 +46,7 @@ export function defineCheck(command: Command): void {
 async function eachServer(options: NatsOptions): Promise<readonly (NatsConnection | string)[]> {
   const { connectNats } = await import('../../broker/nats/connect.js');
   const tries = await Promise.allSettled(
-    options.servers.map((server) => connectNats({ ...options, servers: [server] }, 'cluster check')),
+    options.servers.map((server) => connectNats({ ...options, servers: [server], isNamedOnly: true }, 'cluster check')),
   );
   const causes = tries.flatMap((tried) => (tried.status === 'rejected' ? [tried.reason as BackplaneError] : []));
   if (causes.length === tries.length) {

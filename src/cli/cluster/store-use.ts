@@ -19,6 +19,8 @@ export async function storeUses(options: MonitorOptions): Promise<readonly Store
     const store = `store at ${new URL(options.monitors[at]!).host}`;
     if (typeof answer === 'string') return { text: `${store}: unknown: ${answer}`, isTooMuch: false };
     const { promisedBytes, storeBytesMax } = answer;
+    if (storeBytesMax === 0)
+      return { text: `${store}: unknown: it does not say how large it may be`, isTooMuch: false };
     const percent = (100 * promisedBytes) / storeBytesMax;
     const share = `streams may take ${compactBytes(promisedBytes)} of ${compactBytes(storeBytesMax)}, ${Math.round(percent)} %`;
     if (percent <= NATS_STORE_PERCENT_MAX) return { text: `${store}: ${share}`, isTooMuch: false };

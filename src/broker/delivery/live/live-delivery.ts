@@ -125,7 +125,7 @@ export class LiveDelivery {
     return new LateNodes({
       meeting: ({ node }) => planner.meeting(node),
       round: (view, to) => new HistoryDelivery(subscription).deliverLate(view, to),
-      offset: ({ node }) => position.places[partitionOf(node)]!.offset,
+      offset: ({ node }) => position.places[partitionOf(node)]!.delivered,
       rewinds: ({ node }) => position.places[partitionOf(node)]!.rewinds,
       notify: () => wake.notify(),
       signal,
@@ -170,6 +170,7 @@ export class LiveDelivery {
     if (untilNs === undefined) return false;
     const nowNs = wallNowNs();
     if (nowNs < untilNs) return false;
+    if (this.#log.isHeldUp) return false;
     const overdue = nowNs > untilNs + msToNs(UNTIL_GRACE_MS);
     if (this.#subscription.documents?.ended(overdue) === false) return false;
     return [...position.views.values()].every(

@@ -56,15 +56,25 @@ export class LogDelivery {
     let idle = true;
     for (let read = 0; read < places.length; read++) {
       const place = places[this.#next++ % places.length]!;
-      for (let items = 0; items < ITEMS_PER_TURN && place.lag > 0; items++) {
+      for (let items = 0; items < ITEMS_PER_TURN && this.#hasMore(place); items++) {
         if (await this.#advance(place)) break;
         idle = false;
         if (outlet.left <= 0 || turns.over) return false;
       }
       if (!this.#reads.holds(place)) place.follow();
-      if (place.lag > 0 && !this.#reads.waits(place)) idle = false;
+      if (this.#hasMore(place) && !this.#reads.waits(place)) idle = false;
     }
     return idle;
+  }
+
+  /** Whether a place cannot be read at this moment, or something of it was read that was not delivered. */
+  get isHeldUp(): boolean {
+    const { places } = this.#subscription.position;
+    return places.some((place) => this.#reads.holds(place) || (place.lag > 0 && this.#reads.waits(place)));
+  }
+
+  #hasMore(place: LogPlace): boolean {
+    return place.lag > 0 || this.#reads.holds(place);
   }
 
   /** Reads one item. Returns true when there was none. */
@@ -157,8 +167,7 @@ export class LogDelivery {
     const { offset, node, frame } = entry;
     const view = position.views.get(node);
     const { topic } = frame;
-    if (view === undefined) planner.passOver(node, frame);
-    if (view?.state !== 'live') return;
+    if (view?.state !== 'live') return planner.passOver(node, frame);
     if (outlet.left <= 0) {
       // History delivered in parallel has reached the limit, so cursors must resume at this frame.
       position.partlyDelivered(place, { offset, index: 0 });
@@ -206,11 +215,12 @@ export class LogDelivery {
     const reader = place.log.reader(offset, new Set(position.topics));
     this.#joinsFrom = offset;
     try {
-      while (reader.offset < place.offset && view.state === 'late') {
+      // What was read beyond is delivered by the loop, as a live node's.
+      while (reader.offset < place.delivered && view.state === 'late') {
         const before = reader.offset;
         const item = await reader.next();
         if (item === undefined && reader.offset === before) return false;
-        if (item === undefined || (item.kind === 'frame' && item.offset >= place.offset)) break;
+        if (item === undefined || (item.kind === 'frame' && item.offset >= place.delivered)) break;
         if (item.kind !== 'frame') return false;
         if (item.node === view.node && !(await this.#lateFrame(place, item, view))) return false;
       }

@@ -34,7 +34,7 @@ test('a node does not join a log that gives nothing at this moment, or that went
     },
     close: () => undefined,
   };
-  const place = { offset: 5, rewinds: 1, log: { reader: () => reader } };
+  const place = { delivered: 5, rewinds: 1, log: { reader: () => reader } };
   const position = { topics: ['process'], places: Array(8).fill(place) };
   const delivery = new LogDelivery({ position } as never, undefined as never, undefined as never);
   const view = new NodeView('a');
@@ -68,7 +68,7 @@ test('of a node that joins only what was read is owed: the rest may come from it
     close: () => undefined,
   };
   const place = {
-    ...{ offset: 9, rewinds: 0 },
+    ...{ delivered: 9, rewinds: 0 },
     log: { reader: (offset: number) => Object.assign(reader, { offset }) },
   };
   const nothing = () => undefined;

@@ -97,7 +97,7 @@ test('a session that no broker has any more is away at once; parts that are lost
   // Somebody who answers without the first part.
   const { asking } = nats.links[1];
   const subscription = asking.subscribe(sessionSubject(cluster, 'a', 'gone'), {
-    callback: (_error, { reply }) => asking.publish(reply!, Buffer.of(1, 0, 0, 0, 1, 0, 7)),
+    callback: (_error, { reply }) => asking.publish(reply!, Buffer.of(2, 0, 0, 0, 1, 0, 7)),
   });
   await asking.flush();
   const outcome = await outcomeOf(one.route);
@@ -113,15 +113,15 @@ test('what no broker says is refused, and nothing happens', { skip }, async () =
   await until('its session', () => broker.places.of('a')?.session);
   const subject = sessionSubject(cluster, 'a', broker.places.of('a')!.session);
   const { asking } = nats.links[1];
-  const bad = [[], [1], [2, 1], [1, 9], [1, 1, 0, 200, 1], [1, 2, 0, 0], [1, 4, 255], [1, 1, 0, 0, 255, 255], [1, 4]];
+  const bad = [[], [2], [1, 1], [2, 9], [2, 1, 0, 200, 1], [2, 2, 0, 0], [2, 4, 255], [2, 1, 0, 0, 255, 255], [2, 4]];
   for (const bytes of bad) asking.publish(subject, Buffer.from(bytes), { reply: 'nobody' });
   // Credit and cancellation of no answer say nothing.
   for (const bytes of [
-    [1, 2, 0, 0, 0, 0, 0, 0, 0, 1],
-    [1, 3],
+    [2, 2, 0, 0, 0, 0, 0, 0, 0, 1],
+    [2, 3],
   ])
     asking.publish(subject, Buffer.from(bytes), { reply: 'nobody' });
-  asking.publish(subject, Buffer.of(1, 1));
+  asking.publish(subject, Buffer.of(2, 1));
   await until(
     'all refusals',
     () => broker.refusals.length > bad.length,
