@@ -5,7 +5,7 @@
  * missing and nothing comes twice.
  */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
-import type { Frame } from '../../wire/frame/frame.js';
+import { type Frame, predicatesOf } from '../../wire/frame/frame.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
 import { partitionOf } from '../log/partition-log.js';
@@ -124,14 +124,15 @@ export class Planner {
    * A frame of a node without a view is passed over: it was read before it is known here from where the node's frames are
    * complete. What matches in it, and in those behind it, is had of the recorder, when that is known.
    */
-  passOver(node: string, { topic, coveredFrom, matches, shed }: Frame): void {
+  passOver(node: string, frame: Frame): void {
     this.wait(node);
-    const { predicateIds } = this.#selectors;
-    const isAsked = matches.some(({ predicateId }) => predicateIds.includes(predicateId));
-    const isShed = shed.some(({ predicateIds: ids }) => ids.some((id) => predicateIds.includes(id)));
-    if (!this.#checked.nodes.matches(node) || !(isAsked || isShed)) return;
     let view = this.#position.views.get(node);
+    // Others' recorders are asked for all that is passed over.
     if (view !== undefined && !this.#passed.has(view)) return;
+    const concerned = predicatesOf(frame);
+    const isAsked = this.#selectors.predicateIds.some((id) => concerned.has(id));
+    if (!this.#checked.nodes.matches(node) || !isAsked) return;
+    const { topic, coveredFrom } = frame;
     if (view === undefined) {
       view = new NodeView(node);
       view.wentLate();

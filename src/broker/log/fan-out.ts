@@ -9,8 +9,15 @@
  */
 import { LOG_FILL_OFFSETS_MAX, SUBSCRIPTION_FRAME_CACHE } from '../../limits.js';
 import { TOPICS } from '../../wire/event/event.js';
-import type { Frame } from '../../wire/frame/frame.js';
-import type { LogEntry, LogItem, LogLoss, PartitionLog, PartitionReader } from './partition-log.js';
+import { type Frame, predicatesOf } from '../../wire/frame/frame.js';
+import {
+  endOf,
+  type LogEntry,
+  type LogItem,
+  type LogLoss,
+  type PartitionLog,
+  type PartitionReader,
+} from './partition-log.js';
 import { PartitionTail, TailCache } from './tail-cache.js';
 import { type TopicEnd, TopicEnds } from './topic-ends.js';
 
@@ -167,10 +174,8 @@ export class FanOut {
     if (tellsAll(frame) || !ends.continuedBy(entry)) return this.#byTopic.get(frame.topic) ?? [];
     const { matches, shed } = frame;
     if (matches.length === 1 && shed.length === 0) return this.#byPredicate.get(matches[0]!.predicateId) ?? [];
-    const ids = new Set(matches.map(({ predicateId }) => predicateId));
-    for (const { predicateIds } of shed) for (const id of predicateIds) ids.add(id);
     const concerned = new Set<Joined>();
-    for (const id of ids) for (const joined of this.#byPredicate.get(id) ?? []) concerned.add(joined);
+    for (const id of predicatesOf(frame)) for (const joined of this.#byPredicate.get(id) ?? []) concerned.add(joined);
     return concerned;
   }
 }
@@ -345,7 +350,7 @@ export class LogPlace {
     if (item === undefined && reader.offset === this.#offset) return undefined;
     // The reader may have passed records that are no items.
     if (item === undefined) this.#offset = reader.offset;
-    else this.#offset = item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
+    else this.#offset = endOf(item);
     this.#readMark = { offset: this.#offset, mark: reader.mark };
     return item;
   }

@@ -31,6 +31,11 @@ export type LogItem =
   /** Frames that retention removed before they were read. */
   | { readonly kind: 'evicted'; readonly offsetFrom: number; readonly offsetTo: number };
 
+/** The offset behind it. */
+export function endOf(item: LogItem): number {
+  return item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
+}
+
 /** What a log that other machines keep may lose at its end. */
 export type LogLoss =
   /** Offsets at the end that a reader will tell as damage or evicted; the log goes on behind them. */

@@ -60,6 +60,13 @@ export interface Frame extends EventColumns {
   readonly namedFields: boolean;
 }
 
+/** The predicates of which it has events, or that it shed events of. */
+export function predicatesOf({ matches, shed }: Pick<Frame, 'matches' | 'shed'>): ReadonlySet<bigint> {
+  const ids = new Set(matches.map(({ predicateId }) => predicateId));
+  for (const { predicateIds } of shed) for (const id of predicateIds) ids.add(id);
+  return ids;
+}
+
 /** Replaces an invalid frame: the stretch is accounted for as unknown. */
 export function refusedFrame({ topic, coveredFrom, coveredTo }: FrameStretch): Frame {
   return { ...newDraft(), topic, coveredFrom, coveredTo, refused: true };

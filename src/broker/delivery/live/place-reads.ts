@@ -5,7 +5,7 @@
 import { BackplaneError } from '../../../errors.js';
 import { PLACE_PATIENCE_MS, PLACE_REST_MS, PLACE_TROUBLE_MS_MAX } from '../../../limits.js';
 import type { LogPlace } from '../../log/fan-out.js';
-import type { LogItem } from '../../log/partition-log.js';
+import { endOf, type LogItem } from '../../log/partition-log.js';
 
 /** One read that is under way, or whose result was not taken yet. */
 interface Read {
@@ -100,8 +100,4 @@ export class PlaceReads {
 /** Whether a log says that it cannot be read at this moment. */
 export function isUnavailable(cause: unknown): boolean {
   return cause instanceof BackplaneError && cause.code === 'unavailable';
-}
-
-function endOf(item: LogItem): number {
-  return item.kind === 'frame' ? item.offset + 1 : item.offsetTo;
 }
