@@ -12,19 +12,18 @@ export function defineCheck(command: Command): void {
     const { settings } = await commandConfig(command, [...NATS_KEYS, 'nats.monitor']);
     const { jetstreamManager } = await import('../../broker/nats/nats-library.js');
     const { checkCluster, streamText } = await import('../../broker/nats/cluster-streams.js');
-    const { DurabilityWatch } = await import('../../broker/nats/monitoring/durability.js');
+    const { durabilityText } = await import('../../broker/nats/monitoring/durability.js');
+    const { askMonitors } = await import('../../broker/nats/monitoring/server-monitor.js');
     const { storeUses } = await import('./store-use.js');
     const cluster = clusterOf(settings);
     const servers = await eachServer(natsOptions(settings));
     const connections = servers.filter((server) => typeof server !== 'string');
     try {
       const monitoring = monitoringOf(settings);
-      const durability = new DurabilityWatch(monitoring);
-      await durability.look();
-      durability.close();
-      const stores = await storeUses(monitoring);
+      const answers = await askMonitors(monitoring);
+      const stores = storeUses(monitoring.monitors, answers);
       const streams = await checkCluster(await jetstreamManager(connections[0]!, { checkAPI: false }), cluster);
-      const lines = [...servers.map(serverText), `durability: ${durability.text}`]
+      const lines = [...servers.map(serverText), `durability: ${durabilityText(monitoring.monitors, answers)}`]
         .concat(stores.map(({ text }) => text))
         .concat(streams.map(streamText));
       process.stdout.write(`${lines.join('\n')}\n`);

@@ -67,8 +67,10 @@ function defineSet(command: Command): void {
 
 /** Of servers that have promised too much of their stores: nothing is refused for it. */
 async function warnOfStores(settings: Settings): Promise<void> {
+  const { askMonitors } = await import('../../broker/nats/monitoring/server-monitor.js');
   const { storeUses } = await import('./store-use.js');
-  for (const { text, isTooMuch } of await storeUses(monitoringOf(settings))) {
+  const monitoring = monitoringOf(settings);
+  for (const { text, isTooMuch } of storeUses(monitoring.monitors, await askMonitors(monitoring))) {
     if (isTooMuch) process.stderr.write(`backplane: ${text}\n`);
   }
 }

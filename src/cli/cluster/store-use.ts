@@ -2,7 +2,7 @@
  * How much of its store each nats-server has promised to streams. Their files take more than what counts for max_bytes, and a
  * server whose disk is full takes nothing until it is restarted: so a part of the store must stay free.
  */
-import { askMonitors, type MonitorOptions } from '../../broker/nats/monitoring/server-monitor.js';
+import type { MonitoredServer } from '../../broker/nats/monitoring/server-monitor.js';
 import { NATS_STORE_PERCENT_MAX } from '../../limits.js';
 import { compactBytes } from '../render/bytes.js';
 
@@ -12,11 +12,13 @@ export interface StoreUse {
   readonly isTooMuch: boolean;
 }
 
-/** One for each address of the servers' monitoring. Never rejects. */
-export async function storeUses(options: MonitorOptions): Promise<readonly StoreUse[]> {
-  const answers = await askMonitors(options);
+/** One for each address of the servers' monitoring. @param answers see askMonitors */
+export function storeUses(
+  monitors: readonly string[],
+  answers: readonly (MonitoredServer | string)[],
+): readonly StoreUse[] {
   return answers.map((answer, at) => {
-    const store = `store at ${new URL(options.monitors[at]!).host}`;
+    const store = `store at ${new URL(monitors[at]!).host}`;
     if (typeof answer === 'string') return { text: `${store}: unknown: ${answer}`, isTooMuch: false };
     const { promisedBytes, storeBytesMax } = answer;
     if (storeBytesMax === 0)

@@ -26,7 +26,7 @@ export class DurabilityWatch {
 
   /** The summary, and why no more is known. */
   get text(): string {
-    return this.#reason === undefined ? this.summary : `${this.summary}; ${this.#reason}`;
+    return textOf(this.summary, this.#reason);
   }
 
   close(): void {
@@ -37,20 +37,26 @@ export class DurabilityWatch {
   async look(): Promise<void> {
     const { monitors } = this.#options;
     if (monitors.length === 0) return;
-    const answers = await askMonitors(this.#options);
-    [this.summary, this.#reason] = summaryOf(
-      answers.map((answer, at) => (typeof answer === 'string' ? `${monitors[at]}: ${answer}` : answer)),
-    );
+    [this.summary, this.#reason] = summaryOf(monitors, await askMonitors(this.#options));
   }
 }
 
-/**
- * What is known, and why no more is.
- * @param answers of each address what was read, or why nothing was
- */
+/** What the servers' monitoring says, as a broker tells it. @param answers see askMonitors */
+export function durabilityText(monitors: readonly string[], answers: readonly (MonitoredServer | string)[]): string {
+  if (monitors.length === 0) return `unknown: ${LOSES}`;
+  return textOf(...summaryOf(monitors, answers));
+}
+
+function textOf(summary: string, reason: string | undefined): string {
+  return reason === undefined ? summary : `${summary}; ${reason}`;
+}
+
+/** What is known, and why no more is. */
 function summaryOf(
-  answers: readonly (MonitoredServer | string)[],
+  monitors: readonly string[],
+  told: readonly (MonitoredServer | string)[],
 ): readonly [summary: string, reason: string | undefined] {
+  const answers = told.map((answer, at) => (typeof answer === 'string' ? `${monitors[at]}: ${answer}` : answer));
   const read = answers.filter((answer) => typeof answer !== 'string');
   const late = read.find(({ syncsAlways }) => !syncsAlways);
   if (late !== undefined) return [`every ${durationMsText(late.syncIntervalMs)}: ${LOSES}`, undefined];
