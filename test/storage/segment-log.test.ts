@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { BackplaneError } from '../../src/errors.js';
 import { RECORD_BYTES_MAX } from '../../src/limits.js';
+import { HEADER_BYTES } from '../../src/storage/segment-log/format.js';
 import { type NewRecord, SegmentLog } from '../../src/storage/segment-log/segment-log.js';
 import { assertContiguous, payloads, ROOMY, readAll, record, UNSYNCED } from '../harness/files/scratch.js';
 import { scratchDirectory } from '../harness/files/scratch-directory.js';
@@ -247,6 +249,29 @@ test('a log directory that cannot be used is refused with the reason', () => {
     (cause: unknown) =>
       cause instanceof BackplaneError && cause.code === 'failed_precondition' && /ENOTDIR/.test(cause.message),
   );
+});
+
+test('a log of which another version wrote a part is refused, and that part stays as it is', async () => {
+  for (const which of [1, 2]) {
+    const dir = scratchDirectory();
+    const log = SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir });
+    for (let at = 0; at < 9; at++) {
+      if (at === 3 || at === 6) log.roll();
+      log.append(record(`record ${at}`, BigInt(at)));
+    }
+    const { path } = log.segments()[which]!;
+    await log.close();
+    const bytes = fs.readFileSync(path);
+    bytes.writeUInt16LE(2, 8);
+    bytes.writeUInt32LE(crc32(bytes.subarray(0, HEADER_BYTES - 4)), HEADER_BYTES - 4);
+    fs.writeFileSync(path, bytes);
+    assert.throws(
+      () => SegmentLog.open({ ...ROOMY, files: UNSYNCED, dir }),
+      (cause: BackplaneError) =>
+        cause.code === 'failed_precondition' && cause.message.startsWith(`${path} is of format version 2, and`),
+    );
+    assert.deepEqual(fs.readFileSync(path), bytes);
+  }
 });
 
 test('a closed log takes no records, and its readers still read', async () => {

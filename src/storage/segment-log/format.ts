@@ -12,6 +12,7 @@
  * log's directory: no payload can contain bytes that look like a record to a reader searching for the next good one.
  */
 import { crc32 } from 'node:zlib';
+import { BackplaneError } from '../../errors.js';
 
 export const HEADER_BYTES = 48;
 export const RECORD_HEADER_BYTES = 32;
@@ -75,12 +76,22 @@ export function encodeSegmentHeader(header: SegmentHeader): Buffer {
   return out;
 }
 
-/** The header, or a sentence that says why it is invalid. */
+/**
+ * The header, or a sentence that says why it is invalid. Throws `failed_precondition` when it is sound, but of another
+ * version: the rest would look damaged, and what looks damaged is cut.
+ */
 export function decodeSegmentHeader(bytes: Buffer): SegmentHeader | string {
   if (bytes.length < HEADER_BYTES) return `header cut after ${bytes.length} bytes`;
   if (!bytes.subarray(0, MAGIC.length).equals(MAGIC)) return 'not a segment';
   if (crc32(bytes.subarray(0, HEADER_CRC_AT)) !== bytes.readUInt32LE(HEADER_CRC_AT)) return 'header checksum wrong';
-  if (bytes.readUInt16LE(8) !== VERSION) return `version ${bytes.readUInt16LE(8)}, expected ${VERSION}`;
+  const version = bytes.readUInt16LE(8);
+  if (version !== VERSION) {
+    const others = 'start the version that wrote it, or with another directory';
+    throw new BackplaneError(
+      'failed_precondition',
+      `is of format version ${version}, and this program reads version ${VERSION}: ${others}`,
+    );
+  }
   const firstOrdinal = bytes.readBigUInt64LE(24);
   if (firstOrdinal > BigInt(Number.MAX_SAFE_INTEGER)) return 'first ordinal out of range';
   return {

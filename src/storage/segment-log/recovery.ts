@@ -64,8 +64,8 @@ class DamageNotes {
 }
 
 /**
- * Throws BackplaneError: `failed_precondition` when the directory cannot be used, `resource_exhausted` when a new log finds
- * no room on the disk, `unavailable` when the disk fails.
+ * Throws BackplaneError: `failed_precondition` when the directory cannot be used, or a segment is of another version, which
+ * then stays as it is; `resource_exhausted` when a new log finds no room on the disk, `unavailable` when the disk fails.
  */
 export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
   const notes = new DamageNotes();
@@ -179,7 +179,8 @@ function findKey(files: FileOps, dir: string, ordinals: readonly number[]): LogK
       if (typeof header === 'string') continue;
       key = { identity: header.identity, salt: header.salt };
       break;
-    } catch {
+    } catch (cause) {
+      if (cause instanceof BackplaneError) throw cause;
       // Another segment may hold the identity.
     }
   }
@@ -192,13 +193,15 @@ function findKey(files: FileOps, dir: string, ordinals: readonly number[]): LogK
   return key;
 }
 
-/** The header, or a sentence that says why it is invalid; sets the segment's length. Throws the file system's error. */
+/** As decodeSegmentHeader; sets the segment's length. Throws the file system's error, too. */
 function peekHeader(segment: Segment): SegmentHeader | string {
   const bytes = Buffer.alloc(HEADER_BYTES);
   const fd = segment.acquire();
   try {
     segment.bytes = segment.files.size(fd);
     return decodeSegmentHeader(bytes.subarray(0, segment.files.read(fd, bytes, 0, HEADER_BYTES, 0)));
+  } catch (cause) {
+    throw cause instanceof BackplaneError ? new BackplaneError(cause.code, `${segment.path} ${cause.message}`) : cause;
   } finally {
     segment.release();
   }
@@ -211,6 +214,7 @@ function readHeader(segment: Segment, newest: boolean, notes: DamageNotes): stri
   try {
     header = peekHeader(segment);
   } catch (cause) {
+    if (cause instanceof BackplaneError) throw cause;
     if (newest) throw unusable(segment, cause);
     header = `unreadable: ${systemErrorCode(cause) ?? cause}`;
   }
