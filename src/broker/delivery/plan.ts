@@ -121,6 +121,18 @@ export class Planner {
   }
 
   /**
+   * For a node of which nobody had heard when the replay was planned: cursors name it, or they would say that it was
+   * delivered as far as the others.
+   */
+  arrived(node: string): void {
+    if (!this.#checked.nodes.matches(node) || this.#position.views.has(node)) return;
+    if (this.#start.joinSinceNs === undefined) return;
+    const view = this.#restoredView(node) ?? new NodeView(node);
+    view.wentLate();
+    this.#position.add(view);
+  }
+
+  /**
    * A frame of a node without a view is passed over: it was read before it is known here from where the node's frames are
    * complete. What matches in it, and in those behind it, is had of the recorder, when that is known.
    */
@@ -233,7 +245,8 @@ export class Planner {
         sinceNs: after !== undefined || fromNs <= 0n ? undefined : fromNs,
         untilNs: this.untilNs(node),
         after,
-        upTo,
+        // What a replay delivered may be further than what the log has: only the recorder can tell how far that is.
+        upTo: afterKey === undefined ? upTo : undefined,
       },
     };
   }

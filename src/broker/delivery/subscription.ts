@@ -116,6 +116,7 @@ export class Subscription {
     const planned = this.#plan(start);
     // No await since the plan began: places, positions and holds must all be of the same moment.
     const plans = this.#planNodes(planned, watch, missing);
+    const unlisten = this.#nameArrivals(planned);
     const answered = plans.map(({ view }) => view.node).filter((node) => !missing.includes(node));
     await planned.position.settled();
     await this.#accept(start, answered, missing);
@@ -125,6 +126,7 @@ export class Subscription {
     if (this.outlet.left <= 0) return undefined;
     this.#joinLog(planned, asked, failed);
     if (asked.length > 0 || this.checked.window.history) await history.tellCoverage();
+    unlisten();
     this.#stage = { kind: 'live', position: planned.position };
     return { planned, failed };
   }
@@ -136,7 +138,9 @@ export class Subscription {
     const later = this.#recordedAfter(this.checked.window.untilNs);
     const connected = this.#context.registry.connected(this.checked.nodes.matches).filter((node) => !later.has(node));
     const queries = connected.flatMap((node) => planner.past(node) ?? []);
-    for (const node of start.resumed?.named ?? []) planner.wait(node);
+    // Of those that are away, too, cursors say that nothing was delivered.
+    for (const node of planner.known()) if (!later.has(node)) planner.wait(node);
+    this.#nameArrivals(planned);
     const history = new HistoryDelivery(planned);
     // Nodes are asked before the subscriber is told, which may wait for the disk.
     await everyOne([this.#accept(start, connected, []), history.deliverWindow(queries, later)]);
@@ -191,6 +195,13 @@ export class Subscription {
       if (missing.every((node) => predicateIds.some((id) => registry.record(node)?.errors.has(id)))) return missing;
       await this.#wake.wait(this.#signal, leftMs);
     }
+  }
+
+  /** Nodes that connect for the first time while the past is delivered. Returns how to end that. */
+  #nameArrivals({ planner }: PlannedSubscription): () => void {
+    const unlisten = this.#context.registry.listen((node) => planner.arrived(node));
+    this.#cleanUp.push(unlisten);
+    return unlisten;
   }
 
   /** From here on the subscription has a position, at its start. */

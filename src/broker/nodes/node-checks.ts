@@ -19,6 +19,7 @@ import {
   type Hello__Output,
   type HistoryEnd__Output,
   type NodeReport__Output,
+  positionFromMessage,
   timestampToNs,
 } from '../../wire/messages.js';
 import type { Position } from '../../wire/position.js';
@@ -83,13 +84,15 @@ export function checkReport({
 }
 
 /** Throws invalid_argument. */
-export function checkHistoryEnd({ coveredFrom, coveredTo, source, message, error, losses }: HistoryEnd__Output): void {
+export function checkHistoryEnd(end: HistoryEnd__Output): void {
+  const { coveredFrom, coveredTo, source, message, error, losses, reached } = end;
   if (coveredFrom) timestampToNs('history_end.covered_from', coveredFrom);
   if (coveredTo) timestampToNs('history_end.covered_to', coveredTo);
   checkWord('history_end.source', source);
   checkText('history_end.message', message, NODE_MESSAGE_CHARACTERS_MAX);
   checkText('history_end.error', error, NODE_MESSAGE_CHARACTERS_MAX);
   checkLosses('history_end', losses);
+  if (reached) positionFromMessage('history_end.reached', reached);
 }
 
 /** Throws invalid_argument for an epoch after the session's: its positions would hide all that the node sends later. */

@@ -436,6 +436,7 @@ export class HistoryQuery {
       entriesScanned: this.#scanned,
       incomplete: false,
       message: '',
+      reached: upTo,
     };
   }
 }

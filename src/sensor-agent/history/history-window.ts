@@ -39,4 +39,6 @@ export interface HistoryResult {
   readonly incomplete: boolean;
   /** What else is missing, in a sentence; empty for nothing. */
   readonly message: string;
+  /** Up to where the recording was looked through. */
+  readonly reached: Position;
 }

@@ -211,6 +211,7 @@ export class UplinkSession implements FrameLink, HistoryReply {
         incomplete: answer.incomplete,
         message: answer.message,
         source: this.#node.source,
+        reached: positionToMessage(answer.reached),
       },
     });
   }

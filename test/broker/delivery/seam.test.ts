@@ -210,6 +210,98 @@ for (const resumes of [false, true]) {
   });
 }
 
+for (const follow of [true, false]) {
+  for (const isKnown of [true, false]) {
+    const how = `${isKnown ? 'is back' : 'is there'} during a replay${follow ? ' and what follows' : ''}`;
+    test(`a node that ${how} is not forgotten by who is cut off and resumes`, async () => {
+      const recorder = new TestRecorder('a');
+      for (const pid of range(1000, 1005)) recorder.record('process.exec', pid);
+      if (isKnown) (await harness.agent('a', recorder)).kill();
+      const other = await harness.agent('b');
+      for (const pid of range(0, 400)) other.recorder.record('process.exec', pid);
+      let goesOn = () => {};
+      let frames = 0;
+      other.midHistory = () => (++frames === 3 ? new Promise((resolve) => (goesOn = resolve)) : sleep(1));
+      const first = harness.subscribe({ ...PROCESS, since: '1h', follow });
+      await until('the middle', () => frames === 3 && first.pids.length > 0);
+      await harness.agent('a', recorder);
+      const count = first.pids.length;
+      goesOn();
+      await until('more', () => first.pids.length > count);
+      first.cancel();
+      const { events, cursor } = first;
+      const second = harness.subscribe({ ...PROCESS, follow, cursor });
+      const got = () => [...events, ...second.events];
+      await until('all', () => got().length >= 405, got);
+      for (const [node, from, to] of [['a', 1000, 1005] as const, ['b', 0, 400] as const]) {
+        const own = got().filter((event) => event.startsWith(`${node}:`));
+        assert.deepEqual(
+          own,
+          range(from, to).map((pid) => `${node}:${pid}`),
+        );
+      }
+    });
+  }
+}
+
+for (const isCut of [true, false]) {
+  test(`what a replay had is not had again by who goes on from ${isCut ? 'within it' : 'its end'}, nor is anything missing`, async () => {
+    const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
+    const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs)];
+    const agents = [await harness.agent('a', a), await harness.agent('b', b)];
+    // From here on the log is to have all, and has nothing yet.
+    await harness.subscribe({ ...PROCESS, follow: true }).isAccepted();
+    for (const pid of range(0, 100)) for (const { recorder } of agents) recorder.record('process.exec', pid);
+    let goesOn = () => {};
+    let frames = 0;
+    agents[0]!.midHistory = () =>
+      isCut && ++frames === 2 ? new Promise((resolve) => (goesOn = resolve)) : Promise.resolve();
+    const first = harness.subscribe({ ...PROCESS, since: '1h' });
+    await until('what there is', () => (isCut ? first.pids.length === 199 : first.ended));
+    first.cancel();
+    goesOn();
+    const { events, cursor } = first;
+    // Recorded only now, and before the replay was asked for: some events are held until more is known of them.
+    if (!isCut)
+      for (const pid of range(100, 110)) for (const { recorder } of agents) recorder.record('process.exec', pid);
+    const second = harness.subscribe({ ...PROCESS, cursor, follow: true });
+    await until('coverage', () => second.coverage !== undefined || second.error !== undefined);
+    for (const pid of range(isCut ? 100 : 110, 120))
+      for (const { recorder } of agents) recorder.record('process.exec', pid);
+    for (const agent of agents) agent.publish();
+    const got = () => [...events, ...second.events];
+    await until('all', () => got().filter((event) => event.endsWith(':119')).length === 2, got);
+    for (const node of ['a', 'b'])
+      assert.deepEqual(
+        got().filter((event) => event.startsWith(`${node}:`)),
+        range(0, 120).map((pid) => `${node}:${pid}`),
+      );
+  });
+}
+
+test('a node that says its answer reaches into a later recording hides nothing by it', async () => {
+  const agent = await harness.agent('a');
+  agent.reaches = (upTo) => ({ ...upTo, epoch: upTo.epoch + 1 });
+  agent.recorder.record('process.exec', 1);
+  const first = harness.subscribe({ ...PROCESS, since: '1h' });
+  await first.end();
+  agent.recorder.record('process.exec', 2);
+  const second = harness.subscribe({ ...PROCESS, cursor: first.cursor });
+  await second.end();
+  assert.deepEqual([...first.pids, ...second.pids], [1, 2]);
+});
+
+test('who goes on from the end of a window that has an end has what came after it', async () => {
+  const startNs = await twoNodes(100);
+  const until = new Date(Number(startNs / 1_000_000n) + 51).toISOString();
+  const first = harness.subscribe({ ...PROCESS, since: '1h', until });
+  await first.end();
+  assert.deepEqual(first.pids, range(0, 100));
+  const second = harness.subscribe({ ...PROCESS, cursor: first.cursor, follow: true });
+  await second.has(100);
+  assert.deepEqual(second.pids, range(100, 200));
+});
+
 test('a live subscription ends at its until', async () => {
   const agent = await harness.agent('a');
   const subscriber = harness.subscribe({

@@ -13,8 +13,7 @@ import { compilePredicate, type Predicate } from '../../../src/subscriptions/pre
 import { PredicateIndex } from '../../../src/subscriptions/predicate-index.js';
 import { type BusEvent, topicOf } from '../../../src/wire/event/event.js';
 import { EventWriter } from '../../../src/wire/event/event-writer.js';
-import { encodeFrame, type Match } from '../../../src/wire/frame/frame.js';
-import { encodeHistoryFrame } from '../../../src/wire/frame/history-frame.js';
+import { encodeFrame } from '../../../src/wire/frame/frame.js';
 import { createUplinkClient, type HistoryMessage, SESSION_KEY, type UplinkClient } from '../../../src/wire/grpc/rpc.js';
 import {
   type Budget,
@@ -28,7 +27,7 @@ import {
 import { comparePositions, ORIGIN, type Position } from '../../../src/wire/position.js';
 import { PROTOCOL } from '../../../src/wire/protocol.js';
 import { frameOver } from '../frames.js';
-import { type Matched, matchesIn, shedOf } from './matched.js';
+import { columns, historyFrameOf, type Matched, matchesIn, shedOf } from './matched.js';
 
 export interface Recorded {
   readonly event: BusEvent;
@@ -56,9 +55,14 @@ export class TestRecorder {
     this.#startWallNs = startWallNs;
   }
 
-  /** One event, a millisecond of wall time after the last. `pid` tells events apart. */
+  /** Its events are of now, as a kernel's are; else each is a millisecond after the last, whenever it is recorded. */
+  isTimed = false;
+
+  /** `pid` tells events apart. */
   record(type: string, pid: number, comm = `c${pid}`): Recorded {
-    this.#tick += 1_000_000n;
+    const nowNs = BigInt(Date.now()) * 1_000_000n - this.#startWallNs;
+    if (!this.isTimed) this.#tick += 1_000_000n;
+    else this.#tick = nowNs > this.#tick ? nowNs : this.#tick + 1n;
     const event: BusEvent = {
       type,
       topic: topicOf(type),
@@ -117,6 +121,8 @@ export class TestAgent {
   mangle = (frameBytes: Buffer): Buffer => frameBytes;
   /** Changes each history frame before it is sent. */
   mangleHistory = (frameBytes: Buffer): Buffer => frameBytes;
+  /** Up to where its answers say that they reach. */
+  reaches = (upTo: Position): Position => upTo;
   /** Answers queries in place of the recorder. */
   answerWith: ((queryId: number) => void) | undefined;
   /** Called in the middle of a history answer. */
@@ -401,45 +407,8 @@ export class TestAgent {
           evicted: this.evicts,
           beginsLater: this.begins,
           eventsScanned: this.recorder.events.length,
+          reached: positionToMessage(this.reaches(upTo)),
         },
       });
   }
-}
-
-type AskedPredicate = { readonly id: bigint; readonly predicate: Predicate };
-
-function matchesOf(recorded: readonly Recorded[], asked: readonly AskedPredicate[]): Match[] {
-  return asked.flatMap(({ id, predicate }) => {
-    const indices = recorded.flatMap(({ event }, index) => (predicate.matches(event) ? [index] : []));
-    if (indices.length === 0) return [];
-    const all = indices.length === recorded.length;
-    return [{ predicateId: id, all, indices: all ? [] : indices }];
-  });
-}
-
-/** An encoded frame of history of events of one topic. `asked`: the predicates of a query that has several. */
-export function historyFrameOf(
-  topic: string,
-  epoch: number,
-  recorded: readonly Recorded[],
-  asked: readonly AskedPredicate[] = [],
-): Buffer {
-  return encodeHistoryFrame({
-    topic,
-    epoch,
-    wallNs: BigUint64Array.from(recorded, ({ event }) => event.wallNs),
-    matches: matchesOf(recorded, asked),
-    incomplete: false,
-    ...columns(recorded),
-  });
-}
-
-export function columns(recorded: readonly Recorded[]) {
-  return {
-    eventSizes: recorded.map(({ run }) => run.length),
-    timesNs: BigUint64Array.from(recorded, ({ event }) => event.position.timeNs),
-    lanes: recorded.map(({ event }) => event.position.lane),
-    ties: recorded.map(({ event }) => event.position.tie),
-    events: Buffer.concat(recorded.map(({ run }) => run)),
-  };
 }

@@ -145,9 +145,9 @@ export class NodeView {
     this.#onChange(this);
   }
 
-  /** @param from position where history meets the log: everything up to it was delivered */
+  /** @param from position where history meets the log: everything up to it was delivered, and maybe more by a replay before */
   wentLive(from = this.#skip): void {
-    this.#skip = from;
+    this.#skip = laterPosition(this.#skip, from);
     this.#state = 'live';
     if (this.#reachesBeyondLog()) this.#ofRare().isAhead = true;
     this.#onChange(this);

@@ -78,8 +78,8 @@ export class HistoryDelivery {
       this.#apart(node, undefined);
     };
     // By its own clock, the node may record later events at a time that the merged order has already passed.
-    const onEnded = ({ node, request: { upTo } }: NodeQuery) => {
-      if (position.replaying && upTo) this.#apart(node, upTo);
+    const onEnded = (node: string, reached: Position | undefined) => {
+      if (position.replaying || reached) this.#apart(node, reached);
     };
     try {
       const outcomes = await replay(
@@ -114,7 +114,10 @@ export class HistoryDelivery {
     return failed;
   }
 
-  /** From here the node's own position, not the merged order, says how much was delivered. */
+  /**
+   * From here the node's own position, not the merged order, says how much was delivered.
+   * @param reached undefined: up to its last event that was
+   */
   #apart(node: string, reached: Position | undefined): void {
     const view = this.#subscription.position.views.get(node);
     if (view === undefined) return;

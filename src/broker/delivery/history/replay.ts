@@ -7,6 +7,7 @@ import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, HISTORY_FRAME_BYTES_MIN, LAST_BYTES_MAX } from '../../../limits.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import type { Selection } from '../../../wire/frame/splice.js';
+import { type HistoryEnd__Output, positionFromMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
 import type { HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
@@ -31,8 +32,11 @@ export interface ReplayOptions {
   readonly last: number;
   /** Called as soon as a node fails to answer to the end. */
   readonly onFailed: (node: string) => void;
-  /** Called when `onRun` has taken all that a query asked for. Never called with `last`. */
-  readonly onEnded: (query: NodeQuery) => void;
+  /**
+   * Called when `onRun` has taken all that a query asked for; `reached`: all that the node has up to there, where that is
+   * known. Never called with `last`.
+   */
+  readonly onEnded: (node: string, reached: Position | undefined) => void;
   readonly onUnsound: AnswerOptions['onUnsound'];
   readonly onMissing: AnswerOptions['onMissing'];
   /** What is merged with the nodes' answers. */
@@ -179,12 +183,22 @@ function answerOptions(
   query: NodeQuery,
   { last, onFailed, onEnded, onUnsound, onMissing, signal }: ReplayOptions,
 ): AnswerOptions {
-  const onOver = ({ kind }: HistoryOutcome) => {
+  const epochMax = () => registry.record(query.node)?.epoch ?? 0;
+  const onOver = (outcome: HistoryOutcome) => {
     // A cancelled answer that had arrived whole was not read to its end: what was left of it counts as not delivered.
-    if (kind === 'failed' || signal.aborted) onFailed(query.node);
-    else if (last === 0) onEnded(query);
+    if (outcome.kind === 'failed' || signal.aborted) onFailed(query.node);
+    else if (last === 0) onEnded(query.node, reachedBy(query, outcome.end, epochMax()));
   };
-  return { epochMax: () => registry.record(query.node)?.epoch ?? 0, onOver, onUnsound, onMissing };
+  return { epochMax, onOver, onUnsound, onMissing };
+}
+
+/** Up to where an answer has all, of whatever time. */
+function reachedBy({ request }: NodeQuery, { reached }: HistoryEnd__Output, epochMax: number): Position | undefined {
+  const { upTo, untilNs } = request;
+  if (upTo !== undefined || untilNs !== undefined || !reached) return upTo;
+  const position = positionFromMessage('history_end.reached', reached);
+  // It would hide all that the node records later.
+  return position.epoch > epochMax ? undefined : position;
 }
 
 async function deliver(

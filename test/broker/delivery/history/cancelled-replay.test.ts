@@ -11,7 +11,8 @@ import { MiB } from '../../../../src/limits.js';
 import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
 import { historyEndCodec } from '../../../../src/wire/messages.js';
 import { ORIGIN } from '../../../../src/wire/position.js';
-import { historyFrameOf, TestRecorder } from '../../../harness/broker/test-agent.js';
+import { historyFrameOf } from '../../../harness/broker/matched.js';
+import { TestRecorder } from '../../../harness/broker/test-agent.js';
 
 const predicate = compilePredicate({ topics: ['process'], filter: '', includeSelf: true });
 

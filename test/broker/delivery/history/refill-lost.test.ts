@@ -17,14 +17,9 @@ import { compilePredicate } from '../../../../src/subscriptions/predicate.js';
 import type { Frame } from '../../../../src/wire/frame/frame.js';
 import { historyEndCodec } from '../../../../src/wire/messages.js';
 import { Harness, range, type Subscriber } from '../../../harness/broker/harness.js';
+import { columns, historyFrameOf } from '../../../harness/broker/matched.js';
 import { publish, REFILL, sorted } from '../../../harness/broker/refills.js';
-import {
-  columns,
-  historyFrameOf,
-  type Recorded,
-  type TestAgent,
-  TestRecorder,
-} from '../../../harness/broker/test-agent.js';
+import { type Recorded, type TestAgent, TestRecorder } from '../../../harness/broker/test-agent.js';
 import { frameOver } from '../../../harness/frames.js';
 import { until } from '../../../harness/until.js';
 
