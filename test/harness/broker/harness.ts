@@ -153,6 +153,18 @@ export class Harness {
     await until('the saved interest', () => /"steps":\[\{/.test(readFileSync(this.interestFile, 'utf8')));
   }
 
+  /** Until it has these nodes in its list, and has them there too when it is killed now. */
+  async knowsNodes(names: readonly string[]): Promise<void> {
+    const listed = async () => {
+      if (this.nats === undefined) return readFileSync(this.interestFile, { encoding: 'utf8', flag: 'a+' });
+      return await (await fetch(`http://${this.broker.httpAddress}/v1/nodes`)).text();
+    };
+    await until(`the nodes ${names}`, async () => {
+      const list = await listed();
+      return names.every((name) => list.includes(`"name":"${name}"`));
+    });
+  }
+
   /** As HTTP lists them, in the order in which they began. */
   async subscriptions(): Promise<Record<string, string>[]> {
     const answer = await fetch(`http://${this.broker.httpAddress}/v1/subscriptions`);

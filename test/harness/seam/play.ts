@@ -1,0 +1,270 @@
+/**
+ * Whatever comes when: nodes that connect, break off and say late from where they send all, subscribers that go and
+ * resume, frames and histories in between, a broker that is killed. Who asked for the past has every event once; who did
+ * not has all from some event on, of each node and topic in order; and nobody is told of a gap.
+ */
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Random } from '../../fault/schedule.js';
+import type { Harness } from '../broker/harness.js';
+import { type TestAgent, TestRecorder } from '../broker/test-agent.js';
+import { until } from '../until.js';
+import { Chain } from './chain.js';
+
+const STEPS = 60;
+const NODES = ['a', 'b', 'c'];
+const TYPES = ['process.exec', 'network.tcp.connect'];
+const WINDOWS = [{ since: '1h' }, {}];
+const TOPICS = [['process'], ['network'], ['process', 'network']];
+const CHAINS_MAX = 4;
+/** A broker that is not ready says so. */
+const AGAIN_MS = 50;
+
+class Play {
+  readonly told: string[] = [];
+  readonly #random: Random;
+  readonly #brokers: readonly Harness[];
+  readonly #recorders = NODES.map((node) => new TestRecorder(`r-${node}`));
+  readonly #agents = new Map<string, TestAgent>();
+  readonly #chains: Chain[] = [];
+  /** Which broker a node, or a chain, is at. */
+  readonly #at = new Map<string | Chain, Harness>();
+  readonly #topicOf = new Map<string, string>();
+  #pid = 0;
+  /** From this one on all are recorded at the end. */
+  #last = 0;
+
+  constructor(brokers: readonly Harness[], random: Random) {
+    this.#brokers = brokers;
+    this.#random = random;
+    for (const recorder of this.#recorders) recorder.isTimed = true;
+  }
+
+  /** Nodes of which nobody has heard yet are not known to cursors of replays (docs/known-limits.md). */
+  async introduce(): Promise<void> {
+    for (const node of NODES) {
+      await this.#connect(node);
+      this.#kill(node);
+    }
+  }
+
+  async step(): Promise<void> {
+    const random = this.#random;
+    const node = random.pick(NODES);
+    const agent = this.#agents.get(node);
+    const chain = this.#chains.length === 0 ? undefined : random.pick(this.#chains);
+    const does = random.between(0, 22);
+    if (does < 5) this.#record(node, random.between(0, 5) === 0 ? 120 : random.between(1, 4));
+    else if (does < 8) this.#publish(agent);
+    else if (does < 9 && agent) this.#publishOne(agent);
+    else if (does < 11) await this.#connect(node);
+    else if (does < 12) this.#kill(node);
+    else if (does < 14) this.#late(agent);
+    else if (does < 16) this.#subscribe();
+    else if (does < 17 && chain) this.#cut(chain);
+    else if (does < 18 && chain) this.#pause(chain);
+    else if (does < 22) await this.#wait();
+    else if (random.between(0, 3) === 0) await this.#restart();
+  }
+
+  #record(node: string, count: number): void {
+    this.told.push(`${node} records ${this.#pid} to ${this.#pid + count - 1}`);
+    const recorder = this.#recorders[NODES.indexOf(node)]!;
+    for (let left = count; left > 0; left--) recorder.record(this.#random.pick(TYPES), this.#pid++);
+  }
+
+  #publish(agent: TestAgent | undefined): void {
+    if (agent === undefined) return;
+    this.told.push(`${agent.node} publishes`);
+    agent.publish();
+  }
+
+  #publishOne(agent: TestAgent): void {
+    const topic = this.#random.pick(['process', 'network']);
+    if (!agent.topics.includes(topic)) return;
+    this.told.push(`${agent.node} publishes ${topic}`);
+    agent.publishTopic(topic, agent.recorder.frontier);
+  }
+
+  async #connect(node: string): Promise<void> {
+    if (this.#agents.has(node) && this.#brokers.length === 1) return;
+    const random = this.#random;
+    const broker = random.pick(this.#brokers);
+    this.told.push(`${node} connects${this.#toldAt(broker)}`);
+    const agent = await broker.agent(node, this.#recorders[NODES.indexOf(node)]!);
+    // It has moved.
+    this.#agents.get(node)?.kill();
+    this.#at.set(node, broker);
+    agent.answersLate = random.between(0, 2) === 0;
+    agent.midHistory = () => sleep(random.between(0, 10));
+    this.#agents.set(node, agent);
+  }
+
+  #kill(node: string): void {
+    const agent = this.#agents.get(node);
+    if (agent === undefined) return;
+    this.told.push(`${node} is killed`);
+    agent.kill();
+    this.#agents.delete(node);
+  }
+
+  #late(agent: TestAgent | undefined): void {
+    if (agent === undefined) return;
+    agent.answersLate = !agent.answersLate;
+    this.told.push(`${agent.node} answers ${agent.answersLate ? 'late' : 'now'}`);
+    if (!agent.answersLate) agent.answerLate();
+  }
+
+  #subscribe(): void {
+    const away = this.#chains.filter(({ goes }) => !goes);
+    if (away.length > 0) this.#begin(this.#random.pick(away));
+    if (away.length > 0 || this.#chains.length >= CHAINS_MAX) return;
+    const filter = this.#random.pick(['', 'process.pid % 3 == 0']);
+    const chain = new Chain({
+      ...this.#random.pick(WINDOWS),
+      topics: this.#random.pick(TOPICS),
+      filter,
+    });
+    this.#chains.push(chain);
+    this.#begin(chain);
+  }
+
+  #begin(chain: Chain): void {
+    this.#beginAs(chain, !chain.hasPast || this.#random.between(0, 3) > 0);
+  }
+
+  #beginAs(chain: Chain, follow: boolean): void {
+    const broker = this.#random.pick(this.#brokers);
+    this.#at.set(chain, broker);
+    this.told.push(`${this.#nameOf(chain)} ${follow ? 'subscribes' : 'replays'}${this.#toldAt(broker)}`);
+    chain.begin(broker, follow);
+  }
+
+  #toldAt(broker: Harness): string {
+    return this.#brokers.length === 1 ? '' : ` at ${this.#brokers.indexOf(broker)}`;
+  }
+
+  #nameOf(chain: Chain): string {
+    return `${this.#chains.indexOf(chain)} (${chain.topics}${chain.hasPast ? ', past' : ''})`;
+  }
+
+  #cut(chain: Chain): void {
+    if (!chain.goes) return;
+    this.told.push(`${this.#nameOf(chain)} goes`);
+    chain.cut();
+  }
+
+  #pause(chain: Chain): void {
+    const isPaused = this.#random.between(0, 1) === 0;
+    this.told.push(`${this.#nameOf(chain)} ${isPaused ? 'pauses' : 'reads on'}`);
+    chain.pause(isPaused);
+  }
+
+  async #wait(): Promise<void> {
+    const ms = this.#random.pick([0, 2, 20, 60]);
+    this.told.push(`${ms} ms pass`);
+    await sleep(ms);
+  }
+
+  async #restart(): Promise<void> {
+    const broker = this.#random.pick(this.#brokers);
+    this.told.push(`the broker${this.#toldAt(broker)} is killed`);
+    const connected = [...this.#agents.keys()].filter((node) => this.#at.get(node) === broker);
+    const going = this.#chains.filter((chain) => chain.goes && this.#at.get(chain) === broker);
+    await broker.broker.abort();
+    for (const node of connected) this.#kill(node);
+    for (const chain of going) chain.cut();
+    await broker.startBroker();
+    for (const node of connected) await this.#connect(node);
+    for (const chain of going) this.#begin(chain);
+  }
+
+  /** All are there, and all is sent: then all is delivered. */
+  async end(): Promise<void> {
+    for (const chain of this.#chains) {
+      chain.pause(false);
+      if (!chain.follows) chain.cut();
+      if (!chain.goes) this.#beginAs(chain, true);
+    }
+    // Who asked for no past has what is recorded from here on.
+    for (const chain of this.#chains) {
+      while (!(await chain.isAccepted())) await this.#beginAgain(chain);
+    }
+    for (const node of NODES) if (!this.#agents.has(node)) await this.#connect(node);
+    for (const agent of this.#agents.values()) {
+      agent.answersLate = false;
+      agent.answerLate();
+    }
+    const topics = new Set(this.#chains.flatMap(({ topics }) => topics));
+    const isAsked = ({ topics: own }: TestAgent) => [...topics].every((topic) => own.includes(topic));
+    await until('interest', () => [...this.#agents.values()].every(isAsked));
+    this.#last = this.#pid;
+    for (const recorder of this.#recorders)
+      for (const type of TYPES) for (let each = 0; each < 3; each++) recorder.record(type, this.#pid++);
+    for (const chain of this.#chains) await this.#whole(chain);
+  }
+
+  async #beginAgain(chain: Chain): Promise<void> {
+    await sleep(AGAIN_MS);
+    chain.cut();
+    this.#beginAs(chain, true);
+  }
+
+  async #whole(chain: Chain): Promise<void> {
+    await until(
+      `all of ${this.#nameOf(chain)}`,
+      async () => {
+        if (chain.isAway) await this.#beginAgain(chain);
+        for (const agent of this.#agents.values()) agent.publish();
+        return chain.error !== undefined || this.#lacking(chain).length === 0;
+      },
+      () => [chain.had.length, this.#lacking(chain)],
+    );
+    assert.equal(chain.error, undefined);
+    assert.deepEqual(chain.gaps, []);
+    for (const [node, topic, due] of this.#due(chain)) {
+      const names = new Set(due);
+      const had = chain.had.filter((name) => this.#topicOf.get(name) === topic && name.startsWith(`${node}:`));
+      const first = chain.hasPast ? 0 : names.size - had.length;
+      assert.deepEqual(had, due.slice(first), `${topic} of ${node}, to ${this.#nameOf(chain)}`);
+    }
+  }
+
+  /** What is still to come, as far as it is known. */
+  #lacking(chain: Chain): string[] {
+    const had = new Set(chain.had);
+    const isDue = (name: string) => chain.hasPast || Number(name.split(':')[1]) >= this.#last;
+    return this.#due(chain).flatMap(([, , due]) => due.filter((name) => isDue(name) && !had.has(name)));
+  }
+
+  /** All that a chain would have, had it begun before all, by node and topic. */
+  #due(chain: Chain): (readonly [node: string, topic: string, names: readonly string[]])[] {
+    return NODES.flatMap((node, at) =>
+      chain.topics.map((topic) => {
+        const events = this.#recorders[at]!.events.map(({ event }) => event);
+        const due = events.filter((event) => event.topic === topic && chain.matches(event.process!.pid));
+        const names = due.map((event) => `${node}:${event.process!.pid}`);
+        for (const name of names) this.#topicOf.set(name, topic);
+        return [node, topic, names] as const;
+      }),
+    );
+  }
+}
+
+export function seamSeed(): number {
+  return Number(process.env.BACKPLANE_SEAM_SEED ?? Math.floor(Math.random() * 2 ** 31));
+}
+
+/** Throws with what was done, and the seed with which it is done again. */
+export async function play(brokers: readonly Harness[], seed: number): Promise<void> {
+  const each = new Play(brokers, new Random(seed));
+  try {
+    await each.introduce();
+    for (const broker of brokers) await broker.knowsNodes(NODES);
+    for (let step = 0; step < STEPS; step++) await each.step();
+    await each.end();
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new Error(`BACKPLANE_SEAM_SEED=${seed}: ${message}\n${each.told.join('\n')}`, { cause });
+  }
+}
