@@ -5,6 +5,7 @@
  * missing and nothing comes twice.
  */
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
+import type { HistoryPlace } from '../../wire/cursor.js';
 import { type Frame, predicatesOf } from '../../wire/frame/frame.js';
 import { comparePositions, laterPosition, ORIGIN, type Position } from '../../wire/position.js';
 import type { LogStore } from '../log/log-store.js';
@@ -282,7 +283,7 @@ export class Planner {
   /** In a resumed replay, the cursor's place in merged order says what was delivered of this node. */
   #freshView(node: string): NodeView {
     const view = new NodeView(node);
-    view.afterKey = this.#start.resumed?.state.history;
+    deliveredTo(view, this.#start.resumed?.state.history);
     return view;
   }
 
@@ -293,7 +294,7 @@ export class Planner {
     if (resumed === undefined || delivered === undefined) return undefined;
     const view = new NodeView(node);
     if (delivered.standing?.position) view.reached(delivered.standing.position);
-    view.afterKey = delivered.standing?.history;
+    deliveredTo(view, delivered.standing?.history);
     // Frames in the log are passed over until the recorder has delivered what comes before them.
     if (delivered.standing?.standing === 'late') view.wentLate();
     for (const [topic, floor] of delivered.floors) view.reachedOf(topic, floor);
@@ -328,6 +329,12 @@ export class Planner {
   #reachesBack(view: NodeView, hold: Position): boolean {
     return this.#checked.topics.every((topic) => comparePositions(hold, view.floor(topic) ?? ORIGIN) <= 0);
   }
+}
+
+/** Of the node whose event is that place its position is known, whatever clocks say. */
+function deliveredTo(view: NodeView, place: HistoryPlace | undefined): void {
+  if (place?.node === view.node) view.reached(place.position);
+  else view.afterKey = place;
 }
 
 function earliest(positions: Iterable<Position>): Position | undefined {

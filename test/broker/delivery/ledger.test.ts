@@ -154,10 +154,10 @@ test('a loss in the kernel is told once, however many topics state it and whenev
   const subscriber = harness.subscribe(TOPICS);
   await subscriber.isAccepted();
   const losses = () => subscriber.gaps.filter(({ reason }) => reason === 'kernel_overrun');
-  lose(agent, 'process', 10, 100, 7);
+  lose(agent, 'process', 0, 100, 7);
   lose(agent, 'process', 100, 200, 0, true);
   await until('the loss', () => losses().some(({ eventsUnknown }) => eventsUnknown));
-  lose(agent, 'network', 10, 150, 7);
+  lose(agent, 'network', 0, 150, 7);
   lose(agent, 'network', 150, 220, 0, true);
   lose(agent, 'process', 200, 300, 5);
   await until('the next', () => losses().reduce((sum, { events }) => sum + Number(events), 0) >= 12);
@@ -188,9 +188,9 @@ test('a loss that a node states repeatedly is told once when it begins and once 
     agent.sendFrame(encodeFrame({ ...stretch, refused: false, losses: [loss] }));
   };
   const told = () => subscriber.gaps.filter(({ reason }) => reason === 'overhead');
-  state('process', 10, 100, false);
+  state('process', 0, 100, false);
   await until('its beginning', () => told().length === 1);
-  state('network', 10, 100, false);
+  state('network', 0, 100, false);
   state('process', 100, 200, false);
   state('network', 100, 300, true);
   state('process', 200, 300, true);

@@ -279,6 +279,22 @@ for (const isCut of [true, false]) {
   });
 }
 
+test('what a node did not send, as its broker did not know that it was to, is had of its recorder', async () => {
+  const agent = await harness.agent('a');
+  const subscriber = harness.subscribe({ ...PROCESS, follow: true });
+  await subscriber.isAccepted();
+  for (const pid of [1, 2, 3]) {
+    agent.recorder.record('process.exec', pid);
+    // The first time nothing of it is in the log yet.
+    agent.beginAnew();
+    agent.recorder.record('process.exec', pid + 10);
+    agent.publish();
+    await subscriber.has(2 * pid);
+  }
+  assert.deepEqual(subscriber.pids, [1, 11, 2, 12, 3, 13]);
+  assert.deepEqual(subscriber.gaps, []);
+});
+
 test('a node that says its answer reaches into a later recording hides nothing by it', async () => {
   const agent = await harness.agent('a');
   agent.reaches = (upTo) => ({ ...upTo, epoch: upTo.epoch + 1 });

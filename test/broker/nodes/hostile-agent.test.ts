@@ -187,6 +187,8 @@ test('the most extreme numbers that a frame may have, and unknown predicates, co
   await everyone.isAccepted();
   const strange = {
     ...SOUND,
+    // From where it said that it sends all.
+    coveredFrom: position(0n),
     matches: [match([1], false, U64_MAX), match([0], false, '0')],
     lost: String(Number.MAX_SAFE_INTEGER),
     late: String(Number.MAX_SAFE_INTEGER),

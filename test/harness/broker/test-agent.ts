@@ -318,6 +318,12 @@ export class TestAgent {
     if (!this.answersLate) this.answerLate();
   }
 
+  /** As where its broker does not know that it was asked before: what is recorded so far is in no frame. */
+  beginAnew(): void {
+    for (const topic of this.topics) this.#covered.set(topic, this.recorder.frontier);
+    this.#continued.clear();
+  }
+
   /** Sends a frame of one topic. */
   publishTopic(topic: string, to: Position): void {
     const frame = this.#frame(topic, to);

@@ -64,6 +64,8 @@ class RareView {
   /** More was delivered than the log has, which lost its end. */
   isAhead = false;
   afterKey: HistoryPlace | undefined;
+  /** Frames of unknown extent were passed over. */
+  isUnchained = false;
   /** By topic, what history delivered of the log's next frame. Unknown for what came before a resumption. */
   ahead: Map<string, Ahead> | undefined;
 }
@@ -149,6 +151,7 @@ export class NodeView {
   wentLive(from = this.#skip): void {
     this.#skip = laterPosition(this.#skip, from);
     this.#state = 'live';
+    if (this.#rare !== undefined) this.#rare.isUnchained = false;
     if (this.#reachesBeyondLog()) this.#ofRare().isAhead = true;
     this.#onChange(this);
   }
@@ -200,6 +203,13 @@ export class NodeView {
     return known && (isEnd(known) ? known.to : known.chained);
   }
 
+  /** Where the topic's next frame must begin, or before, if nothing is missing in front of it; undefined if unknown. */
+  dueFrom(topic: string): Position | undefined {
+    const chained = this.chainedTo(topic);
+    if (chained === undefined && this.#rare?.isUnchained) return undefined;
+    return laterPosition(chained, this.floor(topic));
+  }
+
   /** Position up to which events of the topic were delivered, or processed in the log. */
   reachedIn(topic: string): Position | undefined {
     return laterPosition(this.floor(topic), this.#seen(topic));
@@ -207,6 +217,7 @@ export class NodeView {
 
   /** Call this when frames of unknown extent were passed over: the next ones must not be checked for a hole. */
   unchain(): void {
+    this.#ofRare().isUnchained = true;
     for (const { topic } of this.#topics) this.#of(topic).chained = undefined;
   }
 

@@ -7,7 +7,7 @@ import { wallNowNs } from '../../../nanoseconds.js';
 import type { Frame } from '../../../wire/frame/frame.js';
 import { positionAt } from '../../../wire/frame/frame-columns.js';
 import type { Selection } from '../../../wire/frame/splice.js';
-import { comparePositions, laterPosition, ORIGIN, type Position } from '../../../wire/position.js';
+import { comparePositions, ORIGIN, type Position } from '../../../wire/position.js';
 import { follows } from '../../log/chain.js';
 import type { CoveredPositions } from '../../log/covered-positions.js';
 import type { LogPlace } from '../../log/fan-out.js';
@@ -180,7 +180,7 @@ export class LogDelivery {
       this.#missing(view, [topic], offset, () => frame.coveredFrom);
       return;
     }
-    if (followed === 'next' && chained && beginsAnew(frame, laterPosition(chained, view.floor(topic)))) {
+    if (followed === 'next' && beginsAnew(frame, view.dueFrom(topic))) {
       // The node was asked anew, as brokers forgot that it was asked all along: its recorder has what it did not send.
       view.lostFrames(position.topics, offset);
       this.#watch.changed(node);
@@ -245,7 +245,7 @@ export class LogDelivery {
     const { node, frame } = entry;
     const { topic } = frame;
     await position.makeNotes();
-    if (outlet.left <= 0) return false;
+    if (outlet.left <= 0 || beginsAnew(frame, view.floor(topic))) return false;
     const taken = this.#take(place, entry, view, false);
     const last = taken?.count === outlet.left ? taken.next : frame.count;
     const reached = last < frame.count ? positionAt(frame.coveredTo.epoch, frame, last - 1) : frame.coveredTo;

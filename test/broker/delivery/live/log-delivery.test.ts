@@ -55,7 +55,7 @@ test('of a node that joins only what was read is owed: the rest may come from it
   const at = (timeNs: bigint) => ({ epoch: 1, timeNs, lane: 0, tie: 0 });
   const sheds = (offset: number) => {
     const shed = [{ predicateIds: [predicate.id], events: 3 }];
-    return { kind: 'frame', offset, node: 'a', frame: frameOver(at(BigInt(offset)), at(BigInt(offset + 1)), { shed }) };
+    return { kind: 'frame', offset, node: 'a', frame: frameOver(at(BigInt(offset)), at(BigInt(offset + 2)), { shed }) };
   };
   let log = [sheds(1), sheds(3)];
   const reader = {
@@ -90,6 +90,7 @@ test('of a node that joins only what was read is owed: the rest may come from it
   // Then the log gives nothing, and the recorder is asked again.
   assert.equal(await delivery.join({ view, offset: 0, rewinds: 0 }), false);
   assert.deepEqual(owed(), [[1, 4, 6]]);
+  view.reached(at(7n));
   log = [sheds(5), sheds(7)];
   assert.equal(await delivery.join({ view, offset: 6, rewinds: 0 }), false);
   assert.deepEqual(owed(), [
