@@ -56,7 +56,14 @@ export interface AppenderOptions {
   readonly isKept: () => Promise<boolean>;
 }
 
-/** The last message of a subject, as its leader has it. */
+/** The last message of a subject, as far as this broker knows. */
+interface KnownMessage {
+  readonly sequence: number;
+  /** Up to where it reaches; undefined where somebody else appended it. */
+  readonly coveredTo: Position | undefined;
+}
+
+/** The same, as its leader has it. */
 interface LastMessage {
   readonly sequence: number;
   /** Undefined where it cannot be read: then the chain rule at reading decides. */
@@ -84,8 +91,8 @@ export class Appender {
   readonly #lanes = new Lanes();
   /** By subject, the frame that is appended and was not read back yet: see sent(). */
   readonly #sent = new Map<string, Sent>();
-  /** The last sequence of subjects, where it is known. The one that was used longest ago is first. */
-  readonly #last = new Map<string, number>();
+  /** The last message of subjects, where it is known. The one that was used longest ago is first. */
+  readonly #last = new Map<string, KnownMessage>();
   readonly #ending = new AbortController();
   #leader: Promise<void> | undefined;
 
@@ -130,7 +137,8 @@ export class Appender {
 
   /** Another broker, or this one, has appended to the subject. */
   seen(subject: string, sequence: number): void {
-    if (sequence > (this.#last.get(subject) ?? sequence)) this.#last.set(subject, sequence);
+    const known = this.#last.get(subject);
+    if (known !== undefined && sequence > known.sequence) this.#last.set(subject, { sequence, coveredTo: undefined });
   }
 
   /** The stream has lost its end: nothing that was known of it holds. */
@@ -170,7 +178,10 @@ export class Appender {
 
   /** Resolves with the sequence of the frame, or of the one that covers it. */
   async #try(subject: string, frame: Frame, bytes: Buffer): Promise<number> {
-    let expected = this.#last.get(subject);
+    const known = this.#last.get(subject);
+    // It was stored, and not read back in time: then it is held, and comes again.
+    if (known?.coveredTo && follows(frame, known.coveredTo) === 'duplicate') return known.sequence;
+    let expected = known?.sequence;
     if (expected === undefined) {
       const last = await this.#lastOf(subject);
       const followed = follows(frame, last?.cover?.coveredTo);
@@ -187,7 +198,7 @@ export class Appender {
       // The subject is empty, and the server wants the number of a message that is gone.
       return this.#publish(subject, frame, bytes, Number(number));
     });
-    this.#know(subject, sequence);
+    this.#know(subject, { sequence, coveredTo: frame.coveredTo });
     return sequence;
   }
 
@@ -244,9 +255,9 @@ export class Appender {
     await sleep(waitMs, undefined, { signal }).catch(() => undefined);
   }
 
-  #know(subject: string, sequence: number): void {
+  #know(subject: string, last: KnownMessage): void {
     this.#last.delete(subject);
-    this.#last.set(subject, sequence);
+    this.#last.set(subject, last);
     if (this.#last.size <= SUBJECTS_MAX) return;
     for (const oldest of this.#last.keys()) {
       this.#last.delete(oldest);
