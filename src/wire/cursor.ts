@@ -137,6 +137,8 @@ export function selectorKey(id: string): bigint {
 }
 
 const VERSION = 4;
+/** All that are known when a subscription begins, and as many that come meanwhile. */
+const NOTED_NODES_MAX = 2 * NODES_MAX;
 /** Of nodes and topics: printable, whatever else they may consist of. */
 const NAME = /^[\x21-\x7e]*$/;
 const packr = new Packr({ useRecords: false });
@@ -245,7 +247,7 @@ export function decodeNote(bytes: Buffer): Note {
   return {
     id: whole(id, 0xffff_ffff),
     before: before === null ? undefined : notePlaceOf(list(before, 3, 3)),
-    nodes: list(nodes, 0, NODES_MAX).map((entry) => nodeOf(list(entry, 3, 6))),
+    nodes: list(nodes, 0, NOTED_NODES_MAX).map((entry) => nodeOf(list(entry, 3, 6))),
   };
 }
 

@@ -4,6 +4,7 @@
  * exactly the position after which the log is complete, so that nothing is
  * missing and nothing comes twice.
  */
+import { NODES_MAX } from '../../limits.js';
 import type { CheckedSubscription } from '../../subscriptions/request/subscription-request.js';
 import type { HistoryPlace } from '../../wire/cursor.js';
 import { type Frame, predicatesOf } from '../../wire/frame/frame.js';
@@ -162,13 +163,20 @@ export class Planner {
     if (hold === undefined) return undefined;
     const restored = this.#restoredView(node);
     const view = restored ?? new NodeView(node);
-    for (const [topic, to] of this.#inLog(node)) view.seenTo(topic, to);
     // Without a past to ask for, the node is served from the log at once.
     const fresh = restored === undefined && this.#start.joinSinceNs === undefined;
     if (fresh) view.reached(this.#begin(node, this.#heldFrom(node, hold)));
     if (!fresh || !this.#reachesBack(view, hold)) view.wentLate();
+    // Of a live node what is in the log and was not read is still to come, and may begin wherever this subscription began.
+    if (view.state === 'live' && this.#hasUnread(node)) view.unchain();
+    else for (const [topic, to] of this.#inLog(node)) view.seenTo(topic, to);
     this.#position.add(view);
     return view;
+  }
+
+  #hasUnread(node: string): boolean {
+    const place = this.#position.places.find(({ log }) => log.partition === partitionOf(node));
+    return place !== undefined && place.delivered < place.log.deliverableOffset;
   }
 
   /** For a replay without live events: what is recorded now, after what was delivered. Undefined for nothing. */
@@ -187,14 +195,16 @@ export class Planner {
     return this.#query(view, upTo, this.#start.joinSinceNs ?? this.#start.sinceNs);
   }
 
-  /** Names of all nodes that the registry, the cursor or the log knows. */
+  /** Names of all nodes that the registry, the log or, as far as there is room, the cursor knows. */
   known(): ReadonlySet<string> {
-    const names = new Set(this.#start.resumed?.named);
+    const names = new Set<string>();
     for (const { name } of this.#registry.all()) names.add(name);
     for (const log of this.#store.all()) {
       for (const node of log.nodes())
         if (this.#checked.topics.some((topic) => log.coveredTo(node, topic))) names.add(node);
     }
+    // Else who resumes for ever would have cursors name all nodes that there ever were.
+    for (const name of this.#start.resumed?.named ?? []) if (names.size < NODES_MAX) names.add(name);
     return names;
   }
 

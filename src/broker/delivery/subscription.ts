@@ -139,7 +139,8 @@ export class Subscription {
     const connected = this.#context.registry.connected(this.checked.nodes.matches).filter((node) => !later.has(node));
     const queries = connected.flatMap((node) => planner.past(node) ?? []);
     // Of those that are away, too, cursors say that nothing was delivered.
-    for (const node of planner.known()) if (!later.has(node)) planner.wait(node);
+    const named = new Set(start.resumed?.named);
+    for (const node of planner.known()) if (!later.has(node) || named.has(node)) planner.wait(node);
     this.#nameArrivals(planned);
     const history = new HistoryDelivery(planned);
     // Nodes are asked before the subscriber is told, which may wait for the disk.

@@ -244,8 +244,13 @@ for (const follow of [true, false]) {
   }
 }
 
-for (const isCut of [true, false]) {
-  test(`what a replay had is not had again by who goes on from ${isCut ? 'within it' : 'its end'}, nor is anything missing`, async () => {
+const REPLAYS = [
+  { from: 'within it', isCut: true, window: { since: '1h' } },
+  { from: 'its end', isCut: false, window: { since: '1h' } },
+  { from: 'the end of its last', isCut: false, window: { last: 200 } },
+];
+for (const { from, isCut, window } of REPLAYS) {
+  test(`what a replay had is not had again by who goes on from ${from}, nor is anything missing`, async () => {
     const startNs = BigInt(Date.now() - 60_000) * 1_000_000n;
     const [a, b] = [new TestRecorder('a', 1, startNs), new TestRecorder('b', 1, startNs)];
     const agents = [await harness.agent('a', a), await harness.agent('b', b)];
@@ -256,7 +261,7 @@ for (const isCut of [true, false]) {
     let frames = 0;
     agents[0]!.midHistory = () =>
       isCut && ++frames === 2 ? new Promise((resolve) => (goesOn = resolve)) : Promise.resolve();
-    const first = harness.subscribe({ ...PROCESS, since: '1h' });
+    const first = harness.subscribe({ ...PROCESS, ...window });
     await until('what there is', () => (isCut ? first.pids.length === 199 : first.ended));
     first.cancel();
     goesOn();

@@ -24,6 +24,10 @@ export class Chain {
     return this.#request.since !== undefined;
   }
 
+  get mayReplay(): boolean {
+    return this.hasPast || this.#request.last !== undefined;
+  }
+
   get topics(): readonly string[] {
     return this.#request.topics!;
   }
@@ -51,7 +55,7 @@ export class Chain {
 
   /** Where it only replays what there is, the next stream goes on behind that. */
   begin(harness: Harness, follow: boolean): void {
-    const from = this.#cursor === '' ? {} : { since: '', cursor: this.#cursor };
+    const from = this.#cursor === '' ? {} : { since: '', last: 0, cursor: this.#cursor };
     this.follows = follow;
     this.#stream = harness.subscribe({ ...this.#request, ...from, follow });
   }

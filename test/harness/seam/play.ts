@@ -14,7 +14,7 @@ import { Chain } from './chain.js';
 const STEPS = 60;
 const NODES = ['a', 'b', 'c'];
 const TYPES = ['process.exec', 'network.tcp.connect'];
-const WINDOWS = [{ since: '1h' }, {}];
+const WINDOWS = [{ since: '1h' }, {}, { last: 1000 }];
 const TOPICS = [['process'], ['network'], ['process', 'network']];
 const CHAINS_MAX = 4;
 /** A broker that is not ready says so. */
@@ -71,6 +71,9 @@ class Play {
     this.told.push(`${node} records ${this.#pid} to ${this.#pid + count - 1}`);
     const recorder = this.#recorders[NODES.indexOf(node)]!;
     for (let left = count; left > 0; left--) recorder.record(this.#random.pick(TYPES), this.#pid++);
+    // What was told stays so.
+    if (this.#random.between(0, 2) === 0) recorder.held = this.#random.between(0, Math.min(5, recorder.held + count));
+    else recorder.held = 0;
   }
 
   #publish(agent: TestAgent | undefined): void {
@@ -130,7 +133,7 @@ class Play {
   }
 
   #begin(chain: Chain): void {
-    this.#beginAs(chain, !chain.hasPast || this.#random.between(0, 3) > 0);
+    this.#beginAs(chain, !chain.mayReplay || this.#random.between(0, 3) > 0);
   }
 
   #beginAs(chain: Chain, follow: boolean): void {
@@ -199,6 +202,7 @@ class Play {
     const isAsked = ({ topics: own }: TestAgent) => [...topics].every((topic) => own.includes(topic));
     await until('interest', () => [...this.#agents.values()].every(isAsked));
     this.#last = this.#pid;
+    for (const recorder of this.#recorders) recorder.held = 0;
     for (const recorder of this.#recorders)
       for (const type of TYPES) for (let each = 0; each < 3; each++) recorder.record(type, this.#pid++);
     for (const chain of this.#chains) await this.#whole(chain);

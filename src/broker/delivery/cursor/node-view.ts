@@ -207,7 +207,7 @@ export class NodeView {
   dueFrom(topic: string): Position | undefined {
     const chained = this.chainedTo(topic);
     if (chained === undefined && this.#rare?.isUnchained) return undefined;
-    return laterPosition(chained, this.floor(topic));
+    return laterPosition(chained, this.reachedIn(topic));
   }
 
   /** Position up to which events of the topic were delivered, or processed in the log. */

@@ -7,6 +7,7 @@
 import { asBackplaneError } from '../../../errors.js';
 import { checkEvents, positionAt } from '../../../wire/frame/frame-columns.js';
 import { decodeHistoryFrame, type HistoryFrame } from '../../../wire/frame/history-frame.js';
+import { positionFromMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
 import type { HistoryAnswer, HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { HistoryRequest, Stretch } from '../../nodes/history/history-request.js';
@@ -42,8 +43,8 @@ export interface MissingStretch {
 export interface AnswerOptions {
   /** The node's present epoch. Positions in a later one are refused: they would hide all that it records afterwards. */
   readonly epochMax: () => number;
-  /** Called when the answer has ended and been read; with `last`, before its events were delivered. */
-  readonly onOver: (outcome: HistoryOutcome) => void;
+  /** Called when the answer has ended and been read; with `last`, before its events were delivered. `reached`: see there. */
+  readonly onOver: (outcome: HistoryOutcome, reached: Position | undefined) => void;
   readonly onUnsound: (stretch: UnsoundStretch) => Promise<void>;
   /** Called before anything behind the stretch is given: an answer that breaks off never says it at its end. */
   readonly onMissing: (stretch: MissingStretch) => Promise<void>;
@@ -85,6 +86,18 @@ export class ClippedAnswer implements HistorySource {
     return this.#answer.outcome;
   }
 
+  /** Position up to which it has all, of whatever time; undefined where that is not known, or it did not end. */
+  get reached(): Position | undefined {
+    const { outcome } = this;
+    const { upTo, untilNs } = this.#query.request;
+    if (outcome?.kind !== 'end') return undefined;
+    const { reached } = outcome.end;
+    if (upTo !== undefined || untilNs !== undefined || !reached) return upTo;
+    const position = positionFromMessage('history_end.reached', reached);
+    // It would hide all that the node records later.
+    return position.epoch > this.#options.epochMax() ? undefined : position;
+  }
+
   cancel(): void {
     this.#answer.cancel();
   }
@@ -102,7 +115,7 @@ export class ClippedAnswer implements HistorySource {
       if (bytes === undefined) {
         const outcome = this.#answer.outcome!;
         if (outcome.kind === 'end' && outcome.end.incomplete) await this.#tellMissing(this.#query.request.upTo);
-        this.#options.onOver(outcome);
+        this.#options.onOver(outcome, this.reached);
         return undefined;
       }
       const frame = await this.#sound(bytes);

@@ -7,7 +7,6 @@ import type { BytePool } from '../../../flow/byte-pool.js';
 import { HISTORY_CREDIT_BYTES, HISTORY_FRAME_BYTES, HISTORY_FRAME_BYTES_MIN, LAST_BYTES_MAX } from '../../../limits.js';
 import type { HistoryFrame } from '../../../wire/frame/history-frame.js';
 import type { Selection } from '../../../wire/frame/splice.js';
-import { type HistoryEnd__Output, positionFromMessage } from '../../../wire/messages.js';
 import type { Position } from '../../../wire/position.js';
 import type { HistoryOutcome } from '../../nodes/history/history-answer.js';
 import type { NodeRegistry } from '../../nodes/node-registry.js';
@@ -34,7 +33,7 @@ export interface ReplayOptions {
   readonly onFailed: (node: string) => void;
   /**
    * Called when `onRun` has taken all that a query asked for; `reached`: all that the node has up to there, where that is
-   * known. Never called with `last`.
+   * known. With `last` only where it is: of a node that is behind by nothing the whole past would be asked for.
    */
   readonly onEnded: (node: string, reached: Position | undefined) => void;
   readonly onUnsound: AnswerOptions['onUnsound'];
@@ -132,6 +131,8 @@ export async function replay(
       } else sources.push(new ClippedAnswer(answer, ask, query, answerOptions(registry, query, options)));
     }
     await deliver([...sources, ...(options.beside ?? [])], selectors, options, onRun);
+    for (const { node, reached } of options.last > 0 && !options.signal.aborted ? sources : [])
+      if (reached !== undefined) options.onEnded(node, reached);
     const outcomes = new Map(gone);
     for (const { node, outcome } of sources) if (outcome) outcomes.set(node, outcome);
     return outcomes;
@@ -183,22 +184,12 @@ function answerOptions(
   query: NodeQuery,
   { last, onFailed, onEnded, onUnsound, onMissing, signal }: ReplayOptions,
 ): AnswerOptions {
-  const epochMax = () => registry.record(query.node)?.epoch ?? 0;
-  const onOver = (outcome: HistoryOutcome) => {
+  const onOver = ({ kind }: HistoryOutcome, reached: Position | undefined) => {
     // A cancelled answer that had arrived whole was not read to its end: what was left of it counts as not delivered.
-    if (outcome.kind === 'failed' || signal.aborted) onFailed(query.node);
-    else if (last === 0) onEnded(query.node, reachedBy(query, outcome.end, epochMax()));
+    if (kind === 'failed' || signal.aborted) onFailed(query.node);
+    else if (last === 0) onEnded(query.node, reached);
   };
-  return { epochMax, onOver, onUnsound, onMissing };
-}
-
-/** Up to where an answer has all, of whatever time. */
-function reachedBy({ request }: NodeQuery, { reached }: HistoryEnd__Output, epochMax: number): Position | undefined {
-  const { upTo, untilNs } = request;
-  if (upTo !== undefined || untilNs !== undefined || !reached) return upTo;
-  const position = positionFromMessage('history_end.reached', reached);
-  // It would hide all that the node records later.
-  return position.epoch > epochMax ? undefined : position;
+  return { epochMax: () => registry.record(query.node)?.epoch ?? 0, onOver, onUnsound, onMissing };
 }
 
 async function deliver(
