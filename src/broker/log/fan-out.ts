@@ -124,9 +124,10 @@ export class FanOut {
     }
   }
 
-  /** What came while nobody read it is in the log alone. */
+  /** What came while nobody read it is in the log alone, and how far nodes reach by now nobody has looked at. */
   #follow(fed: Fed): void {
     fed.tail.restart(fed.log.deliverableOffset);
+    fed.ends.clear();
     fed.unfollow = fed.log.follow(
       (entry) => this.#take(fed, entry),
       (loss) => this.#lose(fed, loss),

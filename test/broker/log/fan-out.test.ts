@@ -5,6 +5,7 @@ import { DocumentPlace } from '../../../src/broker/delivery/documents/document-p
 import type { DocumentLog } from '../../../src/broker/log/documents/document-log.js';
 import { FanOut, type LogPlace } from '../../../src/broker/log/fan-out.js';
 import type { LogEntry, LogItem, LogLoss, PartitionLog } from '../../../src/broker/log/partition-log.js';
+import type { TopicEnd } from '../../../src/broker/log/topic-ends.js';
 import { LOG_FILL_OFFSETS_MAX } from '../../../src/limits.js';
 import { frameOver } from '../../harness/frames.js';
 
@@ -75,6 +76,40 @@ test('a log that gives nothing at this moment is not taken for one that has noth
   // One to make the tail longer, which was in vain, and its own.
   assert.equal(readers.length, 2);
   assert.equal(place.offset, 3);
+});
+
+test('who comes after frames that nobody read is not told, where their node is silent, how far it was before them', () => {
+  type Follow = Parameters<PartitionLog['follow']>;
+  let [take, , silent]: Partial<Follow> = [];
+  const at = (timeNs: number) => ({ epoch: 1, timeNs: BigInt(timeNs), lane: 0, tie: 0 });
+  let covered = at(0);
+  const log = {
+    ...{ partition: 0, deliverableOffset: 1, isRemote: true, markBefore: () => undefined, coveredTo: () => covered },
+    follow: (...given: Follow) => {
+      [take, , silent] = given;
+      return () => undefined;
+    },
+  };
+  const fanOut = new FanOut([log as unknown as PartitionLog]);
+  const told: bigint[] = [];
+  const passed = ({ to }: TopicEnd) => told.push(to.timeNs);
+  const ignore = () => undefined;
+  const follower = { topics: new Set(['process']), predicateIds: [], notify: ignore, passed, rewound: ignore };
+  const comes = (to: number) => {
+    const offset = log.deliverableOffset++;
+    const frame = frameOver(covered, at(to), { continues: true });
+    covered = at(to);
+    return { kind: 'frame', offset, node: 'a', frame } as LogEntry;
+  };
+  const first = fanOut.join(follower, () => 1);
+  take!(comes(5));
+  first.close();
+  comes(9);
+  const { places } = fanOut.join(follower, () => log.deliverableOffset);
+  places[0]!.follow();
+  silent!({ node: 'a', topic: 'process', watermarkNs: 9n }, log.deliverableOffset);
+  places[0]!.tellPassed();
+  assert.deepEqual(told, [9n]);
 });
 
 test('what comes while subscribers are expected is at hand for one who comes with a place before it', async () => {
