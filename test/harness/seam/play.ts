@@ -201,12 +201,28 @@ class Play {
     }
     const topics = new Set(this.#chains.flatMap(({ topics }) => topics));
     const isAsked = ({ topics: own }: TestAgent) => [...topics].every((topic) => own.includes(topic));
-    await until('interest', () => [...this.#agents.values()].every(isAsked));
+    await until('interest', async () => {
+      await this.#comeBack();
+      return [...this.#agents.values()].every(isAsked);
+    });
     this.#last = this.#pid;
     for (const recorder of this.#recorders) recorder.held = 0;
     for (const recorder of this.#recorders)
       for (const type of TYPES) for (let each = 0; each < 3; each++) recorder.record(type, this.#pid++);
     for (const chain of this.#chains) await this.#whole(chain);
+  }
+
+  /** A session that a broker ends, as it may where a node was at two at once, is begun again: the agent decides where. */
+  async #comeBack(): Promise<void> {
+    for (const [node, { ended }] of [...this.#agents]) {
+      if (ended === undefined) continue;
+      this.told.push(`${node} was sent away: ${ended}`);
+      this.#agents.delete(node);
+      await this.#connect(node);
+      const agent = this.#agents.get(node)!;
+      agent.answersLate = false;
+      agent.answerLate();
+    }
   }
 
   async #beginAgain(chain: Chain): Promise<void> {
@@ -220,6 +236,7 @@ class Play {
       `all of ${this.#nameOf(chain)}`,
       async () => {
         if (chain.isAway) await this.#beginAgain(chain);
+        await this.#comeBack();
         for (const agent of this.#agents.values()) agent.publish();
         return chain.error !== undefined || this.#lacking(chain).length === 0;
       },
