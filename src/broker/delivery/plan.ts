@@ -175,7 +175,7 @@ export class Planner {
   }
 
   #hasUnread(node: string): boolean {
-    const place = this.#position.places.find(({ log }) => log.partition === partitionOf(node));
+    const place = this.#position.places[partitionOf(node)];
     return place !== undefined && place.delivered < place.log.deliverableOffset;
   }
 
