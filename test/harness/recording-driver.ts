@@ -64,6 +64,7 @@ export class Told implements TimelineSink {
   events: string[] = [];
   positions: BusEvent['position'][] = [];
   lost = 0;
+  losses: Loss[] = [];
   lateCount = 0;
   event(event: BusEvent): void {
     this.positions.push(event.position);
@@ -72,6 +73,7 @@ export class Told implements TimelineSink {
   }
   loss(loss: Loss): void {
     this.lost += loss.count;
+    this.losses.push(loss);
   }
   late(): void {
     this.lateCount += 1;

@@ -2,6 +2,7 @@
  * States a loss that an earlier agent could not state: it could not record, it was killed before it had recorded what it
  * had taken from the kernel, or the end of its recording is damaged. Only of what was taken the number is known.
  */
+import type { LogEnd } from '../../storage/segment-log/recovery.js';
 import type { NoticeContext } from '../../wire/event/event.js';
 import type { Position } from '../../wire/position.js';
 import type { TimelineView } from '../timeline/timeline-view.js';
@@ -18,15 +19,18 @@ type Reason = keyof typeof MESSAGES;
 export class UnrecordedStretch {
   #reason: Reason | undefined;
   #told: Reason | undefined;
+  /** The earlier agent may have been killed as it wrote a record. */
+  readonly #torn: boolean;
   /** Where the earlier agent's recording ends. */
   #from: Position | undefined;
   /** Entries that it had taken and not recorded, and all that were taken. */
   #taken: { readonly unrecorded: number; readonly all: number } | undefined;
 
-  /** `hole`: the earlier agent could not record. `endLost`: its recording went on beyond what can be read. */
-  constructor({ hole, endLost }: { readonly hole: boolean; readonly endLost: boolean }) {
+  /** `hole`: the earlier agent could not record. `end`: of its recording. */
+  constructor({ hole, end }: { readonly hole: boolean; readonly end: LogEnd }) {
     if (hole) this.#reason = 'disk_full';
-    else if (endLost) this.#reason = 'recording_damaged';
+    else if (end !== 'whole') this.#reason = 'recording_damaged';
+    this.#torn = !hole && end === 'torn';
   }
 
   /**
@@ -41,7 +45,10 @@ export class UnrecordedStretch {
     this.#from = frontier;
     // Else its buffers are others.
     const taken = continued && epoch === origin.epoch ? entriesTaken : undefined;
-    if (recorded === undefined || taken === undefined || taken <= recorded) return;
+    if (recorded === undefined || taken === undefined) return;
+    // What was in a record that was never wholly written is among these. Fewer are taken where somebody emptied buffers.
+    if (this.#torn && taken >= recorded) this.#reason = undefined;
+    if (taken <= recorded) return;
     this.#taken = { unrecorded: taken - recorded, all: taken };
     this.#reason ??= 'agent_killed';
   }

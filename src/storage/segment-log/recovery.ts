@@ -33,14 +33,19 @@ export interface Recovered {
   readonly list: SegmentList;
   readonly bounds: BoundsFile;
   readonly notes: readonly Damage[];
-  /** More bytes followed the last readable record. */
-  readonly endLost: boolean;
+  readonly end: LogEnd;
 }
+
+/**
+ * What followed the last readable record: nothing; a record that was never wholly written; or bytes, or a file, that
+ * may have held records which were.
+ */
+export type LogEnd = 'whole' | 'torn' | 'lost';
 
 /** State of the newest segment: open for appending, closed, or so incomplete that it must be created again. */
 interface Newest {
   readonly is: 'active' | 'closed' | 'unborn';
-  readonly endLost: boolean;
+  readonly end: LogEnd;
 }
 
 class DamageNotes {
@@ -85,7 +90,7 @@ export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
     const next = segments[at + 1];
     if (gone.has(segment.firstOrdinal)) {
       nextOrdinal = placeholder(segment, next?.firstOrdinal, bounds, notes);
-      newest = { is: 'closed', endLost: true };
+      newest = { is: 'closed', end: 'lost' };
       continue;
     }
     const headerFault = readHeader(segment, next === undefined, notes);
@@ -98,7 +103,7 @@ export function recover(files: FileOps, dir: string, nowNs: bigint): Recovered {
   // The file stays, and with it the count of ordinals, until the next segment takes its name.
   if (newest?.is === 'unborn') segments.pop();
   const list = new SegmentList(segments, nextOrdinal);
-  return { key, list, bounds: boundsFile, notes: notes.list, endLost: newest?.endLost ?? false };
+  return { key, list, bounds: boundsFile, notes: notes.list, end: newest?.end ?? 'whole' };
 }
 
 interface Listed {
@@ -259,23 +264,24 @@ function recoverNewest(
   const torn = tail === undefined || isTorn(segment, tail);
   const whole = segment.nextOrdinal - segment.firstOrdinal >= segment.headRecords;
   const begun = segment.bytes >= HEADER_BYTES && whole;
-  const endLost = cut || tail !== undefined || !begun;
-  if (torn && !cut && !begun) return { is: 'unborn', endLost };
+  // Before a log's first record nothing can be missing: its readers see where it begins.
+  const end = (tail || !begun) && segment.nextOrdinal > 0 ? 'torn' : 'whole';
+  if (torn && !cut && !begun) return { is: 'unborn', end };
   if (torn && !cut && headerFault === undefined) {
     if (tail) cutTail(segment, tail);
     syncNow(segment);
     segment.sealed = false;
-    return { is: 'active', endLost };
+    return { is: 'active', end };
   }
   const held = tail === undefined ? 0 : recordsMax(segment, tail);
   segment.nextOrdinal = Math.max(segment.nextOrdinal + held, promised);
   segment.lostBytes = Math.max(0, promisedBytes - segment.bytes);
   // A segment without a single ordinal would share its name with the next segment.
-  if (segment.nextOrdinal === segment.firstOrdinal) return { is: 'unborn', endLost };
+  if (segment.nextOrdinal === segment.firstOrdinal) return { is: 'unborn', end: 'lost' };
   if (cut && !tail) notes.add(segment, segment.bytes, 0, `file cut: records up to ordinal ${promised - 1} were there`);
   syncNow(segment);
   if (segment.lostBytes === 0) segment.writeIndex();
-  return { is: 'closed', endLost };
+  return { is: 'closed', end: cut || tail || !begun ? 'lost' : 'whole' };
 }
 
 /** Reads all records into the index. Returns the bad bytes at the end of the segment. */

@@ -15,7 +15,7 @@ import { encodeRecordHeader, RECORD_HEADER_BYTES } from './format.js';
 import type { LogOptions } from './log-options.js';
 import { LogReader } from './log-reader.js';
 import { checkRange, createSegment, type NewRecord, payloadLength } from './new-record.js';
-import { type Damage, type Recovered, recover } from './recovery.js';
+import { type Damage, type LogEnd, type Recovered, recover } from './recovery.js';
 import { Segment, type SegmentInfo } from './segment.js';
 import type { SegmentList } from './segment-list.js';
 import type { AnchorPlace } from './sparse-index.js';
@@ -31,8 +31,8 @@ const CRCS_MASK = CRCS_KEPT - 1;
 export class SegmentLog {
   /** Damage that was cut or found when the log was opened. */
   readonly notes: readonly Damage[];
-  /** When the log was opened, more bytes followed the last readable record. */
-  readonly endLost: boolean;
+  /** As it was when the log was opened. */
+  readonly end: LogEnd;
   /** Random, chosen when the log was created: 16 hex digits. */
   readonly identity: string;
   #options: LogOptions;
@@ -74,12 +74,12 @@ export class SegmentLog {
     this.#bytesMax = options.bytesMax ?? UNBOUNDED;
     this.#segmentBytesMax = Math.min(options.segmentBytesMax ?? SEGMENT_BYTES, Math.floor(this.#bytesMax / 4));
     this.#files = options.files ?? nodeFileOps;
-    const { key, list, bounds, notes, endLost } = recover(this.#files, options.dir, this.#now());
+    const { key, list, bounds, notes, end } = recover(this.#files, options.dir, this.#now());
     this.#key = key;
     this.#bounds = bounds;
     this.#list = list;
     this.notes = notes;
-    this.endLost = endLost;
+    this.end = end;
     this.identity = key.identity.toString(16).padStart(16, '0');
     const unsynced = list.segments.filter((segment) => !segment.synced);
     this.#unsynced = new Set(unsynced);

@@ -1,6 +1,7 @@
 /** What an agent had taken from the kernel, and was killed before it had recorded it, is a loss with its exact number. */
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { FaultyFiles } from '../../harness/files/faulty-files.js';
@@ -109,3 +110,33 @@ test('what cannot be read of a damaged recording is damage, and not what an agen
   assert.equal(lost, 0);
   assert.equal(driver.recorder.timeline.taken.count, 27);
 });
+
+for (const [what, steps] of [
+  ['an agent that is killed while it writes', 20],
+  ['the first agent ever, killed before it has read anything,', 0],
+] as const) {
+  test(`${what} loses what it had taken and nothing else, at any byte of its recording`, () => {
+    const dir = scratchDirectory('test');
+    const first = new RecordingDriver(dir, new Told(), undefined, undefined, { entriesTaken: 0 });
+    for (let step = 0; step < steps; step++) first.step(forks(30));
+    const newest = first.recorder.log.segments().at(-1)!;
+    assert.equal(newest.firstOrdinal > 0, steps > 0);
+    const bytes = statSync(newest.path).size;
+    const between = Math.max(1, Math.floor(bytes / runs(120)));
+    for (let end = 0; end < bytes + between; end += between) {
+      const copy = scratchDirectory('test');
+      cpSync(dir, copy, { recursive: true });
+      truncateSync(join(copy, basename(newest.path)), Math.min(end, bytes));
+      const driver = new RecordingDriver(copy, new Told(), undefined, first.nowNs, { entriesTaken: 30 * steps });
+      driver.finish();
+      const { events, losses } = replayed(driver.recorder, undefined);
+      const missing = 30 * steps - events.filter((text) => text.includes('process.fork')).length;
+      assert.deepEqual(
+        losses.map(({ count, unknown, stated }) => ({ count, unknown, reason: stated?.reason })),
+        missing > 0 ? [{ count: missing, unknown: false, reason: 'agent_killed' }] : [],
+        `cut at ${end} of ${bytes}`,
+      );
+      driver.recorder.close();
+    }
+  });
+}

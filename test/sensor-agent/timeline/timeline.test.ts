@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { BUILTIN_FORMATS } from '../../../src/sensor-agent/source/builtin-formats.js';
 import { FormatTable } from '../../../src/sensor-agent/source/pages/format.js';
 import { PageWriter } from '../../../src/sensor-agent/source/synthetic/page-writer.js';
-import { type Loss, NOTHING_ASKED } from '../../../src/sensor-agent/timeline/timeline-sink.js';
+import { NOTHING_ASKED } from '../../../src/sensor-agent/timeline/timeline-sink.js';
 import type { BusEvent } from '../../../src/wire/event/event.js';
 import { scratchDirectory } from '../../harness/files/scratch-directory.js';
 import {
@@ -86,7 +86,7 @@ test('an event that cannot be processed is one loss with its place, once; those 
   // A kernel that no longer says with which flags a task is made.
   const fork = formatText('task_newtask', 501, ['int pid;	offset:8;	size:4;	signed:1']);
   const formats = { ...BUILTIN_FORMATS.texts(), 'task/task_newtask': fork };
-  const told = new Losses();
+  const told = new Failing();
   const driver = new RecordingDriver(dir, told, undefined, undefined, { formats });
   const format = FormatTable.parse(formats).byName('task_newtask')!;
   const counts = () => [told.events.length, told.losses.length];
@@ -121,14 +121,9 @@ test('an event that cannot be processed is one loss with its place, once; those 
   assert.deepEqual([told.losses[1]?.count, told.losses[1]?.stated?.from], [1, told.failedAt]);
 });
 
-class Losses extends Told {
-  readonly losses: Loss[] = [];
+class Failing extends Told {
   fails = 0;
   failedAt: BusEvent['position'] | undefined;
-  override loss(loss: Loss): void {
-    super.loss(loss);
-    this.losses.push(loss);
-  }
   override event(event: BusEvent): void {
     if (this.fails-- > 0) {
       this.failedAt = event.position;
