@@ -1,7 +1,8 @@
 /**
  * Whatever comes when: nodes that connect, break off and say late from where they send all, subscribers that go and
  * resume, frames and histories in between, a broker that is killed. Who asked for the past has every event once; who did
- * not has all from some event on, of each node and topic in order; and nobody is told of a gap.
+ * not has all from some event on, of each node and topic in order; the members of a group, where there is one, what none
+ * of them has committed; and nobody is told of a gap.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,14 +11,18 @@ import type { Harness } from '../broker/harness.js';
 import { type TestAgent, TestRecorder } from '../broker/test-agent.js';
 import { until } from '../until.js';
 import { Chain } from './chain.js';
+import { Crew, type Due } from './crew.js';
 
 const IS_LONG = Number(process.env.BACKPLANE_TEST_FACTOR ?? 1) > 1;
 const STEPS = 60;
+const CREW_STEPS = 40;
 const NODES = ['a', 'b', 'c'];
 const TYPES = ['process.exec', 'network.tcp.connect'];
 const WINDOWS = [{ since: '1h' }, {}, { last: 1000 }];
 const TOPICS = [['process'], ['network'], ['process', 'network']];
+const FILTERS = ['', 'process.pid % 3 == 0'];
 const CHAINS_MAX = 4;
+const MEMBERS_MAX = 3;
 /** A broker that is not ready says so. */
 const AGAIN_MS = 50;
 
@@ -31,6 +36,7 @@ class Play {
   /** Which broker a node, or a chain, is at. */
   readonly #at = new Map<string | Chain, Harness>();
   readonly #topicOf = new Map<string, string>();
+  readonly #crew: Crew | undefined;
   #pid = 0;
   /** From this one on all are recorded at the end. */
   #last = 0;
@@ -39,6 +45,13 @@ class Play {
     this.#brokers = brokers;
     this.#random = random;
     for (const recorder of this.#recorders) recorder.isTimed = true;
+    // A group keeps topics asked for, which other seams need to be without.
+    if (random.between(0, 1) === 0) return;
+    this.#crew = new Crew(brokers, random, { topics: random.pick(TOPICS), filter: random.pick(FILTERS) });
+  }
+
+  get steps(): number {
+    return this.#crew ? STEPS + CREW_STEPS : STEPS;
   }
 
   /** Nodes of which nobody has heard yet are not known to cursors of replays (docs/known-limits.md). */
@@ -54,7 +67,7 @@ class Play {
     const node = random.pick(NODES);
     const agent = this.#agents.get(node);
     const chain = this.#chains.length === 0 ? undefined : random.pick(this.#chains);
-    const does = random.between(0, 22);
+    const does = random.between(0, this.#crew ? 29 : 22);
     if (does < 5) this.#record(node, random.between(0, 5) === 0 ? 120 : random.between(1, 4));
     else if (does < 8) this.#publish(agent);
     else if (does < 9 && agent) this.#publishOne(agent);
@@ -65,7 +78,23 @@ class Play {
     else if (does < 17 && chain) this.#cut(chain);
     else if (does < 18 && chain) this.#pause(chain);
     else if (does < 22) await this.#wait();
-    else if (random.between(0, 3) === 0) await this.#restart();
+    else if (does < 23) await this.#maybeRestart();
+    else if (this.#crew) this.#shareWork(this.#crew, does);
+  }
+
+  #shareWork(crew: Crew, does: number): void {
+    const random = this.#random;
+    crew.reap();
+    if (does < 25 && crew.count < MEMBERS_MAX) {
+      const broker = random.pick(this.#brokers);
+      this.told.push(`${crew.join(broker)}${this.#toldAt(broker)}`);
+    } else if (does < 26) this.#say(crew.leave());
+    else if (does < 27) crew.pause(random.between(0, 1) === 0);
+    else this.#say(crew.commit());
+  }
+
+  #say(what: string | undefined): void {
+    if (what !== undefined) this.told.push(what);
   }
 
   #record(node: string, count: number): void {
@@ -123,7 +152,7 @@ class Play {
     const away = this.#chains.filter(({ goes }) => !goes);
     if (away.length > 0) this.#begin(this.#random.pick(away));
     if (away.length > 0 || this.#chains.length >= CHAINS_MAX) return;
-    const filter = this.#random.pick(['', 'process.pid % 3 == 0']);
+    const filter = this.#random.pick(FILTERS);
     const chain = new Chain({
       ...this.#random.pick(WINDOWS),
       topics: this.#random.pick(TOPICS),
@@ -170,7 +199,8 @@ class Play {
     await sleep(ms);
   }
 
-  async #restart(): Promise<void> {
+  async #maybeRestart(): Promise<void> {
+    if (this.#random.between(0, 3) > 0) return;
     const broker = this.#random.pick(this.#brokers);
     this.told.push(`the broker${this.#toldAt(broker)} is killed`);
     const connected = [...this.#agents.keys()].filter((node) => this.#at.get(node) === broker);
@@ -178,7 +208,9 @@ class Play {
     await broker.broker.abort();
     for (const node of connected) this.#kill(node);
     for (const chain of going) chain.cut();
+    const members = this.#crew?.lost(broker) ?? 0;
     await broker.startBroker();
+    for (let left = members; left > 0; left--) this.#say(this.#crew!.join(this.#random.pick(this.#brokers)));
     for (const node of connected) await this.#connect(node);
     for (const chain of going) this.#begin(chain);
   }
@@ -196,7 +228,10 @@ class Play {
     }
     for (const node of NODES) if (!this.#agents.has(node)) await this.#connect(node);
     for (const agent of this.#agents.values()) answersNow(agent);
-    const topics = new Set(this.#chains.flatMap(({ topics }) => topics));
+    const crew = this.#crew;
+    crew?.readOn();
+    if (crew?.count === 0) this.#say(crew.join(this.#brokers[0]!, ''));
+    const topics = new Set([...this.#chains, ...(crew ? [crew] : [])].flatMap(({ topics }) => topics));
     const isAsked = ({ topics: own }: TestAgent) => [...topics].every((topic) => own.includes(topic));
     await until('interest', async () => {
       await this.#comeBack();
@@ -207,6 +242,24 @@ class Play {
     for (const recorder of this.#recorders)
       for (const type of TYPES) for (let each = 0; each < 3; each++) recorder.record(type, this.#pid++);
     for (const chain of this.#chains) await this.#whole(chain);
+    if (crew) await this.#allCommitted(crew);
+  }
+
+  async #allCommitted(crew: Crew): Promise<void> {
+    let left: string[] = [];
+    await until(
+      'all to be committed',
+      async () => {
+        await this.#comeBack();
+        for (const agent of this.#agents.values()) agent.publish();
+        crew.reap();
+        if (crew.count === 0) this.#say(crew.join(this.#random.pick(this.#brokers), ''));
+        await crew.commitEverything();
+        left = crew.uncommitted(this.#due(crew));
+        return left.length === 0;
+      },
+      () => left,
+    );
   }
 
   /** A session that a broker ends, as it may where a node was at two at once, is begun again: the agent decides where. */
@@ -254,7 +307,7 @@ class Play {
   }
 
   /** All that a chain would have, had it begun before all, by node and topic. */
-  #due(chain: Chain): (readonly [node: string, topic: string, names: readonly string[]])[] {
+  #due(chain: Pick<Chain, 'topics' | 'matches'>): Due[] {
     return NODES.flatMap((node, at) =>
       chain.topics.map((topic) => {
         const events = this.#recorders[at]!.events.map(({ event }) => event);
@@ -283,7 +336,7 @@ export async function play(brokers: readonly Harness[], seed: number): Promise<v
   try {
     await each.introduce();
     for (const broker of brokers) await broker.knowsNodes(NODES);
-    for (let step = 0; step < STEPS; step++) await each.step();
+    for (let step = 0; step < each.steps; step++) await each.step();
     await each.end();
   } catch (cause) {
     const { message } = cause as Error;
