@@ -3,7 +3,7 @@
  * other broker. How late events came, by when they were recorded, and what is missing, comes twice, or is told as a gap.
  * The broker that most are at is always the one that goes.
  *
- *   node dist/bench/scenarios/cluster-kills.js [times] [agents] [subscribers] [events a second of each agent]    as root
+ *   node dist/bench/scenarios/cluster-kills.js [times] [agents] [subscribers] [events a second of each agent] [kill|retire]    as root
  */
 import { setMaxListeners } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -18,27 +18,37 @@ import { until } from '../../test/harness/until.js';
 import { cpuSeconds } from '../measuring/process-cost.js';
 import { median, type Row, report, round } from '../measuring/report.js';
 
-const [times = 10, agents = 200, subscribers = 50, eventsPerSecond = 2] = process.argv.slice(2).map(Number);
+const [times = 10, agents = 200, subscribers = 50, eventsPerSecond = 2] = process.argv.slice(2, 6).map(Number);
+const WAYS = ['kill -9', 'retire'].filter((way) => way.startsWith(process.argv[6] ?? ''));
 const PROCESSES = 4;
 /** Each subscriber asks for the nodes of one agent process. */
 const NODES = agents / PROCESSES;
 const QUIET_MS = 10_000;
 const BETWEEN_MS = 5_000;
+const WORST_SHOWN = 4;
 
 /** The boot clock, by which events are placed; a machine's processes share it. */
 const bootLessPerformanceMs = Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) * 1000 - performance.now();
 const bootMs = () => performance.now() + bootLessPerformanceMs;
 
-/** The greatest lateness of any event since it was last asked for, in milliseconds. */
+/** The greatest lateness of any event since it was last asked for, in milliseconds, by who was late. */
 class Latest {
-  readonly #most = new Map<string, number>();
+  readonly #most = new Map<string, { readonly ms: number; readonly atMs: number }>();
 
   saw(name: string, ms: number): void {
-    this.#most.set(name, Math.max(this.#most.get(name) ?? 0, ms));
+    if (ms > (this.#most.get(name)?.ms ?? -1)) this.#most.set(name, { ms, atMs: bootMs() });
+  }
+
+  /** The latest of all, when they came: in seconds after that moment. */
+  worst(sinceMs: number): string[] {
+    const sorted = [...this.#most].sort(([, a], [, b]) => b.ms - a.ms);
+    return sorted
+      .slice(0, WORST_SHOWN)
+      .map(([name, { ms, atMs }]) => `${name} ${round(ms / 1000)} late at ${round((atMs - sinceMs) / 1000)}`);
   }
 
   take(): number[] {
-    const all = [...this.#most.values()];
+    const all = [...this.#most.values()].map(({ ms }) => ms);
     this.#most.clear();
     return all;
   }
@@ -112,7 +122,7 @@ async function measure(): Promise<void> {
     ofReaders.take();
     await sleep(QUIET_MS);
     rows.push(row('nothing', 1, { nodes: [ofNodes.take()], readers: [ofReaders.take()], away: [], again: [] }));
-    for (const how of ['kill -9', 'retire'] as const) {
+    for (const how of WAYS) {
       const late: Late = { nodes: [], readers: [], away: [], again: [] };
       for (let time = 0; time < times; time += 1) {
         await sleep(BETWEEN_MS);
@@ -123,6 +133,7 @@ async function measure(): Promise<void> {
         await everybodyBeyond(readers, bootMs());
         late.again.push([bootMs() - beganMs]);
         const busy = round(performance.eventLoopUtilization(loop).utilization);
+        const worst = [ofNodes, ofReaders, away].map((latest) => latest.worst(beganMs));
         late.nodes.push(ofNodes.take());
         late.readers.push(ofReaders.take());
         late.away.push(away.take());
@@ -136,6 +147,7 @@ async function measure(): Promise<void> {
         const told = {
           ...{ ...row(how, 1, last), ...sums(readers), load: loadavg()[0], ownLoop: busy },
           'CPU s': Object.fromEntries(used),
+          worst,
         };
         console.log(`${how}: ${JSON.stringify(told)}`);
         if (how === 'retire') await broker.end('SIGTERM');
