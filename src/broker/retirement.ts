@@ -10,6 +10,7 @@ import { shuffled } from '../flow/reconnect.js';
 import {
   RETIRE_ARRIVAL_MS,
   RETIRE_AT_ONCE,
+  RETIRE_LATE_MS,
   RETIRE_LEAST_MS,
   RETIRE_MS_MAX,
   RETIRE_SETTLE_MS,
@@ -145,7 +146,10 @@ function patienceMs({ hasArrived }: Leaving): number {
   return hasArrived === undefined ? RETIRE_UNKNOWN_MS : RETIRE_ARRIVAL_MS;
 }
 
-/** In this order, so many on their way at a time. Resolves when all were sent. */
+/**
+ * In this order, so many on their way at a time, and fewer while this process is late itself: those who are still here would be
+ * served later still. Resolves when all were sent.
+ */
 export async function sendAway(all: readonly Leaving[]): Promise<void> {
   const share = Math.min(1, RETIRE_MS_MAX / longestMs(all));
   const beganMs = performance.now();
@@ -153,13 +157,16 @@ export async function sendAway(all: readonly Leaving[]): Promise<void> {
   for (const [index, leaving] of all.entries()) {
     // However late this process is, the last has left by then.
     const dueMs = beganMs + (index / all.length) * RETIRE_MS_MAX;
-    for (;;) {
+    const patience = patienceMs(leaving) * share;
+    const lateMs = performance.now() + patience / RETIRE_AT_ONCE;
+    for (let isInTime = false; ; ) {
       const nowMs = performance.now();
       away = away.filter(({ leaving: { hasArrived }, untilMs }) => untilMs > nowMs && hasArrived?.() !== true);
-      if (away.length < RETIRE_AT_ONCE || nowMs >= dueMs) break;
+      if ((away.length < RETIRE_AT_ONCE && (isInTime || nowMs >= lateMs)) || nowMs >= dueMs) break;
       await sleep(RETIRE_LEAST_MS);
+      isInTime = performance.now() - nowMs < RETIRE_LATE_MS;
     }
     leaving.leave();
-    away.push({ leaving, untilMs: performance.now() + patienceMs(leaving) * share });
+    away.push({ leaving, untilMs: performance.now() + patience });
   }
 }

@@ -6,7 +6,15 @@ import { arrivalOf, Retirement, sendAway } from '../../src/broker/retirement.js'
 import { Client } from '../../src/client/client.js';
 import { clientError } from '../../src/client/client-error.js';
 import { isSentAway } from '../../src/flow/reconnect.js';
-import { CUT_OFF_MS, RETIRE_AT_ONCE, RETIRE_MS_MAX, RETIRE_SETTLE_MS, RETIRE_UNKNOWN_MS } from '../../src/limits.js';
+import {
+  CUT_OFF_MS,
+  RETIRE_ARRIVAL_MS,
+  RETIRE_AT_ONCE,
+  RETIRE_LATE_MS,
+  RETIRE_MS_MAX,
+  RETIRE_SETTLE_MS,
+  RETIRE_UNKNOWN_MS,
+} from '../../src/limits.js';
 import { Harness, range } from '../harness/broker/harness.js';
 import { until } from '../harness/until.js';
 
@@ -147,6 +155,24 @@ test('where the process is late, nobody waits for who has not arrived: the last 
   clock.mock.restore();
   await sending;
   assert.equal(leftAtOnce, 3 * RETIRE_AT_ONCE);
+});
+
+test('where the process is late, each waits as long as if none arrived, and no longer', async () => {
+  let nowMs = 0;
+  const leftMs: number[] = [];
+  // So much passes between any two looks at the clock.
+  const clock = mock.method(performance, 'now', () => {
+    nowMs += RETIRE_LATE_MS;
+    return nowMs;
+  });
+  await sendAway(range(0, 4).map(() => ({ leave: () => leftMs.push(nowMs), hasArrived: () => true })));
+  clock.mock.restore();
+  const waits = leftMs.slice(1).map((ms, at) => ms - leftMs[at]!);
+  const mostMs = RETIRE_ARRIVAL_MS / RETIRE_AT_ONCE;
+  assert.ok(
+    waits.every((ms) => ms >= mostMs && ms < mostMs + 5 * RETIRE_LATE_MS),
+    `${waits}`,
+  );
 });
 
 test('a broker that is cut off for long sends agents away once, and only where there are others', () => {
