@@ -9,17 +9,10 @@ import { join } from 'node:path';
 import { asBackplaneError } from '../errors.js';
 import { everyStep } from '../flow/every-step.js';
 import { TokenBucket } from '../flow/token-bucket.js';
-import {
-  CLOCK_INTERVAL_MS,
-  GUARD_INTERVAL_MS,
-  HOUSEKEEPING_INTERVAL_MS,
-  LOSS_INTERVAL_MS,
-  NODE_REPORT_INTERVAL_MS,
-  RECORDER_SYNC_INTERVAL_MS,
-} from '../limits.js';
 import { lockDirectory } from '../storage/dir-lock.js';
 import { compilePredicate, type PredicateSpec } from '../subscriptions/predicate.js';
 import type { AgentOptions, AgentStatus } from './agent-options.js';
+import { type Chore, Chores } from './chores.js';
 import { ContainerNames } from './container-names.js';
 import { Disturbances } from './disturbances.js';
 import { type Doing, DrainPace } from './drain-pace.js';
@@ -88,7 +81,7 @@ export class Agent {
   #containers: ContainerNames | undefined;
   #degraded: string | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #due = { houseMs: 0, clockMs: 0, lossMs: 0, reportMs: 0, syncMs: 0, guardMs: 0 };
+  readonly #chores = new Chores();
   /** process.hrtime when the timeline's clock was read. */
   #clockReadNs = 0n;
   #syncing = false;
@@ -239,7 +232,7 @@ export class Agent {
       this.#publisher.tick(nowMs);
       this.#diskWatch.look(this.#recorder.hole);
       this.#rescan?.step(nowMs);
-      if (nowMs - this.#due.houseMs >= HOUSEKEEPING_INTERVAL_MS) this.#housekeep(nowMs);
+      if (this.#chores.isDue('look', nowMs)) this.#housekeep(nowMs);
       const waitMs = this.#pace.next(this.#doing);
       this.#schedule(empty ? waitMs : 0);
     } catch (cause) {
@@ -266,35 +259,21 @@ export class Agent {
   }
 
   #housekeep(nowMs: number): void {
-    const due = this.#due;
-    due.houseMs = nowMs;
+    const isDue = (chore: Chore) => this.#chores.isDue(chore, nowMs);
     if (this.#demand.expire(nowMs)) this.#stateMissing();
     this.#allowance.expire(nowMs);
     for (const found of this.#source.look?.(nowMs) ?? []) this.#disturbances.tell(found, this.#nowNs(), nowMs);
     const misses = this.#source.missed?.(nowMs) ?? [];
     this.#disturbances.missed(misses, this.#source.name, this.#nowNs());
     if (misses.some(({ type }) => type === undefined)) this.#rescan?.want();
-    if (nowMs - due.guardMs >= GUARD_INTERVAL_MS) {
-      due.guardMs = nowMs;
-      this.#overhead.tick(nowMs);
-    }
-    if (nowMs - due.lossMs >= LOSS_INTERVAL_MS) {
-      due.lossMs = nowMs;
-      this.#recorder.reportLoss(this.#source.name, this.#nowNs());
-    }
-    if (nowMs - due.clockMs >= CLOCK_INTERVAL_MS) {
-      due.clockMs = nowMs;
+    if (isDue('guard')) this.#overhead.tick(nowMs);
+    if (isDue('loss')) this.#recorder.reportLoss(this.#source.name, this.#nowNs());
+    if (isDue('clock')) {
       this.#setClock();
       this.#recorder.log.enforceRetention();
     }
-    if (nowMs - due.reportMs >= NODE_REPORT_INTERVAL_MS) {
-      due.reportMs = nowMs;
-      this.#uplink.report();
-    }
-    if (nowMs - due.syncMs >= RECORDER_SYNC_INTERVAL_MS && !this.#syncing) {
-      due.syncMs = nowMs;
-      this.#sync();
-    }
+    if (isDue('report')) this.#uplink.report();
+    if (!this.#syncing && isDue('sync')) this.#sync();
   }
 
   /** States as missing the profiles that subscribers ask for and the guard has switched off. */
