@@ -392,10 +392,10 @@ export const RETIRE_AT_ONCE = 4;
 export const RETIRE_ARRIVAL_MS = 1_000;
 /** A node that another broker has, and of which nothing comes, has nothing to tell after this. */
 export const RETIRE_SETTLE_MS = 300;
-/** Of one of which no broker says that it has it. */
+/** Of one of which no broker says that it has it, as of subscribers: each takes the next some 50 ms of a core. */
 export const RETIRE_UNKNOWN_MS = 250;
 export const RETIRE_MS_MAX = 40_000;
-/** Between two looks whether some have arrived; and after how much longer than that the process is late. */
+/** Between two looks whether some have arrived; and how long that takes where the process is late. */
 export const RETIRE_LEAST_MS = 5;
 export const RETIRE_LATE_MS = 30;
 /** How often the command looks whether they are gone. */

@@ -20,6 +20,7 @@ import { median, type Row, report, round } from '../measuring/report.js';
 
 const [times = 10, agents = 200, subscribers = 50, eventsPerSecond = 2] = process.argv.slice(2, 6).map(Number);
 const WAYS = ['kill -9', 'retire'].filter((way) => way.startsWith(process.argv[6] ?? ''));
+if (WAYS.length === 0) throw new Error(`the fifth argument must be kill or retire, got ${process.argv[6]}`);
 const PROCESSES = 4;
 /** Each subscriber asks for the nodes of one agent process. */
 const NODES = agents / PROCESSES;

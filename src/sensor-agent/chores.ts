@@ -21,7 +21,7 @@ export type Chore = keyof typeof INTERVALS_MS;
 export class Chores {
   /** Milliseconds: agents of a fleet that began together must not do all of it at the same moments for ever. */
   readonly #doneMs = Object.fromEntries(
-    Object.entries(INTERVALS_MS).map(([chore, ms]) => [chore, -Math.random() * ms]),
+    Object.entries(INTERVALS_MS).map(([chore, ms]) => [chore, performance.now() - Math.random() * ms]),
   ) as Record<Chore, number>;
 
   /** Whether it is to be done at `nowMs`; then it counts as done. */

@@ -12,7 +12,7 @@ import type { Origin } from './recording.js';
 export function originOf(
   before: Origin,
   continued: boolean,
-  { name, formats, entriesTaken }: Source,
+  { name, formats, entriesTaken, overwritten }: Source,
   degraded: string | undefined,
   { brokers, parent }: AgentOptions,
 ): Origin {
@@ -26,6 +26,7 @@ export function originOf(
     source: name,
     formats: formats.texts(),
     entriesTaken,
+    ...(overwritten ? { overwritten } : {}),
     selfPids: parent === undefined ? [process.pid] : [process.pid, parent.pid],
     selfSockets: {
       brokers: brokers.flatMap((broker) => tcpEndpoints(brokerAddress(broker).address)),

@@ -87,6 +87,8 @@ export interface Origin {
    * the agent is the same one as before.
    */
   readonly entriesTaken?: number | undefined;
+  /** The kernel had overwritten entries in these buffers by then. Absent: it had not, or that is not known. */
+  readonly overwritten?: boolean | undefined;
 }
 
 /** Processes that a scan of /proc found when an agent started or events were lost, or that were looked at again. */

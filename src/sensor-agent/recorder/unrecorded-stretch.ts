@@ -25,6 +25,8 @@ export class UnrecordedStretch {
   #from: Position | undefined;
   /** Entries that it had taken and not recorded, and all that were taken. */
   #taken: { readonly unrecorded: number; readonly all: number } | undefined;
+  /** How many the kernel had overwritten before a page of them is said in that page, and nowhere else. */
+  #overwritten = false;
 
   /** `hole`: the earlier agent could not record. `end`: of its recording. */
   constructor({ hole, end }: { readonly hole: boolean; readonly end: LogEnd }) {
@@ -39,7 +41,7 @@ export class UnrecordedStretch {
    */
   begin(
     { frontier, origin, taken: { count: recorded } }: Pick<TimelineView, 'frontier' | 'origin' | 'taken'>,
-    { continued, epoch, entriesTaken }: Origin,
+    { continued, epoch, entriesTaken, overwritten = false }: Origin,
   ): void {
     if (this.#from !== undefined) return;
     this.#from = frontier;
@@ -47,9 +49,10 @@ export class UnrecordedStretch {
     const taken = continued && epoch === origin.epoch ? entriesTaken : undefined;
     if (recorded === undefined || taken === undefined) return;
     // What was in a record that was never wholly written is among these. Fewer are taken where somebody emptied buffers.
-    if (this.#torn && taken >= recorded) this.#reason = undefined;
+    if (this.#torn && taken >= recorded && !overwritten) this.#reason = undefined;
     if (taken <= recorded) return;
     this.#taken = { unrecorded: taken - recorded, all: taken };
+    this.#overwritten = overwritten;
     this.#reason ??= 'agent_killed';
   }
 
@@ -57,9 +60,14 @@ export class UnrecordedStretch {
   get loss(): Omit<RecordedLoss, 'timeNs'> | undefined {
     const reason = this.#reason;
     const from = this.#from;
-    const events = reason === 'agent_killed' ? this.#taken?.unrecorded : undefined;
+    const events = this.#numberOf(reason);
     const stated = { reason, events, entriesTaken: this.#taken?.all, goesOn: false };
     return reason && from && { ...stated, reason, from, message: MESSAGES[reason] };
+  }
+
+  /** Undefined: not known. */
+  #numberOf(reason: Reason | undefined): number | undefined {
+    return reason === 'agent_killed' && !this.#overwritten ? this.#taken?.unrecorded : undefined;
   }
 
   /** Marks the loss as recorded. */
@@ -72,7 +80,7 @@ export class UnrecordedStretch {
   takeStated(): Pick<NoticeContext, 'reason' | 'message' | 'lost' | 'lostUnknown'> | undefined {
     const reason = this.#told;
     this.#told = undefined;
-    const lost = reason === 'agent_killed' ? this.#taken?.unrecorded : undefined;
+    const lost = this.#numberOf(reason);
     return reason && { reason, message: MESSAGES[reason], lost: lost ?? 0, lostUnknown: lost === undefined };
   }
 }

@@ -29,6 +29,8 @@ export interface Source {
   readonly pageBytesMax: number;
   /** Entries that were taken from the kernel's buffers before it began, as the kernel counts; undefined: not known. */
   readonly entriesTaken?: number | undefined;
+  /** Whether the kernel had overwritten entries in them by then. */
+  readonly overwritten?: boolean | undefined;
   /** How often it should be drained while nobody listens. */
   readonly idleMs: number;
   /** Starts reading. Events left in an earlier agent's buffer are delivered at the first drain. */

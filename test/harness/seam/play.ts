@@ -230,11 +230,11 @@ class Play {
     for (const agent of this.#agents.values()) answersNow(agent);
     const crew = this.#crew;
     crew?.readOn();
-    if (crew?.count === 0) this.#say(crew.join(this.#brokers[0]!, ''));
     const topics = new Set([...this.#chains, ...(crew ? [crew] : [])].flatMap(({ topics }) => topics));
     const isAsked = ({ topics: own }: TestAgent) => [...topics].every((topic) => own.includes(topic));
     await until('interest', async () => {
       await this.#comeBack();
+      if (crew) this.#attend(crew);
       return [...this.#agents.values()].every(isAsked);
     });
     this.#last = this.#pid;
@@ -245,6 +245,12 @@ class Play {
     if (crew) await this.#allCommitted(crew);
   }
 
+  /** Somebody is there who takes what there is. */
+  #attend(crew: Crew): void {
+    crew.reap();
+    if (crew.count === 0) this.#say(crew.join(this.#random.pick(this.#brokers), ''));
+  }
+
   async #allCommitted(crew: Crew): Promise<void> {
     let left: string[] = [];
     await until(
@@ -252,14 +258,14 @@ class Play {
       async () => {
         await this.#comeBack();
         for (const agent of this.#agents.values()) agent.publish();
-        crew.reap();
-        if (crew.count === 0) this.#say(crew.join(this.#random.pick(this.#brokers), ''));
+        this.#attend(crew);
         await crew.commitEverything();
         left = crew.uncommitted(this.#due(crew));
         return left.length === 0;
       },
       () => left,
     );
+    crew.sawNoGap();
   }
 
   /** A session that a broker ends, as it may where a node was at two at once, is begun again: the agent decides where. */

@@ -111,6 +111,24 @@ test('what cannot be read of a damaged recording is damage, and not what an agen
   assert.equal(driver.recorder.timeline.taken.count, 27);
 });
 
+test('the number is unknown where the kernel had overwritten entries: a page that is lost may have said how many', () => {
+  for (const [killedWith, cut] of [
+    [7, 0],
+    [0, 10],
+  ] as const) {
+    const driver = new RecordingDriver(scratchDirectory('test'), new Told(), undefined, undefined, { entriesTaken: 0 });
+    driver.step(forks(20));
+    const { path, bytes } = driver.recorder.log.segments().at(-1)!;
+    // A page that only says that entries were overwritten.
+    if (cut > 0) driver.recorder.unrecorded(driver.nowNs);
+    truncateSync(path, bytes + cut);
+    driver.open({ entriesTaken: 20 + killedWith, overwritten: true });
+    driver.finish();
+    const [loss, ...others] = replayed(driver.recorder, undefined).losses;
+    assert.deepEqual([loss?.unknown, others], [true, []]);
+  }
+});
+
 for (const [what, steps] of [
   ['an agent that is killed while it writes', 20],
   ['the first agent ever, killed before it has read anything,', 0],

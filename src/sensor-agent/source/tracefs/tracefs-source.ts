@@ -94,6 +94,7 @@ export class TracefsSource implements Source {
   onDemand: OnDemandEvents | undefined;
   blindSpots: ReadonlyMap<string, string> | undefined;
   entriesTaken: number | undefined;
+  overwritten: boolean | undefined;
   outdated: readonly string[] = [];
   #refusedPaths = '';
   #missesLookedMs = Number.NEGATIVE_INFINITY;
@@ -259,8 +260,7 @@ export class TracefsSource implements Source {
   overrun(): number | undefined {
     const { instance } = this.#live();
     if (instance.adopted) return undefined;
-    const { overrun, dropped } = instance.stats();
-    return overrun + dropped;
+    return overwrittenIn(instance);
   }
 
   async retire(): Promise<void> {
@@ -308,6 +308,7 @@ export class TracefsSource implements Source {
     this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
     this.lanes = lanes[lanes.length - 1]! + 1;
     this.entriesTaken = instance.eventsRead();
+    this.overwritten = overwrittenIn(instance) > 0;
     this.pageBytesMax = instance.subBufferBytes;
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);
@@ -381,6 +382,12 @@ export class TracefsSource implements Source {
       throw new BackplaneError('failed_precondition', 'the tracefs source is not running');
     return this.#running;
   }
+}
+
+/** Entries that the kernel has overwritten, or had no room for. */
+function overwrittenIn(instance: TraceInstance): number {
+  const { overrun, dropped } = instance.stats();
+  return overrun + dropped;
 }
 
 /** Sizes of one CPU's buffers such that all together stay within their share of memory. */
