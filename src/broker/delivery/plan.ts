@@ -113,13 +113,11 @@ export class Planner {
    * that its past is still to come. Nothing is added for a node with a view, or when there is nothing to remember.
    */
   wait(node: string): void {
-    if (!this.#checked.nodes.matches(node) || this.#position.views.has(node)) return;
+    if (!this.#isUnknown(node)) return;
     const { joinSinceNs, resumed } = this.#start;
     const owed = joinSinceNs !== undefined || resumed?.state.history !== undefined;
     const view = this.#restoredView(node) ?? (owed ? this.#freshView(node) : undefined);
-    if (view === undefined) return;
-    view.wentLate();
-    this.#position.add(view);
+    if (view !== undefined) this.#addLate(view);
   }
 
   /**
@@ -127,9 +125,17 @@ export class Planner {
    * delivered as far as the others.
    */
   arrived(node: string): void {
-    if (!this.#checked.nodes.matches(node) || this.#position.views.has(node)) return;
-    if (this.#start.joinSinceNs === undefined) return;
-    const view = this.#restoredView(node) ?? new NodeView(node);
+    if (!this.#isUnknown(node) || this.#start.joinSinceNs === undefined) return;
+    this.#addLate(this.#restoredView(node) ?? new NodeView(node));
+  }
+
+  /** Whether it is asked for and has no view yet. */
+  #isUnknown(node: string): boolean {
+    return this.#checked.nodes.matches(node) && !this.#position.views.has(node);
+  }
+
+  /** Adds the view of a node that is to be served from its recorder. */
+  #addLate(view: NodeView): void {
     view.wentLate();
     this.#position.add(view);
   }
@@ -149,9 +155,8 @@ export class Planner {
     const { topic, coveredFrom } = frame;
     if (view === undefined) {
       view = new NodeView(node);
-      view.wentLate();
       this.#passed.add(view);
-      this.#position.add(view);
+      this.#addLate(view);
     }
     // How far the log reaches says nothing of what was read of it: other topics begin where their first frame here does.
     if (view.floor(topic) === undefined) view.reachedOf(topic, coveredFrom);

@@ -118,7 +118,7 @@ export class Recorder {
       head: () => (timeline.origin.epoch > 0 ? this.#checkpointRecords() : []),
     });
     this.#holeFlag = new HoleFlag(options.files ?? nodeFileOps, join(options.dir, 'hole'));
-    this.#unrecorded = new UnrecordedStretch({ hole: this.#holeFlag.leftRaised, end: this.log.end });
+    this.#unrecorded = new UnrecordedStretch({ hole: this.#holeFlag.leftRaised, end: this.log.foundEnd });
     const [newest] = wholeAnchors(this.log);
     const replay = new Replay(this.log, newest, timeline);
     while (replay.step(Number.MAX_SAFE_INTEGER));

@@ -31,8 +31,8 @@ const CRCS_MASK = CRCS_KEPT - 1;
 export class SegmentLog {
   /** Damage that was cut or found when the log was opened. */
   readonly notes: readonly Damage[];
-  /** As it was when the log was opened. */
-  readonly end: LogEnd;
+  /** How it ended when it was opened. */
+  readonly foundEnd: LogEnd;
   /** Random, chosen when the log was created: 16 hex digits. */
   readonly identity: string;
   #options: LogOptions;
@@ -79,7 +79,7 @@ export class SegmentLog {
     this.#bounds = bounds;
     this.#list = list;
     this.notes = notes;
-    this.end = end;
+    this.foundEnd = end;
     this.identity = key.identity.toString(16).padStart(16, '0');
     const unsynced = list.segments.filter((segment) => !segment.synced);
     this.#unsynced = new Set(unsynced);
