@@ -157,16 +157,16 @@ export async function sendAway(all: readonly Leaving[]): Promise<void> {
   for (const [index, leaving] of all.entries()) {
     // However late this process is, the last has left by then.
     const dueMs = beganMs + (index / all.length) * RETIRE_MS_MAX;
-    const patience = patienceMs(leaving) * share;
-    const lateMs = performance.now() + patience / RETIRE_AT_ONCE;
+    const waitMs = patienceMs(leaving) * share;
+    const heldToMs = performance.now() + waitMs / RETIRE_AT_ONCE;
     for (let isInTime = false; ; ) {
       const nowMs = performance.now();
       away = away.filter(({ leaving: { hasArrived }, untilMs }) => untilMs > nowMs && hasArrived?.() !== true);
-      if ((away.length < RETIRE_AT_ONCE && (isInTime || nowMs >= lateMs)) || nowMs >= dueMs) break;
+      if ((away.length < RETIRE_AT_ONCE && (isInTime || nowMs >= heldToMs)) || nowMs >= dueMs) break;
       await sleep(RETIRE_LEAST_MS);
       isInTime = performance.now() - nowMs < RETIRE_LATE_MS;
     }
     leaving.leave();
-    away.push({ leaving, untilMs: performance.now() + patience });
+    away.push({ leaving, untilMs: performance.now() + waitMs });
   }
 }

@@ -23,10 +23,11 @@ export class UnrecordedStretch {
   readonly #torn: boolean;
   /** Where the earlier agent's recording ends. */
   #from: Position | undefined;
-  /** Entries that it had taken and not recorded, and all that were taken. */
-  #taken: { readonly unrecorded: number; readonly all: number } | undefined;
-  /** How many the kernel had overwritten before a page of them is said in that page, and nowhere else. */
-  #overwritten = false;
+  /**
+   * Entries that it had taken and not recorded, and all that were taken. How many the kernel had overwritten before a page of
+   * the former is said in that page, and nowhere else: then their number is undefined.
+   */
+  #taken: { readonly unrecorded: number | undefined; readonly all: number } | undefined;
 
   /** `hole`: the earlier agent could not record. `end`: of its recording. */
   constructor({ hole, end }: { readonly hole: boolean; readonly end: LogEnd }) {
@@ -51,8 +52,7 @@ export class UnrecordedStretch {
     // What was in a record that was never wholly written is among these. Fewer are taken where somebody emptied buffers.
     if (this.#torn && taken >= recorded && !overwritten) this.#reason = undefined;
     if (taken <= recorded) return;
-    this.#taken = { unrecorded: taken - recorded, all: taken };
-    this.#overwritten = overwritten;
+    this.#taken = { unrecorded: overwritten ? undefined : taken - recorded, all: taken };
     this.#reason ??= 'agent_killed';
   }
 
@@ -67,7 +67,7 @@ export class UnrecordedStretch {
 
   /** Undefined: not known. */
   #numberOf(reason: Reason | undefined): number | undefined {
-    return reason === 'agent_killed' && !this.#overwritten ? this.#taken?.unrecorded : undefined;
+    return reason === 'agent_killed' ? this.#taken?.unrecorded : undefined;
   }
 
   /** Marks the loss as recorded. */

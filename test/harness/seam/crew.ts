@@ -3,8 +3,7 @@
  * committed before it, in order of each node and topic, and nothing that was.
  */
 import assert from 'node:assert/strict';
-import type { ServiceError } from '@grpc/grpc-js';
-import { status } from '@grpc/grpc-js';
+import { type ServiceError, status } from '@grpc/grpc-js';
 import { sliceOf } from '../../../src/broker/groups/slice.js';
 import type { GroupsClient } from '../../../src/wire/messages.js';
 import { Random } from '../../fault/schedule.js';
@@ -115,11 +114,12 @@ export class Crew {
     return lost.length;
   }
 
-  pause(isPaused: boolean): void {
-    if (this.#members.length === 0) return;
-    const { subscriber } = this.#random.pick(this.#members).member;
-    if (isPaused) subscriber.pause();
-    else subscriber.resume();
+  pause(isPaused: boolean): string | undefined {
+    if (this.#members.length === 0) return undefined;
+    const { member, name } = this.#random.pick(this.#members);
+    if (isPaused) member.subscriber.pause();
+    else member.subscriber.resume();
+    return `a member ('${name}') ${isPaused ? 'pauses' : 'reads on'}`;
   }
 
   readOn(): void {

@@ -89,7 +89,7 @@ class Play {
       const broker = random.pick(this.#brokers);
       this.told.push(`${crew.join(broker)}${this.#toldAt(broker)}`);
     } else if (does < 26) this.#say(crew.leave());
-    else if (does < 27) crew.pause(random.between(0, 1) === 0);
+    else if (does < 27) this.#say(crew.pause(random.between(0, 1) === 0));
     else this.#say(crew.commit());
   }
 

@@ -308,7 +308,7 @@ export class TracefsSource implements Source {
     this.formats = new FormatTable(names.map((event) => parseFormat(event, instance.formatText(event))));
     this.lanes = lanes[lanes.length - 1]! + 1;
     this.entriesTaken = instance.eventsRead();
-    this.overwritten = overwrittenIn(instance) > 0;
+    this.overwritten = instance.adopted && overwrittenIn(instance) > 0;
     this.pageBytesMax = instance.subBufferBytes;
     const descriptors = new Map(lanes.map((lane) => [lane, instance.openPages(lane)]));
     const overrun = (lane: number) => (instance.adopted ? undefined : instance.laneStats(lane).overrun);
